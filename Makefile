@@ -1,0 +1,38 @@
+# Everything runs in .venv, made on first use. `make test` and `make demo` need nothing but Python >= 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.PHONY: test demo check lint format types bench clean
+
+test: $(STAMP)  ## the test suite, doctests and README included
+	$(BIN)/python -m pytest
+
+demo: $(STAMP)  ## cross-entropy against ISDA on real images, three seeds each
+	$(BIN)/semaug compare digits_resnet8 digits_resnet8_isda --seeds 3
+
+check: lint types test  ## the whole gate
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## timings; wants a quiet machine
+	$(BIN)/python benchmarks/bench_isda.py
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

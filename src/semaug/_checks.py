@@ -1,0 +1,141 @@
+"""Checks of arguments, shared by all public functions.
+
+Per-step checks read shapes, dtypes and devices only: reading a value would make an
+accelerator wait.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "check_at_least",
+    "check_floating",
+    "check_labels",
+    "check_one_of",
+    "check_positive_int",
+    "check_same_device",
+    "check_shapes",
+    "unknown_name",
+]
+
+
+def check_shapes(function: str, **tensors: tuple[Tensor, str]) -> None:
+    """Check tensors against patterns such as ``"N C"``; equal letters mean equal sizes.
+
+    The first tensor that uses a letter fixes its size.
+
+    Raises:
+        TypeError: If a value is not a tensor.
+        ValueError: If a shape does not fit; the message shows sizes known so far.
+    """
+    sizes: dict[str, int] = {}
+    for name, (tensor, pattern) in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"{function}: expected `{name}` to be a tensor, got {type(tensor).__name__}"
+            )
+        letters = pattern.split()
+        shape = tuple(tensor.shape)
+        known = dict(sizes)
+        fits = len(shape) == len(letters) and all(
+            known.setdefault(letter, size) == size
+            for letter, size in zip(letters, shape, strict=True)
+        )
+        if not fits:
+            wanted = ", ".join(f"{x}={sizes[x]}" if x in sizes else x for x in letters)
+            comma = "," if len(letters) == 1 else ""
+            raise ValueError(
+                f"{function}: expected `{name}` of shape ({wanted}{comma}), got {shape}"
+            )
+        sizes = known
+
+
+def check_labels(function: str, labels: Tensor) -> None:
+    """Check that labels are int64 class ids.
+
+    Raises:
+        TypeError: If the dtype is another one.
+    """
+    if labels.dtype != torch.int64:
+        raise TypeError(f"{function}: expected `labels` of dtype torch.int64, got {labels.dtype}")
+
+
+def check_floating(function: str, **tensors: Tensor) -> None:
+    """Check that tensors hold floating-point numbers.
+
+    Raises:
+        TypeError: If one does not.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise TypeError(
+                f"{function}: expected `{name}` of a floating-point dtype, got {tensor.dtype}"
+            )
+
+
+def check_same_device(function: str, **tensors: Tensor) -> None:
+    """Check that all tensors live on the device of the first.
+
+    Raises:
+        ValueError: If one lives elsewhere.
+    """
+    (first, reference), *others = tensors.items()
+    for name, tensor in others:
+        if tensor.device != reference.device:
+            raise ValueError(
+                f"{function}: expected `{name}` on the device of `{first}` "
+                f"({reference.device}), got {tensor.device}"
+            )
+
+
+def check_at_least(function: str, name: str, value: float | Tensor, minimum: float) -> None:
+    """Check a number from below; the value of a tensor is not read.
+
+    Raises:
+        ValueError: If the number is too small or not a number.
+    """
+    if not isinstance(value, Tensor) and not value >= minimum:
+        raise ValueError(f"{function}: expected `{name}` >= {minimum}, got {value}")
+
+
+def check_positive_int(function: str, **values: int) -> None:
+    """Check sizes.
+
+    Raises:
+        TypeError: If a value is not an int.
+        ValueError: If a value is below 1.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{function}: expected `{name}` >= 1, got {value}")
+
+
+def check_one_of(function: str, name: str, value: str, choices: Iterable[str]) -> None:
+    """Check a name against the known ones.
+
+    Raises:
+        ValueError: If it is not among them; the message lists them.
+    """
+    choices = list(choices)
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{function}: expected `{name}` to be one of {listed}; got {value!r}")
+
+
+def unknown_name(where: str, what: str, name: str, choices: Iterable[str]) -> str:
+    """Build the message for an unknown name, with the nearest valid one.
+
+    >>> unknown_name("recipe", "field", "learning_rate", ["lr", "epochs"])
+    "recipe: unknown field 'learning_rate'; choose from epochs, lr"
+    >>> unknown_name("recipe", "field", "epoch", ["lr", "epochs"])
+    "recipe: unknown field 'epoch'; did you mean 'epochs'?"
+    """
+    choices = sorted(choices)
+    near = get_close_matches(name, choices, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+    return f"{where}: unknown {what} {name!r}; {hint}"
