@@ -1,0 +1,171 @@
+"""How much augmented features disturb the logits, for each pair of classes.
+
+Features of class c that move by noise of covariance S_c change the difference of the
+logits j and c by a normal variable of variance
+
+    Q[c, j] = (w_j - w_c)^T S_c (w_j - w_c)
+
+with w the rows of the classifier. No sample appears in it, so a batch needs one row
+of Q for each class it holds, not a product for each sample.
+
+Gradients with respect to the weight, for an upstream gradient g of the shape of Q:
+``dQ[c, j] / dw_j = 2 S_c (w_j - w_c)``, and minus the same for ``w_c``. The product
+is kept from the forward pass, so the backward pass is a weighted sum.
+
+Source: Wang et al., "Regularizing Deep Networks with Semantic Data Augmentation",
+https://arxiv.org/abs/2007.10538, the quadratic term of Eq. (7).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from semaug._checks import check_floating, check_same_device, check_shapes
+from semaug._classes import ClassRows, class_rows
+
+__all__ = ["logit_variance", "quadratic_form"]
+
+# N samples, C classes, A features, R rows of a table of classes.
+
+# Elements a chunk of classes may take: about a core's cache on a CPU, where larger
+# chunks are slower; on an accelerator only a bound on memory.
+CHUNK_ELEMENTS = {"cpu": 2**19}
+CHUNK_ELEMENTS_ELSEWHERE = 2**25
+
+
+def quadratic_form(weight: Tensor, covariance: Tensor) -> Tensor:
+    """Variance of every logit difference, for every class of origin.
+
+    Args:
+        weight: ``(C, A)`` of the linear classifier.
+        covariance: ``(C, A, A)``, or ``(C, A)`` for diagonal matrices; treated as
+            constant.
+
+    Returns:
+        ``(C, C)`` matrix Q with ``Q[c, j] = (w_j - w_c)^T S_c (w_j - w_c)``, at least
+        float32. Differentiable once in ``weight``.
+
+    Raises:
+        TypeError: If an argument is not a floating-point tensor.
+        ValueError: If shapes or devices disagree.
+
+    >>> weight = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> quadratic_form(weight, torch.stack([torch.eye(2), 3 * torch.eye(2)]))
+    tensor([[ 0.,  5.],
+            [15.,  0.]])
+    """
+    check_weight_and_covariance("quadratic_form", weight, covariance)
+    classes = torch.arange(len(weight), device=weight.device)
+    return _rows_of_q(weight, covariance, ClassRows(classes, classes, all_classes=True))
+
+
+def logit_variance(weight: Tensor, covariance: Tensor, labels: Tensor) -> Tensor:
+    """Rows of :func:`quadratic_form` for the classes of a batch.
+
+    Args:
+        weight: ``(C, A)``.
+        covariance: ``(C, A, A)`` or ``(C, A)``.
+        labels: ``(N,)`` int64.
+
+    Returns:
+        ``(N, C)``: ``Q[labels]``, computed for the classes that occur.
+    """
+    rows = class_rows(labels, len(weight))
+    return _rows_of_q(weight, covariance, rows).index_select(0, rows.index)
+
+
+def check_weight_and_covariance(function: str, weight: Tensor, covariance: Tensor) -> None:
+    """Check a classifier's weight against a covariance of either shape."""
+    full = isinstance(covariance, Tensor) and covariance.ndim == 3
+    check_shapes(
+        function, weight=(weight, "C A"), covariance=(covariance, "C A A" if full else "C A")
+    )
+    check_floating(function, weight=weight, covariance=covariance)
+    check_same_device(function, weight=weight, covariance=covariance)
+
+
+def _rows_of_q(weight: Tensor, covariance: Tensor, rows: ClassRows) -> Tensor:
+    """``(R, C)`` rows of Q, computed in float32 or better whatever autocast does."""
+    dtype = torch.promote_types(torch.promote_types(weight.dtype, covariance.dtype), torch.float32)
+    form = _FullForm if covariance.ndim == 3 else _DiagonalForm
+    with torch.autocast(weight.device.type, enabled=False):
+        return form.apply(
+            weight.to(dtype), covariance.detach().to(dtype), rows.classes, rows.all_classes
+        )
+
+
+class _FullForm(torch.autograd.Function):
+    """Q for full covariances, a chunk of classes at a time."""
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any, weight: Tensor, covariance: Tensor, classes: Tensor, all_classes: bool
+    ) -> Tensor:
+        num_rows, (num_classes, num_features) = len(classes), weight.shape
+        q = weight.new_empty(num_rows, num_classes)
+        keep = ctx.needs_input_grad[0]
+        product = weight.new_empty(num_rows if keep else 0, num_classes, num_features)
+        for start, stop in chunks(num_rows, num_features * (num_features + num_classes), weight):
+            chunk = classes[start:stop]
+            delta = weight - weight[chunk].unsqueeze(1)  # (r, C, A)
+            matrices = covariance[start:stop] if all_classes else select(covariance, chunk)
+            out = product[start:stop] if keep else None
+            delta_covariance = torch.bmm(delta, matrices, out=out)
+            torch.linalg.vecdot(delta_covariance, delta, out=q[start:stop])
+        ctx.save_for_backward(product, classes)
+        return q
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: D102
+        product, classes = ctx.saved_tensors  # (R, C, A)
+        with torch.autocast(grad.device.type, enabled=False):
+            grad_weight = torch.bmm(grad.T.unsqueeze(1), product.transpose(0, 1)).squeeze(1)
+            grad_own = torch.bmm(grad.unsqueeze(1), product).squeeze(1)  # (R, A)
+            return grad_weight.index_add_(0, classes, grad_own, alpha=-1).mul_(2), None, None, None
+
+
+class _DiagonalForm(torch.autograd.Function):
+    """Q for variances: three terms of the square, each a matrix product."""
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any, weight: Tensor, variance: Tensor, classes: Tensor, all_classes: bool
+    ) -> Tensor:
+        # Differences do not see a common offset, but the three terms would cancel it badly.
+        weight = weight - weight.mean(dim=0)
+        variance = variance if all_classes else variance[classes]  # (R, A)
+        own = weight[classes]
+        scaled = variance * own
+        q = torch.linalg.vecdot(scaled, own).unsqueeze(1).expand(-1, len(weight))
+        q = torch.addmm(q, scaled, weight.T, alpha=-2).addmm_(variance, weight.square().T)
+        q.clamp_(min=0).scatter_(1, classes.unsqueeze(1), 0.0)
+        ctx.save_for_backward(weight, variance, classes)
+        return q
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: D102
+        weight, variance, classes = ctx.saved_tensors
+        own = weight[classes]
+        with torch.autocast(grad.device.type, enabled=False):
+            grad_weight = torch.mm(grad.T, variance).mul_(weight).sub_(grad.T @ (variance * own))
+            grad_own = torch.mm(grad, weight).sub_(grad.sum(dim=1, keepdim=True) * own)
+            grad_own.mul_(variance)  # (R, A)
+            return grad_weight.index_add_(0, classes, grad_own, alpha=-1).mul_(2), None, None, None
+
+
+def chunks(num_rows: int, elements_per_row: int, like: Tensor) -> list[tuple[int, int]]:
+    """Split rows into runs whose working memory stays bounded."""
+    budget = CHUNK_ELEMENTS.get(like.device.type, CHUNK_ELEMENTS_ELSEWHERE)
+    size = max(1, budget // elements_per_row)
+    return [(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
+
+
+def select(matrices: Tensor, classes: Tensor) -> Tensor:
+    """Rows of a per-class tensor; a single one on a CPU is a view, not a copy."""
+    if len(classes) == 1 and classes.device.type == "cpu" and not torch.compiler.is_compiling():
+        return matrices.narrow(0, int(classes), 1)
+    return matrices.index_select(0, classes)
