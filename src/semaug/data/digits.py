@@ -1,0 +1,44 @@
+"""Handwritten digits that come with scikit-learn and need no download.
+
+1797 images of 8 x 8 pixels, kept at this size. Their 17 grey levels, 0 to 16, become
+0 to 255 and are repeated for three channels. The first 1000 images are for training and
+the last 797 for testing: the images lie in the order in which people wrote them, so most
+test images come from writers who are not in the training part.
+
+Source: Alpaydin and Kaynak, 1998, https://doi.org/10.24432/C50P49
+"""
+
+from pathlib import Path
+
+import torch
+
+from semaug.data.image_set import DataSet, ImageSet
+
+__all__ = ["load_digits"]
+
+_NUM_TRAIN = 1000
+
+# Of the 1000 training images, on a scale of 0 to 1.
+_MEAN = 0.30701875
+_STD = 0.37623340
+
+
+def load_digits(root: Path) -> DataSet:
+    """Build the data set from the copy inside scikit-learn.
+
+    Args:
+        root: Not read, there is no file; every loader takes it.
+
+    Raises:
+        ModuleNotFoundError: If scikit-learn is not installed.
+    """
+    from sklearn import datasets  # slow to import, and only this data set needs it
+
+    digits = datasets.load_digits()
+    grey = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)
+    images = grey.unsqueeze(1).repeat(1, 3, 1, 1)
+    labels = torch.from_numpy(digits.target).to(torch.int64)
+    everything = ImageSet(images, labels, tuple(str(digit) for digit in range(10)))
+    order = torch.arange(len(everything))
+    train, test = everything.subset(order[:_NUM_TRAIN]), everything.subset(order[_NUM_TRAIN:])
+    return DataSet("digits", train, test, (_MEAN,) * 3, (_STD,) * 3)

@@ -1,0 +1,116 @@
+"""Labeled images that fit in memory, as bytes."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from semaug._checks import check_labels, check_positive_int, check_shapes
+
+__all__ = ["DataSet", "ImageSet"]
+
+
+@dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
+class ImageSet:
+    """Images, their labels and the names of the classes.
+
+    Args:
+        images: ``(N, 3, H, W)`` uint8.
+        labels: ``(N,)`` int64 class ids, on the device of the images.
+        classes: Names; the id of a class is its place here.
+
+    Raises:
+        TypeError: If a dtype is another one.
+        ValueError: If shapes disagree, or a label is no class.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_shapes("ImageSet", images=(self.images, "N C H W"), labels=(self.labels, "N"))
+        check_labels("ImageSet", self.labels)
+        if self.images.dtype != torch.uint8:
+            raise TypeError(
+                f"ImageSet: expected `images` of dtype torch.uint8, got {self.images.dtype}"
+            )
+        _check_label_range(self.labels, len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Copy images and labels to a device."""
+        return type(self)(self.images.to(device), self.labels.to(device), self.classes)
+
+    def subset(self, indices: Tensor) -> Self:
+        """Take the images at ``indices`` (int64, or one bool for each image), in that order."""
+        indices = indices.to(self.labels.device)
+        return type(self)(self.images[indices], self.labels[indices], self.classes)
+
+    def first_of_each_class(self, count: int) -> Self:
+        """Take the first ``count`` images of each class; the order stays as it is.
+
+        Raises:
+            TypeError: If ``count`` is not an int.
+            ValueError: If ``count`` is below 1, or a class has fewer images.
+        """
+        check_positive_int("first_of_each_class", count=count)
+        places = []
+        for label, name in enumerate(self.classes):
+            found = (self.labels == label).nonzero().squeeze(1)
+            if len(found) < count:
+                raise ValueError(
+                    f"first_of_each_class: expected `count` <= {len(found)}, "
+                    f"the images of class {name!r}, got {count}"
+                )
+            places.append(found[:count])
+        return self.subset(torch.cat(places).sort().values)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Training and test images, with the constants that normalize them.
+
+    Args:
+        name: Name for :func:`semaug.data.load_data`.
+        train: Images to learn from.
+        test: Images to measure the error on.
+        mean: Of each channel over the whole official training part, on a scale of 0 to 1.
+        std: Standard deviation, likewise.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.train.classes)
+
+    @property
+    def image_size(self) -> int:
+        """Height of the images, which is their width too."""
+        return self.train.images.shape[-1]
+
+    def to(self, device: torch.device | str) -> Self:
+        """Copy both parts to a device."""
+        return type(self)(
+            self.name, self.train.to(device), self.test.to(device), self.mean, self.std
+        )
+
+
+def _check_label_range(labels: Tensor, num_classes: int) -> None:
+    if len(labels) == 0:
+        return
+    lowest, highest = (int(bound) for bound in labels.aminmax())
+    if lowest < 0 or highest >= num_classes:
+        raise ValueError(
+            f"ImageSet: expected `labels` in 0..{num_classes - 1}, "
+            f"got values in {lowest}..{highest}"
+        )
