@@ -119,7 +119,10 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
         )
     if min(std) <= 0:
         raise ValueError(f"normalize: expected every `std` > 0, got {tuple(std)}")
-    offset, scale = _channel_constants(tuple(mean), tuple(std), images.device)
+    # The compiler keeps constants itself, and warns of caches.
+    compiling = torch.compiler.is_compiling()
+    constants = _channel_constants if compiling else _cached_channel_constants
+    offset, scale = constants(tuple(mean), tuple(std), images.device)
     return images.float().sub_(offset).mul_(scale)
 
 
@@ -138,7 +141,6 @@ def epoch_order(num_images: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(num_images, generator=generator)
 
 
-@lru_cache(maxsize=64)  # a fresh copy to an accelerator at every step would make the host wait
 def _channel_constants(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -147,6 +149,10 @@ def _channel_constants(
     scale = 1 / (torch.tensor(std, dtype=torch.float64) * 255)
     both = torch.stack([offset, scale]).float().to(device)
     return both[0].view(-1, 1, 1), both[1].view(-1, 1, 1)
+
+
+# A fresh copy to an accelerator at every step would make the host wait.
+_cached_channel_constants = lru_cache(maxsize=64)(_channel_constants)
 
 
 def _pad_with_zeros(images: Tensor, padding: int) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from semaug._checks import check_labels, check_positive_int, check_shapes
+from semaug._checks import check_labels, check_same_device, check_shapes
 
 __all__ = ["DataSet", "ImageSet"]
 
@@ -16,13 +16,13 @@ class ImageSet:
     """Images, their labels and the names of the classes.
 
     Args:
-        images: ``(N, 3, H, W)`` uint8.
-        labels: ``(N,)`` int64 class ids, on the device of the images.
+        images: ``(N, C, H, W)`` uint8; C is 3 in all our sets.
+        labels: ``(N,)`` int64 class ids.
         classes: Names; the id of a class is its place here.
 
     Raises:
         TypeError: If a dtype is another one.
-        ValueError: If shapes disagree, or a label is no class.
+        ValueError: If shapes or devices disagree, or a label is no class.
     """
 
     images: Tensor
@@ -31,6 +31,7 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         check_shapes("ImageSet", images=(self.images, "N C H W"), labels=(self.labels, "N"))
+        check_same_device("ImageSet", images=self.images, labels=self.labels)
         check_labels("ImageSet", self.labels)
         if self.images.dtype != torch.uint8:
             raise TypeError(
@@ -49,25 +50,6 @@ class ImageSet:
         """Take the images at ``indices`` (int64, or one bool for each image), in that order."""
         indices = indices.to(self.labels.device)
         return type(self)(self.images[indices], self.labels[indices], self.classes)
-
-    def first_of_each_class(self, count: int) -> Self:
-        """Take the first ``count`` images of each class; the order stays as it is.
-
-        Raises:
-            TypeError: If ``count`` is not an int.
-            ValueError: If ``count`` is below 1, or a class has fewer images.
-        """
-        check_positive_int("first_of_each_class", count=count)
-        places = []
-        for label, name in enumerate(self.classes):
-            found = (self.labels == label).nonzero().squeeze(1)
-            if len(found) < count:
-                raise ValueError(
-                    f"first_of_each_class: expected `count` <= {len(found)}, "
-                    f"the images of class {name!r}, got {count}"
-                )
-            places.append(found[:count])
-        return self.subset(torch.cat(places).sort().values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from semaug._checks import unknown_name
+import torch
+
+from semaug._checks import check_positive_int, unknown_name
 from semaug.data.cifar import load_cifar10, load_cifar100
 from semaug.data.digits import load_digits
-from semaug.data.image_set import DataSet
+from semaug.data.image_set import DataSet, ImageSet
 
 __all__ = ["DATA_SETS", "DataSource", "load_data"]
 
@@ -51,14 +53,31 @@ def load_data(
 
     Raises:
         TypeError: If ``train_per_class`` is not an int.
+        ModuleNotFoundError: If ``"digits"`` is asked for and scikit-learn is not installed.
         FileNotFoundError: If a file is missing; the message says how to fetch it.
-        ValueError: If the name is unknown, a file is damaged, or a class has fewer than
-            ``train_per_class`` images.
+        ValueError: If the name is unknown, a file is damaged, ``train_per_class`` is below 1,
+            or a class has fewer images.
     """
     if name not in DATA_SETS:
         raise ValueError(unknown_name("load_data", "data set", name, DATA_SETS))
+    if train_per_class is not None:
+        check_positive_int("load_data", train_per_class=train_per_class)
     root = Path(root if root is not None else os.environ.get("SEMAUG_DATA") or "data")
     data = DATA_SETS[name].load(root.expanduser())
     if train_per_class is None:
         return data
-    return replace(data, train=data.train.first_of_each_class(train_per_class))
+    return replace(data, train=_first_of_each_class(data.train, train_per_class))
+
+
+def _first_of_each_class(images: ImageSet, count: int) -> ImageSet:
+    """Keep ``count`` images of each class, in the order in which they stand."""
+    kept = []
+    for label, name in enumerate(images.classes):
+        found = (images.labels == label).nonzero().squeeze(1)
+        if len(found) < count:
+            raise ValueError(
+                f"load_data: expected `train_per_class` <= {len(found)}, the number of training "
+                f"images of class {name!r}, got {count}"
+            )
+        kept.append(found[:count])
+    return images.subset(torch.cat(kept).sort().values)

@@ -223,7 +223,7 @@ def _create(name: str, depth: int, pretrained: bool, **kwargs: Any) -> nn.Module
         CifarResNet,
         name,
         pretrained,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "flatten_sequential": True},
+        feature_cfg={"out_indices": (0, 1, 2, 3)},
         blocks_per_stage=(depth - 2) // 6,
         **kwargs,
     )

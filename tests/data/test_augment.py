@@ -1,0 +1,178 @@
+"""Tests of semaug.data.augment."""
+
+import pytest
+import torch
+import torchvision.transforms.v2.functional as TF
+from torch.testing import assert_close
+
+from semaug.data import CropFlip, epoch_order, normalize
+
+TORCHVISION_MODE = {"zero": "constant", "reflect": "reflect"}
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def images(generator):
+    return torch.randint(0, 256, (40, 3, 12, 10), dtype=torch.uint8, generator=generator)
+
+
+def crop_flip_by_images(images, draws, augment):
+    """Pad, crop and mirror one image after the other with torchvision."""
+    side = 2 * augment.padding + 1
+    rows = []
+    for image, (top, left, flip) in zip(images, draws.tolist(), strict=True):
+        image = TF.pad(image, augment.padding, padding_mode=TORCHVISION_MODE[augment.padding_mode])
+        image = TF.crop(image, int(top * side), int(left * side), *images.shape[-2:])
+        rows.append(TF.horizontal_flip(image) if augment.flip and flip < 0.5 else image)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("padding_mode", ["zero", "reflect"])
+@pytest.mark.parametrize("padding", [0, 1, 4])
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_equals_torchvision_image_by_image(images, generator, padding_mode, padding, flip, dtype):
+    augment = CropFlip(padding, padding_mode, flip)
+    draws = augment.draw(len(images), generator)
+    actual = augment(images.to(dtype), draws)
+    assert actual.dtype == dtype
+    assert_close(actual, crop_flip_by_images(images.to(dtype), draws, augment), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("padding_mode", ["zero", "reflect"])
+def test_memory_format_does_not_matter(images, generator, padding_mode):
+    augment = CropFlip(padding_mode=padding_mode)
+    draws = augment.draw(len(images), generator)
+    channels_last = images.to(memory_format=torch.channels_last)
+    assert_close(augment(channels_last, draws), augment(images, draws))
+
+
+def test_an_image_does_not_depend_on_its_batch(images, generator):
+    augment = CropFlip()
+    draws = augment.draw(len(images), generator)
+    whole = augment(images, draws)
+    parts = [augment(images[i : i + 7], draws[i : i + 7]) for i in range(0, 40, 7)]
+    assert_close(torch.cat(parts), whole)
+
+
+def test_the_images_given_stay_as_they_are(images, generator):
+    before = images.clone()
+    CropFlip()(images, CropFlip().draw(40, generator))
+    assert_close(images, before)
+
+
+def test_every_place_and_flip_is_equally_likely(generator):
+    """Chi-squared over 9 x 9 x 2 decisions, seen on images whose pixels tell their place."""
+    count = 81 * 2 * 200
+    place = torch.arange(1, 82, dtype=torch.uint8).view(1, 1, 9, 9).expand(count, 1, 9, 9)
+    augment = CropFlip(padding=4)
+    seen = augment(place, augment.draw(count, generator))
+    middle = seen[:, 0, 4, 4].long() - 1  # which pixel has come to the middle: 81 places
+    flipped = seen[:, 0, 4, 3] > seen[:, 0, 4, 4]  # ambiguous where a neighbor is padding
+    neighbor_inside = (middle % 9 > 0) & (middle % 9 < 8)
+    assert_chi_squared(torch.bincount(middle, minlength=81))
+    decisions = 2 * (middle // 9 * 7 + middle % 9 - 1) + flipped
+    assert_chi_squared(torch.bincount(decisions[neighbor_inside], minlength=126))
+
+
+def assert_chi_squared(counts):
+    """Assert that counts are within five standard deviations of what equal chances give."""
+    expected = counts.sum() / len(counts)
+    freedom = len(counts) - 1
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    assert abs(statistic - freedom) < 5 * (2 * freedom) ** 0.5
+
+
+def test_the_largest_draw_stays_inside_the_padding(images):
+    largest = torch.full((40, 3), 1 - 2**-24)
+    augment = CropFlip(padding=3)
+    assert_close(augment(images, largest), crop_flip_by_images(images, largest, augment))
+
+
+def test_draws_are_reproducible_and_one_row_for_each_image():
+    draws = [CropFlip().draw(5, torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert_close(draws[0], draws[1])
+    assert draws[0].shape == (5, 3)
+    assert draws[0].dtype == torch.float32
+
+
+def test_an_empty_batch_stays_empty(images):
+    assert CropFlip()(images[:0], torch.rand(0, 3)).shape == (0, 3, 12, 10)
+
+
+def test_compiles_without_a_graph_break(images, generator):
+    augment = CropFlip(padding_mode="reflect")
+    draws = augment.draw(len(images), generator)
+
+    def step(images, draws):
+        return normalize(augment(images, draws), (0.5,) * 3, (0.2,) * 3)
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(images, draws), step(images, draws))
+
+
+def test_wrong_draws_are_named(images):
+    with pytest.raises(ValueError, match=r"`draws` of shape \(N=40, 3\), got \(39, 3\)"):
+        CropFlip()(images, torch.rand(39, 3))
+    with pytest.raises(TypeError, match="`draws` of a floating-point dtype"):
+        CropFlip()(images, torch.zeros(40, 3, dtype=torch.int64))
+
+
+def test_a_reflection_wider_than_the_image_is_refused(images):
+    with pytest.raises(ValueError, match="got padding 10 for 12 x 10 pixels"):
+        CropFlip(padding=10, padding_mode="reflect")(images, torch.rand(40, 3))
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ValueError, match="`padding` >= 0, got -1"):
+        CropFlip(padding=-1)
+    with pytest.raises(ValueError, match="one of 'zero', 'reflect'; got 'edge'"):
+        CropFlip(padding_mode="edge")
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_normalize_is_the_formula(images, memory_format):
+    mean, std = (0.49, 0.48, 0.44), (0.24, 0.25, 0.26)
+    actual = normalize(images.to(memory_format=memory_format), mean, std)
+    columns = [torch.tensor(x, dtype=torch.float64).view(3, 1, 1) for x in (mean, std)]
+    expected = (images.double() / 255 - columns[0]) / columns[1]
+    assert actual.dtype == torch.float32
+    assert actual.is_contiguous(memory_format=memory_format)
+    assert_close(actual.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_normalize_refuses_what_it_would_get_wrong(images):
+    with pytest.raises(TypeError, match=r"normalize: .* dtype torch\.uint8, got torch\.float32"):
+        normalize(images.float(), (0.5,) * 3, (0.2,) * 3)
+    with pytest.raises(ValueError, match="for each of 3 channels, got 1 and 3"):
+        normalize(images, (0.5,), (0.2,) * 3)
+    with pytest.raises(ValueError, match=r"every `std` > 0, got \(0\.2, 0\.0, 0\.2\)"):
+        normalize(images, (0.5,) * 3, (0.2, 0.0, 0.2))
+
+
+def test_an_epoch_visits_every_image_once(generator):
+    order = epoch_order(100, generator)
+    assert order.tolist() != list(range(100))
+    assert sorted(order.tolist()) == list(range(100))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("padding_mode", ["zero", "reflect"])
+def test_a_gpu_gives_the_same_images_and_is_never_waited_for(images, generator, padding_mode):
+    augment = CropFlip(padding_mode=padding_mode)
+    draws = augment.draw(len(images), generator)
+    constants = (0.5,) * 3, (0.2,) * 3
+    expected = normalize(augment(images, draws), *constants)
+    images, draws = images.cuda(), draws.cuda()
+    normalize(augment(images, draws), *constants)  # the first call copies the constants
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        actual = normalize(augment(images, draws), *constants)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert_close(actual.cpu(), expected)

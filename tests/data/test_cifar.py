@@ -1,0 +1,141 @@
+"""Tests of semaug.data.cifar, on small archives of the same layout and on the real ones."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from semaug.data import cifar
+from semaug.data.cifar import CIFAR10, CIFAR100, load_cifar10, load_cifar100
+
+LOADERS = {"cifar10": load_cifar10, "cifar100": load_cifar100}
+REAL_DATA = Path(os.environ.get("SEMAUG_DATA") or "data")
+
+
+def write_archive(files, root, num_images=4):
+    """Write random batches as ``files`` describes them; return the pixels and the MD5 sums."""
+    rng = np.random.default_rng(0)
+    classes = [f"class {i}".encode() for i in range(10 if files is CIFAR10 else 100)]
+    contents = {files.meta: {files.classes_key: classes}}
+    for name in files.train + files.test:
+        pixels = rng.integers(0, 256, (num_images, 3072), dtype=np.uint8)
+        labels = rng.integers(0, len(classes), num_images).tolist()
+        contents[name] = {b"data": pixels, files.label_key: labels}
+    folder = root / files.folder
+    folder.mkdir()
+    for name, content in contents.items():
+        (folder / name).write_bytes(pickle.dumps(content, protocol=3))
+    sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in contents}
+    return contents, sums
+
+
+@pytest.fixture(params=[CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+def archive(request, tmp_path, monkeypatch):
+    """A small archive that is accepted as official: its description, root and contents."""
+    contents, sums = write_archive(request.param, tmp_path)
+    files = replace(request.param, md5=sums)
+    monkeypatch.setattr(cifar, files.torchvision_class, files)
+    return files, tmp_path, contents
+
+
+def test_images_labels_and_names_keep_the_order_of_the_files(archive):
+    files, root, contents = archive
+    data = LOADERS[files.name](root)
+    assert data.name == files.name
+    assert data.train.classes == tuple(f"class {i}" for i in range(data.num_classes))
+    for part, names in ((data.train, files.train), (data.test, files.test)):
+        batches = [contents[name] for name in names]
+        assert part.labels.tolist() == [x for batch in batches for x in batch[files.label_key]]
+        pixels = np.concatenate([batch[b"data"] for batch in batches])
+        assert part.images.dtype == torch.uint8
+        np.testing.assert_array_equal(part.images.numpy(), pixels.reshape(-1, 3, 32, 32))
+
+
+def test_a_missing_file_is_named_with_the_command_that_fetches_it(archive):
+    files, root, _ = archive
+    path = root / files.folder / files.test[0]
+    path.unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        LOADERS[files.name](root)
+    message = str(caught.value)
+    assert f"got no file {str(path)!r}" in message
+    assert f"import {files.torchvision_class} as D; D({str(root)!r}, download=True)" in message
+    assert "--data-root or SEMAUG_DATA" in message
+
+
+def test_a_missing_folder_is_reported_like_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"load_data: expected cifar10 under .*nowhere"):
+        load_cifar10(tmp_path / "nowhere")
+
+
+def test_a_truncated_file_is_named(archive):
+    files, root, _ = archive
+    path = root / files.folder / files.train[-1]
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=rf"{path.name}' with MD5 sum .* \(1,000 bytes\)"):
+        LOADERS[files.name](root)
+
+
+def test_a_changed_file_is_refused_before_it_is_unpickled(archive, monkeypatch):
+    files, root, _ = archive
+    path = root / files.folder / files.meta
+    path.write_bytes(path.read_bytes() + b"x")
+    monkeypatch.setattr(cifar, "load_arrays", lambda _: pytest.fail("was unpickled"))
+    with pytest.raises(ValueError, match="damaged or cut short; fetch it with"):
+        LOADERS[files.name](root)
+
+
+def test_the_printed_command_can_be_typed_into_a_shell(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        load_cifar100(tmp_path)
+    code = str(caught.value).split('python -c "')[1].split('"')[0]
+    compile(code, "printed", "exec")
+    assert "CIFAR100" in code
+
+
+@pytest.mark.parametrize("files", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+def test_the_sums_are_those_of_torchvision(files):
+    datasets = pytest.importorskip("torchvision.datasets")
+    theirs = getattr(datasets, files.torchvision_class)
+    sums = dict([*theirs.train_list, *theirs.test_list])
+    assert files.md5 == {**sums, files.meta: theirs.meta["md5"]}
+    assert files.folder == theirs.base_folder
+
+
+@pytest.mark.parametrize("files", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+def test_the_constants_are_those_of_the_real_training_images(files):
+    if not (REAL_DATA / files.folder).is_dir():
+        pytest.skip(f"no {files.folder} under {REAL_DATA}; set SEMAUG_DATA to check real data")
+    start = time.perf_counter()
+    data = LOADERS[files.name](REAL_DATA)
+    assert time.perf_counter() - start < 10, "about one second on an idle machine"
+    assert data.train.images.shape == (50_000, 3, 32, 32)
+    assert data.test.images.shape == (10_000, 3, 32, 32)
+    counts = torch.bincount(data.train.labels)
+    assert counts.tolist() == [50_000 // data.num_classes] * data.num_classes
+    assert data.train.classes[0] == {"cifar10": "airplane", "cifar100": "apple"}[files.name]
+    for channel in range(3):
+        levels = torch.bincount(data.train.images[:, channel].flatten(), minlength=256).double()
+        share, value = levels / levels.sum(), torch.arange(256).double() / 255
+        mean = (share * value).sum()
+        std = (share * (value - mean) ** 2).sum().sqrt()
+        assert_close(data.mean[channel], mean.item(), atol=5e-9, rtol=0)
+        assert_close(data.std[channel], std.item(), atol=5e-9, rtol=0)
+
+
+def test_reading_needs_neither_torchvision_nor_timm():
+    code = (
+        "import sys, semaug.data; "
+        "print([m for m in ('torchvision', 'timm', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

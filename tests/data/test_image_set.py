@@ -1,0 +1,86 @@
+"""Tests of semaug.data.image_set."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from semaug.data import DataSet, ImageSet
+
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def images():
+    """Five images of 2 x 2 pixels, each filled with its place."""
+    return torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 2, 2)
+
+
+@pytest.fixture
+def labels():
+    return torch.tensor([0, 1, 1, 0, 1])
+
+
+def test_a_subset_has_the_order_of_its_indices(images, labels):
+    part = ImageSet(images, labels, CLASSES).subset(torch.tensor([4, 0]))
+    assert part.images[:, 0, 0, 0].tolist() == [4, 0]
+    assert part.labels.tolist() == [1, 0]
+    assert len(part) == 2
+
+
+def test_a_subset_by_mask_keeps_the_order(images, labels):
+    part = ImageSet(images, labels, CLASSES).subset(labels == 1)
+    assert part.images[:, 0, 0, 0].tolist() == [1, 2, 4]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_moving_takes_images_and_labels_along(images, labels):
+    part = ImageSet(images, labels, CLASSES)
+    moved = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3).to("cuda")
+    assert moved.train.images.is_cuda
+    assert moved.test.labels.is_cuda
+
+
+def test_moving_changes_no_value(images, labels):
+    part = ImageSet(images, labels, CLASSES)
+    moved = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3).to("cpu")
+    assert_close(moved.train.images, images)
+    assert_close(moved.test.labels, labels)
+    assert (moved.name, moved.mean, moved.std) == ("toy", (0.5,) * 3, (0.2,) * 3)
+
+
+def test_a_data_set_knows_its_sizes(images, labels):
+    part = ImageSet(images, labels, CLASSES)
+    data = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3)
+    assert (data.num_classes, data.image_size) == (2, 2)
+
+
+def test_an_empty_set_is_allowed(images, labels):
+    assert len(ImageSet(images[:0], labels[:0], CLASSES)) == 0
+
+
+def test_labels_that_are_no_class_are_refused(images, labels):
+    with pytest.raises(ValueError, match=r"`labels` in 0\.\.1, got values in 0\.\.2"):
+        ImageSet(images, labels + (labels == 1), CLASSES)
+    with pytest.raises(ValueError, match=r"got values in -1\.\.1"):
+        ImageSet(images, labels - (labels == 0).long(), CLASSES)
+
+
+def test_images_that_are_not_bytes_are_refused(images, labels):
+    with pytest.raises(TypeError, match=r"`images` of dtype torch\.uint8, got torch\.float32"):
+        ImageSet(images.float(), labels, CLASSES)
+
+
+def test_labels_of_another_dtype_are_refused(images, labels):
+    with pytest.raises(TypeError, match=r"`labels` of dtype torch\.int64, got torch\.int32"):
+        ImageSet(images, labels.int(), CLASSES)
+
+
+def test_a_missing_label_is_refused(images, labels):
+    with pytest.raises(ValueError, match=r"`labels` of shape \(N=5,\), got \(4,\)"):
+        ImageSet(images, labels[1:], CLASSES)
+
+
+def test_labels_on_another_device_are_refused(images, labels):
+    with pytest.raises(ValueError, match=r"`labels` on the device of `images` \(cpu\), got meta"):
+        ImageSet(images, labels.to("meta"), CLASSES)

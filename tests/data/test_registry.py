@@ -1,0 +1,70 @@
+"""Tests of semaug.data.registry."""
+
+import pytest
+import torch
+
+from semaug.data import DATA_SETS, DataSet, ImageSet, load_data
+from semaug.data.registry import DataSource
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """Register a set of ten images, class 1 having seven of them; return the roots asked for."""
+    roots = []
+
+    def load(root):
+        roots.append(root)
+        labels = torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 1])
+        images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 2, 2)
+        part = ImageSet(images, labels, ("cat", "dog"))
+        return DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3)
+
+    monkeypatch.setitem(DATA_SETS, "toy", DataSource(load, "ten images"))
+    return roots
+
+
+def test_the_first_images_of_each_class_are_kept_in_order(toy):
+    data = load_data("toy", train_per_class=3)
+    assert data.train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 7]
+    assert data.train.labels.tolist() == [1, 0, 1, 1, 0, 0]
+    assert len(data.test) == 10
+
+
+def test_more_images_than_a_class_has_are_refused(toy):
+    expected = r"load_data: expected `train_per_class` <= 3, .* of class 'cat', got 4"
+    with pytest.raises(ValueError, match=expected):
+        load_data("toy", train_per_class=4)
+
+
+def test_a_count_that_is_none_is_refused(toy):
+    with pytest.raises(ValueError, match="`train_per_class` >= 1, got 0"):
+        load_data("toy", train_per_class=0)
+    with pytest.raises(TypeError, match=r"`train_per_class` to be an int, got 0\.5"):
+        load_data("toy", train_per_class=0.5)
+    assert toy == [], "nothing was read in vain"
+
+
+def test_an_unknown_name_fails_with_the_nearest_one():
+    with pytest.raises(ValueError, match="unknown data set 'cifar-10'; did you mean 'cifar10'"):
+        load_data("cifar-10")
+
+
+def test_the_root_comes_from_the_argument_then_the_environment(toy, monkeypatch, tmp_path):
+    monkeypatch.delenv("SEMAUG_DATA", raising=False)
+    load_data("toy")
+    monkeypatch.setenv("SEMAUG_DATA", str(tmp_path))
+    load_data("toy")
+    load_data("toy", root="elsewhere")
+    assert [str(root) for root in toy] == ["data", str(tmp_path), "elsewhere"]
+
+
+def test_a_tilde_in_the_root_is_the_home_folder(toy, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    load_data("toy", root="~/images")
+    assert toy == [tmp_path / "images"]
+
+
+def test_every_set_has_one_line_of_description():
+    for source in DATA_SETS.values():
+        assert 10 < len(source.description) < 100
+        assert "\n" not in source.description

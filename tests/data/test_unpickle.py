@@ -1,0 +1,58 @@
+"""Tests of semaug.data.unpickle."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from semaug.data.unpickle import load_arrays
+
+
+class _Call:
+    """Pickles as a call of ``function(argument)``."""
+
+    def __init__(self, function, argument):
+        self.function, self.argument = function, argument
+
+    def __reduce__(self):
+        return self.function, (self.argument,)
+
+
+def test_arrays_strings_lists_and_dicts_come_back():
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    loaded = load_arrays(pickle.dumps({b"data": pixels, b"labels": [1, 2], "x": 0.5}, protocol=3))
+    np.testing.assert_array_equal(loaded[b"data"], pixels)
+    assert loaded[b"labels"] == [1, 2]
+    assert loaded["x"] == 0.5
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_arrays_of_both_numpy_generations_come_back(module):
+    content = pickle.dumps(np.arange(5, dtype=np.uint8), protocol=3)
+    for name in (b"numpy.core.multiarray", b"numpy._core.multiarray"):
+        content = content.replace(b"c" + name + b"\n", b"c" + module + b"\n")
+    assert module in content
+    np.testing.assert_array_equal(load_arrays(content), np.arange(5))
+
+
+def test_strings_of_python_2_become_bytes():
+    assert load_arrays(b"\x80\x02U\x03abc.") == b"abc"
+
+
+def test_a_call_of_the_system_is_refused_and_does_not_run(tmp_path):
+    target = tmp_path / "made by the pickle"
+    content = pickle.dumps({b"data": _Call(os.mkdir, str(target))}, protocol=3)
+    pickle.loads(content)
+    assert target.exists(), "the pickle is dangerous to others"
+    target.rmdir()
+    with pytest.raises(pickle.UnpicklingError, match=rf"load_arrays: .*, got {os.name}\.mkdir"):
+        load_arrays(content)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("function", [eval, getattr, np.load, np.memmap])
+def test_other_names_are_refused_even_of_numpy(function):
+    content = pickle.dumps(_Call(function, "1"), protocol=3)
+    with pytest.raises(pickle.UnpicklingError, match="expected arrays, strings, numbers"):
+        load_arrays(content)
