@@ -1,5 +1,7 @@
 """Tests of semaug.data.digits."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -42,3 +44,11 @@ def test_the_constants_are_those_of_the_training_images(digits):
     pixels = digits.train.images.double() / 255
     assert_close(digits.mean, (pixels.mean().item(),) * 3, atol=5e-9, rtol=0)
     assert_close(digits.std, (pixels.std(correction=0).item(),) * 3, atol=5e-9, rtol=0)
+
+
+def test_a_missing_scikit_learn_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"install it with: pip install 'semaug\[train\]'"
+    ):
+        load_data("digits")

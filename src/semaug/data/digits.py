@@ -32,8 +32,12 @@ def load_digits(root: Path) -> DataSet:
     Raises:
         ModuleNotFoundError: If scikit-learn is not installed.
     """
-    from sklearn import datasets  # slow to import, and only this data set needs it
-
+    try:
+        from sklearn import datasets  # slow to import, and only this data set needs it
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "load_data: 'digits' needs scikit-learn; install it with: pip install 'semaug[train]'"
+        ) from error
     digits = datasets.load_digits()
     grey = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)
     images = grey.unsqueeze(1).repeat(1, 3, 1, 1)
