@@ -5,10 +5,11 @@ accelerator wait.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor
+
+from semaug._names import unknown_name
 
 __all__ = [
     "check_at_least",
@@ -125,17 +126,3 @@ def check_one_of(function: str, name: str, value: str, choices: Iterable[str]) -
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{function}: expected `{name}` to be one of {listed}; got {value!r}")
-
-
-def unknown_name(where: str, what: str, name: str, choices: Iterable[str]) -> str:
-    """Build the message for an unknown name, with the nearest valid one.
-
-    >>> unknown_name("recipe", "field", "learning_rate", ["lr", "epochs"])
-    "recipe: unknown field 'learning_rate'; choose from epochs, lr"
-    >>> unknown_name("recipe", "field", "epoch", ["lr", "epochs"])
-    "recipe: unknown field 'epoch'; did you mean 'epochs'?"
-    """
-    choices = sorted(choices)
-    near = get_close_matches(name, choices, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
-    return f"{where}: unknown {what} {name!r}; {hint}"

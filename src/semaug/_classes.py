@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["ClassRows", "class_rows", "is_static"]
+__all__ = ["ClassRows", "all_classes", "class_rows", "is_static", "present_classes"]
 
 # N samples, C classes, R rows.
 
@@ -23,7 +23,18 @@ class ClassRows(NamedTuple):
 
     classes: Tensor  # (R,) int64; may repeat a class, but samples then use its first row only
     index: Tensor  # (N,) int64, row of each sample: classes[index] == labels
-    all_classes: bool  # classes is 0..C-1, so rows of a per-class tensor need no gather
+    complete: bool  # classes is 0..C-1, so a per-class tensor is its own table
+
+    def take(self, per_class: Tensor) -> Tensor:
+        """Rows (R, ...) of a per-class tensor (C, ...); a view where it can be."""
+        return per_class if self.complete else per_class.index_select(0, self.classes)
+
+    def add_to(self, per_class: Tensor, change: Tensor) -> None:
+        """Add (R, ...) to the rows of a per-class tensor, in place."""
+        if self.complete:
+            per_class.add_(change)
+        else:
+            per_class.index_add_(0, self.classes, change)
 
 
 def is_static(device: torch.device) -> bool:
@@ -31,13 +42,42 @@ def is_static(device: torch.device) -> bool:
     return device.type != "cpu" or torch.compiler.is_compiling()
 
 
+def all_classes(num_classes: int, labels: Tensor) -> ClassRows:
+    """Build the table that holds every class."""
+    return ClassRows(torch.arange(num_classes, device=labels.device), labels, complete=True)
+
+
 def class_rows(labels: Tensor, num_classes: int) -> ClassRows:
-    """Build the table for ``labels`` of shape (N,)."""
+    """Build the table for ``labels`` of shape (N,).
+
+    Raises:
+        ValueError: If a label is out of range; on a CPU only, where looking is free.
+    """
     if not is_static(labels.device):
-        classes, index = torch.unique(labels, return_inverse=True)
-        return ClassRows(classes, index, all_classes=len(classes) == num_classes)
+        return present_classes(labels, num_classes)[0]
     if num_classes <= len(labels):
-        classes = torch.arange(num_classes, device=labels.device)
-        return ClassRows(classes, labels, all_classes=True)
+        return all_classes(num_classes, labels)
     first = (labels[:, None] == labels).to(torch.uint8).argmax(dim=1)
-    return ClassRows(labels, first, all_classes=False)
+    return ClassRows(labels, first, complete=False)
+
+
+def present_classes(labels: Tensor, num_classes: int) -> tuple[ClassRows, Tensor]:
+    """Build the table of the classes that occur, and count the samples (R,) of each.
+
+    Raises:
+        ValueError: If a label is out of range.
+    """
+    try:
+        count = torch.bincount(labels, minlength=num_classes)
+    except RuntimeError:  # a negative label
+        count = labels.new_empty(0)
+    if len(count) != num_classes:
+        raise ValueError(
+            f"expected `labels` between 0 and {num_classes - 1}, "
+            f"got {int(labels.min())} to {int(labels.max())}"
+        )
+    classes = count.nonzero().squeeze(1)
+    if len(classes) == num_classes:
+        return ClassRows(classes, labels, complete=True), count
+    row_of_class = (count > 0).cumsum(0).sub_(1)
+    return ClassRows(classes, row_of_class[labels], complete=False), count[classes]

@@ -15,6 +15,7 @@ Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3); merging 
 states: Chan, Golub and LeVeque, 1979.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, Self
@@ -30,7 +31,8 @@ from semaug._checks import (
     check_same_device,
     check_shapes,
 )
-from semaug._classes import ClassRows, class_rows, is_static
+from semaug._autocast import without_autocast
+from semaug._classes import ClassRows, class_rows, is_static, present_classes
 from semaug._distributed import gather_over_ranks
 from semaug.quadratic_form import chunks, logit_variance, quadratic_form
 
@@ -106,44 +108,65 @@ class ClassCovariance(nn.Module):
             TypeError: If a dtype is wrong.
             ValueError: If shapes or devices disagree.
         """
-        self._check("update", features, labels)
-        with torch.autocast(features.device.type, enabled=False):
-            features, labels = gather_over_ranks(features.detach().to(self.mean.dtype), labels)
-            finite = features.isfinite().all(dim=1)
-            self.num_skipped.add_((~finite & (labels >= 0)).sum())
-            usable = finite & (labels >= 0)
-            if not is_static(features.device):
-                self.warn_of_skipped()
-                if not usable.all():
-                    features, labels, usable = features[usable], labels[usable], usable[usable]
-            self._merge_batch(features, labels, usable)
+        self._check("ClassCovariance.update", features, labels)
+        self.update_unchecked(features, labels)
 
-    def _merge_batch(self, features: Tensor, labels: Tensor, usable: Tensor) -> None:
+    @torch.no_grad()
+    def update_unchecked(self, features: Tensor, labels: Tensor) -> None:
+        """:meth:`update` for callers that have checked already."""
+        with without_autocast(features.device):
+            features, labels = gather_over_ranks(features.detach().to(self.mean.dtype), labels)
+            if is_static(features.device):
+                self._update_static(features, labels)
+            else:
+                self._update_present(features, labels)
+
+    def _update_present(self, features: Tensor, labels: Tensor) -> None:
+        """On a CPU: leave rows out, touch only the classes present."""
+        if not math.isfinite(features.sum()):  # a quick look; an overflow only costs time
+            finite = features.isfinite().all(dim=1)
+            self.num_skipped.add_((~finite).sum())
+            self.warn_of_skipped()
+            features, labels = features[finite], labels[finite]
+        rows, new = present_classes(labels, self.num_classes)
+        if len(new) > 0:
+            self._merge_rows(rows, features, new, None)
+
+    def _update_static(self, features: Tensor, labels: Tensor) -> None:
+        """On an accelerator: rows left out stay, with zeros and a weight of zero."""
+        finite = features.isfinite().all(dim=1)
+        self.num_skipped.add_((~finite).sum())
+        usable = finite & (labels >= 0)  # padding has the label -1
         rows = class_rows(labels.clamp(min=0), self.num_classes)
         features = torch.where(usable.unsqueeze(1), features, 0.0)
         new = torch.zeros_like(rows.classes).index_add_(0, rows.index, usable.to(torch.int64))
-        sums = features.new_zeros(len(new), self.num_features).index_add_(0, rows.index, features)
-        batch_mean = sums / new.clamp(min=1).unsqueeze(1)
+        self._merge_rows(rows, features, new, usable)
 
-        old = self.count[rows.classes]
-        share = (new / (old + new).clamp(min=1)).to(features.dtype)  # w; 0 for an unused row
-        shift = batch_mean - self.mean[rows.classes]  # d
-        deviation = (features - batch_mean[rows.index]) * usable.unsqueeze(1)
+    def _merge_rows(
+        self, rows: ClassRows, features: Tensor, new: Tensor, usable: Tensor | None
+    ) -> None:
+        """Merge samples given as a table; ``new`` (R,) counts those of each row."""
+        size = new.to(features.dtype).clamp_(min=1)
+        share = new / (rows.take(self.count) + size).clamp_(min=1)  # w; 0 if nothing is new
+        sums = features.new_zeros(len(new), self.num_features).index_add_(0, rows.index, features)
+        batch_mean = sums.div_(size.unsqueeze(1))
+        shift = batch_mean - rows.take(self.mean)  # d
 
         # Rows whose products sum to w S' + w (1 - w) d d^T, so that one symmetric product
         # per class finishes the update.
-        own_share = (share / new.clamp(min=1)).sqrt()
-        deviation = deviation * own_share[rows.index].unsqueeze(1)
-        drift = shift * (share * (1 - share)).sqrt().unsqueeze(1)
+        deviation = features - batch_mean[rows.index]
+        factor = (share / size).sqrt_()[rows.index]
+        deviation.mul_((factor if usable is None else factor * usable).unsqueeze(1))
+        drift = shift * (share * (1 - share)).sqrt_().unsqueeze(1)
         if self.kind == "diagonal":
-            added = drift.square().index_add_(0, rows.index, deviation.square())
-            added -= share.unsqueeze(1) * self.covariance[rows.classes]
-            self.covariance.index_add_(0, rows.classes, added)
+            added = drift.square_().index_add_(0, rows.index, deviation.square_())
+            rows.add_to(self.covariance, added.sub_(rows.take(self.covariance) * share.unsqueeze(1)))
+        elif usable is None:
+            _add_products(self.covariance, rows, share, deviation, drift, new)
         else:
-            step = _add_products_static if is_static(features.device) else _add_products
-            step(self.covariance, rows, share, deviation, drift, new)
-        self.mean.index_add_(0, rows.classes, shift * share.unsqueeze(1))
-        self.count.index_add_(0, rows.classes, new)
+            _add_products_static(self.covariance, rows, share, deviation, drift)
+        rows.add_to(self.mean, shift.mul_(share.unsqueeze(1)))
+        rows.add_to(self.count, new)
 
     @torch.no_grad()
     def merge(self, other: "ClassCovariance") -> None:
@@ -220,8 +243,7 @@ class ClassCovariance(nn.Module):
     def _signature(self) -> tuple[int, int, str]:
         return self.num_classes, self.num_features, self.kind
 
-    def _check(self, method: str, features: Tensor, labels: Tensor) -> None:
-        name = f"ClassCovariance.{method}"
+    def _check(self, name: str, features: Tensor, labels: Tensor) -> None:
         check_shapes(name, mean=(self.mean, "C A"), features=(features, "N A"), labels=(labels, "N"))
         check_floating(name, features=features)
         check_labels(name, labels)
@@ -248,35 +270,40 @@ def _add_products(
     Samples of a class are brought together, its drift behind them, so that a class
     costs one product in place; small matrices go through one batched product.
     """
-    if len(new) == 0:
+    num_rows, num_features = drift.shape
+    order = rows.index.argsort(stable=True)
+    if num_rows * num_features**2 <= BATCHED_ELEMENTS:
+        longest = int(new.max()) + 1
+        start = torch.arange(num_rows).mul_(longest).sub_(new.cumsum(0)).add_(new)
+        place = torch.arange(len(order)).add_(start[rows.index[order]])
+        padded = drift.new_zeros(num_rows * longest, num_features)
+        padded.index_copy_(0, place, deviation[order])
+        padded = padded.view(num_rows, longest, num_features)
+        padded[:, -1] = drift
+        matrices = rows.take(covariance).mul_((1 - share).view(-1, 1, 1))
+        matrices.baddbmm_(padded.mT, padded)
+        if not rows.complete:
+            covariance.index_copy_(0, rows.classes, matrices)
         return
-    num_features = covariance.shape[1]
-    sizes = (new + 1).tolist()
-    position = torch.cat([rows.index, torch.arange(len(new))]).argsort(stable=True)
-    samples = torch.cat([deviation, drift])[position]
-    if len(new) * num_features**2 <= BATCHED_ELEMENTS:
-        padded = torch.nn.utils.rnn.pad_sequence(samples.split(sizes), batch_first=True)
-        scaled = covariance[rows.classes].mul_((1 - share).view(-1, 1, 1))
-        covariance[rows.classes] = scaled.baddbmm_(padded.mT, padded)
-        return
-    for c, keep, own in zip(
-        rows.classes.tolist(), (1 - share).tolist(), samples.split(sizes), strict=True
-    ):
-        covariance[c].addmm_(own.T, own, beta=keep)
+    samples = deviation[order].split(new.tolist())
+    keep = (1 - share).tolist()
+    for row, c in enumerate(rows.classes.tolist()):
+        own = torch.cat([samples[row], drift[row : row + 1]])
+        covariance[c].addmm_(own.T, own, beta=keep[row])
 
 
 def _add_products_static(
-    covariance: Tensor, rows: ClassRows, share: Tensor, deviation: Tensor, drift: Tensor, new: Tensor
+    covariance: Tensor, rows: ClassRows, share: Tensor, deviation: Tensor, drift: Tensor
 ) -> None:
     """Do what :func:`_add_products` does with shapes that no value decides."""
     num_rows, num_features = drift.shape
-    mask = (torch.arange(num_rows, device=new.device).unsqueeze(1) == rows.index).to(deviation)
+    mask = torch.arange(num_rows, device=drift.device).unsqueeze(1) == rows.index
     for start, stop in chunks(num_rows, num_features * (num_features + len(deviation)), covariance):
         own = mask[start:stop].unsqueeze(1) * deviation.T  # (r, A, N)
         added = torch.matmul(own, deviation)
         added.baddbmm_(drift[start:stop].unsqueeze(2), drift[start:stop].unsqueeze(1))
         factor = share[start:stop].view(-1, 1, 1)
-        if rows.all_classes:
+        if rows.complete:
             covariance[start:stop].mul_(1 - factor).add_(added)
         else:
             chunk = rows.classes[start:stop]

@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from semaug._checks import check_floating, check_same_device, check_shapes
-from semaug._classes import ClassRows, class_rows
+from semaug._autocast import without_autocast
+from semaug._classes import ClassRows, all_classes, class_rows
 
 __all__ = ["logit_variance", "quadratic_form"]
 
@@ -57,8 +58,8 @@ def quadratic_form(weight: Tensor, covariance: Tensor) -> Tensor:
             [15.,  0.]])
     """
     check_weight_and_covariance("quadratic_form", weight, covariance)
-    classes = torch.arange(len(weight), device=weight.device)
-    return _rows_of_q(weight, covariance, ClassRows(classes, classes, all_classes=True))
+    labels = torch.arange(len(weight), device=weight.device)
+    return _rows_of_q(weight, covariance, all_classes(len(weight), labels))
 
 
 def logit_variance(weight: Tensor, covariance: Tensor, labels: Tensor) -> Tensor:
@@ -90,9 +91,9 @@ def _rows_of_q(weight: Tensor, covariance: Tensor, rows: ClassRows) -> Tensor:
     """``(R, C)`` rows of Q, computed in float32 or better whatever autocast does."""
     dtype = torch.promote_types(torch.promote_types(weight.dtype, covariance.dtype), torch.float32)
     form = _FullForm if covariance.ndim == 3 else _DiagonalForm
-    with torch.autocast(weight.device.type, enabled=False):
+    with without_autocast(weight.device):
         return form.apply(
-            weight.to(dtype), covariance.detach().to(dtype), rows.classes, rows.all_classes
+            weight.to(dtype), covariance.detach().to(dtype), rows.classes, rows.complete
         )
 
 
@@ -101,30 +102,32 @@ class _FullForm(torch.autograd.Function):
 
     @staticmethod
     def forward(  # noqa: D102
-        ctx: Any, weight: Tensor, covariance: Tensor, classes: Tensor, all_classes: bool
+        ctx: Any, weight: Tensor, covariance: Tensor, classes: Tensor, complete: bool
     ) -> Tensor:
         num_rows, (num_classes, num_features) = len(classes), weight.shape
-        q = weight.new_empty(num_rows, num_classes)
-        keep = ctx.needs_input_grad[0]
-        product = weight.new_empty(num_rows if keep else 0, num_classes, num_features)
+        q, products = [], []
         for start, stop in chunks(num_rows, num_features * (num_features + num_classes), weight):
             chunk = classes[start:stop]
             delta = weight - weight[chunk].unsqueeze(1)  # (r, C, A)
-            matrices = covariance[start:stop] if all_classes else select(covariance, chunk)
-            out = product[start:stop] if keep else None
-            delta_covariance = torch.bmm(delta, matrices, out=out)
-            torch.linalg.vecdot(delta_covariance, delta, out=q[start:stop])
-        ctx.save_for_backward(product, classes)
-        return q
+            matrices = covariance[start:stop] if complete else select(covariance, chunk)
+            product = torch.bmm(delta, matrices)
+            q.append(delta.mul_(product).sum(dim=2))
+            products.append(product)
+        ctx.save_for_backward(classes, *products)
+        return q[0] if len(q) == 1 else torch.cat(q)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: D102
-        product, classes = ctx.saved_tensors  # (R, C, A)
-        with torch.autocast(grad.device.type, enabled=False):
-            grad_weight = torch.bmm(grad.T.unsqueeze(1), product.transpose(0, 1)).squeeze(1)
-            grad_own = torch.bmm(grad.unsqueeze(1), product).squeeze(1)  # (R, A)
-            return grad_weight.index_add_(0, classes, grad_own, alpha=-1).mul_(2), None, None, None
+        classes, *products = ctx.saved_tensors
+        with without_autocast(grad.device):
+            grad = 2 * grad
+            own, every = [], None
+            for product, g in zip(products, grad.split([len(p) for p in products]), strict=True):
+                weighted = product * g.unsqueeze(2)  # (r, C, A)
+                own.append(weighted.sum(dim=1))
+                every = weighted.sum(dim=0) if every is None else every.add_(weighted.sum(dim=0))
+            return every.index_add_(0, classes, torch.cat(own), alpha=-1), None, None, None
 
 
 class _DiagonalForm(torch.autograd.Function):
@@ -132,15 +135,15 @@ class _DiagonalForm(torch.autograd.Function):
 
     @staticmethod
     def forward(  # noqa: D102
-        ctx: Any, weight: Tensor, variance: Tensor, classes: Tensor, all_classes: bool
+        ctx: Any, weight: Tensor, variance: Tensor, classes: Tensor, complete: bool
     ) -> Tensor:
         # Differences do not see a common offset, but the three terms would cancel it badly.
         weight = weight - weight.mean(dim=0)
-        variance = variance if all_classes else variance[classes]  # (R, A)
+        variance = variance if complete else variance[classes]  # (R, A)
         own = weight[classes]
         scaled = variance * own
-        q = torch.linalg.vecdot(scaled, own).unsqueeze(1).expand(-1, len(weight))
-        q = torch.addmm(q, scaled, weight.T, alpha=-2).addmm_(variance, weight.square().T)
+        square = (scaled * own).sum(dim=1, keepdim=True).expand(-1, len(weight))
+        q = torch.addmm(square, scaled, weight.T, alpha=-2).addmm_(variance, weight.square().T)
         q.clamp_(min=0).scatter_(1, classes.unsqueeze(1), 0.0)
         ctx.save_for_backward(weight, variance, classes)
         return q
@@ -150,11 +153,12 @@ class _DiagonalForm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: D102
         weight, variance, classes = ctx.saved_tensors
         own = weight[classes]
-        with torch.autocast(grad.device.type, enabled=False):
+        with without_autocast(grad.device):
             grad_weight = torch.mm(grad.T, variance).mul_(weight).sub_(grad.T @ (variance * own))
             grad_own = torch.mm(grad, weight).sub_(grad.sum(dim=1, keepdim=True) * own)
             grad_own.mul_(variance)  # (R, A)
-            return grad_weight.index_add_(0, classes, grad_own, alpha=-1).mul_(2), None, None, None
+            grad_weight.index_add_(0, classes, grad_own, alpha=-1).mul_(2)
+        return grad_weight, None, None, None
 
 
 def chunks(num_rows: int, elements_per_row: int, like: Tensor) -> list[tuple[int, int]]:

@@ -68,7 +68,8 @@ def raise_logits(
 ) -> Tensor:
     """:func:`augment_logits` without the checks."""
     variance = logit_variance(weight, covariance, labels)
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)) + 0.5 * strength * variance
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits + variance * (0.5 * strength)
 
 
 def check_logits_and_labels(

@@ -109,7 +109,7 @@ class ISDALoss(nn.Module):
     """
 
     step: Tensor
-    _strength: Tensor
+    _strength_tensor: Tensor
 
     def __init__(
         self,
@@ -137,26 +137,27 @@ class ISDALoss(nn.Module):
         self.ramp_steps = ramp_steps
         self.reduction = reduction
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        # A tensor, so that a new value reaches compiled code and CUDA graphs; not in the
-        # state, because it is an argument: a checkpoint must not bring back an old one.
-        self.register_buffer("_strength", torch.zeros(()), persistent=False)
+        # Computed with as a tensor, so that a new value reaches compiled code and CUDA graphs;
+        # not in the state, because it is an argument: a checkpoint must not bring back an old one.
+        self.register_buffer("_strength_tensor", torch.zeros(()), persistent=False)
         self.strength = strength
 
     @property
     def strength(self) -> float:
-        """Strength at the end of the ramp; reading it makes an accelerator wait."""
-        return self._strength.item()
+        """Strength at the end of the ramp."""
+        return self._strength
 
     @strength.setter
     def strength(self, value: float) -> None:
         check_at_least("ISDALoss", "strength", value, 0)
-        self._strength.fill_(value)
+        self._strength = float(value)
+        self._strength_tensor.fill_(value)
 
     def current_strength(self) -> Tensor:
         """Strength of the latest training call, a scalar tensor."""
         if self.ramp_steps is None:
-            return self._strength
-        return self._strength * (self.step / self.ramp_steps).clamp(max=1)
+            return self._strength_tensor
+        return self._strength_tensor * (self.step / self.ramp_steps).clamp(max=1)
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -174,18 +175,15 @@ class ISDALoss(nn.Module):
             TypeError: If a dtype is wrong.
             ValueError: If shapes or devices disagree.
         """
+        estimator = self.estimator
         check_logits_and_labels("ISDALoss", logits, labels, weight, features=(features, "N A"))
+        check_weight_and_covariance("ISDALoss", weight, estimator.covariance)
         if self.training:
-            self.estimator.update(features, labels)
+            estimator.update_unchecked(features, labels)
             self.step.add_(1)
-        return isda_loss(
-            logits,
-            labels,
-            weight,
-            self.estimator,
-            strength=self.current_strength(),
-            reduction=self.reduction,
-        )
+        strength = self.current_strength()
+        raised = raise_logits(logits, labels, weight, estimator.covariance, strength)
+        return F.cross_entropy(raised, labels, reduction=self.reduction)
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"strength={self.strength:g}, ramp_steps={self.ramp_steps}"

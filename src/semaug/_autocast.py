@@ -1,0 +1,14 @@
+"""Numbers that must not lose precision under autocast."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+__all__ = ["without_autocast"]
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Switch autocast off inside, if it is on."""
+    if not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
