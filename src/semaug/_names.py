@@ -1,0 +1,20 @@
+"""Messages for names that do not exist. No torch here, so that the command line starts fast."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["unknown_name"]
+
+
+def unknown_name(where: str, what: str, name: str, choices: Iterable[str]) -> str:
+    """Build the message for an unknown name, with the nearest valid one.
+
+    >>> unknown_name("recipe", "field", "learning_rate", ["lr", "epochs"])
+    "recipe: unknown field 'learning_rate'; choose from epochs, lr"
+    >>> unknown_name("recipe", "field", "epoch", ["lr", "epochs"])
+    "recipe: unknown field 'epoch'; did you mean 'epochs'?"
+    """
+    choices = sorted(choices)
+    near = get_close_matches(name, choices, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+    return f"{where}: unknown {what} {name!r}; {hint}"

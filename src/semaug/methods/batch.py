@@ -1,0 +1,21 @@
+"""What a method takes and gives back."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Batch", "StepOutput"]
+
+
+class Batch(NamedTuple):
+    """Images as the network takes them, and their labels."""
+
+    images: Tensor  # (N, 3, H, W) float32
+    labels: Tensor  # (N,) int64
+
+
+class StepOutput(NamedTuple):
+    """What one step computed."""
+
+    loss: Tensor  # scalar
+    logits: Tensor  # (N, C), those of the clean features

@@ -1,0 +1,64 @@
+"""Supervised training: one network, one loss on its logits, or on logits and features."""
+
+import inspect
+
+from torch import Tensor, nn
+
+from semaug.features import with_features
+from semaug.methods.batch import Batch, StepOutput
+
+__all__ = ["Supervised"]
+
+
+class Supervised(nn.Module):
+    """A network and its loss.
+
+    Args:
+        network: Maps images ``(N, 3, H, W)`` to logits ``(N, C)``.
+        loss: Called as ``loss(logits, labels)``, or, if its ``forward`` has a parameter
+            ``features``, as ``loss(logits, labels, features, weight)``, such as
+            :class:`semaug.ISDALoss`.
+        example_images: ``(1, 3, H, W)``, to find the classifier of networks that do not
+            say where it is; see :func:`semaug.with_features`.
+
+    Raises:
+        ValueError: If the loss needs features and the classifier cannot be found.
+
+    >>> import torch
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    >>> method = Supervised(network, nn.CrossEntropyLoss())
+    >>> images, labels = torch.zeros(1, 3, 2, 2), torch.tensor([0])
+    >>> method.loss(Batch(images, labels)).logits.shape
+    torch.Size([1, 2])
+    """
+
+    def __init__(
+        self, network: nn.Module, loss: nn.Module, example_images: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.needs_features = "features" in inspect.signature(loss.forward).parameters
+        self.network = (
+            with_features(network, example_images=example_images)
+            if self.needs_features
+            else network
+        )
+        self.criterion = loss
+
+    def loss(self, batch: Batch) -> StepOutput:
+        """Compute the loss of a batch, in training mode with all side effects of the loss."""
+        if not self.needs_features:
+            logits = self.network(batch.images)
+            return StepOutput(self.criterion(logits, batch.labels), logits)
+        logits, features = self.network(batch.images)
+        loss = self.criterion(logits, batch.labels, features, self.network.weight)
+        return StepOutput(loss, logits)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Map images ``(N, 3, H, W)`` to logits ``(N, C)``."""
+        logits = self.network(images)
+        return logits[0] if self.needs_features else logits
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Return scalars worth a place in the log, such as the strength of ISDA now."""
+        current_strength = getattr(self.criterion, "current_strength", None)
+        return {} if current_strength is None else {"strength": current_strength()}

@@ -1,0 +1,56 @@
+"""Recipes: functions that return frozen data, one file for each row of results.
+
+>>> from semaug.recipes import find_recipe
+>>> find_recipe("cifar10_resnet32_isda").loss.strength
+0.5
+"""
+
+from dataclasses import replace
+from importlib import import_module
+
+from semaug._names import unknown_name
+from semaug.training.recipe import Loss, Recipe
+
+__all__ = ["RECIPES", "Loss", "Recipe", "describe_recipe", "find_recipe", "make_quick"]
+
+RECIPES = (
+    "digits_resnet8",
+    "digits_resnet8_isda",
+    "cifar10_5k_resnet20",
+    "cifar10_5k_resnet20_isda",
+    "cifar10_resnet32",
+    "cifar10_resnet32_isda",
+    "cifar100_resnet32",
+    "cifar100_resnet32_isda",
+)
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of this name.
+
+    Raises:
+        ValueError: If there is none; the message has the nearest one.
+    """
+    if name not in RECIPES:
+        raise ValueError(unknown_name("semaug", "recipe", name, RECIPES))
+    recipe: Recipe = import_module(f"semaug.recipes.{name}").recipe()
+    return recipe
+
+
+def describe_recipe(name: str) -> str:
+    """Return the first line of the file of a recipe."""
+    return (import_module(f"semaug.recipes.{name}").__doc__ or "").partition("\n")[0]
+
+
+def make_quick(recipe: Recipe) -> Recipe:
+    """Shrink a recipe to a look at whether it runs, under a minute on a CPU.
+
+    Two epochs on a few images of each class. What it learns says nothing about the recipe.
+    """
+    return replace(
+        recipe,
+        epochs=2,
+        train_per_class=min(recipe.train_per_class or 10, 10),
+        test_images=500,
+        batch_size=min(recipe.batch_size, 64),
+    )

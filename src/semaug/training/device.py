@@ -1,0 +1,102 @@
+"""Choose a device and what suits it; describe it and the software for the record."""
+
+import os
+import platform
+import subprocess
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from semaug._checks import check_one_of
+from semaug.training.recipe import Recipe
+
+__all__ = ["DEVICES", "choose_device", "describe_device", "describe_software", "settle"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+# What "auto" in a recipe means on each device: the fastest that loses nothing.
+_PRECISION: dict[str, Literal["32", "bf16"]] = {"cpu": "32", "cuda": "bf16"}
+_CHANNELS_LAST = {"cpu": True, "cuda": True}
+
+_PACKAGES = ("semaug", "torch", "lightning-fabric", "timm", "torchvision", "numpy")
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        ValueError: If the name is unknown, or there is no such device.
+    """
+    check_one_of("semaug", "device", name, DEVICES)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"semaug: expected a CUDA device, but torch {torch.__version__} finds none here; "
+            "choose --device cpu"
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return (
+        torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device("cpu")
+    )
+
+
+def settle(recipe: Recipe, device: torch.device) -> Recipe:
+    """Replace ``"auto"`` by what suits the device."""
+    if recipe.precision == "auto":
+        recipe = replace(recipe, precision=_PRECISION[device.type])
+    if recipe.channels_last == "auto":
+        recipe = replace(recipe, channels_last=_CHANNELS_LAST[device.type])
+    return recipe
+
+
+def describe_device(device: torch.device) -> str:
+    """Name the device as a person would, with what its speed depends on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_name()}, {torch.get_num_threads()} of {os.cpu_count()} cores"
+
+
+def describe_software() -> dict[str, Any]:
+    """Return versions, and the commit of this package if it runs from a checkout."""
+    return {
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def _cpu_name() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str:
+    """Return the commit of the checkout this file lies in, with a mark if files differ from it."""
+    here = Path(__file__).resolve().parent
+    try:
+        if _git(here, "ls-files", Path(__file__).name) == "":
+            return "unknown"  # installed inside a checkout of something else
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+        return _git(here, "rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    return result.stdout.strip()

@@ -1,0 +1,245 @@
+"""The training loop, top to bottom.
+
+What a run becomes depends on its recipe and its seed, and not on how often it was stopped:
+what is drawn depends on the epoch (:mod:`semaug.training.seeding`), and a checkpoint holds
+all the rest (:mod:`semaug.training.session`), in the middle of an epoch too.
+"""
+
+import json
+import math
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor
+
+from semaug.data import CropFlip, epoch_order, normalize
+from semaug.methods import Batch
+from semaug.training.build import build_data, build_method, build_optimizer
+from semaug.training.device import choose_device, describe_device, describe_software, settle
+from semaug.training.display import show_progress
+from semaug.training.evaluate import count_wrong
+from semaug.training.files import write_json
+from semaug.training.interrupt import watch_interrupts
+from semaug.training.record import Record, summarize
+from semaug.training.run import Run
+from semaug.training.schedule import learning_rate_schedule
+from semaug.training.seeding import derive_seed, make_generator
+from semaug.training.session import Session, check_same_recipe
+
+__all__ = ["train"]
+
+_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+def train(
+    run: Run,
+    *,
+    data_root: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 300.0,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Train a run to its end and return its summary.
+
+    Args:
+        run: What to train, and where to keep it.
+        data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        threads: CPU threads of torch; None leaves them as they are.
+        resume: Go on from the checkpoint, if there is one. Without it, a folder that holds
+            a run is an error. A finished run returns its summary.
+        checkpoint_seconds: Save at least this often, besides after each epoch.
+        console: Where to show progress.
+
+    Returns:
+        What ``summary.json`` holds: errors in percent, seconds, versions and device.
+
+    Raises:
+        FileNotFoundError: If the data is missing.
+        FloatingPointError: If the loss stops being a finite number.
+        InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
+        OSError: If the disk does not take what is written.
+        ValueError: If something in the recipe does not exist, the folder holds another
+            run, or another process is training this one.
+    """
+    if run.has_begun and not resume:
+        raise ValueError(
+            f"{run.folder}: holds this run already; add --resume to go on with it, "
+            "or choose another seed=N or another folder with --runs"
+        )
+    place = choose_device(device)
+    with run.lock():
+        run = _settled(run, place)
+        summary = run.summary()
+        if summary is not None:
+            return summary
+        if threads is not None:
+            torch.set_num_threads(threads)
+        _add_start(run, place)
+        return _train(run, data_root, place, checkpoint_seconds, console or Console())
+
+
+def _train(
+    run: Run,
+    data_root: Path | None,
+    device: torch.device,
+    checkpoint_seconds: float,
+    console: Console,
+) -> dict[str, Any]:
+    recipe, seed = run.recipe, run.seed
+
+    # Everything on the device.
+    torch.backends.cudnn.benchmark = True  # the shapes of a run hardly change
+    data = build_data(recipe, data_root, device)
+    num_images = len(data.train)
+    steps_per_epoch = math.ceil(num_images / recipe.batch_size)
+    total_steps = recipe.epochs * steps_per_epoch
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    method = build_method(recipe, data, seed=seed, num_steps=total_steps)
+    method.to(device).to(memory_format=layout)
+    optimizer = build_optimizer(recipe, method)
+    augment = CropFlip(recipe.padding, recipe.padding_mode, recipe.flip)
+    learning_rate = learning_rate_schedule(recipe, steps_per_epoch)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=_PRECISION[recipe.precision])
+    wrapped_method, wrapped_optimizer = fabric.setup(method, optimizer)
+    wrapped_method.mark_forward_method("loss")
+    wrapped_method.mark_forward_method("predict")
+
+    def prepare(pixels: Tensor) -> Tensor:
+        return normalize(pixels, data.mean, data.std).contiguous(memory_format=layout)
+
+    def predict(pixels: Tensor) -> Tensor:
+        with fabric.autocast():
+            logits: Tensor = wrapped_method.predict(prepare(pixels))
+        return logits
+
+    # Where the run stands.
+    torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
+    session = Session(run, device, method, optimizer, num_images)
+    if run.checkpoint.exists():
+        session.restore()
+    next_checkpoint = time.monotonic() + checkpoint_seconds
+
+    with (
+        Record(run, session.rows) as record,
+        watch_interrupts() as interrupt,
+        show_progress(console, recipe) as display,
+    ):
+        for epoch in range(session.epoch, recipe.epochs):
+            order = epoch_order(num_images, make_generator(seed, "order", epoch)).to(device)
+            draws = augment.draw(num_images, make_generator(seed, "augmentation", epoch)).to(device)
+
+            # The steps of one epoch, or what is left of them.
+            method.train()
+            session.lap()
+            for step in range(session.step, steps_per_epoch):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(session.total_step)
+                chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+                labels = data.train.labels[chosen]
+                images = prepare(augment(data.train.images[chosen], draws[chosen]))
+
+                wrapped_optimizer.zero_grad()
+                with fabric.autocast():
+                    output = wrapped_method.loss(Batch(images, labels))
+                fabric.backward(output.loss)
+                wrapped_optimizer.step()
+
+                session.losses[step] = output.loss.detach()
+                session.wrong[step] = (output.logits.argmax(dim=1) != labels).sum()
+                session.step += 1
+                if display.wants_step():
+                    session.check_finite()
+                    display.show_step(session)
+                if interrupt:
+                    session.lap(of_steps=True)
+                    raise session.stop(interrupt.signal_number)
+                if time.monotonic() >= next_checkpoint:
+                    session.lap(of_steps=True)
+                    session.save()
+                    next_checkpoint = time.monotonic() + checkpoint_seconds
+            session.check_finite()
+            session.lap(of_steps=True)
+
+            # The test error.
+            test_error = None
+            if recipe.is_evaluated(epoch + 1):
+                method.eval()
+                display.show_test()
+                wrong = count_wrong(
+                    predict, data.test, recipe.evaluation_batch_size, lambda: bool(interrupt)
+                )
+                if interrupt:
+                    session.lap()
+                    raise session.stop(interrupt.signal_number)
+                test_error = 100 * wrong / len(data.test)
+
+            # What is known now goes to disk.
+            session.lap()
+            rate = learning_rate(session.total_step - 1)
+            row = session.finish_epoch(test_error, rate, method.diagnostics())
+            record.add(row)
+            session.save()
+            next_checkpoint = time.monotonic() + checkpoint_seconds
+            display.show_epoch(row)
+
+    return _write_summary(run, session, device)
+
+
+def _settled(run: Run, device: torch.device) -> Run:
+    """Replace what is ``"auto"`` in the recipe, once for the whole run, and write it down."""
+    path = run.folder / "recipe.json"
+    if not path.exists():
+        run = replace(run, recipe=settle(run.recipe, device))
+        plain = run.recipe.as_plain_data()
+        write_json(path, {"name": run.name, "seed": run.seed, "recipe": plain})
+        return run
+    written = json.loads(path.read_text())
+    chosen = {
+        name: written["recipe"][name]
+        for name in ("precision", "channels_last")
+        if getattr(run.recipe, name) == "auto"
+    }
+    run = replace(run, recipe=replace(run.recipe, **chosen))
+    check_same_recipe(run, {**written["recipe"], "seed": written["seed"]})
+    return run
+
+
+def _add_start(run: Run, device: torch.device) -> None:
+    """Add to the record where and with which software the run was started or resumed."""
+    path = run.folder / "environment.json"
+    starts = json.loads(path.read_text()) if path.exists() else []
+    start = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": describe_device(device),
+        "threads": torch.get_num_threads(),
+        **describe_software(),
+    }
+    write_json(path, [*starts, start])
+
+
+def _write_summary(run: Run, session: Session, device: torch.device) -> dict[str, Any]:
+    software = describe_software()
+    summary = {
+        "name": run.name,
+        "overrides": dict(run.overrides),
+        "quick": run.quick,
+        "seed": run.seed,
+        **summarize(session.rows),
+        "seconds": round(session.seconds, 1),
+        "device": describe_device(device),
+        "commit": software.pop("commit"),
+        "versions": software,
+        "recipe": run.recipe.as_plain_data(),
+        "finished": True,
+    }
+    write_json(run.folder / "summary.json", summary)
+    return summary

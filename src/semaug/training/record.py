@@ -1,0 +1,61 @@
+"""What a run writes down: rows of metrics, the same for TensorBoard, and its summary."""
+
+import shutil
+from typing import Any, Self
+
+from torch.utils.tensorboard import SummaryWriter
+
+from semaug.training.files import as_json, write_text
+from semaug.training.run import Run
+
+__all__ = ["Record", "summarize"]
+
+
+class Record:
+    """The files that hold a row for each epoch.
+
+    Opened with the rows of the checkpoint that a run goes on from, it writes the files anew:
+    rows that came after that checkpoint, or were torn by a kill, are gone.
+    """
+
+    def __init__(self, run: Run, rows: list[dict[str, Any]]) -> None:
+        self._path = run.metrics
+        write_text(self._path, "".join(as_json(row) + "\n" for row in rows))
+        folder = run.folder / "tensorboard"
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer = SummaryWriter(str(folder))
+        for row in rows:
+            self._show(row)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append the row of an epoch."""
+        with self._path.open("a") as file:
+            file.write(as_json(row) + "\n")
+        self._show(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._writer.close()
+
+    def _show(self, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if name not in ("epoch", "step") and value is not None:
+                self._writer.add_scalar(name, value, row["epoch"])
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Reduce the rows of a finished run to the numbers that are reported.
+
+    >>> summarize([{"epoch": 1, "test_error": 4.0}, {"epoch": 2, "test_error": 3.0}])
+    {'error_mean_last_10': 3.5, 'error_last': 3.0, 'error_best': 3.0, 'epochs': 2}
+    """
+    evaluated = [row["test_error"] for row in rows if row["test_error"] is not None]
+    last = evaluated[-10:]
+    return {
+        "error_mean_last_10": sum(last) / len(last),
+        "error_last": evaluated[-1],
+        "error_best": min(evaluated),
+        "epochs": rows[-1]["epoch"],
+    }

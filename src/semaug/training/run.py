@@ -1,0 +1,116 @@
+"""A run: a recipe with a seed, and the folder that holds everything about it."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from semaug.training.recipe import Recipe
+
+__all__ = ["Run", "RunIsBusyError", "label"]
+
+
+class RunIsBusyError(ValueError):
+    """Another process is training the run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: what is trained, with which seed, and where it is kept.
+
+    Args:
+        name: Name of the recipe.
+        recipe: The recipe with all overrides applied.
+        seed: Decides initial weights, order of images and their augmentation.
+        overrides: What was overridden, as given; part of the folder's name.
+        quick: Whether ``recipe`` was shrunk by ``--quick``; part of the folder's name.
+        root: Folder of all runs.
+    """
+
+    name: str
+    recipe: Recipe
+    seed: int = 0
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    quick: bool = False
+    root: Path = Path("runs")
+
+    @property
+    def label(self) -> str:
+        """Name of the recipe with what was changed about it."""
+        return label(self.name, self.overrides, self.quick)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything about the run is kept."""
+        return self.root / self.label / f"seed{self.seed}"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State to go on from."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One line of JSON for each epoch."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something was trained already."""
+        return (self.folder / "recipe.json").exists() or self.checkpoint.exists()
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return what a finished run came to, None before it is finished.
+
+        Raises:
+            ValueError: If the file is damaged, or belongs to another recipe.
+        """
+        path = self.folder / "summary.json"
+        if not path.exists():
+            return None
+        try:
+            summary: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path}: expected JSON, got a damaged file; delete it") from error
+        return summary
+
+    def metric_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of ``metrics.jsonl``."""
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+
+    def commands_arguments(self) -> str:
+        """Return the arguments of ``semaug train`` that name this run."""
+        changes = [f"{name}={value}" for name, value in self.overrides.items()]
+        options = ["--quick"] if self.quick else []
+        options += ["--runs", str(self.root)] if self.root != Path("runs") else []
+        return " ".join([self.name, *changes, f"seed={self.seed}", *options])
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out of the folder; a killed process lets go by itself.
+
+        Raises:
+            RunIsBusyError: If another process is in it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunIsBusyError(
+                    f"{self.folder}: another process is training this run"
+                ) from None
+            yield
+
+
+def label(name: str, overrides: Mapping[str, str], quick: bool) -> str:
+    """Name a recipe and its changes, in an order that does not depend on the command line.
+
+    >>> label("digits_resnet8", {"lr": "0.2", "epochs": "3"}, quick=False)
+    'digits_resnet8,epochs=3,lr=0.2'
+    """
+    changes = [f"{field}={overrides[field]}" for field in sorted(overrides)]
+    return ",".join([name, *(["quick"] if quick else []), *changes])

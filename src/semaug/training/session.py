@@ -1,0 +1,181 @@
+"""The state of a run while it trains, and how it is saved and taken up again."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semaug.training.checkpoint import (
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from semaug.training.interrupt import InterruptedRunError
+from semaug.training.run import Run
+
+__all__ = ["Session", "check_same_recipe"]
+
+
+@dataclass
+class Session:
+    """All that a checkpoint holds.
+
+    Args:
+        run: What is trained; its recipe has no ``"auto"`` left.
+        device: Where.
+        method: On the device.
+        optimizer: Of the method's parameters.
+        num_images: In the training set.
+    """
+
+    run: Run
+    device: torch.device
+    method: nn.Module
+    optimizer: torch.optim.Optimizer
+    num_images: int
+    epoch: int = 0  # whole epochs done, their test included
+    step: int = 0  # steps done in the epoch after them
+    losses: Tensor = field(init=False)  # (steps_per_epoch,) float32 of this epoch, on the device
+    wrong: Tensor = field(init=False)  # (steps_per_epoch,) int64: images classified wrongly
+    epoch_seconds: float = 0.0  # spent on the steps of this epoch
+    seconds: float = 0.0  # spent in all, tests included
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
+
+    def __post_init__(self) -> None:
+        self.steps_per_epoch = math.ceil(self.num_images / self.run.recipe.batch_size)
+        self.losses = torch.zeros(self.steps_per_epoch, device=self.device)
+        self.wrong = torch.zeros(self.steps_per_epoch, dtype=torch.int64, device=self.device)
+        self._mark = time.monotonic()
+
+    @property
+    def total_step(self) -> int:
+        """Steps done since the beginning of the run."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+    def lap(self, *, of_steps: bool = False) -> None:
+        """Add the seconds since the last call to the run, and to its epoch if of steps."""
+        now = time.monotonic()
+        lap, self._mark = now - self._mark, now
+        self.seconds += lap
+        self.epoch_seconds += lap if of_steps else 0
+
+    def means(self) -> tuple[float, float]:
+        """Return the mean loss and the error in percent of the images seen in this epoch."""
+        batch_size = self.run.recipe.batch_size
+        num_seen = min(self.step * batch_size, self.num_images)
+        sizes = torch.full((self.step,), batch_size, dtype=torch.float64)
+        sizes[-1] = num_seen - (self.step - 1) * batch_size
+        loss = float(self.losses[: self.step].double().cpu() @ sizes) / num_seen
+        return loss, 100 * int(self.wrong[: self.step].sum()) / num_seen
+
+    def finish_epoch(
+        self, test_error: float | None, rate: float, diagnostics: Mapping[str, Tensor]
+    ) -> dict[str, float | None]:
+        """Go on to the next epoch, and return the row of this one, errors in percent."""
+        loss, error = self.means()
+        row: dict[str, float | None] = {
+            "epoch": self.epoch + 1,
+            "step": self.total_step,
+            "train_loss": loss,
+            "train_error": error,
+            "test_error": test_error,
+            "lr": rate,
+            **{name: float(value) for name, value in diagnostics.items()},
+            "images_per_second": round(self.num_images / self.epoch_seconds, 1),
+            "seconds": round(self.seconds, 2),
+        }
+        self.rows.append(row)
+        self.epoch += 1
+        self.step = 0
+        self.epoch_seconds = 0.0
+        return row
+
+    def check_finite(self) -> None:
+        """Read the losses of the epoch so far, which makes an accelerator wait.
+
+        Raises:
+            FloatingPointError: If one is not a finite number.
+        """
+        bad = (~self.losses[: self.step].isfinite()).nonzero()
+        if len(bad) == 0:
+            return
+        step = int(bad[0])
+        kept = f"kept in {self.run.checkpoint}" if self.run.checkpoint.exists() else "none yet"
+        raise FloatingPointError(
+            f"train: expected a finite loss, got {self.losses[step].item()} in step {step + 1} of "
+            f"{self.steps_per_epoch} of epoch {self.epoch + 1}; a lower lr may help; "
+            f"last good checkpoint: {kept}"
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            FloatingPointError: If a loss was not finite; the former checkpoint stays.
+            OSError: If the disk does not take it; the former checkpoint stays.
+        """
+        self.check_finite()
+        state = {
+            "recipe": self.run.recipe.as_plain_data(),
+            "seed": self.run.seed,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_state(self.device),
+            "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
+            "wrong": self.wrong,
+            "epoch_seconds": self.epoch_seconds,
+            "seconds": self.seconds,
+            "rows": self.rows,
+        }
+        save_checkpoint(self.run.checkpoint, state)
+
+    def restore(self) -> None:
+        """Take up the checkpoint.
+
+        Raises:
+            ValueError: If it is damaged, or belongs to another recipe or seed.
+        """
+        state = load_checkpoint(self.run.checkpoint)
+        check_same_recipe(self.run, {**state["recipe"], "seed": state["seed"]})
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        restore_random_state(state["random"], self.device)
+        self.losses.copy_(state["losses"])
+        self.wrong.copy_(state["wrong"])
+        for name in ("epoch", "step", "epoch_seconds", "seconds", "rows"):
+            setattr(self, name, state[name])
+
+    def stop(self, signal_number: int) -> InterruptedRunError:
+        """Save, and return the exception that says where the run stopped."""
+        self.save()
+        return InterruptedRunError(
+            f"{self.run.label} seed {self.run.seed}: stopped in epoch {self.epoch + 1} of "
+            f"{self.run.recipe.epochs} after step {self.step} of {self.steps_per_epoch}, saved",
+            signal_number,
+        )
+
+
+def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
+    """Compare the run with the recipe and seed that its folder holds.
+
+    Raises:
+        ValueError: If they differ; the message lists the fields.
+    """
+    asked = {**run.recipe.as_plain_data(), "seed": run.seed}
+    differences = [
+        f"{name} is {found.get(name)!r} there and {asked.get(name)!r} now"
+        for name in sorted({*asked, *found})
+        if asked.get(name) != found.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"{run.folder}: holds a run of another recipe: {'; '.join(differences)}; "
+            "choose another folder with --runs, or undo the difference"
+        )

@@ -1,0 +1,64 @@
+"""Mean, spread and the paired difference of a few runs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+__all__ = ["PairedDifference", "mean_and_spread", "paired_difference"]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean of ``second - first`` over pairs, with its 95 % confidence interval.
+
+    Args:
+        mean: Of the differences.
+        low: Lower end of the interval; None with one pair.
+        high: Upper end; None with one pair.
+        pairs: How many.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    pairs: int
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and standard deviation (of n - 1); None for the latter of one value.
+
+    >>> mean_and_spread([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
+    """Compare two arms that share their seeds, pair by pair.
+
+    Args:
+        first: One number for each seed.
+        second: The same seeds in the same order.
+
+    Raises:
+        ValueError: If the lengths differ, or there is no pair.
+
+    >>> difference = paired_difference([2.0, 3.0, 4.0], [1.0, 2.0, 2.0])
+    >>> round(difference.mean, 2), round(difference.low, 2), round(difference.high, 2)
+    (-1.33, -2.77, 0.1)
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(
+            f"paired_difference: expected as many in `first` as in `second`, and at least one, "
+            f"got {len(first)} and {len(second)}"
+        )
+    differences = [b - a for a, b in zip(first, second, strict=True)]
+    center, spread = mean_and_spread(differences)
+    if spread is None:
+        return PairedDifference(center, None, None, 1)
+    from scipy.stats import t  # slow to import, and needed at the end of a comparison only
+
+    pairs = len(differences)
+    half = float(t.ppf(0.975, pairs - 1)) * spread / math.sqrt(pairs)
+    return PairedDifference(center, center - half, center + half, pairs)
