@@ -1,0 +1,132 @@
+"""Run a model once, leave no trace in it, and see which layers worked on what."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "GUESSED_SIZE",
+    "PROBE_ERRORS",
+    "Args",
+    "Candidates",
+    "Kwargs",
+    "Linear",
+    "Probe",
+    "declared_size",
+    "probe_images",
+    "received",
+    "run_probe",
+]
+
+Linear = nn.Linear | nn.Conv2d
+Candidates = dict[str, Linear]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+def received(args: Args, kwargs: Kwargs) -> Tensor:
+    """What a Linear or a convolution was called with."""
+    return args[0] if args else kwargs["input"]
+
+
+class Call(NamedTuple):
+    """A candidate at work."""
+
+    module: Linear
+    inputs: Tensor
+    output: Tensor
+
+
+class Probe(NamedTuple):
+    """What one forward showed."""
+
+    output: Any
+    calls: list[Call]  # in order
+
+
+@torch.no_grad()
+def run_probe(model: nn.Module, images: Tensor, candidates: Candidates) -> Probe:
+    """Run the model once in evaluation mode and leave no trace in it."""
+    calls: list[Call] = []
+
+    def record(module: Linear, args: Args, kwargs: Kwargs, output: Tensor) -> None:
+        calls.append(Call(module, received(args, kwargs), output))
+
+    handles = [
+        module.register_forward_hook(record, with_kwargs=True) for module in candidates.values()
+    ]
+    try:
+        with _evaluating(model), _same_random_state(images.device), _not_compiled():
+            output = model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        _reshard(model)
+    return Probe(output, calls)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def _same_random_state(device: torch.device) -> AbstractContextManager[None]:
+    # Few models draw while evaluating; only CPU and CUDA generators can be saved one by one.
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _reshard(model: nn.Module) -> None:
+    # FSDP2 leaves the root gathered after a forward until the next backward; a step of the
+    # optimizer in between would train with the old weights.
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    if fsdp is not None:
+        for module in model.modules():
+            if isinstance(module, fsdp.FSDPModule):
+                module.reshard()
+
+
+def _not_compiled() -> AbstractContextManager[Any]:
+    # A hook added after the first compiled call is never seen, so the probe must not be that
+    # call. Where dynamo was not imported nothing is compiled, and importing it takes seconds.
+    return (
+        torch.compiler.set_stance("force_eager")
+        if "torch._dynamo" in sys.modules
+        else nullcontext()
+    )
+
+
+def probe_images(model: nn.Module, given: Tensor | None, size: Sequence[int]) -> Tensor:
+    """Two images where the parameters are: given ones, or noise of a size."""
+    parameter = next(p for p in model.parameters() if p.is_floating_point())
+    if given is not None:
+        dtype = parameter.dtype if given.is_floating_point() else given.dtype
+        return given[:2].to(parameter.device, dtype)
+    noise = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
+    return noise.to(parameter.device, parameter.dtype)
+
+
+def declared_size(model: nn.Module) -> tuple[int, ...] | None:
+    """``(channels, height, width)`` by the configuration that timm or transformers left."""
+    timm_size = getattr(getattr(model, "default_cfg", None), "get", lambda _: None)("input_size")
+    if timm_size is not None:
+        return tuple(timm_size)
+    config = getattr(model, "config", None)
+    sides = getattr(config, "image_size", None)
+    if sides is None:
+        return None
+    height, width = (sides, sides) if isinstance(sides, int) else sides
+    return getattr(config, "num_channels", 3), height, width
+
+
+GUESSED_SIZE = (3, 224, 224)
+PROBE_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError)  # what forwards raise
