@@ -6,9 +6,8 @@ Torch is imported when something is trained, so that help and mistakes answer at
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from semaug.recipes import RECIPES, describe_recipe, find_recipe, make_quick
 from semaug.recipes.overrides import LOSS_OPTIONS, describe_overrides, override, split_overrides
@@ -19,14 +18,10 @@ from semaug.training.run import Run
 try:
     import typer
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+
+    from semaug._report import print_comparison, print_names, print_summary, say
 except ModuleNotFoundError as error:
     raise SystemExit(f'semaug: {error}; install it with: pip install "semaug[train]"') from None
-
-if TYPE_CHECKING:
-    from semaug.training.compare import Comparison
-    from semaug.training.statistics import PairedDifference
 
 __all__ = ["app", "main"]
 
@@ -108,9 +103,8 @@ def train(
     """
     changes, chosen_seed = _split_seed(overrides or [], seed)
     run = _make_run(recipe, changes, chosen_seed, quick, runs)
-    finished = run.summary() is not None
     console = Console()
-    console.print(f"{run.label} seed {run.seed} in {run.folder}", highlight=False, markup=False)
+    say(console, f"{run.label} seed {run.seed} {run.state()}, in {run.folder}")
 
     from semaug.training.loop import train as train_run
 
@@ -123,9 +117,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         console=console,
     )
-    if finished:
-        console.print("This run was finished before.")
-    _print_summary(console, run, summary)
+    print_summary(console, run, summary)
 
 
 @app.command()
@@ -158,6 +150,8 @@ def compare(
     console = Console()
     if first == second:
         raise ValueError(f"compare: expected two recipes, got {first!r} twice")
+    if any(text.startswith("seed=") for text in overrides or []):
+        raise ValueError("compare: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(overrides or [])
     own = {name: _changes_for(name, changes) for name in (first, second)}
     for field in changes:
@@ -183,11 +177,9 @@ def compare(
         )
 
     all_runs = [run for pair in pairs for run in pair]
-    summaries = train_missing(
-        all_runs, train_one, lambda line: console.print(escape(line), highlight=False)
-    )
+    summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))
-    _print_comparison(console, compare_runs(baseline, other, runs))
+    print_comparison(console, compare_runs(baseline, other, runs))
 
 
 @app.command("list")
@@ -201,18 +193,18 @@ def list_names(
     console = Console()
     if what in ("recipes", "all"):
         descriptions = {name: describe_recipe(name) for name in RECIPES}
-        _print_names(console, "Recipes, for semaug train", descriptions)
+        print_names(console, "Recipes, for semaug train", descriptions)
     if what in ("losses", "all"):
-        _print_names(console, "Losses, for loss=", LOSSES)
+        print_names(console, "Losses, for loss=", LOSSES)
     if what in ("networks", "all"):
         from semaug.networks import NETWORKS
 
-        _print_names(console, "Networks, for network=, besides all of timm's", NETWORKS)
+        print_names(console, "Networks, for network=, besides all of timm's", NETWORKS)
     if what in ("data", "all"):
         from semaug.data import DATA_SETS
 
         descriptions = {name: source.description for name, source in DATA_SETS.items()}
-        _print_names(console, "Data sets, for data=", descriptions)
+        print_names(console, "Data sets, for data=", descriptions)
 
 
 def main() -> None:
@@ -224,9 +216,8 @@ def main() -> None:
         arguments = [*sys.argv[1:]]
         if arguments[0] == "train" and "--resume" not in arguments:
             arguments.append("--resume")
-        errors.print(f"[yellow]{escape(str(stop))}[/yellow]", highlight=False, soft_wrap=True)
-        command = shlex.join(["semaug", *arguments])
-        errors.print(f"go on with: {escape(command)}", highlight=False, soft_wrap=True)
+        say(errors, str(stop), style="yellow")
+        say(errors, f"go on with: {shlex.join(['semaug', *arguments])}")
         sys.exit(128 + stop.signal_number)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
@@ -238,7 +229,7 @@ def main() -> None:
         message = str(error)
     else:
         return
-    errors.print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
+    say(errors, message, style="red")
     sys.exit(2)
 
 
@@ -278,82 +269,3 @@ def _changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
         for field, value in changes.items()
         if "loss" in changes or field not in LOSS_OPTIONS or getattr(loss, field) is not None
     }
-
-
-def _print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
-    console.print(
-        f"test error {summary['error_mean_last_10']:.2f} % (mean of the last "
-        f"{min(10, summary['epochs'])} epochs), {summary['error_last']:.2f} % last, "
-        f"{summary['error_best']:.2f} % best",
-        highlight=False,
-    )
-    console.print(
-        f"{summary['epochs']} epochs in {_in_words(summary['seconds'])} on {summary['device']}",
-        highlight=False,
-        markup=False,
-    )
-    console.print(f"everything about it: {run.folder}", highlight=False, markup=False)
-
-
-def _print_comparison(console: Console, comparison: "Comparison") -> None:
-    from semaug.training.compare import MEASURES, conclusion
-    from semaug.training.statistics import mean_and_spread
-
-    arms = (comparison.first, comparison.second)
-    num_seeds = len(comparison.first.runs)
-    table = Table(
-        title=f"Test error in percent, {num_seeds} seed{'s' if num_seeds > 1 else ''} each",
-        title_justify="left",
-    )
-    table.add_column("recipe")
-    for heading in ("mean of last 10 epochs", "last epoch", "best epoch", "time of a run"):
-        table.add_column(heading, justify="right")
-    for arm in arms:
-        cells = [_with_spread(*mean_and_spread(arm.values(measure))) for measure in MEASURES]
-        seconds, _ = mean_and_spread(arm.values("seconds"))
-        table.add_row(arm.label, *cells, _in_words(seconds))
-    table.add_section()
-    cells = [_with_interval(comparison.differences[measure]) for measure in MEASURES]
-    table.add_row("difference, second - first", *cells, "")
-    console.print(table)
-    if num_seeds > 1:
-        console.print(
-            "± is the standard deviation over seeds; brackets hold the 95 % confidence interval "
-            "of the paired difference.",
-        )
-    console.print(escape(conclusion(comparison)), style="bold", highlight=False)
-    devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
-    total = sum(sum(arm.values("seconds")) for arm in arms)
-    console.print(
-        f"{_in_words(total)} of training in all, on {'; '.join(devices)}",
-        highlight=False,
-        markup=False,
-    )
-    for file in ("compare.json", "curves.png"):
-        console.print(
-            f"wrote {comparison.folder / file}", highlight=False, markup=False, soft_wrap=True
-        )
-
-
-def _with_spread(center: float, spread: float | None) -> str:
-    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
-
-
-def _with_interval(difference: "PairedDifference") -> str:
-    if difference.low is None or difference.high is None:
-        return f"{difference.mean:+.2f}"
-    return f"{difference.mean:+.2f} \\[{difference.low:+.2f}, {difference.high:+.2f}]"
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _print_names(console: Console, title: str, names: Mapping[str, str]) -> None:
-    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
-    for name, description in names.items():
-        table.add_row(f"[bold]{name}[/bold]", escape(description))
-    console.print(table)
-    console.print()

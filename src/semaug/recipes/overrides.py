@@ -109,7 +109,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(_as_text(part) for part in value)
     if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        return str(int(value)) if value.is_integer() else repr(value)
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 

@@ -79,12 +79,12 @@ def train_missing(
         for run in waiting:
             position = f"run {runs.index(run) + 1} of {len(runs)}: {run.label} seed {run.seed}"
             if run not in busy:
-                report(f"{position}: {_state(run)}")
+                report(f"{position} {run.state()}")
             try:
                 summaries[run.folder] = train_one(run)
             except RunIsBusyError:
                 if run not in busy:
-                    report(f"{position}: another process is training it; waiting for that")
+                    report(f"{position} waits: another process is training it")
                     busy.append(run)
         waiting = [run for run in waiting if run.folder not in summaries]
         if waiting:
@@ -136,12 +136,6 @@ def conclusion(comparison: Comparison) -> str:
         f"{outcome}, and the interval does not contain 0: these {difference.pairs} pairs of runs "
         "show a difference on this data set, at the level of 95 %."
     )
-
-
-def _state(run: Run) -> str:
-    if run.summary() is not None:
-        return "finished before, reused"
-    return "continues" if run.checkpoint.exists() else "starts"
 
 
 def _as_plain_data(comparison: Comparison) -> dict[str, Any]:

@@ -38,9 +38,7 @@ def choose_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return (
-        torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device("cpu")
-    )
+    return torch.device(name, 0) if name == "cuda" else torch.device(name)
 
 
 def settle(recipe: Recipe, device: torch.device) -> Recipe:

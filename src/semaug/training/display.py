@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
@@ -32,7 +31,6 @@ class Display:
         self._next_refresh = 0.0
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
         self._test_error = ""
-        self._last: tuple[float, int] | None = None  # time and step of the last refresh
         self._task = None if bar is None else bar.add_task("", total=None, text="starting")
 
     def wants_step(self) -> bool:
@@ -41,38 +39,33 @@ class Display:
 
     def show_step(self, session: Session) -> None:
         """Move the bar, with means over the epoch so far."""
-        now, step = time.monotonic(), session.total_step
-        self._next_refresh = now + _SECONDS_BETWEEN_REFRESHES
+        self._next_refresh = time.monotonic() + _SECONDS_BETWEEN_REFRESHES
         if self._bar is None or self._task is None:
             return
-        before, step_before = self._last or (now - 1, step)
-        speed = (step - step_before) * session.run.recipe.batch_size / (now - before)
-        self._last = now, step
         loss, error = session.means()
         total = self._epochs * session.steps_per_epoch
         text = (
-            f"epoch {session.epoch + 1}/{self._epochs}  loss {loss:.3f}  "
-            f"train error {error:.1f} %  {self._test_error}{speed:,.0f} images/s"
+            f"epoch {session.epoch + 1}/{self._epochs} loss {loss:.3f} error {error:.1f} % "
+            f"{self._test_error}{session.images_per_second():,.0f} images/s"
         )
         self._bar.update(self._task, completed=session.total_step, total=total, text=text)
 
     def show_test(self) -> None:
         """Say on the bar that the run is being tested."""
-        self._last = None
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, text="testing")
+            self._bar.update(self._task, text=f"testing {self._test_error}")
 
     def show_epoch(self, row: dict[str, float | None]) -> None:
         """Print the row of an epoch where there is no bar, seldom; keep its test error."""
         if row["test_error"] is not None:
-            self._test_error = f"test error {row['test_error']:.2f} %  "
+            self._test_error = f"test error {row['test_error']:.2f} % "
         due = time.monotonic() >= self._next_line or row["epoch"] == self._epochs
         if self._bar is not None or not due:
             return
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
         self._console.print(
-            f"  epoch {row['epoch']}/{self._epochs}  loss {row['train_loss']:.3f}  "
-            f"train error {row['train_error']:.1f} %  {self._test_error}"
+            f"  epoch {row['epoch']}/{self._epochs} loss {row['train_loss']:.3f} "
+            f"error {row['train_error']:.1f} % {self._test_error}"
             f"{row['images_per_second']:,.0f} images/s",
             highlight=False,
         )
@@ -85,10 +78,10 @@ def show_progress(console: Console, recipe: Recipe) -> Iterator[Display]:
         yield Display(console, recipe, None)
         return
     columns = (
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=8),
         TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Display(console, recipe, bar)

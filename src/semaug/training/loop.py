@@ -72,8 +72,8 @@ def train(
     """
     if run.has_begun and not resume:
         raise ValueError(
-            f"{run.folder}: holds this run already; add --resume to go on with it, "
-            "or choose another seed=N or another folder with --runs"
+            f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
+            "its summary if it is finished, or choose another seed=N or another folder with --runs"
         )
     place = choose_device(device)
     with run.lock():
@@ -83,7 +83,6 @@ def train(
             return summary
         if threads is not None:
             torch.set_num_threads(threads)
-        _add_start(run, place)
         return _train(run, data_root, place, checkpoint_seconds, console or Console())
 
 
@@ -121,7 +120,8 @@ def _train(
             logits: Tensor = wrapped_method.predict(prepare(pixels))
         return logits
 
-    # Where the run stands.
+    # Nothing is missing or misspelt: the run begins, or goes on where it stands.
+    _write_start(run, device)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
     session = Session(run, device, method, optimizer, num_images)
     if run.checkpoint.exists():
@@ -195,13 +195,14 @@ def _train(
 
 
 def _settled(run: Run, device: torch.device) -> Run:
-    """Replace what is ``"auto"`` in the recipe, once for the whole run, and write it down."""
+    """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
+
+    Raises:
+        ValueError: If the folder holds a run of another recipe.
+    """
     path = run.folder / "recipe.json"
     if not path.exists():
-        run = replace(run, recipe=settle(run.recipe, device))
-        plain = run.recipe.as_plain_data()
-        write_json(path, {"name": run.name, "seed": run.seed, "recipe": plain})
-        return run
+        return replace(run, recipe=settle(run.recipe, device))
     written = json.loads(path.read_text())
     chosen = {
         name: written["recipe"][name]
@@ -213,8 +214,11 @@ def _settled(run: Run, device: torch.device) -> Run:
     return run
 
 
-def _add_start(run: Run, device: torch.device) -> None:
-    """Add to the record where and with which software the run was started or resumed."""
+def _write_start(run: Run, device: torch.device) -> None:
+    """Write what is trained, and add where and with which software to the list of starts."""
+    plain = run.recipe.as_plain_data()
+    recipe = {"name": run.name, "overrides": dict(run.overrides), "seed": run.seed, "recipe": plain}
+    write_json(run.folder / "recipe.json", recipe)
     path = run.folder / "environment.json"
     starts = json.loads(path.read_text()) if path.exists() else []
     start = {

@@ -1,6 +1,7 @@
 """A run: a recipe with a seed, and the folder that holds everything about it."""
 
 import fcntl
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from typing import Any
 from semaug.training.recipe import Recipe
 
 __all__ = ["Run", "RunIsBusyError", "label"]
+
+
+_LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
 
 
 class RunIsBusyError(ValueError):
@@ -77,16 +81,15 @@ class Run:
             raise ValueError(f"{path}: expected JSON, got a damaged file; delete it") from error
         return summary
 
+    def state(self) -> str:
+        """Say in a word or two what training this run now means."""
+        if self.summary() is not None:
+            return "was finished before"
+        return "continues" if self.checkpoint.exists() else "starts"
+
     def metric_rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.jsonl``."""
         return [json.loads(line) for line in self.metrics.read_text().splitlines()]
-
-    def commands_arguments(self) -> str:
-        """Return the arguments of ``semaug train`` that name this run."""
-        changes = [f"{name}={value}" for name, value in self.overrides.items()]
-        options = ["--quick"] if self.quick else []
-        options += ["--runs", str(self.root)] if self.root != Path("runs") else []
-        return " ".join([self.name, *changes, f"seed={self.seed}", *options])
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -113,4 +116,8 @@ def label(name: str, overrides: Mapping[str, str], quick: bool) -> str:
     'digits_resnet8,epochs=3,lr=0.2'
     """
     changes = [f"{field}={overrides[field]}" for field in sorted(overrides)]
-    return ",".join([name, *(["quick"] if quick else []), *changes])
+    text = ",".join([name, *(["quick"] if quick else []), *changes]).replace("/", "_")
+    if len(text) <= _LONGEST_LABEL:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{text[: _LONGEST_LABEL - 9]}~{digest}"

@@ -64,6 +64,12 @@ class Session:
         self.seconds += lap
         self.epoch_seconds += lap if of_steps else 0
 
+    def images_per_second(self) -> float:
+        """Return the speed of the steps of this epoch, :meth:`lap` called or not."""
+        batch_size = self.run.recipe.batch_size
+        num_seen = min(self.step * batch_size, self.num_images)
+        return num_seen / (self.epoch_seconds + time.monotonic() - self._mark)
+
     def means(self) -> tuple[float, float]:
         """Return the mean loss and the error in percent of the images seen in this epoch."""
         batch_size = self.run.recipe.batch_size

@@ -1,0 +1,92 @@
+"""What the command line prints about runs, comparisons and names."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from semaug.training.run import Run
+
+if TYPE_CHECKING:
+    from semaug.training.compare import Comparison
+
+__all__ = ["print_comparison", "print_names", "print_summary", "say"]
+
+
+def say(console: Console, line: str, style: str = "") -> None:
+    """Print a line as it is, however long."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
+    """Print what a run came to."""
+    epochs = summary["epochs"]
+    say(
+        console,
+        f"test error {summary['error_mean_last_10']:.2f} % "
+        f"(mean of the last {min(10, epochs)} epochs), "
+        f"{summary['error_last']:.2f} % last, {summary['error_best']:.2f} % best",
+        style="bold",
+    )
+    duration = _in_words(summary["seconds"])
+    say(console, f"{epochs} epochs in {duration} on {summary['device']}")
+    say(console, f"all about it in {run.folder}: summary.json, metrics.jsonl, tensorboard")
+
+
+def print_comparison(console: Console, comparison: "Comparison") -> None:
+    """Print the table of two arms, their difference, and what it means."""
+    from semaug.training.compare import MEASURES, conclusion
+    from semaug.training.statistics import mean_and_spread
+
+    arms = (comparison.first, comparison.second)
+    num_seeds = len(comparison.first.runs)
+    seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
+    table = Table(title=f"Test error in percent (lower is better), {seeds} each")
+    table.title_justify = "left"
+    table.add_column("recipe", overflow="fold")
+    for heading in ("mean of last\n10 epochs", "last\nepoch", "best\nepoch"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in arms:
+        cells = [_with_spread(*mean_and_spread(arm.values(measure))) for measure in MEASURES]
+        table.add_row(Text(arm.label), *cells)
+    console.print(table)
+
+    difference = comparison.differences["error_mean_last_10"]
+    line = f"paired difference of the first column, second - first: {difference.mean:+.2f}"
+    if difference.low is not None:
+        line += f", 95 % confidence interval {difference.low:+.2f} to {difference.high:+.2f}"
+        line += "\n± is the standard deviation over seeds"
+    say(console, line)
+    say(console, conclusion(comparison), style="bold")
+    seconds = [sum(arm.values("seconds")) for arm in arms]
+    devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
+    say(
+        console,
+        f"training took {_in_words(seconds[0] / num_seeds)} and "
+        f"{_in_words(seconds[1] / num_seeds)} a run, {_in_words(sum(seconds))} in all, "
+        f"on {'; '.join(devices)}",
+    )
+    for file in ("compare.json", "curves.png"):
+        say(console, f"wrote {comparison.folder / file}")
+
+
+def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:
+    """Print names with their descriptions."""
+    table = Table(title=title, box=None, show_header=False, pad_edge=False)
+    table.title_justify = "left"
+    for name, description in names.items():
+        table.add_row(Text(name, style="bold"), Text(description))
+    console.print(table)
+    console.print()
+
+
+def _with_spread(center: float, spread: float | None) -> str:
+    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
