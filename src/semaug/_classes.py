@@ -22,7 +22,7 @@ class ClassRows(NamedTuple):
     """A table of classes and where each sample stands in it."""
 
     classes: Tensor  # (R,) int64; may repeat a class, but samples then use its first row only
-    index: Tensor  # (N,) int64, row of each sample: classes[index] == labels
+    position: Tensor  # (N,) int64, row of each sample: classes[position] == labels
     complete: bool  # classes is 0..C-1, so a per-class tensor is its own table
 
     def take(self, per_class: Tensor) -> Tensor:
@@ -57,6 +57,8 @@ def class_rows(labels: Tensor, num_classes: int) -> ClassRows:
         return present_classes(labels, num_classes)[0]
     if num_classes <= len(labels):
         return all_classes(num_classes, labels)
+    if len(labels) == 0:
+        return ClassRows(labels, labels, complete=False)
     first = (labels[:, None] == labels).to(torch.uint8).argmax(dim=1)
     return ClassRows(labels, first, complete=False)
 

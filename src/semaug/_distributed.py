@@ -1,6 +1,5 @@
 """What the statistics need of ``torch.distributed``."""
 
-import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor

@@ -23,6 +23,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from semaug._autocast import without_autocast
 from semaug._checks import (
     check_floating,
     check_labels,
@@ -31,7 +32,6 @@ from semaug._checks import (
     check_same_device,
     check_shapes,
 )
-from semaug._autocast import without_autocast
 from semaug._classes import ClassRows, class_rows, is_static, present_classes
 from semaug._distributed import gather_over_ranks
 from semaug.quadratic_form import chunks, logit_variance, quadratic_form
@@ -75,7 +75,7 @@ class ClassCovariance(nn.Module):
 
     >>> estimator = ClassCovariance(num_classes=2, num_features=1)
     >>> estimator.update(torch.tensor([[1.0], [3.0], [7.0]]), torch.tensor([0, 0, 1]))
-    >>> estimator.mean.flatten(), estimator.covariance.flatten()
+    >>> estimator.mean.flatten(), estimator.covariance.flatten().round(decimals=4)
     (tensor([2., 7.]), tensor([1., 0.]))
     """
 
@@ -139,7 +139,7 @@ class ClassCovariance(nn.Module):
         usable = finite & (labels >= 0)  # padding has the label -1
         rows = class_rows(labels.clamp(min=0), self.num_classes)
         features = torch.where(usable.unsqueeze(1), features, 0.0)
-        new = torch.zeros_like(rows.classes).index_add_(0, rows.index, usable.to(torch.int64))
+        new = torch.zeros_like(rows.classes).index_add_(0, rows.position, usable.to(torch.int64))
         self._merge_rows(rows, features, new, usable)
 
     def _merge_rows(
@@ -148,19 +148,23 @@ class ClassCovariance(nn.Module):
         """Merge samples given as a table; ``new`` (R,) counts those of each row."""
         size = new.to(features.dtype).clamp_(min=1)
         share = new / (rows.take(self.count) + size).clamp_(min=1)  # w; 0 if nothing is new
-        sums = features.new_zeros(len(new), self.num_features).index_add_(0, rows.index, features)
+        sums = features.new_zeros(len(new), self.num_features).index_add_(
+            0, rows.position, features
+        )
         batch_mean = sums.div_(size.unsqueeze(1))
         shift = batch_mean - rows.take(self.mean)  # d
 
         # Rows whose products sum to w S' + w (1 - w) d d^T, so that one symmetric product
         # per class finishes the update.
-        deviation = features - batch_mean[rows.index]
-        factor = (share / size).sqrt_()[rows.index]
+        deviation = features - batch_mean[rows.position]
+        factor = (share / size).sqrt_()[rows.position]
         deviation.mul_((factor if usable is None else factor * usable).unsqueeze(1))
         drift = shift * (share * (1 - share)).sqrt_().unsqueeze(1)
         if self.kind == "diagonal":
-            added = drift.square_().index_add_(0, rows.index, deviation.square_())
-            rows.add_to(self.covariance, added.sub_(rows.take(self.covariance) * share.unsqueeze(1)))
+            added = drift.square_().index_add_(0, rows.position, deviation.square_())
+            rows.add_to(
+                self.covariance, added.sub_(rows.take(self.covariance) * share.unsqueeze(1))
+            )
         elif usable is None:
             _add_products(self.covariance, rows, share, deviation, drift, new)
         else:
@@ -238,13 +242,17 @@ class ClassCovariance(nn.Module):
             )
 
     def extra_repr(self) -> str:  # noqa: D102
-        return f"num_classes={self.num_classes}, num_features={self.num_features}, kind={self.kind!r}"
+        return (
+            f"num_classes={self.num_classes}, num_features={self.num_features}, kind={self.kind!r}"
+        )
 
     def _signature(self) -> tuple[int, int, str]:
         return self.num_classes, self.num_features, self.kind
 
     def _check(self, name: str, features: Tensor, labels: Tensor) -> None:
-        check_shapes(name, mean=(self.mean, "C A"), features=(features, "N A"), labels=(labels, "N"))
+        check_shapes(
+            name, mean=(self.mean, "C A"), features=(features, "N A"), labels=(labels, "N")
+        )
         check_floating(name, features=features)
         check_labels(name, labels)
         check_same_device(name, covariance=self.covariance, features=features, labels=labels)
@@ -263,7 +271,12 @@ class ClassCovariance(nn.Module):
 
 
 def _add_products(
-    covariance: Tensor, rows: ClassRows, share: Tensor, deviation: Tensor, drift: Tensor, new: Tensor
+    covariance: Tensor,
+    rows: ClassRows,
+    share: Tensor,
+    deviation: Tensor,
+    drift: Tensor,
+    new: Tensor,
 ) -> None:
     """Scale the matrices of ``rows`` by 1 - share and add the products of their samples.
 
@@ -271,11 +284,12 @@ def _add_products(
     costs one product in place; small matrices go through one batched product.
     """
     num_rows, num_features = drift.shape
-    order = rows.index.argsort(stable=True)
-    if num_rows * num_features**2 <= BATCHED_ELEMENTS:
-        longest = int(new.max()) + 1
+    order = rows.position.argsort(stable=True)
+    longest = int(new.max()) + 1
+    even = num_rows * longest <= 8 * (len(order) + num_rows)  # else padding takes the memory
+    if even and num_rows * num_features**2 <= BATCHED_ELEMENTS:
         start = torch.arange(num_rows).mul_(longest).sub_(new.cumsum(0)).add_(new)
-        place = torch.arange(len(order)).add_(start[rows.index[order]])
+        place = torch.arange(len(order)).add_(start[rows.position[order]])
         padded = drift.new_zeros(num_rows * longest, num_features)
         padded.index_copy_(0, place, deviation[order])
         padded = padded.view(num_rows, longest, num_features)
@@ -297,7 +311,7 @@ def _add_products_static(
 ) -> None:
     """Do what :func:`_add_products` does with shapes that no value decides."""
     num_rows, num_features = drift.shape
-    mask = torch.arange(num_rows, device=drift.device).unsqueeze(1) == rows.index
+    mask = torch.arange(num_rows, device=drift.device).unsqueeze(1) == rows.position
     for start, stop in chunks(num_rows, num_features * (num_features + len(deviation)), covariance):
         own = mask[start:stop].unsqueeze(1) * deviation.T  # (r, A, N)
         added = torch.matmul(own, deviation)

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from semaug._checks import check_floating, check_same_device, check_shapes
 from semaug._autocast import without_autocast
+from semaug._checks import check_floating, check_same_device, check_shapes
 from semaug._classes import ClassRows, all_classes, class_rows
+from semaug._compile import settled
 
 __all__ = ["logit_variance", "quadratic_form"]
 
@@ -74,7 +75,7 @@ def logit_variance(weight: Tensor, covariance: Tensor, labels: Tensor) -> Tensor
         ``(N, C)``: ``Q[labels]``, computed for the classes that occur.
     """
     rows = class_rows(labels, len(weight))
-    return _rows_of_q(weight, covariance, rows).index_select(0, rows.index)
+    return _rows_of_q(weight, covariance, rows).index_select(0, rows.position)
 
 
 def check_weight_and_covariance(function: str, weight: Tensor, covariance: Tensor) -> None:
@@ -90,6 +91,8 @@ def check_weight_and_covariance(function: str, weight: Tensor, covariance: Tenso
 def _rows_of_q(weight: Tensor, covariance: Tensor, rows: ClassRows) -> Tensor:
     """``(R, C)`` rows of Q, computed in float32 or better whatever autocast does."""
     dtype = torch.promote_types(torch.promote_types(weight.dtype, covariance.dtype), torch.float32)
+    if covariance.ndim == 2:
+        covariance = settled(covariance)
     form = _FullForm if covariance.ndim == 3 else _DiagonalForm
     with without_autocast(weight.device):
         return form.apply(
@@ -101,7 +104,7 @@ class _FullForm(torch.autograd.Function):
     """Q for full covariances, a chunk of classes at a time."""
 
     @staticmethod
-    def forward(  # noqa: D102
+    def forward(
         ctx: Any, weight: Tensor, covariance: Tensor, classes: Tensor, complete: bool
     ) -> Tensor:
         num_rows, (num_classes, num_features) = len(classes), weight.shape
@@ -118,15 +121,15 @@ class _FullForm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         classes, *products = ctx.saved_tensors
         with without_autocast(grad.device):
             grad = 2 * grad
-            own, every = [], None
+            own, every = [], grad.new_zeros(products[0].shape[1:])
             for product, g in zip(products, grad.split([len(p) for p in products]), strict=True):
                 weighted = product * g.unsqueeze(2)  # (r, C, A)
                 own.append(weighted.sum(dim=1))
-                every = weighted.sum(dim=0) if every is None else every.add_(weighted.sum(dim=0))
+                every.add_(weighted.sum(dim=0))
             return every.index_add_(0, classes, torch.cat(own), alpha=-1), None, None, None
 
 
@@ -134,7 +137,7 @@ class _DiagonalForm(torch.autograd.Function):
     """Q for variances: three terms of the square, each a matrix product."""
 
     @staticmethod
-    def forward(  # noqa: D102
+    def forward(
         ctx: Any, weight: Tensor, variance: Tensor, classes: Tensor, complete: bool
     ) -> Tensor:
         # Differences do not see a common offset, but the three terms would cancel it badly.
@@ -150,7 +153,7 @@ class _DiagonalForm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         weight, variance, classes = ctx.saved_tensors
         own = weight[classes]
         with without_autocast(grad.device):
@@ -162,10 +165,10 @@ class _DiagonalForm(torch.autograd.Function):
 
 
 def chunks(num_rows: int, elements_per_row: int, like: Tensor) -> list[tuple[int, int]]:
-    """Split rows into runs whose working memory stays bounded."""
+    """Split rows into runs whose working memory stays bounded; no rows are one empty run."""
     budget = CHUNK_ELEMENTS.get(like.device.type, CHUNK_ELEMENTS_ELSEWHERE)
     size = max(1, budget // elements_per_row)
-    return [(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
+    return [(start, min(start + size, num_rows)) for start in range(0, max(num_rows, 1), size)]
 
 
 def select(matrices: Tensor, classes: Tensor) -> Tensor:

@@ -14,7 +14,13 @@ of https://arxiv.org/abs/2007.10538.
 import torch
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_labels, check_same_device, check_shapes
+from semaug._checks import (
+    check_at_least,
+    check_floating,
+    check_labels,
+    check_same_device,
+    check_shapes,
+)
 from semaug.covariance import ClassCovariance
 from semaug.quadratic_form import check_weight_and_covariance, logit_variance
 
@@ -80,4 +86,5 @@ def check_logits_and_labels(
     patterns = {"logits": "N C", "labels": "N", "weight": "C A"}
     check_shapes(function, **{k: (t, patterns[k]) for k, t in tensors.items()}, **others)
     check_labels(function, labels)
+    check_floating(function, logits=logits, **{k: t for k, (t, _) in others.items()})
     check_same_device(function, **tensors, **{k: t for k, (t, _) in others.items()})

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._checks import check_at_least, check_one_of, check_positive_int
+from semaug._compile import settled
 from semaug.covariance import ClassCovariance, Kind
 from semaug.losses.augment import check_logits_and_labels, raise_logits
 from semaug.quadratic_form import check_weight_and_covariance
@@ -157,7 +158,7 @@ class ISDALoss(nn.Module):
         """Strength of the latest training call, a scalar tensor."""
         if self.ramp_steps is None:
             return self._strength_tensor
-        return self._strength_tensor * (self.step / self.ramp_steps).clamp(max=1)
+        return settled(self._strength_tensor * (self.step / self.ramp_steps).clamp(max=1))
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.

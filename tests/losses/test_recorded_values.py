@@ -1,0 +1,56 @@
+"""Values recorded from the authors' released code, step by step.
+
+Each file holds a classifier and a sequence of batches; after each step, the loss, its
+gradients and the statistics are compared. See tests/golden/README.md.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from semaug import ISDALoss
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Return the norm of the difference over the norm of the expected values."""
+    difference = (actual.detach().double() - expected.double()).norm()
+    return (difference / expected.double().norm().clamp(min=1e-300)).item()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+@pytest.mark.parametrize(
+    "name", ["full", "full_absent", "full_wide", "diagonal", "diagonal_absent"]
+)
+def test_losses_gradients_and_statistics_are_those_of_the_released_code(
+    name, dtype, tolerance, either_path
+):
+    arrays = np.load(GOLDEN / f"isda_{name}.npz")
+    recorded = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    kind = name.partition("_")[0]
+    isda = ISDALoss(*recorded["weight"].shape, strength=0.0, covariance=kind).to(dtype)
+    for step, strength in enumerate(recorded["strength"].tolist()):
+        isda.strength = strength
+        weight, bias, features = (
+            tensor.to(dtype, copy=True).requires_grad_()
+            for tensor in (recorded["weight"], recorded["bias"], recorded["features"][step])
+        )
+        logits = features @ weight.T + bias
+        loss = isda(logits, recorded["labels"][step].long(), features, weight)
+        loss.backward()
+        assert torch.equal(isda.estimator.count, recorded["count"][step].long())
+        actual = {
+            "loss": loss,
+            "logits": logits,
+            "grad_features": features.grad,
+            "grad_weight": weight.grad,
+            "grad_bias": bias.grad,
+            "mean": isda.estimator.mean,
+            "covariance": isda.estimator.covariance,
+        }
+        for key, value in actual.items():
+            assert relative_error(value, recorded[key][step]) < tolerance, (key, step)

@@ -1,0 +1,1 @@
+"""Slow literal versions of the equations, for the tests to compare with."""
