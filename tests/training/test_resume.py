@@ -1,102 +1,95 @@
 """Runs that are killed, stopped and resumed end bit for bit where uninterrupted ones end."""
 
-import json
 import os
 import random
+import signal
 import subprocess
 import sys
-import textwrap
+from functools import partial
 from pathlib import Path
 
-import torch
+import pytest
 
-from semaug.training.checkpoint import load_checkpoint
-
-TIMES = ("seconds", "images_per_second", "epoch_seconds")
-
-# Trains a run in children that are killed a given time after each saved something. All
-# children are forks of one process that has imported everything already.
-KILLER = """
-    import os, signal, sys, time
-    from pathlib import Path
-    from dataclasses import replace
-    from rich.console import Console
-    from semaug.data import load_data
-    from semaug.recipes import find_recipe
-    from semaug.training.loop import train
-    from semaug.training.run import Run
-
-    recipe = replace(find_recipe("digits_resnet8_isda"), epochs=5, batch_size=96)
-    whole, killed = (Run("run", recipe, root=Path(sys.argv[1]) / name) for name in ("a", "b"))
-    load_data("digits")
-
-    def start(run):
-        child = os.fork()
-        if child == 0:
-            train(
-                run,
-                device="cpu",
-                threads=1,
-                resume=True,
-                checkpoint_seconds=0.02,
-                console=Console(quiet=True),
-            )
-            os._exit(0)
-        return child
-
-    def saved(run):
-        return run.checkpoint.stat().st_mtime_ns if run.checkpoint.exists() else 0
-
-    def finish(run):
-        _, status = os.waitpid(start(run), 0)
-        assert status == 0, status
-
-    for seconds in map(float, sys.argv[2:]):
-        before, child = saved(killed), start(killed)
-        while saved(killed) == before:
-            time.sleep(0.001)
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        assert killed.summary() is None, "finished before all kills"
-    finish(killed)
-    finish(whole)
-"""
-
-
-def without_times(value):
-    """Drop measured seconds, which no two runs share."""
-    if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
-    if isinstance(value, list):
-        return [without_times(item) for item in value]
-    return value
-
-
-def rows(folder: Path):
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [without_times(json.loads(line)) for line in lines]
+from semaug.recipes.digits_resnet8_isda import recipe
+from semaug.training import build, loop
+from semaug.training.interrupt import InterruptedRunError
+from semaug.training.loop import train
+from semaug.training.run import Run
+from semaug.training.schedule import learning_rate_schedule
+from semaug.training.session import Session
+from tests.training.same import assert_same_runs
 
 
 def test_killed_runs_end_bit_for_bit_where_an_uninterrupted_run_ends(tmp_path):
     chance = random.Random()
     seconds = [str(chance.uniform(0, 0.12)) for _ in range(6)]
     print("killed after seconds:", seconds)  # shown if the test fails
-    command = [sys.executable, "-c", textwrap.dedent(KILLER), str(tmp_path), *seconds]
+    script = Path(__file__).with_name("kill_and_resume.py")
+    command = [sys.executable, str(script), str(tmp_path), *seconds]
     subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    whole, killed = (tmp_path / name / "run" / "seed0" for name in ("a", "b"))
-    states = [load_checkpoint(folder / "checkpoint.pt") for folder in (whole, killed)]
-    assert_same(*(without_times(state) for state in states))
-    assert rows(killed) == rows(whole)
-    assert len(rows(killed)) == 5
+    whole, killed = (Run("run", recipe(), root=tmp_path / name) for name in ("a", "b"))
+    assert len(killed.metric_rows()) == 5
+    assert_same_runs(whole, killed)
 
 
-def assert_same(first, second):
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same(first[key], second[key])
-    else:
-        assert first == second
+def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(train_tiny, make_run, quiet, monkeypatch):
+    whole = train_tiny(root="whole")
+    stopped = make_run(root="stopped")
+    send_signal_at_step(monkeypatch, 6)
+    with pytest.raises(InterruptedRunError, match=r"epoch 2 of 3 after step 3 of 4, saved") as stop:
+        train(stopped, **quiet)
+    assert stop.value.signal_number == signal.SIGINT
+    monkeypatch.undo()
+    train(stopped, resume=True, **quiet)
+    assert_same_runs(whole, stopped)
+
+
+def test_a_stop_while_testing_changes_nothing(train_tiny, make_run, quiet, monkeypatch):
+    whole = train_tiny(root="whole")
+    stopped = make_run(root="stopped")
+    monkeypatch.setattr(loop, "count_wrong", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(InterruptedRunError, match=r"epoch 1 of 3 after step 4 of 4, saved") as stop:
+        train(stopped, **quiet)
+    assert stop.value.signal_number == signal.SIGTERM
+    monkeypatch.undo()
+    train(stopped, resume=True, **quiet)
+    assert_same_runs(whole, stopped)
+
+
+def test_dropout_goes_on_with_the_numbers_it_would_have_drawn(make_run, quiet, monkeypatch):
+    create = build.timm.create_model
+    with_dropout = partial(create, drop_rate=0.5)
+    monkeypatch.setattr(build.timm, "create_model", with_dropout)
+    whole, stopped = make_run(root="whole"), make_run(root="stopped")
+    train(whole, **quiet)
+    send_signal_at_step(monkeypatch, 5)
+    with pytest.raises(InterruptedRunError):
+        train(stopped, **quiet)
+    monkeypatch.undo()
+    monkeypatch.setattr(build.timm, "create_model", with_dropout)
+    train(stopped, resume=True, **quiet)
+    assert_same_runs(whole, stopped)
+
+
+def test_a_checkpoint_in_time_is_in_the_middle_of_an_epoch(make_run, quiet, monkeypatch):
+    steps = []
+    save = Session.save
+    monkeypatch.setattr(Session, "save", lambda self: (steps.append(self.step), save(self)))
+    train(make_run(), checkpoint_seconds=0, **quiet)
+    assert steps == 3 * [1, 2, 3, 4, 0]
+
+
+def send_signal_at_step(monkeypatch, step):
+    """Interrupt the run while the learning rate of the step is asked for."""
+
+    def schedule(*arguments):
+        rate = learning_rate_schedule(*arguments)
+
+        def rate_with_signal(now):
+            if now == step:
+                signal.raise_signal(signal.SIGINT)
+            return rate(now)
+
+        return rate_with_signal
+
+    monkeypatch.setattr(loop, "learning_rate_schedule", schedule)

@@ -46,19 +46,19 @@ class Display:
         total = self._epochs * session.steps_per_epoch
         text = (
             f"epoch {session.epoch + 1}/{self._epochs} loss {loss:.3f} error {error:.1f} % "
-            f"{self._test_error}{session.images_per_second():,.0f} images/s"
+            f"{self._test_error}{session.images_per_second():,.0f} images/s left"
         )
         self._bar.update(self._task, completed=session.total_step, total=total, text=text)
 
     def show_test(self) -> None:
         """Say on the bar that the run is being tested."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, text=f"testing {self._test_error}")
+            self._bar.update(self._task, text=f"testing {self._test_error}left")
 
     def show_epoch(self, row: dict[str, float | None]) -> None:
         """Print the row of an epoch where there is no bar, seldom; keep its test error."""
         if row["test_error"] is not None:
-            self._test_error = f"test error {row['test_error']:.2f} % "
+            self._test_error = f"test {row['test_error']:.2f} % "
         due = time.monotonic() >= self._next_line or row["epoch"] == self._epochs
         if self._bar is not None or not due:
             return
@@ -78,10 +78,9 @@ def show_progress(console: Console, recipe: Recipe) -> Iterator[Display]:
         yield Display(console, recipe, None)
         return
     columns = (
-        BarColumn(bar_width=8),
+        BarColumn(bar_width=5),
         TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(compact=True),
-        TextColumn("left"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Display(console, recipe, bar)

@@ -1,0 +1,63 @@
+"""Tests of semaug.methods.supervised."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from semaug import ISDALoss
+from semaug.methods import Batch, Supervised
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+@pytest.fixture
+def batch():
+    return Batch(torch.randn(6, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1, 2]))
+
+
+def test_cross_entropy_sees_logits_and_labels(network, batch):
+    output = Supervised(network, nn.CrossEntropyLoss()).loss(batch)
+    assert_close(output.logits, network(batch.images))
+    assert_close(output.loss, nn.CrossEntropyLoss()(output.logits, batch.labels))
+
+
+def test_isda_sees_the_features_and_the_weight_of_the_classifier(network, batch):
+    method = Supervised(network, ISDALoss(3, 5, strength=0.5), batch.images)
+    output = method.loss(batch)
+    features = network[:3](batch.images)
+    expected = ISDALoss(3, 5, strength=0.5)(
+        output.logits, batch.labels, features, network[3].weight
+    )
+    assert_close(output.loss, expected)
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), ISDALoss(3, 5, strength=0.5)])
+def test_predicts_the_logits_of_the_network(network, batch, loss):
+    method = Supervised(network, loss, batch.images).eval()
+    assert_close(method.predict(batch.images), network(batch.images))
+
+
+def test_prediction_leaves_the_statistics_alone(network, batch):
+    method = Supervised(network, ISDALoss(3, 5, strength=0.5), batch.images)
+    method.predict(batch.images)
+    assert method.criterion.estimator.count.sum() == 0
+
+
+def test_one_state_dict_holds_network_and_statistics(network, batch):
+    method = Supervised(network, ISDALoss(3, 5, strength=0.5), batch.images)
+    method.loss(batch)
+    names = method.state_dict().keys()
+    assert {"criterion.estimator.covariance", "criterion.step"} <= names
+    assert "network.model.3.weight" in names
+
+
+def test_tells_the_strength_of_isda_and_nothing_of_cross_entropy(network, batch):
+    method = Supervised(network, ISDALoss(3, 5, strength=0.5, ramp_steps=10), batch.images)
+    method.loss(batch)
+    assert_close(method.diagnostics(), {"strength": torch.tensor(0.05)})
+    assert Supervised(network, nn.CrossEntropyLoss()).diagnostics() == {}

@@ -1,0 +1,100 @@
+"""Tests of semaug.recipes.overrides."""
+
+from dataclasses import fields
+
+import pytest
+
+from semaug.recipes import Loss, Recipe, find_recipe
+from semaug.recipes.overrides import _SYNONYMS, describe_overrides, override, split_overrides
+
+
+def change(*texts, recipe="digits_resnet8_isda"):
+    return override(find_recipe(recipe), split_overrides(texts))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("epochs=7", 7),
+        ("lr=1e-2", 0.01),
+        ("lr=1", 1.0),
+        ("nesterov=False", False),
+        ("schedule=step", "step"),
+        ("network=resnet20_cifar", "resnet20_cifar"),
+        ("milestones_percent=30,60,90", (30.0, 60.0, 90.0)),
+        ("train_per_class=12", 12),
+        ("train_per_class=none", None),
+        ("channels_last=true", True),
+        ("channels_last=auto", "auto"),
+        ("precision=32", "32"),
+    ],
+)
+def test_values_are_read_by_the_type_of_their_field(text, value):
+    actual = getattr(change(text), text.partition("=")[0])
+    assert actual == value
+    assert type(actual) is type(value)
+
+
+@pytest.mark.parametrize("name", ["strength", "loss.strength"])
+def test_options_of_the_loss_are_reached_both_ways(name):
+    assert change(f"{name}=0.3").loss == Loss("isda", strength=0.3)
+
+
+@pytest.mark.parametrize("name", ["loss", "loss.name"])
+def test_another_loss_drops_the_options_of_the_old_one(name):
+    assert change(f"{name}=cross_entropy").loss == Loss("cross_entropy")
+    assert change("loss=isda", "strength=0.3", recipe="digits_resnet8").loss.strength == 0.3
+
+
+def test_option_without_effect_is_refused():
+    with pytest.raises(ValueError, match="`strength` has no effect on the loss 'cross_entropy'"):
+        change("strength=0.3", recipe="digits_resnet8")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs=fast", "expected `epochs` to be a whole number, got 'fast'"),
+        ("epochs=1.5", "expected `epochs` to be a whole number, got '1.5'"),
+        ("lr=fast", "expected `lr` to be a number, got 'fast'"),
+        ("flip=maybe", "expected `flip` to be 'true' or 'false', got 'maybe'"),
+        ("schedule=linear", "expected `schedule` to be 'step' or 'cosine', got 'linear'"),
+        ("train_per_class=few", "`train_per_class` to be a whole number or 'none', got 'few'"),
+        ("milestones_percent=50;75", "to be numbers with commas between, got '50;75'"),
+        ("ramp=cubic", "expected `ramp` to be 'linear' or 'constant' or 'none', got 'cubic'"),
+        ("loss=idsa", "unknown loss 'idsa'; did you mean 'isda'"),
+        ("lr=-1", "expected `lr` > 0, got -1"),
+        ("epochs", "expected `field=value`, such as epochs=20, got 'epochs'"),
+        ("epochs=", "expected `field=value`, such as epochs=20, got 'epochs='"),
+        ("=3", "expected `field=value`, such as epochs=20, got '=3'"),
+        ("epoch=3", "unknown field 'epoch'; did you mean 'epochs'?"),
+        ("learning_rate=3", "unknown field 'learning_rate'; did you mean 'lr'?"),
+        ("loss.strenth=3", "unknown field 'loss.strenth'; did you mean 'loss.strength'?"),
+    ],
+)
+def test_mistakes_are_named(text, message):
+    with pytest.raises(ValueError, match="recipe: ") as error:
+        change(text)
+    assert message in str(error.value)
+
+
+def test_a_field_is_changed_once():
+    with pytest.raises(ValueError, match="expected `strength` once, got it twice"):
+        change("strength=1", "loss.strength=2")
+
+
+def test_synonyms_lead_to_fields_that_exist():
+    known = {field.name for data in (Recipe, Loss) for field in fields(data)}
+    assert set(_SYNONYMS.values()) <= known
+    assert known.isdisjoint(_SYNONYMS)
+
+
+def test_however_a_value_is_given_it_is_written_in_one_way():
+    changes = split_overrides(["lr=2e-1", "loss.strength=.50", "channels_last=TRUE", "epochs=07"])
+    recipe = override(find_recipe("digits_resnet8_isda"), changes)
+    assert describe_overrides(recipe, changes) == {
+        "lr": "0.2",
+        "strength": "0.5",
+        "channels_last": "true",
+        "epochs": "7",
+    }

@@ -1,0 +1,52 @@
+"""Tests of semaug.recipes."""
+
+from dataclasses import replace
+
+import pytest
+import timm
+
+import semaug.networks  # noqa: F401 (registers ours)
+from semaug.data import DATA_SETS
+from semaug.recipes import RECIPES, Loss, describe_recipe, find_recipe, make_quick
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_names_what_exists(name):
+    recipe = find_recipe(name)
+    assert recipe.data in DATA_SETS
+    assert timm.is_model(recipe.network)
+    assert describe_recipe(name).endswith(".")
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_isda")])
+def test_isda_differs_from_its_baseline_in_the_loss_alone(name):
+    baseline = find_recipe(name.removesuffix("_isda"))
+    assert baseline.loss == Loss("cross_entropy")
+    assert replace(find_recipe(name), loss=baseline.loss) == baseline
+
+
+@pytest.mark.parametrize("name", ["cifar10_resnet32", "cifar100_resnet32"])
+def test_settings_are_those_of_table_9(name):
+    recipe = find_recipe(name)
+    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (160, 128, 0.1)
+    assert (recipe.weight_decay, recipe.momentum, recipe.nesterov) == (1e-4, 0.9, True)
+    milestones = [percent / 100 * recipe.epochs for percent in recipe.milestones_percent]
+    assert (recipe.schedule, milestones, recipe.lr_factor) == ("step", [80, 120], 0.1)
+    assert (recipe.padding, recipe.flip) == (4, True)
+    assert find_recipe(f"{name}_isda").loss.strength == 0.5
+
+
+def test_the_small_protocol_trains_on_500_images_of_each_class():
+    recipe = find_recipe("cifar10_5k_resnet20")
+    assert (recipe.train_per_class, recipe.test_images) == (500, None)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_quick_is_small(name):
+    quick = make_quick(find_recipe(name))
+    assert (quick.epochs, quick.train_per_class, quick.test_images) == (2, 10, 500)
+
+
+def test_unknown_recipe_is_named():
+    with pytest.raises(ValueError, match="unknown recipe 'cifar_resnet32'; did you mean 'cifar10"):
+        find_recipe("cifar_resnet32")

@@ -1,0 +1,166 @@
+"""Tests of semaug.training.loop."""
+
+import json
+
+import pytest
+import torch
+
+from semaug.training import loop
+from semaug.training.checkpoint import load_checkpoint
+from semaug.training.loop import train
+from tests.training.same import assert_same, without_times
+
+
+def test_folder_holds_all_about_a_run(train_tiny):
+    run = train_tiny()
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "checkpoint.pt",
+        "environment.json",
+        "lock",
+        "metrics.jsonl",
+        "recipe.json",
+        "summary.json",
+        "tensorboard",
+    }
+    (start,) = json.loads((run.folder / "environment.json").read_text())
+    assert {"started", "device", "threads", "torch", "commit"} <= start.keys()
+    recipe = json.loads((run.folder / "recipe.json").read_text())
+    assert recipe["recipe"]["precision"] in ("32", "bf16")  # no "auto" is left
+
+
+def test_rows_tell_step_loss_errors_rate_and_strength(train_tiny):
+    rows = train_tiny("digits_resnet8_isda", "lr=0.2", "strength=0.6").metric_rows()
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert [row["strength"] for row in rows] == pytest.approx([0.2, 0.4, 0.6])
+    assert rows[0]["lr"] == pytest.approx(0.2 * (1 + torch.tensor(torch.pi / 4).cos()) / 2)
+    assert all(row["train_loss"] > 0 and row["images_per_second"] > 0 for row in rows)
+    assert all(0 <= row[name] <= 100 for row in rows for name in ("train_error", "test_error"))
+    assert rows[0]["seconds"] <= rows[1]["seconds"] <= rows[2]["seconds"]
+
+
+def test_epochs_without_a_test_have_no_test_error(train_tiny):
+    run = train_tiny("digits_resnet8", "epochs=12", "evaluate_every_epochs=50")
+    errors = [row["test_error"] for row in run.metric_rows()]
+    assert errors[:2] == [None, None]
+    assert None not in errors[2:]
+    assert run.summary()["error_mean_last_10"] == pytest.approx(sum(errors[2:]) / 10)
+
+
+def test_training_learns_something(train_tiny):
+    run = train_tiny("digits_resnet8", "epochs=12", "test_images=none", "train_per_class=50")
+    assert run.summary()["error_last"] < 25
+
+
+def test_both_arms_have_the_same_weights_batches_and_augmentation(train_tiny):
+    """At strength 0 ISDA is cross-entropy, so paired runs must not differ in anything."""
+    baseline = train_tiny("digits_resnet8")
+    other = train_tiny("digits_resnet8_isda", "strength=0", "ramp=constant")
+    rows = [without_times(row) for row in other.metric_rows()]
+    assert all(row.pop("strength") == 0 for row in rows)
+    assert rows == without_times(baseline.metric_rows())
+
+
+def test_seeds_make_different_runs(train_tiny):
+    first, second = (train_tiny("digits_resnet8", seed=seed).metric_rows() for seed in (0, 1))
+    assert without_times(first) != without_times(second)
+
+
+def test_the_same_seed_makes_the_same_run_whatever_was_drawn_before(train_tiny):
+    first = train_tiny(root="first")
+    torch.rand(5)
+    second = train_tiny(root="second")
+    assert_same(*(without_times(load_checkpoint(run.checkpoint)) for run in (first, second)))
+
+
+@pytest.mark.parametrize("channels_last", ["true", "false"])
+def test_bf16_keeps_weights_and_statistics_in_float32(train_tiny, channels_last):
+    run = train_tiny("digits_resnet8_isda", "precision=bf16", f"channels_last={channels_last}")
+    method = load_checkpoint(run.checkpoint)["method"]
+    dtypes = {value.dtype for value in method.values() if value.is_floating_point()}
+    assert dtypes == {torch.float32}
+    assert method["criterion.estimator.count"].sum() == 3 * 100
+
+
+def test_other_networks_of_timm_train_too(train_tiny):
+    run = train_tiny("digits_resnet8_isda", "network=resnet20_cifar", "epochs=1")
+    assert run.summary()["finished"]
+
+
+def test_a_run_is_not_trained_over(train_tiny):
+    train_tiny()
+    with pytest.raises(
+        ValueError, match=r"holds this run already; add --resume .* seed=N .*--runs"
+    ):
+        train_tiny()
+
+
+def test_a_finished_run_gives_its_summary(train_tiny, make_run, quiet):
+    run = train_tiny()
+    assert train(make_run(), resume=True, **quiet) == run.summary()
+
+
+def test_resuming_what_never_began_begins_it(train_tiny):
+    assert train_tiny(resume=True).summary()["epochs"] == 3
+
+
+def test_another_recipe_in_the_folder_is_named(train_tiny):
+    train_tiny("digits_resnet8_isda")
+    with pytest.raises(ValueError, match=r"another recipe: lr is 0.1 there and 0.2 now"):
+        train_tiny("digits_resnet8_isda", "lr=0.2", resume=True)
+
+
+def test_auto_means_what_the_run_began_with(train_tiny, make_run, quiet):
+    train_tiny("digits_resnet8", "precision=bf16")
+    train(make_run("digits_resnet8"), resume=True, **quiet)
+    with pytest.raises(ValueError, match="precision is 'bf16' there and '32' now"):
+        train(make_run("digits_resnet8", "precision=32"), resume=True, **quiet)
+
+
+def test_what_cannot_begin_leaves_no_run(make_run, quiet):
+    run = make_run("digits_resnet8", "network=resnet9_cifar")
+    with pytest.raises(ValueError, match="unknown network 'resnet9_cifar'; did you mean 'resnet"):
+        train(run, **quiet)
+    assert not run.has_begun
+
+
+def test_too_many_test_images_are_named(make_run, quiet):
+    with pytest.raises(ValueError, match="expected `test_images` <= 797, got 1000"):
+        train(make_run("digits_resnet8", "test_images=1000"), **quiet)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+    make_run, quiet, monkeypatch
+):
+    run = make_run()
+    monkeypatch.setattr(
+        loop, "learning_rate_schedule", lambda *_: lambda step: 0.1 if step < 5 else float("inf")
+    )
+    message = r"expected a finite loss, got nan in step 3 of 4 of epoch 2.*kept in .*checkpoint.pt"
+    with pytest.raises(FloatingPointError, match=message), pytest.warns(match="non-finite"):
+        train(run, **quiet)
+    assert load_checkpoint(run.checkpoint)["epoch"] == 1
+    assert len(run.metric_rows()) == 1
+
+
+def test_a_damaged_checkpoint_is_named(train_tiny):
+    run = train_tiny()
+    (run.folder / "summary.json").unlink()
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"checkpoint.pt: expected a checkpoint, got a damaged"):
+        train_tiny(resume=True)
+
+
+def test_evaluation_gets_images_only(make_run, quiet, monkeypatch):
+    sizes = []
+
+    def count_wrong(predict, images, batch_size, stop):
+        logits = predict(images.images)
+        sizes.append((logits.shape, logits.requires_grad, batch_size))
+        return 6
+
+    monkeypatch.setattr(loop, "count_wrong", count_wrong)
+    summary = train(make_run(), **quiet)
+    assert summary["error_last"] == 10
+    assert [size[0] for size in sizes] == 3 * [(60, 10)]

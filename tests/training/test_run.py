@@ -1,0 +1,48 @@
+"""Tests of semaug.training.run."""
+
+import pytest
+
+from semaug.recipes import find_recipe
+from semaug.training.run import Run, RunIsBusyError, label
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run("digits_resnet8", find_recipe("digits_resnet8"), seed=3, root=tmp_path)
+
+
+def test_folder_tells_recipe_changes_and_seed(tmp_path):
+    run = Run("a", find_recipe("digits_resnet8"), 3, {"lr": "0.2", "epochs": "5"}, True, tmp_path)
+    assert run.folder == tmp_path / "a,quick,epochs=5,lr=0.2" / "seed3"
+
+
+def test_labels_fit_into_file_names():
+    first = label("a", {"network": "x/" + 200 * "y"}, quick=False)
+    second = label("a", {"network": "x/" + 201 * "y"}, quick=False)
+    assert len(first) == len(second) == 110
+    assert first != second
+    assert "/" not in first
+
+
+def test_a_folder_is_for_one_process_at_a_time(run):
+    busy = pytest.raises(RunIsBusyError, match="another process is training")
+    with run.lock(), busy, run.lock():
+        pass
+    with run.lock():  # free again
+        pass
+
+
+def test_damaged_summary_is_named(run):
+    run.folder.mkdir(parents=True)
+    (run.folder / "summary.json").write_text("{")
+    with pytest.raises(ValueError, match=r"summary.json: expected JSON, got a damaged file"):
+        run.summary()
+
+
+def test_states_follow_each_other(run):
+    assert run.state() == "starts"
+    run.folder.mkdir(parents=True)
+    run.checkpoint.touch()
+    assert run.state() == "continues"
+    (run.folder / "summary.json").write_text("{}")
+    assert run.state() == "was finished before"
