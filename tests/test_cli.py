@@ -1,0 +1,229 @@
+"""Tests of semaug.cli, semaug._report and semaug.__main__."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from semaug import cli
+from semaug.recipes import RECIPES
+
+TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
+
+
+@pytest.fixture
+def semaug(monkeypatch, capsys, tmp_path):
+    """Return a function that runs a command line: exit status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["semaug", *arguments])
+        try:
+            cli.main()
+        except SystemExit as exit:
+            status = exit.code
+        else:
+            status = 0
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+def test_train_prints_the_error_and_where_everything_is(semaug, tmp_path):
+    status, output, _ = semaug("train", "digits_resnet8_isda", *TINY, "--device", "cpu")
+    assert status == 0
+    assert re.search(r"test error \d+\.\d\d % \(mean of the last 2 epochs\)", output)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name == (
+        "digits_resnet8_isda,batch_size=32,epochs=2,test_images=60,train_per_class=10"
+    )
+    assert str(folder.relative_to(tmp_path) / "seed0") in output
+
+
+def test_quick_runs_lie_apart(semaug, tmp_path):
+    status, _, _ = semaug("train", "digits_resnet8", "--quick", "seed=4", "--runs", "elsewhere")
+    assert status == 0
+    assert (tmp_path / "elsewhere" / "digits_resnet8,quick" / "seed4" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("seed", [["seed=2"], ["--seed", "2"]])
+def test_seeds_are_given_both_ways(semaug, tmp_path, seed):
+    assert semaug("train", "digits_resnet8", "--quick", *seed)[0] == 0
+    assert (tmp_path / "runs" / "digits_resnet8,quick" / "seed2").exists()
+
+
+def test_a_run_that_is_there_needs_resume_which_shows_its_summary(semaug):
+    command = ["train", "digits_resnet8", "--quick"]
+    first = semaug(*command)[1]
+    status, _, error = semaug(*command)
+    assert status == 2
+    assert "add --resume" in error
+    assert "--runs" in error
+    status, output, _ = semaug(*command, "--resume")
+    assert status == 0
+    assert "was finished before" in output
+    assert output.splitlines()[-3:] == first.splitlines()[-3:]
+
+
+def test_compare_trains_pairs_and_explains_the_difference(semaug, tmp_path):
+    command = ["compare", "digits_resnet8", "digits_resnet8_isda", *TINY, "strength=0.25"]
+    status, output, _ = semaug(*command, "--seeds", "2", "--device", "cpu")
+    assert status == 0
+    assert "run 4 of 4: digits_resnet8_isda" in output
+    assert "mean of last" in output
+    assert output.count("±") >= 7
+    assert re.search(r"95 % confidence interval [+-]\d+\.\d\d to [+-]\d+\.\d\d", output)
+    assert "pairs of runs" in output
+    for path in re.findall(r"wrote (.*)", output):
+        assert (tmp_path / path).exists()
+    # The option of ISDA reached ISDA alone.
+    assert len(list((tmp_path / "runs").glob("*,strength=0.25,*"))) == 1
+
+    again = semaug(*command, "--seeds", "2")[1]
+    assert again.count("was finished before") == 4
+    assert again.splitlines()[4:] == output.splitlines()[-len(again.splitlines()) + 4 :]
+
+
+def test_compare_of_one_seed_says_so(semaug):
+    status, output, _ = semaug(
+        "compare", "digits_resnet8", "digits_resnet8_isda", "--quick", "--seeds", "1"
+    )
+    assert status == 0
+    assert "single run each" in output
+    assert "interval" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["train", "digits_resnet"],
+            "unknown recipe 'digits_resnet'; did you mean 'digits_resnet8'?",
+        ),
+        (["train", "digits_resnet8", "learning_rate=1"], "did you mean 'lr'?"),
+        (["train", "digits_resnet8", "epochs=fast"], "`epochs` to be a whole number, got 'fast'"),
+        (["train", "digits_resnet8", "strength=1"], "`strength` has no effect"),
+        (["train", "digits_resnet8", "seed=one"], "`seed` to be a whole number >= 0, got 'one'"),
+        (["train", "digits_resnet8", "seed=1", "--seed", "2"], "expected one seed, got several"),
+        (["train", "digits_resnet8", "--device", "gpu"], "`device` to be one of 'auto', 'cpu'"),
+        (["train", "cifar10_resnet32", "--data-root", "none"], "no file 'none/cifar-10-batches-py"),
+        (["train", "digits_resnet8", "lr=1e30", "--device", "cpu"], "expected a finite loss, got"),
+        (
+            ["compare", "digits_resnet8", "digits_resnet8"],
+            "two recipes, got 'digits_resnet8' twice",
+        ),
+        (["compare", "digits_resnet8", "digits_resnet8_isda", "seed=1"], "choose with --seeds"),
+        (
+            ["compare", "digits_resnet8", "cifar10_resnet32", "strength=1"],
+            "`strength` has no effect",
+        ),
+    ],
+)
+def test_mistakes_end_in_one_line(semaug, arguments, message):
+    status, _, error = semaug(*arguments)
+    assert status == 2
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["compare", "a"], ["train", "--sed"]])
+def test_mistakes_of_typing_show_no_traceback(semaug, arguments):
+    status, _, error = semaug(*arguments)
+    assert status == 2
+    assert "Traceback" not in error
+
+
+def test_files_that_cannot_be_written_end_in_one_line(semaug, tmp_path):
+    (tmp_path / "runs").touch()
+    status, _, error = semaug("train", "digits_resnet8", "--quick")
+    assert status == 2
+    assert "Not a directory" in error
+
+
+def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch):
+    monkeypatch.setattr(cli, "find_recipe", lambda name: int(name))
+    with pytest.raises(ValueError, match="invalid literal"):
+        semaug("train", "digits_resnet8")
+
+
+@pytest.mark.parametrize("package", ["timm", "lightning_fabric.fabric"])
+def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package):
+    def fail(name):
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr(cli, "find_recipe", fail)
+    status, _, error = semaug("train", "digits_resnet8")
+    assert status == 2
+    assert 'pip install "semaug[train]"' in error
+
+
+def test_other_missing_modules_are_not_explained_away(semaug, monkeypatch):
+    def fail(name):
+        raise ModuleNotFoundError("No module named 'semaug.lost'", name="semaug.lost")
+
+    monkeypatch.setattr(cli, "find_recipe", fail)
+    with pytest.raises(ModuleNotFoundError, match=r"semaug\.lost"):
+        semaug("train", "digits_resnet8")
+
+
+def test_list_tells_every_name(semaug):
+    status, output, _ = semaug("list")
+    assert status == 0
+    names = output.split()
+    for name in (*RECIPES, "isda", "cross_entropy", "resnet32_cifar", "cifar100", "digits"):
+        assert name in names
+
+
+def test_list_of_one_kind_tells_no_other(semaug):
+    output = semaug("list", "losses")[1]
+    assert "isda" in output
+    assert "resnet8" not in output
+
+
+@pytest.mark.parametrize("command", [["--help"], ["train", "--help"], ["compare", "-h"]])
+def test_help_teaches_by_example(semaug, command):
+    status, output, _ = semaug(*command)
+    assert status == 0
+    assert "semaug compare digits" in output or "semaug train digits" in output
+
+
+def test_help_and_recipes_need_no_torch():
+    code = (
+        "import sys; from semaug.cli import main; sys.argv[1:] = {!r}\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    for arguments in (["--help"], ["list", "recipes"], ["train", "digits"]):
+        command = [sys.executable, "-c", code.format(arguments)]
+        assert subprocess.run(command, capture_output=True, text=True).stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_how_to_go_on(tmp_path, number, status):
+    command = [sys.executable, "-m", "semaug", "train", "digits_resnet8", "--device", "cpu"]
+    options = ["epochs=1000", "--threads", "1", "--runs", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    checkpoint = tmp_path / "digits_resnet8,epochs=1000" / "seed0" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "stopped in epoch" in error
+    assert (
+        f"go on with: semaug train digits_resnet8 --device cpu epochs=1000 --threads 1 "
+        f"--runs {tmp_path} --resume" in error
+    )
