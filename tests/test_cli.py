@@ -113,6 +113,7 @@ def test_compare_of_one_seed_says_so(semaug):
         (["train", "digits_resnet8", "seed=1", "--seed", "2"], "expected one seed, got several"),
         (["train", "digits_resnet8", "--device", "gpu"], "`device` to be one of 'auto', 'cpu'"),
         (["train", "cifar10_resnet32", "--data-root", "none"], "no file 'none/cifar-10-batches-py"),
+        (["list", "recipe"], "list: unknown kind 'recipe'; did you mean 'recipes'?"),
         (["train", "digits_resnet8", "lr=1e30", "--device", "cpu"], "expected a finite loss, got"),
         (
             ["compare", "digits_resnet8", "digits_resnet8"],

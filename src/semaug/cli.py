@@ -7,8 +7,9 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+from semaug._names import unknown_name
 from semaug.recipes import RECIPES, describe_recipe, find_recipe, make_quick
 from semaug.recipes.overrides import LOSS_OPTIONS, describe_overrides, override, split_overrides
 from semaug.training.interrupt import InterruptedRunError
@@ -68,7 +69,11 @@ Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="CPU threads. Else what torch chooses", show_default=False),
+    typer.Option(
+        min=1,
+        help="CPU threads, part of what makes runs equal bit for bit. Else what torch chooses",
+        show_default=False,
+    ),
 ]
 CheckpointSeconds = Annotated[
     float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
@@ -80,7 +85,7 @@ def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Same as seed=N", show_default="0")
+        int | None, typer.Option(min=0, help="Same as seed=N; else 0", show_default=False)
     ] = None,
     quick: Quick = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped")] = False,
@@ -92,8 +97,8 @@ def train(
 ) -> None:
     """Train one recipe with one seed.
 
-    A run may be stopped at any moment, even killed: --resume goes on, and ends exactly where
-    it would have ended.
+    A run may be stopped at any moment, even killed. With --resume it goes on, and
+    on a CPU ends bit for bit where it would have ended.
 
     [bold]Examples[/bold]
 
@@ -136,10 +141,12 @@ def compare(
 ) -> None:
     """Train two recipes on the same seeds and compare them pair by pair.
 
-    Both arms of a pair begin with the same weights and see the same batches, augmented alike.
-    Stop at any moment: the same command goes on, and reuses runs that are finished. Start it
-    in several processes and they share the runs. Changed fields apply to both arms; options
-    of a loss, such as strength, to the arms whose loss has them.
+    Both arms of a pair begin with the same weights and see the same batches,
+    augmented alike. Stop at any moment: the same command goes on, and reuses runs
+    that are finished. Start it in several processes and they share the runs.
+
+    Changed fields apply to both arms; options of a loss, such as strength, to the
+    arms whose loss has them.
 
     [bold]Examples[/bold]
 
@@ -185,11 +192,14 @@ def compare(
 @app.command("list")
 def list_names(
     what: Annotated[
-        Literal["recipes", "networks", "data", "losses", "all"],
+        str,
         typer.Argument(help="What to list", metavar="[recipes|networks|data|losses]"),
     ] = "all",
 ) -> None:
     """List the names that other commands take."""
+    kinds = ("recipes", "networks", "data", "losses", "all")
+    if what not in kinds:
+        raise ValueError(unknown_name("list", "kind", what, kinds))
     console = Console()
     if what in ("recipes", "all"):
         descriptions = {name: describe_recipe(name) for name in RECIPES}

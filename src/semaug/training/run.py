@@ -70,7 +70,7 @@ class Run:
         """Return what a finished run came to, None before it is finished.
 
         Raises:
-            ValueError: If the file is damaged, or belongs to another recipe.
+            ValueError: If the file is damaged.
         """
         path = self.folder / "summary.json"
         if not path.exists():
