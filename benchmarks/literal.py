@@ -16,11 +16,11 @@ __all__ = ["LiteralISDA"]
 class LiteralISDA:
     """Statistics and loss of Algorithm 1 with no thought for cost."""
 
-    def __init__(self, num_classes: int, num_features: int, kind: str) -> None:
+    def __init__(self, num_classes: int, num_features: int, kind: str, device: str = "cpu") -> None:
         shape = (num_classes, num_features) + ((num_features,) if kind == "full" else ())
-        self.count = torch.zeros(num_classes)
-        self.mean = torch.zeros(num_classes, num_features)
-        self.covariance = torch.zeros(shape)
+        self.count = torch.zeros(num_classes, device=device)
+        self.mean = torch.zeros(num_classes, num_features, device=device)
+        self.covariance = torch.zeros(shape, device=device)
 
     def __call__(
         self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor, strength: float
@@ -88,7 +88,9 @@ class LiteralISDA:
         differences = self._differences(labels, weight)
         own = self.covariance[labels]  # (N, A, A)
         products = torch.bmm(torch.bmm(differences, own), differences.permute(0, 2, 1))
-        eye = torch.eye(len(weight)).expand_as(products)  # only the diagonal is wanted
+        eye = torch.eye(len(weight), device=weight.device).expand_as(
+            products
+        )  # only the diagonal is wanted
         return (products * eye).sum(2)
 
     def _variance_diagonal(self, labels: Tensor, weight: Tensor) -> Tensor:

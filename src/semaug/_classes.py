@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["ClassRows", "all_classes", "class_rows", "is_static", "present_classes"]
+__all__ = ["ClassRows", "all_classes", "class_rows", "is_static"]
 
 # N samples, C classes, R rows.
 
@@ -24,6 +24,7 @@ class ClassRows(NamedTuple):
     classes: Tensor  # (R,) int64; may repeat a class, but samples then use its first row only
     position: Tensor  # (N,) int64, row of each sample: classes[position] == labels
     complete: bool  # classes is 0..C-1, so a per-class tensor is its own table
+    samples: Tensor | None = None  # (R,) int64, how many each row has, where free to know
 
     def take(self, per_class: Tensor) -> Tensor:
         """Rows (R, ...) of a per-class tensor (C, ...); a view where it can be."""
@@ -54,7 +55,7 @@ def class_rows(labels: Tensor, num_classes: int) -> ClassRows:
         ValueError: If a label is out of range; on a CPU only, where looking is free.
     """
     if not is_static(labels.device):
-        return present_classes(labels, num_classes)[0]
+        return _present_classes(labels, num_classes)
     if num_classes <= len(labels):
         return all_classes(num_classes, labels)
     if len(labels) == 0:
@@ -63,12 +64,7 @@ def class_rows(labels: Tensor, num_classes: int) -> ClassRows:
     return ClassRows(labels, first, complete=False)
 
 
-def present_classes(labels: Tensor, num_classes: int) -> tuple[ClassRows, Tensor]:
-    """Build the table of the classes that occur, and count the samples (R,) of each.
-
-    Raises:
-        ValueError: If a label is out of range.
-    """
+def _present_classes(labels: Tensor, num_classes: int) -> ClassRows:
     try:
         count = torch.bincount(labels, minlength=num_classes)
     except RuntimeError:  # a negative label
@@ -80,6 +76,6 @@ def present_classes(labels: Tensor, num_classes: int) -> tuple[ClassRows, Tensor
         )
     classes = count.nonzero().squeeze(1)
     if len(classes) == num_classes:
-        return ClassRows(classes, labels, complete=True), count
+        return ClassRows(classes, labels, complete=True, samples=count)
     row_of_class = (count > 0).cumsum(0).sub_(1)
-    return ClassRows(classes, row_of_class[labels], complete=False), count[classes]
+    return ClassRows(classes, row_of_class[labels], complete=False, samples=count[classes])

@@ -32,7 +32,7 @@ from semaug._checks import (
     check_same_device,
     check_shapes,
 )
-from semaug._classes import ClassRows, class_rows, is_static, present_classes
+from semaug._classes import ClassRows, class_rows, is_static
 from semaug._distributed import gather_over_ranks
 from semaug.quadratic_form import chunks, logit_variance, quadratic_form
 
@@ -112,31 +112,34 @@ class ClassCovariance(nn.Module):
         self.update_unchecked(features, labels)
 
     @torch.no_grad()
-    def update_unchecked(self, features: Tensor, labels: Tensor) -> None:
-        """:meth:`update` for callers that have checked already."""
+    def update_unchecked(
+        self, features: Tensor, labels: Tensor, rows: ClassRows | None = None
+    ) -> None:
+        """:meth:`update` for callers that have checked already, and may know the rows."""
         with without_autocast(features.device):
+            local = labels
             features, labels = gather_over_ranks(features.detach().to(self.mean.dtype), labels)
             if is_static(features.device):
                 self._update_static(features, labels)
             else:
-                self._update_present(features, labels)
+                self._update_present(features, labels, rows if labels is local else None)
 
-    def _update_present(self, features: Tensor, labels: Tensor) -> None:
-        """On a CPU: leave rows out, touch only the classes present."""
+    def _update_present(self, features: Tensor, labels: Tensor, rows: ClassRows | None) -> None:
+        """On a CPU: leave samples out, touch only the classes present."""
         if not math.isfinite(features.sum()):  # a quick look; an overflow only costs time
             finite = features.isfinite().all(dim=1)
             self.num_skipped.add_((~finite).sum())
             self.warn_of_skipped()
-            features, labels = features[finite], labels[finite]
-        rows, new = present_classes(labels, self.num_classes)
-        if len(new) > 0:
-            self._merge_rows(rows, features, new, None)
+            features, labels, rows = features[finite], labels[finite], None
+        rows = rows or class_rows(labels, self.num_classes)
+        if rows.samples is not None and len(rows.samples) > 0:
+            self._merge_rows(rows, features, rows.samples, None)
 
     def _update_static(self, features: Tensor, labels: Tensor) -> None:
         """On an accelerator: rows left out stay, with zeros and a weight of zero."""
         finite = features.isfinite().all(dim=1)
         self.num_skipped.add_((~finite).sum())
-        usable = finite & (labels >= 0)  # padding has the label -1
+        usable = finite & (labels >= 0)
         rows = class_rows(labels.clamp(min=0), self.num_classes)
         features = torch.where(usable.unsqueeze(1), features, 0.0)
         new = torch.zeros_like(rows.classes).index_add_(0, rows.position, usable.to(torch.int64))
@@ -284,12 +287,12 @@ def _add_products(
     costs one product in place; small matrices go through one batched product.
     """
     num_rows, num_features = drift.shape
-    order = rows.position.argsort(stable=True)
-    longest = int(new.max()) + 1
+    row, order = rows.position.sort(stable=True)
+    longest = int(new.max()) + 1  # the drift behind the samples
     even = num_rows * longest <= 8 * (len(order) + num_rows)  # else padding takes the memory
     if even and num_rows * num_features**2 <= BATCHED_ELEMENTS:
         start = torch.arange(num_rows).mul_(longest).sub_(new.cumsum(0)).add_(new)
-        place = torch.arange(len(order)).add_(start[rows.position[order]])
+        place = torch.arange(len(order)).add_(start[row])
         padded = drift.new_zeros(num_rows * longest, num_features)
         padded.index_copy_(0, place, deviation[order])
         padded = padded.view(num_rows, longest, num_features)
@@ -301,9 +304,9 @@ def _add_products(
         return
     samples = deviation[order].split(new.tolist())
     keep = (1 - share).tolist()
-    for row, c in enumerate(rows.classes.tolist()):
-        own = torch.cat([samples[row], drift[row : row + 1]])
-        covariance[c].addmm_(own.T, own, beta=keep[row])
+    for r, c in enumerate(rows.classes.tolist()):
+        own = torch.cat([samples[r], drift[r : r + 1]])
+        covariance[c].addmm_(own.T, own, beta=keep[r])
 
 
 def _add_products_static(

@@ -31,9 +31,9 @@ __all__ = ["logit_variance", "quadratic_form"]
 
 # N samples, C classes, A features, R rows of a table of classes.
 
-# Elements a chunk of classes may take: about a core's cache on a CPU, where larger
+# Elements that a chunk of classes may take: what caches hold on a CPU, where larger
 # chunks are slower; on an accelerator only a bound on memory.
-CHUNK_ELEMENTS = {"cpu": 2**19}
+CHUNK_ELEMENTS = {"cpu": 2**20}
 CHUNK_ELEMENTS_ELSEWHERE = 2**25
 
 
@@ -63,18 +63,21 @@ def quadratic_form(weight: Tensor, covariance: Tensor) -> Tensor:
     return _rows_of_q(weight, covariance, all_classes(len(weight), labels))
 
 
-def logit_variance(weight: Tensor, covariance: Tensor, labels: Tensor) -> Tensor:
+def logit_variance(
+    weight: Tensor, covariance: Tensor, labels: Tensor, rows: ClassRows | None = None
+) -> Tensor:
     """Rows of :func:`quadratic_form` for the classes of a batch.
 
     Args:
         weight: ``(C, A)``.
         covariance: ``(C, A, A)`` or ``(C, A)``.
         labels: ``(N,)`` int64.
+        rows: The classes of ``labels``, where known already.
 
     Returns:
         ``(N, C)``: ``Q[labels]``, computed for the classes that occur.
     """
-    rows = class_rows(labels, len(weight))
+    rows = rows or class_rows(labels, len(weight))
     return _rows_of_q(weight, covariance, rows).index_select(0, rows.position)
 
 
@@ -125,12 +128,25 @@ class _FullForm(torch.autograd.Function):
         classes, *products = ctx.saved_tensors
         with without_autocast(grad.device):
             grad = 2 * grad
-            own, every = [], grad.new_zeros(products[0].shape[1:])
-            for product, g in zip(products, grad.split([len(p) for p in products]), strict=True):
-                weighted = product * g.unsqueeze(2)  # (r, C, A)
-                own.append(weighted.sum(dim=1))
-                every.add_(weighted.sum(dim=0))
-            return every.index_add_(0, classes, torch.cat(own), alpha=-1), None, None, None
+            if len(products) == 1:
+                weighted = products[0] * grad.unsqueeze(2)  # (R, C, A)
+                every, own = weighted.sum(dim=0), weighted.sum(dim=1)
+            else:
+                every, own = _sums_by_class(products, grad)
+            return every.index_add_(0, classes, own, alpha=-1), None, None, None
+
+
+def _sums_by_class(products: list[Tensor], grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Weigh products (R, C, A) by grad (R, C); sum over R, (C, A), and over C, (R, A).
+
+    Large products are read once and not copied.
+    """
+    every, own = torch.zeros_like(products[0][0]), []
+    for product, g in zip(products, grad.split([len(p) for p in products]), strict=True):
+        own.append(torch.bmm(g.unsqueeze(1), product).squeeze(1))
+        for class_product, class_g in zip(product, g, strict=True):
+            every.addcmul_(class_product, class_g.unsqueeze(1))
+    return every, torch.cat(own)
 
 
 class _DiagonalForm(torch.autograd.Function):

@@ -21,6 +21,7 @@ from semaug._checks import (
     check_same_device,
     check_shapes,
 )
+from semaug._classes import ClassRows
 from semaug.covariance import ClassCovariance
 from semaug.quadratic_form import check_weight_and_covariance, logit_variance
 
@@ -70,10 +71,15 @@ def augment_logits(
 
 
 def raise_logits(
-    logits: Tensor, labels: Tensor, weight: Tensor, covariance: Tensor, strength: float | Tensor
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    covariance: Tensor,
+    strength: float | Tensor,
+    rows: ClassRows | None = None,
 ) -> Tensor:
-    """:func:`augment_logits` without the checks."""
-    variance = logit_variance(weight, covariance, labels)
+    """:func:`augment_logits` without the checks, for callers that may know the rows."""
+    variance = logit_variance(weight, covariance, labels, rows)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return logits + variance * (0.5 * strength)
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._checks import check_at_least, check_one_of, check_positive_int
+from semaug._classes import class_rows
 from semaug._compile import settled
 from semaug.covariance import ClassCovariance, Kind
 from semaug.losses.augment import check_logits_and_labels, raise_logits
@@ -179,11 +180,12 @@ class ISDALoss(nn.Module):
         estimator = self.estimator
         check_logits_and_labels("ISDALoss", logits, labels, weight, features=(features, "N A"))
         check_weight_and_covariance("ISDALoss", weight, estimator.covariance)
+        rows = class_rows(labels, estimator.num_classes)
         if self.training:
-            estimator.update_unchecked(features, labels)
+            estimator.update_unchecked(features, labels, rows)
             self.step.add_(1)
         strength = self.current_strength()
-        raised = raise_logits(logits, labels, weight, estimator.covariance, strength)
+        raised = raise_logits(logits, labels, weight, estimator.covariance, strength, rows)
         return F.cross_entropy(raised, labels, reduction=self.reduction)
 
     def extra_repr(self) -> str:  # noqa: D102

@@ -1,0 +1,197 @@
+"""Cost of ISDA: against the literal formula, and as a part of a training step.
+
+    python benchmarks/bench_isda.py                    on a quiet machine, about three minutes
+    python benchmarks/bench_isda.py --device cuda
+
+Part one times loss, statistics and backward pass of our code and of the formula as it is
+written (``literal.py``), on the same batches, taking turns. Part two does the same for
+whole training steps of a network with cross-entropy and with ISDA.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import timm
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import semaug.networks  # noqa: F401, registers ours with timm
+from literal import LiteralISDA
+from measure import alternate, ms, peak_memory, record, spread
+from semaug import ISDALoss
+from semaug.methods import Batch, Supervised
+from semaug.training.device import choose_device
+
+# N samples, C classes, A features, kind; and the targets: times faster, times less memory.
+CASES = [
+    (128, 10, 64, "full", 3, None),
+    (128, 100, 64, "full", 8, None),
+    (128, 10, 640, "full", 30, None),
+    (128, 100, 640, "full", 20, 15),
+    (128, 100, 1024, "full", None, None),
+    (256, 1000, 2048, "diagonal", 150, 40),
+]
+NETWORKS = ["resnet32_cifar"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each row")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = choose_device(arguments.device)
+    torch.manual_seed(0)
+    losses = [compare_losses(*case, device, arguments.seconds) for case in CASES]
+    steps = [
+        compare_steps(network, precision, device, arguments.seconds)
+        for network in NETWORKS
+        for precision in ("32", "bf16")
+    ]
+    show(losses, steps)
+    path = record("bench_isda", arguments.device, [*losses, *steps])
+    print(f"added to {path}")
+
+
+def compare_losses(
+    num_samples: int,
+    num_classes: int,
+    num_features: int,
+    kind: str,
+    faster: float | None,
+    smaller: float | None,
+    device: torch.device,
+    seconds: float,
+) -> dict[str, Any]:
+    """Loss, statistics and backward pass, ours and literal."""
+    isda = ISDALoss(num_classes, num_features, strength=0.5, covariance=kind).to(device)
+    literal = LiteralISDA(num_classes, num_features, kind, device.type)
+    weight = torch.randn(num_classes, num_features, device=device) * num_features**-0.5
+    batches = [
+        (
+            torch.randn(num_samples, num_features, device=device),
+            torch.randint(num_classes, (num_samples,), device=device),
+        )
+        for _ in range(8)
+    ]
+
+    def step(loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Callable[[], None]:
+        state = {"turn": 0}
+
+        def run() -> None:
+            features, labels = batches[state["turn"] % len(batches)]
+            state["turn"] += 1
+            own_weight = weight.clone().requires_grad_()
+            own_features = features.clone().requires_grad_()
+            logits = own_features @ own_weight.T
+            loss(logits, labels, own_features, own_weight).backward()
+
+        return run
+
+    contestants = {
+        "literal": step(lambda *batch: literal(*batch, strength=0.5)),
+        "semaug": step(isda),
+    }
+    times = alternate(contestants, device, seconds=seconds)
+    memory = {name: peak_memory(run, device) for name, run in contestants.items()}
+    summary = {name: spread(own) for name, own in times.items()}
+    return {
+        "what": "loss, statistics, backward",
+        "shape": {"N": num_samples, "C": num_classes, "A": num_features, "kind": kind},
+        "seconds": summary,
+        "peak_bytes": memory,
+        "faster": summary["literal"]["median"] / summary["semaug"]["median"],
+        "smaller": memory["literal"] / memory["semaug"],
+        "targets": {"faster": faster, "smaller": smaller},
+    }
+
+
+def compare_steps(
+    network: str, precision: str, device: torch.device, seconds: float
+) -> dict[str, Any]:
+    """Whole training steps of batch 128, CIFAR-100, cross-entropy and ISDA."""
+    num_classes, batch_size = 100, 128
+    images = torch.randn(batch_size, 3, 32, 32, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = [torch.randint(num_classes, (batch_size,), device=device) for _ in range(8)]
+
+    def step(loss: nn.Module) -> Callable[[], None]:
+        torch.manual_seed(0)
+        method = Supervised(timm.create_model(network, num_classes=num_classes), loss)
+        method.to(device).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(
+            method.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True
+        )
+        state = {"turn": 0}
+
+        def run() -> None:
+            batch = Batch(images, labels[state["turn"] % len(labels)])
+            state["turn"] += 1
+            optimizer.zero_grad()
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                output = method.loss(batch)
+            output.loss.backward()
+            optimizer.step()
+
+        return run
+
+    num_features = timm.create_model(network, num_classes=num_classes).num_features
+    isda = ISDALoss(num_classes, num_features, strength=0.5, ramp_steps=1000)
+    contestants = {"cross-entropy": step(nn.CrossEntropyLoss()), "ISDA": step(isda)}
+    times = alternate(contestants, device, seconds=2 * seconds)
+    # Neighbours in time share what else the machine does, so their ratio is steadier.
+    ratios = [b / a for a, b in zip(times["cross-entropy"], times["ISDA"], strict=True)]
+    return {
+        "what": "training step",
+        "network": network,
+        "precision": precision,
+        "seconds": {name: spread(own) for name, own in times.items()},
+        "ratio": spread(ratios),
+        "targets": {"ratio": 1.02 if device.type == "cpu" else 1.05},
+    }
+
+
+def show(losses: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
+    """Print both parts as tables."""
+    console = Console(width=150)
+    table = Table(title="loss + statistics + backward: milliseconds, median (quartiles); MB")
+    for column in (
+        "N", "C", "A", "kind", "literal ms", "semaug ms", "faster (target)",
+        "literal MB", "semaug MB", "smaller (target)",
+    ):  # fmt: skip
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in losses:
+        seconds, memory = row["seconds"], row["peak_bytes"]
+        table.add_row(
+            *map(str, row["shape"].values()),
+            ms(seconds["literal"]),
+            ms(seconds["semaug"]),
+            f"{row['faster']:.1f}x ({row['targets']['faster'] or '-'})",
+            f"{memory['literal'] / 1e6:.1f}",
+            f"{memory['semaug'] / 1e6:.1f}",
+            f"{row['smaller']:.1f}x ({row['targets']['smaller'] or '-'})",
+        )
+    console.print(table)
+    table = Table(title="training step, batch 128, 100 classes: milliseconds, median (quartiles)")
+    for column in ("network", "precision", "cross-entropy ms", "ISDA ms", "ratio (target)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in steps:
+        ratio = row["ratio"]
+        table.add_row(
+            row["network"],
+            row["precision"],
+            ms(row["seconds"]["cross-entropy"]),
+            ms(row["seconds"]["ISDA"]),
+            f"{ratio['median']:.3f} ({ratio['lower']:.3f}-{ratio['upper']:.3f}; "
+            f"{row['targets']['ratio']})",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
