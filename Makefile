@@ -25,8 +25,9 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## timings; wants a quiet machine
+bench: $(STAMP)  ## timings; wants a quiet machine, takes ten minutes
 	$(BIN)/python benchmarks/bench_isda.py
+	$(BIN)/python benchmarks/bench_precision.py
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

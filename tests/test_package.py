@@ -1,0 +1,37 @@
+"""Tests of the package as a whole."""
+
+import subprocess
+import sys
+
+import pytest
+
+import semaug
+
+
+def modules_after(statement):
+    """Return what a fresh interpreter has imported after a statement."""
+    code = f"{statement}\nimport sys; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_the_core_needs_torch_alone():
+    core = "import semaug; semaug.ISDALoss; semaug.attach; semaug.ClassCovariance"
+    added = modules_after(core) - modules_after("import torch")
+    ours = {name for name in added if name.partition(".")[0] == "semaug"}
+    known = {name for name in added - ours if name.partition(".")[0] in sys.stdlib_module_names}
+    known |= {name for name in added if name.partition(".")[0] == "torch"}
+    assert added - ours - known == set()
+    assert not {name for name in ours if name.startswith(("semaug.training", "semaug.data"))}
+
+
+def test_the_command_line_starts_without_torch():
+    assert "torch" not in modules_after("import semaug.cli")
+
+
+def test_every_public_name_is_there_and_listed():
+    for name in semaug.__all__:
+        assert getattr(semaug, name).__name__ == name
+        assert name in dir(semaug)
+    with pytest.raises(AttributeError, match="module 'semaug' has no attribute 'ISDA'"):
+        _ = semaug.ISDA
