@@ -169,9 +169,12 @@ class WithFeatures(nn.Module):
             ValueError: If the classifier got more than one feature vector for an image, or
                 does not make the logits by itself.
         """
-        with self._tap:
+        self._tap.begin()
+        try:
             logits = logits_of("with_features", self.model(*args, **kwargs))
             inputs = self._tap.inputs
+        finally:
+            self._tap.end()
         if inputs is None:
             raise RuntimeError(
                 "with_features: expected the model to call the classifier "
@@ -264,7 +267,7 @@ class AttachedLoss(nn.Module):
 class FeatureTap:
     """Forward pre-hook that keeps what a module received last.
 
-    While entered as a context it belongs to one forward: it starts and ends empty.
+    Between ``begin`` and ``end`` it belongs to one forward: it starts and ends empty.
     Otherwise it keeps the latest forward, but not the repetition of a forward by
     activation checkpointing during backward, which would leave a stale capture alive.
     A copy of it, deep or pickled, starts empty, so that an EMA teacher neither shares the
@@ -277,7 +280,7 @@ class FeatureTap:
     """
 
     def __init__(self) -> None:
-        self.entered = False
+        self.owned = False
         self.clear()
 
     def clear(self) -> None:
@@ -288,19 +291,21 @@ class FeatureTap:
     def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         if torch.compiler.is_compiling():  # reading the old capture here would cost a recompile
             self.overwrote = False
-        elif self.entered or not BACKWARD.is_bw:
+        elif self.owned or not BACKWARD.is_bw:
             self.overwrote = self.inputs is not None and self.training and module.training
         else:
             return
         self.inputs, self.training = received(args, kwargs), module.training
 
-    def __enter__(self) -> None:
+    def begin(self) -> None:
+        """Start a forward that the tap belongs to; torch 2.11 compiles no ``with`` here."""
         self.clear()
-        self.entered = True
+        self.owned = True
 
-    def __exit__(self, *exception: object) -> None:
+    def end(self) -> None:
+        """End it, empty."""
         self.clear()
-        self.entered = False
+        self.owned = False
 
     def __reduce__(self) -> tuple[type["FeatureTap"], tuple[()]]:
         return FeatureTap, ()

@@ -157,25 +157,24 @@ class _DiagonalForm(torch.autograd.Function):
         ctx: Any, weight: Tensor, variance: Tensor, classes: Tensor, complete: bool
     ) -> Tensor:
         # Differences do not see a common offset, but the three terms would cancel it badly.
-        weight = weight - weight.mean(dim=0)
-        variance = variance if complete else variance[classes]  # (R, A)
-        own = weight[classes]
-        scaled = variance * own
-        square = (scaled * own).sum(dim=1, keepdim=True).expand(-1, len(weight))
-        q = torch.addmm(square, scaled, weight.T, alpha=-2).addmm_(variance, weight.square().T)
-        q.clamp_(min=0).scatter_(1, classes.unsqueeze(1), 0.0)
-        ctx.save_for_backward(weight, variance, classes)
-        return q
+        centred = weight - weight.mean(dim=0)
+        rows = variance if complete else variance[classes]  # (R, A)
+        own = centred[classes]
+        scaled = rows * own
+        square = (scaled * own).sum(dim=1, keepdim=True).expand(-1, len(centred))
+        q = torch.addmm(square, scaled, centred.T, alpha=-2).addmm_(rows, centred.square().T)
+        ctx.save_for_backward(centred, rows, classes)
+        return q.clamp(min=0).scatter(1, classes.unsqueeze(1), 0.0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        weight, variance, classes = ctx.saved_tensors
-        own = weight[classes]
+        centred, rows, classes = ctx.saved_tensors
+        own = centred[classes]
         with without_autocast(grad.device):
-            grad_weight = torch.mm(grad.T, variance).mul_(weight).sub_(grad.T @ (variance * own))
-            grad_own = torch.mm(grad, weight).sub_(grad.sum(dim=1, keepdim=True) * own)
-            grad_own.mul_(variance)  # (R, A)
+            grad_weight = torch.mm(grad.T, rows).mul_(centred).sub_(grad.T @ (rows * own))
+            grad_own = torch.mm(grad, centred).sub_(grad.sum(dim=1, keepdim=True) * own)
+            grad_own.mul_(rows)  # (R, A)
             grad_weight.index_add_(0, classes, grad_own, alpha=-1).mul_(2)
         return grad_weight, None, None, None
 
