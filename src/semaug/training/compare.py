@@ -125,6 +125,8 @@ def conclusion(comparison: Comparison) -> str:
     first, second = comparison.first.label, comparison.second.label
     fewer = "fewer" if difference.mean < 0 else "more"
     outcome = f"{second} made {abs(difference.mean):.2f} points {fewer} errors than {first}"
+    if f"{difference.mean:.2f}" in ("0.00", "-0.00"):
+        outcome = f"{second} made as many errors as {first}"
     if difference.low is None or difference.high is None:
         return f"{outcome} in a single run each; a difference needs several seeds to be believed."
     if difference.low <= 0 <= difference.high:

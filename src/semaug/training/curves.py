@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from semaug.training.files import write_atomically
 
@@ -32,7 +33,12 @@ def draw_curves(path: Path, arms: Mapping[str, Sequence[Sequence[dict[str, Any]]
     axes.set_xlabel("epoch")
     axes.set_ylabel("error in percent")
     axes.set_yscale("log")
-    axes.set_title(f"mean and range of {len(next(iter(arms.values())))} runs")
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_formatter(plain)
+    axes.tick_params(axis="y", which="minor", labelsize="x-small")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(f"mean of {len(next(iter(arms.values())))} runs; band: lowest to highest")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
