@@ -121,11 +121,26 @@ def test_non_finite_rows_are_left_out_and_counted(normal, kind, bad, num_classes
     assert estimator.num_skipped == 2
 
 
-def test_features_whose_sum_overflows_are_not_left_out():
+@pytest.mark.parametrize("kind", KINDS)
+def test_huge_features_that_would_overflow_are_left_out(normal, kind, either_path):
+    features, labels = normal(6, 3).float(), torch.tensor([0, 1, 1, 0, 1, 0])
+    spoiled = torch.cat([features, torch.full((1, 3), 3e38), torch.full((1, 3), -1e20)])
+    estimator, expected = ClassCovariance(2, 3, kind), ClassCovariance(2, 3, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.update(spoiled, torch.cat([labels, torch.tensor([0, 1])]))
+    expected.update(features, labels)
+    assert estimator.num_skipped == 2
+    estimator.num_skipped.zero_()
+    assert_same_state(estimator, expected)
+
+
+def test_many_large_features_are_not_left_out(either_path):
     estimator = ClassCovariance(1, 2)
-    estimator.update(torch.tensor([[3e38, 0.0], [3e38, 0.0]]), torch.tensor([0, 0]))
+    estimator.update(torch.full((50, 2), 1e18), torch.zeros(50, dtype=torch.int64))
     assert estimator.num_skipped == 0
-    assert estimator.count == 2
+    assert estimator.count == 50
+    assert estimator.covariance.isfinite().all()
 
 
 def test_a_batch_of_non_finite_rows_changes_nothing(either_path):
@@ -143,18 +158,20 @@ def test_a_batch_of_non_finite_rows_changes_nothing(either_path):
 def test_warns_once_of_rows_left_out():
     estimator = ClassCovariance(2, 2)
     bad = torch.full((1, 2), torch.nan), torch.tensor([0])
-    with pytest.warns(UserWarning, match=r"left out 1 sample\(s\) with non-finite features"):
+    with pytest.warns(
+        UserWarning, match=r"left out 1 sample\(s\) with non-finite or huge features"
+    ):
         estimator.update(*bad)
     estimator.update(*bad)  # a second warning would be an error
     assert estimator.num_skipped == 2
 
 
-def test_warns_when_saved_where_looking_at_each_step_would_stall(monkeypatch):
+def test_warns_when_asked_where_looking_at_each_step_would_stall(monkeypatch):
     monkeypatch.setattr(semaug.covariance, "is_static", lambda device: True)
     estimator = ClassCovariance(2, 2)
     estimator.update(torch.full((1, 2), torch.nan), torch.tensor([0]))
     with pytest.warns(UserWarning, match="left out 1"):
-        estimator.state_dict()
+        estimator.warn_of_skipped()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -61,7 +61,8 @@ def test_an_empty_batch_has_no_rows(normal, kind, either_path):
 
 @pytest.mark.parametrize("elements", [1, 40, 10**6])
 def test_does_not_depend_on_the_chunks(normal, elements, monkeypatch, either_path):
-    monkeypatch.setitem(semaug.quadratic_form.CHUNK_ELEMENTS, "cpu", elements)
+    for name in ("CHUNK_ELEMENTS", "CHUNK_ELEMENTS_STATIC"):
+        monkeypatch.setattr(semaug.quadratic_form, name, elements)
     weight, matrices = normal(5, 3).requires_grad_(), covariance(normal, 5, 3, "full")
     labels, upstream = torch.tensor([4, 1, 1, 0, 4, 2]), normal(6, 5)
     rows = logit_variance(weight, matrices, labels)

@@ -4,12 +4,12 @@ Per-step checks read shapes, dtypes and devices only: reading a value would make
 accelerator wait.
 """
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 
 import torch
 from torch import Tensor
-
-from semaug._names import unknown_name
 
 __all__ = [
     "check_at_least",
@@ -19,14 +19,13 @@ __all__ = [
     "check_positive_int",
     "check_same_device",
     "check_shapes",
-    "unknown_name",
 ]
 
 
 def check_shapes(function: str, **tensors: tuple[Tensor, str]) -> None:
     """Check tensors against patterns such as ``"N C"``; equal letters mean equal sizes.
 
-    The first tensor that uses a letter fixes its size.
+    The first tensor that uses a letter fixes its size; a number stands for itself.
 
     Raises:
         TypeError: If a value is not a tensor.
@@ -40,7 +39,7 @@ def check_shapes(function: str, **tensors: tuple[Tensor, str]) -> None:
             )
         letters = pattern.split()
         shape = tuple(tensor.shape)
-        known = dict(sizes)
+        known = {**{x: int(x) for x in letters if x.isdecimal()}, **sizes}
         fits = len(shape) == len(letters) and all(
             known.setdefault(letter, size) == size
             for letter, size in zip(letters, shape, strict=True)
@@ -93,13 +92,19 @@ def check_same_device(function: str, **tensors: Tensor) -> None:
 
 
 def check_at_least(function: str, name: str, value: float | Tensor, minimum: float) -> None:
-    """Check a number from below; the value of a tensor is not read.
+    """Check a finite number from below; the value of a tensor is not read.
 
     Raises:
-        ValueError: If the number is too small or not a number.
+        TypeError: If it is no number.
+        ValueError: If the number is too small or not finite.
     """
-    if not isinstance(value, Tensor) and not value >= minimum:
-        raise ValueError(f"{function}: expected `{name}` >= {minimum}, got {value}")
+    if isinstance(value, Tensor):
+        return
+    if not isinstance(value, Real):
+        raise TypeError(f"{function}: expected `{name}` to be a number, got {value!r}")
+    if not minimum <= value < math.inf:
+        finite = "" if math.isfinite(value) else "finite "
+        raise ValueError(f"{function}: expected {finite}`{name}` >= {minimum}, got {value}")
 
 
 def check_positive_int(function: str, **values: int) -> None:

@@ -71,7 +71,7 @@ def _present_classes(labels: Tensor, num_classes: int) -> ClassRows:
         count = labels.new_empty(0)
     if len(count) != num_classes:
         raise ValueError(
-            f"expected `labels` between 0 and {num_classes - 1}, "
+            f"semaug: expected `labels` between 0 and {num_classes - 1}, "
             f"got {int(labels.min())} to {int(labels.max())}"
         )
     classes = count.nonzero().squeeze(1)

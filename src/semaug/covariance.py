@@ -34,7 +34,7 @@ from semaug._checks import (
 )
 from semaug._classes import ClassRows, class_rows, is_static
 from semaug._distributed import gather_over_ranks
-from semaug.quadratic_form import chunks, logit_variance, quadratic_form
+from semaug.quadratic_form import chunks, quadratic_form
 
 __all__ = ["KINDS", "ClassCovariance", "Kind"]
 
@@ -52,7 +52,10 @@ class ClassCovariance(nn.Module):
     holds the statistics of all samples, and all ranks must call :meth:`update`. The
     module needs no ``DistributedDataParallel``.
 
-    Samples with a non-finite feature are left out and counted in ``num_skipped``.
+    Sizes of batches are agreed on at each update, for which an accelerator waits.
+
+    Samples with a feature that is not finite, or so large that its square would not be, are
+    left out and counted in ``num_skipped``.
     The statistics stay float32 or better, also when a model around them is cast to
     half precision.
 
@@ -67,7 +70,7 @@ class ClassCovariance(nn.Module):
         mean: ``(C, A)``.
         covariance: ``(C, A, A)``, or ``(C, A)`` variances for ``kind="diagonal"``;
             population covariance (divided by the count), zero before the first sample.
-        num_skipped: int64 scalar, samples left out because they were not finite.
+        num_skipped: int64 scalar, samples left out.
 
     Raises:
         TypeError: If a size is not an int.
@@ -96,7 +99,6 @@ class ClassCovariance(nn.Module):
         self.register_buffer("num_skipped", torch.zeros((), dtype=torch.int64))
         self._warned = False
 
-    @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Merge one batch.
 
@@ -108,39 +110,43 @@ class ClassCovariance(nn.Module):
             TypeError: If a dtype is wrong.
             ValueError: If shapes or devices disagree.
         """
-        self._check("ClassCovariance.update", features, labels)
-        self.update_unchecked(features, labels)
+        name = "ClassCovariance.update"
+        check_shapes(
+            name, mean=(self.mean, "C A"), features=(features, "N A"), labels=(labels, "N")
+        )
+        check_floating(name, features=features)
+        check_labels(name, labels)
+        check_same_device(name, covariance=self.covariance, features=features, labels=labels)
+        self._update(features, labels)
 
-    @torch.no_grad()
-    def update_unchecked(
-        self, features: Tensor, labels: Tensor, rows: ClassRows | None = None
-    ) -> None:
-        """:meth:`update` for callers that have checked already, and may know the rows."""
-        with without_autocast(features.device):
+    def _update(self, features: Tensor, labels: Tensor, rows: ClassRows | None = None) -> None:
+        """:meth:`update` for losses, which have checked already and know the rows."""
+        with torch.no_grad(), without_autocast(features.device):
             local = labels
             features, labels = gather_over_ranks(features.detach().to(self.mean.dtype), labels)
+            rows = rows if labels is local else None
             if is_static(features.device):
-                self._update_static(features, labels)
+                self._update_static(features, labels, rows)
             else:
-                self._update_present(features, labels, rows if labels is local else None)
+                self._update_present(features, labels, rows)
 
     def _update_present(self, features: Tensor, labels: Tensor, rows: ClassRows | None) -> None:
         """On a CPU: leave samples out, touch only the classes present."""
-        if not math.isfinite(features.sum()):  # a quick look; an overflow only costs time
-            finite = features.isfinite().all(dim=1)
-            self.num_skipped.add_((~finite).sum())
+        largest = _largest_feature(features.dtype)
+        if not torch.linalg.vector_norm(features) < largest:  # a quick look at all at once
+            usable = features.abs().amax(dim=1) < largest
+            self.num_skipped.add_((~usable).sum())
             self.warn_of_skipped()
-            features, labels, rows = features[finite], labels[finite], None
+            features, labels, rows = features[usable], labels[usable], None
         rows = rows or class_rows(labels, self.num_classes)
         if rows.samples is not None and len(rows.samples) > 0:
             self._merge_rows(rows, features, rows.samples, None)
 
-    def _update_static(self, features: Tensor, labels: Tensor) -> None:
-        """On an accelerator: rows left out stay, with zeros and a weight of zero."""
-        finite = features.isfinite().all(dim=1)
-        self.num_skipped.add_((~finite).sum())
-        usable = finite & (labels >= 0)
-        rows = class_rows(labels.clamp(min=0), self.num_classes)
+    def _update_static(self, features: Tensor, labels: Tensor, rows: ClassRows | None) -> None:
+        """On an accelerator: samples left out stay, with zeros and a weight of zero."""
+        usable = features.abs().amax(dim=1) < _largest_feature(features.dtype)
+        self.num_skipped.add_((~usable).sum())
+        rows = rows or class_rows(labels, self.num_classes)
         features = torch.where(usable.unsqueeze(1), features, 0.0)
         new = torch.zeros_like(rows.classes).index_add_(0, rows.position, usable.to(torch.int64))
         self._merge_rows(rows, features, new, usable)
@@ -195,8 +201,8 @@ class ClassCovariance(nn.Module):
                 f"merge: expected `other` with (num_classes, num_features, kind) = "
                 f"{self._signature()}, got {other._signature()}"
             )
-        total = (self.count + other.count).clamp(min=1)
-        share = (other.count / total).to(self.mean).unsqueeze(1)
+        total = (self.count + other.count).clamp(min=1).to(self.mean)
+        share = (other.count / total).unsqueeze(1)
         shift = other.mean.to(self.mean) - self.mean
         drift = shift * (share * (1 - share)).sqrt()
         if self.kind == "diagonal":
@@ -205,7 +211,7 @@ class ClassCovariance(nn.Module):
             share = share.unsqueeze(2)
             drift = drift.unsqueeze(2) * drift.unsqueeze(1)
         self.covariance.lerp_(other.covariance.to(self.covariance), share).add_(drift)
-        self.mean.add_(shift * (other.count / total).to(self.mean).unsqueeze(1))
+        self.mean.add_(shift * (other.count / total).unsqueeze(1))
         self.count.add_(other.count)
         self.num_skipped.add_(other.num_skipped)
 
@@ -226,21 +232,17 @@ class ClassCovariance(nn.Module):
         """
         return quadratic_form(weight, self.covariance)
 
-    def logit_variance(self, weight: Tensor, labels: Tensor) -> Tensor:
-        """Rows ``Q[labels]``, ``(N, C)``; only the classes that occur are computed."""
-        return logit_variance(weight, self.covariance, labels)
-
     def warn_of_skipped(self) -> None:
         """Warn, once, if samples were left out.
 
         :meth:`update` does so by itself on a CPU. On an accelerator it would have to wait
-        for the device, so it is done when the state is saved, or by calling this.
+        for the device at every step: call this now and then, for instance after an epoch.
         """
         if not self._warned and int(self.num_skipped) > 0:
             self._warned = True
             warnings.warn(
-                f"ClassCovariance: left out {int(self.num_skipped)} sample(s) with non-finite "
-                "features; the count goes on in `num_skipped`",
+                f"ClassCovariance: left out {int(self.num_skipped)} sample(s) with non-finite or "
+                "huge features; the count goes on in `num_skipped`",
                 stacklevel=2,
             )
 
@@ -252,14 +254,6 @@ class ClassCovariance(nn.Module):
     def _signature(self) -> tuple[int, int, str]:
         return self.num_classes, self.num_features, self.kind
 
-    def _check(self, name: str, features: Tensor, labels: Tensor) -> None:
-        check_shapes(
-            name, mean=(self.mean, "C A"), features=(features, "N A"), labels=(labels, "N")
-        )
-        check_floating(name, features=features)
-        check_labels(name, labels)
-        check_same_device(name, covariance=self.covariance, features=features, labels=labels)
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def keep_precision(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
@@ -268,9 +262,10 @@ class ClassCovariance(nn.Module):
 
         return super()._apply(keep_precision, recurse)
 
-    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.warn_of_skipped()
-        super()._save_to_state_dict(*args, **kwargs)
+
+def _largest_feature(dtype: torch.dtype) -> float:
+    """Bound on features whose squares and their sums are finite."""
+    return math.sqrt(torch.finfo(dtype).max) / 8
 
 
 def _add_products(

@@ -24,17 +24,17 @@ from torch.autograd.function import once_differentiable
 
 from semaug._autocast import without_autocast
 from semaug._checks import check_floating, check_same_device, check_shapes
-from semaug._classes import ClassRows, all_classes, class_rows
+from semaug._classes import ClassRows, all_classes, class_rows, is_static
 from semaug._compile import settled
 
 __all__ = ["logit_variance", "quadratic_form"]
 
 # N samples, C classes, A features, R rows of a table of classes.
 
-# Elements that a chunk of classes may take: what caches hold on a CPU, where larger
-# chunks are slower; on an accelerator only a bound on memory.
-CHUNK_ELEMENTS = {"cpu": 2**20}
-CHUNK_ELEMENTS_ELSEWHERE = 2**25
+# Elements that a chunk of classes may take: what caches hold on a CPU, where larger chunks
+# are slower; on an accelerator, and for the length of a compiled graph, a bound on memory.
+CHUNK_ELEMENTS = 2**20
+CHUNK_ELEMENTS_STATIC = 2**25
 
 
 def quadratic_form(weight: Tensor, covariance: Tensor) -> Tensor:
@@ -139,11 +139,14 @@ class _FullForm(torch.autograd.Function):
 def _sums_by_class(products: list[Tensor], grad: Tensor) -> tuple[Tensor, Tensor]:
     """Weigh products (R, C, A) by grad (R, C); sum over R, (C, A), and over C, (R, A).
 
-    Large products are read once and not copied.
+    On a CPU, large products are read once and not copied.
     """
     every, own = torch.zeros_like(products[0][0]), []
     for product, g in zip(products, grad.split([len(p) for p in products]), strict=True):
         own.append(torch.bmm(g.unsqueeze(1), product).squeeze(1))
+        if is_static(grad.device):
+            every.add_(torch.einsum("rc,rca->ca", g, product))
+            continue
         for class_product, class_g in zip(product, g, strict=True):
             every.addcmul_(class_product, class_g.unsqueeze(1))
     return every, torch.cat(own)
@@ -158,7 +161,8 @@ class _DiagonalForm(torch.autograd.Function):
     ) -> Tensor:
         # Differences do not see a common offset, but the three terms would cancel it badly.
         centred = weight - weight.mean(dim=0)
-        rows = variance if complete else variance[classes]  # (R, A)
+        # A copy, since the estimator may move on before the backward pass.
+        rows = variance.clone() if complete else variance[classes]  # (R, A)
         own = centred[classes]
         scaled = rows * own
         square = (scaled * own).sum(dim=1, keepdim=True).expand(-1, len(centred))
@@ -181,13 +185,13 @@ class _DiagonalForm(torch.autograd.Function):
 
 def chunks(num_rows: int, elements_per_row: int, like: Tensor) -> list[tuple[int, int]]:
     """Split rows into runs whose working memory stays bounded; no rows are one empty run."""
-    budget = CHUNK_ELEMENTS.get(like.device.type, CHUNK_ELEMENTS_ELSEWHERE)
+    budget = CHUNK_ELEMENTS_STATIC if is_static(like.device) else CHUNK_ELEMENTS
     size = max(1, budget // elements_per_row)
     return [(start, min(start + size, num_rows)) for start in range(0, max(num_rows, 1), size)]
 
 
 def select(matrices: Tensor, classes: Tensor) -> Tensor:
     """Rows of a per-class tensor; a single one on a CPU is a view, not a copy."""
-    if len(classes) == 1 and classes.device.type == "cpu" and not torch.compiler.is_compiling():
+    if len(classes) == 1 and not is_static(classes.device):
         return matrices.narrow(0, int(classes), 1)
     return matrices.index_select(0, classes)

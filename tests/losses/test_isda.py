@@ -187,6 +187,30 @@ def test_a_checkpoint_holds_statistics_and_step_and_goes_on_bit_for_bit(normal):
     assert torch.equal(step(resumed, 9), step(straight, 9))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_statistics_may_move_on_before_the_backward_pass(normal, kind, either_path):
+    isda, weight = make(kind).double(), normal(4, 3).requires_grad_()
+    batches = [(normal(6, 3), torch.tensor([0, 1, 2, 3, 3, 1])) for _ in range(2)]
+    expected = torch.zeros_like(weight)
+    reference = copy.deepcopy(isda)
+    for features, labels in batches:
+        (gradient,) = torch.autograd.grad(
+            reference(features @ weight.T, labels, features, weight), weight
+        )
+        expected += gradient
+    sum(isda(x @ weight.T, y, x, weight) for x, y in batches).backward()
+    assert_close(weight.grad, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_strength_survives_a_cast(dtype):
+    isda = make(strength=0.3).to(dtype)
+    assert isda.strength == 0.3
+    assert_close(isda.current_strength(), torch.tensor(0.3), rtol=0, atol=0)
+    assert make(strength=0.3).double().current_strength().item() == 0.3
+    assert isda.to("meta").current_strength().device.type == "meta"
+
+
 def test_estimators_can_be_shared(normal):
     estimator = ClassCovariance(4, 3)
     first, second = make(estimator), make(estimator)
@@ -261,19 +285,25 @@ def test_wrong_dtypes_and_devices_are_named(batch):
         isda_loss(logits, labels, weight.to("meta"), covariance, strength=0.5)
 
 
-@pytest.mark.parametrize("strength", [-1, float("nan")])
+@pytest.mark.parametrize("strength", [-1, float("nan"), float("inf")])
 def test_a_wrong_strength_is_named(batch, strength):
-    with pytest.raises(ValueError, match=f"isda_loss: expected `strength` >= 0, got {strength}"):
+    with pytest.raises(
+        ValueError, match=rf"isda_loss: expected (finite )?`strength` >= 0, got {strength}"
+    ):
         isda_loss(*batch, strength=strength)
-    with pytest.raises(ValueError, match="augment_logits: expected `strength` >= 0"):
+    with pytest.raises(ValueError, match=r"augment_logits: expected (finite )?`strength` >= 0"):
         augment_logits(*batch, strength=strength)
-    with pytest.raises(ValueError, match="ISDALoss: expected `strength` >= 0"):
+    with pytest.raises(ValueError, match=r"ISDALoss: expected (finite )?`strength` >= 0"):
         make(strength=strength)
-    with pytest.raises(ValueError, match="ISDALoss: expected `strength` >= 0"):
+    with pytest.raises(ValueError, match=r"ISDALoss: expected (finite )?`strength` >= 0"):
         make().strength = strength
 
 
 def test_wrong_options_are_named(batch):
+    with pytest.raises(
+        TypeError, match=r"ISDALoss: expected `strength` to be a number, got '0\.5'"
+    ):
+        make(strength="0.5")
     with pytest.raises(ValueError, match="`reduction` to be one of 'none', 'mean', 'sum'"):
         isda_loss(*batch, strength=0.5, reduction="avg")
     with pytest.raises(ValueError, match="`reduction` to be one of 'none', 'mean', 'sum'"):

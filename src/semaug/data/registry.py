@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from semaug._checks import check_positive_int, unknown_name
+from semaug._checks import check_positive_int
+from semaug._names import unknown_name
 from semaug.data.cifar import load_cifar10, load_cifar100
 from semaug.data.digits import load_digits
 from semaug.data.image_set import DataSet, ImageSet

@@ -10,7 +10,8 @@ Source: Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, Algorithm 1
 Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538, Proposition 1.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -182,11 +183,19 @@ class ISDALoss(nn.Module):
         check_weight_and_covariance("ISDALoss", weight, estimator.covariance)
         rows = class_rows(labels, estimator.num_classes)
         if self.training:
-            estimator.update_unchecked(features, labels, rows)
+            estimator._update(features, labels, rows)
             self.step.add_(1)
         strength = self.current_strength()
         raised = raise_logits(logits, labels, weight, estimator.covariance, strength, rows)
         return F.cross_entropy(raised, labels, reduction=self.reduction)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        dtype = torch.promote_types(self._strength_tensor.dtype, torch.float32)
+        self._strength_tensor = torch.full_like(
+            self._strength_tensor, self._strength, dtype=dtype
+        )  # exact again after a cast
+        return self
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"strength={self.strength:g}, ramp_steps={self.ramp_steps}"
