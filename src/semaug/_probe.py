@@ -17,6 +17,7 @@ __all__ = [
     "Linear",
     "Probe",
     "declared_size",
+    "evaluating",
     "probe_images",
     "received",
     "run_probe",
@@ -60,7 +61,7 @@ def run_probe(model: nn.Module, images: Tensor, candidates: Candidates) -> Probe
         module.register_forward_hook(record, with_kwargs=True) for module in candidates.values()
     ]
     try:
-        with _evaluating(model), _same_random_state(images.device), _not_compiled():
+        with evaluating(model), _same_random_state(images.device), _not_compiled():
             output = model(images)
     finally:
         for handle in handles:
@@ -70,7 +71,8 @@ def run_probe(model: nn.Module, images: Tensor, candidates: Candidates) -> Probe
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module in evaluation mode while the block runs."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:

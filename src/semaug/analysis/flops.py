@@ -9,14 +9,14 @@ convention is found from its numbers.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semaug._checks import check_positive_int
+from semaug._probe import evaluating
 
 __all__ = ["multiply_adds", "paper_flops"]
 
@@ -97,17 +97,5 @@ def _forward_one_image(model: nn.Module, image_size: int, num_channels: int) -> 
     image = torch.zeros(
         1, num_channels, image_size, image_size, device=like.device, dtype=like.dtype
     )
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), evaluating(model):
         model(image)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module in evaluation mode, so that batch statistics stay as they are."""
-    were_training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in were_training:
-            module.training = True
