@@ -89,7 +89,7 @@ def test_a_changed_file_is_refused_before_it_is_unpickled(archive, monkeypatch):
     files, root, _ = archive
     path = root / files.folder / files.meta
     path.write_bytes(path.read_bytes() + b"x")
-    monkeypatch.setattr(cifar, "load_arrays", lambda _: pytest.fail("was unpickled"))
+    monkeypatch.setattr(cifar, "load_arrays", lambda *_: pytest.fail("was unpickled"))
     with pytest.raises(ValueError, match="damaged or cut short; fetch it with"):
         LOADERS[files.name](root)
 

@@ -21,7 +21,9 @@ class _Call:
 
 def test_arrays_strings_lists_and_dicts_come_back():
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    loaded = load_arrays(pickle.dumps({b"data": pixels, b"labels": [1, 2], "x": 0.5}, protocol=3))
+    loaded = load_arrays(
+        pickle.dumps({b"data": pixels, b"labels": [1, 2], "x": 0.5}, protocol=3), "file"
+    )
     np.testing.assert_array_equal(loaded[b"data"], pixels)
     assert loaded[b"labels"] == [1, 2]
     assert loaded["x"] == 0.5
@@ -33,11 +35,11 @@ def test_arrays_of_both_numpy_generations_come_back(module):
     for name in (b"numpy.core.multiarray", b"numpy._core.multiarray"):
         content = content.replace(b"c" + name + b"\n", b"c" + module + b"\n")
     assert module in content
-    np.testing.assert_array_equal(load_arrays(content), np.arange(5))
+    np.testing.assert_array_equal(load_arrays(content, "file"), np.arange(5))
 
 
 def test_strings_of_python_2_become_bytes():
-    assert load_arrays(b"\x80\x02U\x03abc.") == b"abc"
+    assert load_arrays(b"\x80\x02U\x03abc.", "file") == b"abc"
 
 
 def test_a_call_of_the_system_is_refused_and_does_not_run(tmp_path):
@@ -46,13 +48,37 @@ def test_a_call_of_the_system_is_refused_and_does_not_run(tmp_path):
     pickle.loads(content)
     assert target.exists(), "the pickle is dangerous to others"
     target.rmdir()
-    with pytest.raises(pickle.UnpicklingError, match=rf"load_arrays: .*, got {os.name}\.mkdir"):
-        load_arrays(content)
+    with pytest.raises(ValueError, match=rf"cannot read 'file': .*, got {os.name}\.mkdir"):
+        load_arrays(content, "file")
     assert not target.exists()
 
 
 @pytest.mark.parametrize("function", [eval, getattr, np.load, np.memmap])
 def test_other_names_are_refused_even_of_numpy(function):
     content = pickle.dumps(_Call(function, "1"), protocol=3)
-    with pytest.raises(pickle.UnpicklingError, match="expected arrays, strings, numbers"):
-        load_arrays(content)
+    with pytest.raises(ValueError, match="expected arrays, strings, numbers"):
+        load_arrays(content, "file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no pickle at all",
+        b"\x80\x63.",  # a protocol of the future
+        b"\x80\x02.",  # nothing on the stack
+        b"\x80\x02h\x05.",  # what was never remembered
+        b"\x80\x02K\x01K\x02R.",  # a number is called
+        b"\x80\x02K\x01}b.",  # a number gets attributes
+        b"\x80\x02X\x01\x00\x00\x00\xff.",  # no text
+    ],
+)
+def test_malformed_pickles_are_named(content):
+    with pytest.raises(ValueError, match="load_arrays: cannot read 'file': "):
+        load_arrays(content, "file")
+
+
+def test_pickles_cut_short_anywhere_are_named():
+    content = pickle.dumps({b"data": np.arange(3, dtype=np.uint8), b"labels": [1, 2]}, protocol=3)
+    for length in range(len(content)):
+        with pytest.raises(ValueError, match="load_arrays: cannot read 'file': "):
+            load_arrays(content[:length], "file")

@@ -150,7 +150,7 @@ def _read(files: CifarFiles, root: Path, name: str) -> dict[bytes, Any]:
             f"load_data: expected {str(path)!r} with MD5 sum {files.md5[name]}, got {md5} "
             f"({len(content):,} bytes), so it is damaged or cut short; " + _remedy(files, root)
         )
-    return load_arrays(content)
+    return load_arrays(content, str(path))
 
 
 def _remedy(files: CifarFiles, root: Path) -> str:

@@ -23,6 +23,18 @@ _ALLOWED = {
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
 }
 
+# What a malformed pickle makes the unpickler and NumPy raise.
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
@@ -31,21 +43,26 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _ALLOWED[module_name, global_name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"load_arrays: expected arrays, strings, numbers, lists and dicts only, "
+                f"expected arrays, strings, numbers, lists and dicts only, "
                 f"got {module_name}.{global_name}"
             ) from None
 
 
-def load_arrays(content: bytes) -> Any:
+def load_arrays(content: bytes, name: str) -> Any:
     """Unpickle arrays, strings, numbers, lists and dicts; strings of Python 2 become bytes.
 
     Args:
         content: The pickle.
+        name: Of the file it comes from, for messages.
 
     Returns:
         What was pickled.
 
     Raises:
-        pickle.UnpicklingError: If the pickle names anything else, or is malformed.
+        ValueError: If the pickle names anything else, or is malformed.
     """
-    return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    try:
+        return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except _MALFORMED as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"load_arrays: cannot read {name!r}: {reason}") from error
