@@ -1,6 +1,7 @@
 """Tests of semaug.recipes."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import timm
@@ -50,3 +51,56 @@ def test_quick_is_small(name):
 def test_unknown_recipe_is_named():
     with pytest.raises(ValueError, match="unknown recipe 'cifar_resnet32'; did you mean 'cifar10"):
         find_recipe("cifar_resnet32")
+
+
+ON_CIFAR = {
+    "batch_size": 128,
+    "channels_last": "auto",
+    "data": "cifar10",
+    "epochs": 160,
+    "evaluate_every_epochs": 1,
+    "evaluation_batch_size": 1000,
+    "flip": True,
+    "loss": {"covariance": None, "name": "cross_entropy", "ramp": None, "strength": None},
+    "lr": 0.1,
+    "lr_factor": 0.1,
+    "milestones_percent": [50.0, 75.0],
+    "momentum": 0.9,
+    "nesterov": True,
+    "network": "resnet32_cifar",
+    "padding": 4,
+    "padding_mode": "zero",
+    "precision": "auto",
+    "schedule": "step",
+    "test_images": None,
+    "train_per_class": None,
+    "weight_decay": 1e-4,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("cifar10_resnet32", {}),
+        ("cifar100_resnet32", {"data": "cifar100"}),
+        (
+            "cifar10_5k_resnet20",
+            {
+                "network": "resnet20_cifar",
+                "train_per_class": 500,
+                "epochs": 100,
+                "evaluate_every_epochs": 20,
+            },
+        ),
+    ],
+)
+def test_no_recipe_changes_unnoticed(name, changes):
+    """Runs on disk belong to these values."""
+    assert find_recipe(name).as_plain_data() == ON_CIFAR | changes
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_tells_how_to_run_it_and_where_its_result_is(name):
+    header = import_module(f"semaug.recipes.{name}").__doc__
+    assert f"Run:     semaug train {name} seed=0" in header
+    assert "Result:  see results/README.md" in header

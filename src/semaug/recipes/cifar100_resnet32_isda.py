@@ -1,6 +1,7 @@
 """ResNet-32 on CIFAR-100 with ISDA.
 
 Run:     semaug train cifar100_resnet32_isda seed=0
+Result:  see results/README.md
 Smoke:   semaug train cifar100_resnet32_isda --quick   (CPU, under a minute)
 Source:  arXiv:1909.12220; differs from it in: zero padding, see cifar10_resnet32
 """

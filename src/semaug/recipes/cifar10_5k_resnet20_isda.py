@@ -1,6 +1,7 @@
 """ResNet-20 on 5,000 images of CIFAR-10 with ISDA.
 
 Run:     semaug train cifar10_5k_resnet20_isda seed=0
+Result:  see results/README.md
 Smoke:   semaug train cifar10_5k_resnet20_isda --quick   (CPU, under a minute)
 Source:  arXiv:1909.12220; differs from it in: see cifar10_5k_resnet20
 """

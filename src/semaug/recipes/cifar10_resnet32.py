@@ -1,6 +1,7 @@
 """ResNet-32 on CIFAR-10 with cross-entropy, the baseline of the ISDA papers.
 
 Run:     semaug train cifar10_resnet32 seed=0
+Result:  see results/README.md
 Smoke:   semaug train cifar10_resnet32 --quick   (CPU, under a minute)
 Source:  arXiv:2007.10538, Table 9; differs from it in: zero padding, as in the papers it
          cites for its augmentation, where the released code has padding_mode=reflect

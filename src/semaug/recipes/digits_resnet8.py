@@ -1,6 +1,7 @@
 """ResNet-8 on scikit-learn's digits with cross-entropy: small enough for any computer.
 
 Run:     semaug train digits_resnet8 seed=0
+Result:  see results/README.md
 Smoke:   semaug train digits_resnet8 --quick   (CPU, seconds)
 Source:  no paper; a recipe for demonstrations and tests, for 1000 images of 8 x 8 pixels
 """

@@ -1,6 +1,7 @@
 """ResNet-8 on scikit-learn's digits with ISDA.
 
 Run:     semaug train digits_resnet8_isda seed=0
+Result:  see results/README.md
 Smoke:   semaug train digits_resnet8_isda --quick   (CPU, seconds)
 Source:  no paper; the loss is that of arXiv:1909.12220
 """
