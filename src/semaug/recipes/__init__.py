@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from semaug._names import unknown_name
+from semaug.training.errors import UserError
 from semaug.training.recipe import Loss, Recipe
 
 __all__ = ["RECIPES", "Loss", "Recipe", "describe_recipe", "find_recipe", "make_quick"]
@@ -29,10 +30,10 @@ def find_recipe(name: str) -> Recipe:
     """Return the recipe of this name.
 
     Raises:
-        ValueError: If there is none; the message has the nearest one.
+        UserError: If there is none; the message has the nearest one.
     """
     if name not in RECIPES:
-        raise ValueError(unknown_name("semaug", "recipe", name, RECIPES))
+        raise UserError(unknown_name("semaug", "recipe", name, RECIPES))
     recipe: Recipe = import_module(f"semaug.recipes.{name}").recipe()
     return recipe
 

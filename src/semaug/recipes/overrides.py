@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semaug._names import unknown_name
+from semaug.training.errors import UserError
 from semaug.training.recipe import Loss, Recipe
 
 __all__ = ["LOSS_OPTIONS", "describe_overrides", "override", "split_overrides"]
@@ -45,7 +46,7 @@ def split_overrides(texts: Iterable[str]) -> dict[str, str]:
     """Split ``name=value`` texts; ``loss.strength`` becomes ``strength``, ``loss`` its name.
 
     Raises:
-        ValueError: If a text has no name or value, or a field is unknown or given twice.
+        UserError: If a text has no name or value, or a field is unknown or given twice.
 
     >>> split_overrides(["epochs=3", "loss.strength=0.5"])
     {'epochs': '3', 'strength': '0.5'}
@@ -54,10 +55,10 @@ def split_overrides(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise ValueError(f"recipe: expected `field=value`, such as epochs=20, got {text!r}")
+            raise UserError(f"recipe: expected `field=value`, such as epochs=20, got {text!r}")
         name = _field_of(name)
         if name in result:
-            raise ValueError(f"recipe: expected `{name}` once, got it twice")
+            raise UserError(f"recipe: expected `{name}` once, got it twice")
         result[name] = value
     return result
 
@@ -70,7 +71,7 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
         changes: As :func:`split_overrides` gives them.
 
     Raises:
-        ValueError: If a value does not fit its field.
+        UserError: If a value does not fit its field.
     """
     hints, loss_hints = get_type_hints(Recipe), get_type_hints(Loss)
     loss = recipe.loss
@@ -120,10 +121,10 @@ def _field_of(name: str) -> str:
     if name in known:
         return name.removeprefix("loss.")
     if name.lower() in _SYNONYMS:
-        raise ValueError(
+        raise UserError(
             f"recipe: unknown field {name!r}; did you mean {_SYNONYMS[name.lower()]!r}?"
         )
-    raise ValueError(unknown_name("recipe", "field", name, known))
+    raise UserError(unknown_name("recipe", "field", name, known))
 
 
 def _parse(name: str, text: str, hint: Any) -> Any:
@@ -134,7 +135,7 @@ def _parse(name: str, text: str, hint: Any) -> Any:
         except (KeyError, ValueError):
             continue
     wanted = " or ".join(_in_words(kind) for kind in kinds)
-    raise ValueError(f"recipe: expected `{name}` to be {wanted}, got {text!r}")
+    raise UserError(f"recipe: expected `{name}` to be {wanted}, got {text!r}")
 
 
 def _parse_one(text: str, kind: Any) -> Any:

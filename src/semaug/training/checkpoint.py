@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from semaug.training.errors import UserError
 from semaug.training.files import write_atomically
 
 __all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
@@ -33,7 +34,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what :func:`save_checkpoint` wrote, onto the CPU.
 
     Raises:
-        ValueError: If the file is damaged, cut short, or of another format.
+        UserError: If the file is damaged, cut short, or of another format.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -42,12 +43,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise zipfile.BadZipFile(f"wrong sum of {damaged}")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a checkpoint, got a damaged file ({error}); "
             "restore a copy of it, or delete the folder to train the run from its beginning"
         ) from error
     if state.get("format") != _FORMAT:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a checkpoint of format {_FORMAT}, got {state.get('format')}"
         )
     return state

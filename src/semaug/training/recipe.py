@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from semaug._names import unknown_name
+from semaug.training.errors import UserError
 
 __all__ = ["LOSSES", "Loss", "Recipe"]
 
@@ -26,7 +27,7 @@ class Loss:
         covariance: Of ISDA, ``"full"`` or ``"diagonal"``.
 
     Raises:
-        ValueError: If the name is unknown, an option is missing, out of range or without effect.
+        UserError: If the name is unknown, an option is missing, out of range or without effect.
     """
 
     name: str = "cross_entropy"
@@ -36,20 +37,20 @@ class Loss:
 
     def __post_init__(self) -> None:
         if self.name not in LOSSES:
-            raise ValueError(unknown_name("recipe", "loss", self.name, LOSSES))
+            raise UserError(unknown_name("recipe", "loss", self.name, LOSSES))
         if self.name == "isda":
             self._check_isda()
             return
         for option in ("strength", "ramp", "covariance"):
             if getattr(self, option) is not None:
-                raise ValueError(
+                raise UserError(
                     f"recipe: `{option}` has no effect on the loss {self.name!r}; "
                     "take a recipe whose name ends in _isda, or add loss=isda"
                 )
 
     def _check_isda(self) -> None:
         if self.strength is None or not 0 <= self.strength < float("inf"):
-            raise ValueError(f"recipe: expected `strength` >= 0 for ISDA, got {self.strength}")
+            raise UserError(f"recipe: expected `strength` >= 0 for ISDA, got {self.strength}")
         # Absent options take the papers' choice, so that the run folder states it.
         object.__setattr__(self, "ramp", self.ramp or "linear")
         object.__setattr__(self, "covariance", self.covariance or "full")
@@ -87,7 +88,7 @@ class Recipe:
         channels_last: Memory format of images and kernels, or ``"auto"``.
 
     Raises:
-        ValueError: If a number is out of range.
+        UserError: If a number is out of range.
     """
 
     data: str
@@ -130,7 +131,7 @@ class Recipe:
 
     def _expect(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
-            raise ValueError(f"recipe: expected `{name}` {wanted}, got {getattr(self, name)}")
+            raise UserError(f"recipe: expected `{name}` {wanted}, got {getattr(self, name)}")
 
     def is_evaluated(self, epoch: int) -> bool:
         """Whether the run is tested after ``epoch``, counted from 1."""
