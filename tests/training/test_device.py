@@ -52,3 +52,17 @@ def test_commit_is_unknown_without_git(monkeypatch, error):
 
     monkeypatch.setattr(module.subprocess, "run", fail)
     assert describe_software()["commit"] == "unknown"
+
+
+@pytest.mark.parametrize(("built_for_bf16", "precision"), [(True, "bf16"), (False, "32")])
+def test_gpus_get_bf16_if_they_compute_in_it_without_emulation(
+    monkeypatch, built_for_bf16, precision
+):
+    def is_bf16_supported(*, including_emulation):
+        assert not including_emulation
+        return built_for_bf16
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    recipe = find_recipe("digits_resnet8")
+    assert settle(recipe, torch.device("cuda", 0)).precision == precision
+    assert settle(recipe, torch.device("cpu")).precision == "32"
