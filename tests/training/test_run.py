@@ -1,8 +1,11 @@
 """Tests of semaug.training.run."""
 
+import sys
+
 import pytest
 
 from semaug.recipes import find_recipe
+from semaug.training.errors import UserError
 from semaug.training.run import Run, RunIsBusyError, label
 
 
@@ -37,6 +40,19 @@ def test_damaged_summary_is_named(run):
     (run.folder / "summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"summary.json: expected JSON, got a damaged file"):
         run.summary()
+
+
+def test_damaged_rows_are_named(run):
+    run.folder.mkdir(parents=True)
+    run.metrics.write_text('{"epoch": 1}\n{"epo')
+    with pytest.raises(UserError, match=r"metrics.jsonl: expected JSON, .* delete summary.json"):
+        run.metric_rows()
+
+
+def test_a_system_without_file_locks_is_told_so(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(UserError, match="on Windows train inside WSL"), run.lock():
+        pass
 
 
 def test_states_follow_each_other(run):

@@ -1,6 +1,5 @@
 """A run: a recipe with a seed, and the folder that holds everything about it."""
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from semaug.training.errors import UserError
+from semaug.training.files import read_json
 from semaug.training.recipe import Recipe
 
 __all__ = ["Run", "RunIsBusyError", "label"]
@@ -17,7 +18,7 @@ __all__ = ["Run", "RunIsBusyError", "label"]
 _LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
 
 
-class RunIsBusyError(ValueError):
+class RunIsBusyError(UserError):
     """Another process is training the run."""
 
 
@@ -70,15 +71,12 @@ class Run:
         """Return what a finished run came to, None before it is finished.
 
         Raises:
-            ValueError: If the file is damaged.
+            UserError: If the file is damaged.
         """
         path = self.folder / "summary.json"
         if not path.exists():
             return None
-        try:
-            summary: dict[str, Any] = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path}: expected JSON, got a damaged file; delete it") from error
+        summary: dict[str, Any] = read_json(path, "delete it, and --resume writes it anew")
         return summary
 
     def state(self) -> str:
@@ -88,8 +86,19 @@ class Run:
         return "continues" if self.checkpoint.exists() else "starts"
 
     def metric_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of ``metrics.jsonl``."""
-        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+        """Return the rows of ``metrics.jsonl``.
+
+        Raises:
+            FileNotFoundError: If there are none.
+            UserError: If the file is damaged.
+        """
+        try:
+            return [json.loads(line) for line in self.metrics.read_bytes().splitlines()]
+        except ValueError as error:
+            raise UserError(
+                f"{self.metrics}: expected JSON, got a damaged file ({error}); delete summary.json "
+                "beside it, and --resume writes both anew"
+            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -97,7 +106,15 @@ class Run:
 
         Raises:
             RunIsBusyError: If another process is in it.
+            UserError: If the system has no such locks.
         """
+        try:
+            import fcntl
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "semaug: training needs the file locks of Linux or macOS, which this system "
+                "lacks; on Windows train inside WSL"
+            ) from error
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as file:
             try:
