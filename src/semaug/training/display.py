@@ -34,8 +34,8 @@ class Display:
         self._task = None if bar is None else bar.add_task("", total=None, text="starting")
 
     def wants_step(self) -> bool:
-        """Whether it is time to read values."""
-        return time.monotonic() >= self._next_refresh
+        """Whether it is time to read values, which without a bar it never is."""
+        return self._bar is not None and time.monotonic() >= self._next_refresh
 
     def show_step(self, session: Session) -> None:
         """Move the bar, with means over the epoch so far."""

@@ -1,0 +1,16 @@
+"""Tests of semaug.training.display."""
+
+import io
+
+from rich.console import Console
+
+from semaug.recipes import find_recipe
+from semaug.training.display import show_progress
+
+
+def test_only_a_bar_reads_values_between_epochs():
+    recipe = find_recipe("digits_resnet8")
+    for terminal in (True, False):
+        console = Console(file=io.StringIO(), force_terminal=terminal)
+        with show_progress(console, recipe) as display:
+            assert display.wants_step() is terminal
