@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from semaug import ISDALoss
+from semaug import ISDALoss, with_features
 from semaug.methods import Batch, Supervised
 
 
@@ -61,3 +61,17 @@ def test_tells_the_strength_of_isda_and_nothing_of_cross_entropy(network, batch)
     method.loss(batch)
     assert_close(method.diagnostics(), {"strength": torch.tensor(0.05)})
     assert Supervised(network, nn.CrossEntropyLoss()).diagnostics() == {}
+
+
+def test_a_wrapped_network_is_not_wrapped_again(network, batch):
+    wrapped = with_features(network)
+    assert Supervised(wrapped, ISDALoss(3, 5, strength=0.5)).network is wrapped
+
+
+def test_tells_of_samples_that_the_statistics_left_out(network):
+    method = Supervised(network, ISDALoss(3, 5, strength=0.5))
+    method.warn_of_skipped()  # nothing to tell
+    method.criterion.estimator.num_skipped.fill_(2)
+    with pytest.warns(match=r"left out 2 sample"):
+        method.warn_of_skipped()
+    Supervised(network, nn.CrossEntropyLoss()).warn_of_skipped()  # no statistics

@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
+from semaug.methods import Supervised
 from semaug.training import loop
-from semaug.training.checkpoint import load_checkpoint
+from semaug.training.checkpoint import load_checkpoint, save_checkpoint
+from semaug.training.errors import UserError
 from semaug.training.loop import train
 from tests.training.same import assert_same, without_times
 
@@ -125,9 +127,54 @@ def test_what_cannot_begin_leaves_no_run(make_run, quiet):
     assert not run.has_begun
 
 
-def test_too_many_test_images_are_named(make_run, quiet):
-    with pytest.raises(ValueError, match="expected `test_images` <= 797, got 1000"):
-        train(make_run("digits_resnet8", "test_images=1000"), **quiet)
+@pytest.mark.parametrize(
+    "changes", [["network=vit_tiny_patch16_224"], ["padding=8", "padding_mode=reflect"]]
+)
+def test_what_does_not_fit_the_images_leaves_no_run(make_run, quiet, changes):
+    run = make_run("digits_resnet8_isda", *changes)
+    with pytest.raises(UserError, match="data=digits"):
+        train(run, **quiet)
+    assert [path.name for path in run.folder.iterdir()] == ["lock"]
+
+
+def test_too_little_memory_is_told_with_the_batch_size(make_run, quiet, monkeypatch):
+    def fail(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr(Supervised, "loss", fail)
+    message = r"too little memory for batch_size=32 or evaluation_batch_size=1000; choose a smaller"
+    with pytest.raises(UserError, match=message):
+        train(make_run(), **quiet)
+
+
+def test_mistakes_inside_a_step_are_no_errors_for_users(make_run, quiet, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(Supervised, "loss", fail)
+    with pytest.raises(ValueError, match="a mistake of ours") as caught:
+        train(make_run(), **quiet)
+    assert not isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "environment.json"])
+def test_damaged_files_of_a_run_are_named(train_tiny, name):
+    run = train_tiny()
+    (run.folder / "summary.json").unlink()
+    (run.folder / name).write_text("{")
+    with pytest.raises(
+        UserError, match=rf"{name}: expected JSON, got a damaged file .*; delete it"
+    ):
+        train_tiny(resume=True)
+    (run.folder / name).unlink()
+    assert train_tiny(resume=True).summary() is not None
+
+
+def test_samples_left_out_are_told_once_an_epoch(train_tiny, monkeypatch):
+    calls = []
+    monkeypatch.setattr(Supervised, "warn_of_skipped", lambda self: calls.append(self.training))
+    train_tiny()
+    assert len(calls) == 3
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
@@ -142,6 +189,38 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
         train(run, **quiet)
     assert load_checkpoint(run.checkpoint)["epoch"] == 1
     assert len(run.metric_rows()) == 1
+
+
+def test_a_last_step_that_explodes_is_not_saved(make_run, quiet, monkeypatch):
+    """Its loss is finite, for that is of the weights before the step."""
+    run = make_run()
+    monkeypatch.setattr(
+        loop, "learning_rate_schedule", lambda *_: lambda step: 0.1 if step < 7 else float("inf")
+    )
+    message = r"expected finite weights, got others in '.*' after step 4 of 4 of epoch 2.*kept in"
+    with pytest.raises(FloatingPointError, match=message):
+        train(run, checkpoint_seconds=0, **quiet)
+    kept = load_checkpoint(run.checkpoint)
+    assert (kept["epoch"], kept["step"]) == (1, 3)
+    assert all(value.isfinite().all() for value in kept["method"].values())
+
+
+def test_a_checkpoint_of_another_version_is_named(train_tiny):
+    run = train_tiny()
+    (run.folder / "summary.json").unlink()
+    state = load_checkpoint(run.checkpoint)
+    del state["method"]["criterion.step"]
+    save_checkpoint(run.checkpoint, {key: state[key] for key in state if key != "format"})
+    with pytest.raises(UserError, match=r"checkpoint.pt: holds the state of another version: E"):
+        train_tiny(resume=True)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(make_run, quiet):
+    run = make_run()
+    run.folder.mkdir(parents=True)
+    (run.folder / "checkpoint.pt.1-2.partial").touch()
+    train(run, **quiet)
+    assert not list(run.folder.glob("*.partial"))
 
 
 def test_a_damaged_checkpoint_is_named(train_tiny):

@@ -4,7 +4,8 @@ import inspect
 
 from torch import Tensor, nn
 
-from semaug.features import with_features
+from semaug.covariance import ClassCovariance
+from semaug.features import WithFeatures, with_features
 from semaug.methods.batch import Batch, StepOutput
 
 __all__ = ["Supervised"]
@@ -14,11 +15,12 @@ class Supervised(nn.Module):
     """A network and its loss.
 
     Args:
-        network: Maps images ``(N, 3, H, W)`` to logits ``(N, C)``.
+        network: Maps images ``(N, 3, H, W)`` to logits ``(N, C)``. If the loss needs
+            features, it may be the result of :func:`semaug.with_features` already.
         loss: Called as ``loss(logits, labels)``, or, if its ``forward`` has a parameter
             ``features``, as ``loss(logits, labels, features, weight)``, such as
             :class:`semaug.ISDALoss`.
-        example_images: ``(1, 3, H, W)``, to find the classifier of networks that do not
+        example_images: ``(N, 3, H, W)``, to find the classifier of networks that do not
             say where it is; see :func:`semaug.with_features`.
 
     Raises:
@@ -36,12 +38,11 @@ class Supervised(nn.Module):
         self, network: nn.Module, loss: nn.Module, example_images: Tensor | None = None
     ) -> None:
         super().__init__()
+        # The signature tells, so that losses of others need neither a base class nor a flag.
         self.needs_features = "features" in inspect.signature(loss.forward).parameters
-        self.network = (
-            with_features(network, example_images=example_images)
-            if self.needs_features
-            else network
-        )
+        if self.needs_features and not isinstance(network, WithFeatures):
+            network = with_features(network, example_images=example_images)
+        self.network = network
         self.criterion = loss
 
     def loss(self, batch: Batch) -> StepOutput:
@@ -62,3 +63,12 @@ class Supervised(nn.Module):
         """Return scalars worth a place in the log, such as the strength of ISDA now."""
         current_strength = getattr(self.criterion, "current_strength", None)
         return {} if current_strength is None else {"strength": current_strength()}
+
+    def warn_of_skipped(self) -> None:
+        """Warn of samples that the statistics left out; after an epoch, for it reads values.
+
+        See :meth:`semaug.ClassCovariance.warn_of_skipped`.
+        """
+        estimator = getattr(self.criterion, "estimator", None)
+        if isinstance(estimator, ClassCovariance):
+            estimator.warn_of_skipped()

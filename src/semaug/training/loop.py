@@ -5,7 +5,6 @@ what is drawn depends on the epoch (:mod:`semaug.training.seeding`), and a check
 all the rest (:mod:`semaug.training.session`), in the middle of an epoch too.
 """
 
-import json
 import math
 import time
 from dataclasses import replace
@@ -18,13 +17,19 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
-from semaug.data import CropFlip, epoch_order, normalize
+from semaug.data import epoch_order, normalize
 from semaug.methods import Batch
-from semaug.training.build import build_data, build_method, build_optimizer
+from semaug.training.build import (
+    build_augmentation,
+    build_data,
+    build_method,
+    build_optimizer,
+)
 from semaug.training.device import choose_device, describe_device, describe_software, settle
 from semaug.training.display import show_progress
+from semaug.training.errors import UserError
 from semaug.training.evaluate import count_wrong
-from semaug.training.files import write_json
+from semaug.training.files import read_json, remove_partial_files, write_json
 from semaug.training.interrupt import watch_interrupts
 from semaug.training.record import Record, summarize
 from semaug.training.run import Run
@@ -34,7 +39,11 @@ from semaug.training.session import Session, check_same_recipe
 
 __all__ = ["train"]
 
-_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
+# As Fabric calls what recipes call "32" and "bf16".
+_FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+}
 
 
 def train(
@@ -64,14 +73,15 @@ def train(
 
     Raises:
         FileNotFoundError: If the data is missing.
-        FloatingPointError: If the loss stops being a finite number.
+        FloatingPointError: If losses or weights stop being finite numbers.
         InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
         OSError: If the disk does not take what is written.
-        ValueError: If something in the recipe does not exist, the folder holds another
-            run, or another process is training this one.
+        UserError: If something in the recipe does not exist or does not fit the images,
+            the folder holds another run, another process is training this one, or the
+            memory of the device is too small.
     """
     if run.has_begun and not resume:
-        raise ValueError(
+        raise UserError(
             f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
             "its summary if it is finished, or choose another seed=N or another folder with --runs"
         )
@@ -83,7 +93,15 @@ def train(
             return summary
         if threads is not None:
             torch.set_num_threads(threads)
-        return _train(run, data_root, place, checkpoint_seconds, console or Console())
+        remove_partial_files(run.folder)
+        try:
+            return _train(run, data_root, place, checkpoint_seconds, console or Console())
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"train: {describe_device(place)} has too little memory for "
+                f"batch_size={run.recipe.batch_size} or "
+                f"evaluation_batch_size={run.recipe.evaluation_batch_size}; choose a smaller one"
+            ) from error
 
 
 def _train(
@@ -105,9 +123,11 @@ def _train(
     method = build_method(recipe, data, seed=seed, num_steps=total_steps)
     method.to(device).to(memory_format=layout)
     optimizer = build_optimizer(recipe, method)
-    augment = CropFlip(recipe.padding, recipe.padding_mode, recipe.flip)
+    augment = build_augmentation(recipe, data)
     learning_rate = learning_rate_schedule(recipe, steps_per_epoch)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=_PRECISION[recipe.precision])
+    fabric = Fabric(
+        accelerator=device.type, devices=1, precision=_FABRIC_PRECISION[recipe.precision]
+    )
     wrapped_method, wrapped_optimizer = fabric.setup(method, optimizer)
     wrapped_method.mark_forward_method("loss")
     wrapped_method.mark_forward_method("predict")
@@ -120,7 +140,7 @@ def _train(
             logits: Tensor = wrapped_method.predict(prepare(pixels))
         return logits
 
-    # Nothing is missing or misspelt: the run begins, or goes on where it stands.
+    # Nothing is missing, misspelt or of the wrong size: the run begins, or goes on.
     _write_start(run, device)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
     session = Session(run, device, method, optimizer, num_images)
@@ -157,7 +177,7 @@ def _train(
                 session.wrong[step] = (output.logits.argmax(dim=1) != labels).sum()
                 session.step += 1
                 if display.wants_step():
-                    session.check_finite()
+                    session.check_losses()
                     display.show_step(session)
                 if interrupt:
                     session.lap(of_steps=True)
@@ -166,6 +186,7 @@ def _train(
                     session.lap(of_steps=True)
                     session.save()
                     next_checkpoint = time.monotonic() + checkpoint_seconds
+            method.warn_of_skipped()
             session.check_finite()
             session.lap(of_steps=True)
 
@@ -198,12 +219,12 @@ def _settled(run: Run, device: torch.device) -> Run:
     """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
 
     Raises:
-        ValueError: If the folder holds a run of another recipe.
+        UserError: If the folder holds a run of another recipe, or is damaged.
     """
     path = run.folder / "recipe.json"
     if not path.exists():
         return replace(run, recipe=settle(run.recipe, device))
-    written = json.loads(path.read_text())
+    written = read_json(path, "delete it, and --resume writes it anew")
     chosen = {
         name: written["recipe"][name]
         for name in ("precision", "channels_last")
@@ -220,7 +241,7 @@ def _write_start(run: Run, device: torch.device) -> None:
     recipe = {"name": run.name, "overrides": dict(run.overrides), "seed": run.seed, "recipe": plain}
     write_json(run.folder / "recipe.json", recipe)
     path = run.folder / "environment.json"
-    starts = json.loads(path.read_text()) if path.exists() else []
+    starts = read_json(path, "delete it; it lists former starts alone") if path.exists() else []
     start = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe_device(device),

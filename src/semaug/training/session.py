@@ -15,6 +15,7 @@ from semaug.training.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
+from semaug.training.errors import UserError, as_user_error
 from semaug.training.interrupt import InterruptedRunError
 from semaug.training.run import Run
 
@@ -101,28 +102,42 @@ class Session:
         self.epoch_seconds = 0.0
         return row
 
-    def check_finite(self) -> None:
+    def check_losses(self) -> None:
         """Read the losses of the epoch so far, which makes an accelerator wait.
 
         Raises:
             FloatingPointError: If one is not a finite number.
         """
         bad = (~self.losses[: self.step].isfinite()).nonzero()
-        if len(bad) == 0:
-            return
-        step = int(bad[0])
+        if len(bad) > 0:
+            step = int(bad[0])
+            raise self._not_finite(f"a finite loss, got {self.losses[step].item()} in", step + 1)
+
+    def check_finite(self) -> None:
+        """Check losses, and weights too, which the last step may have spoiled after its loss.
+
+        Raises:
+            FloatingPointError: If a loss or a weight is not a finite number.
+        """
+        self.check_losses()
+        names, parameters = zip(*self.method.named_parameters(), strict=True)
+        finite = torch.stack([parameter.isfinite().all() for parameter in parameters]).tolist()
+        if not all(finite):
+            name = names[finite.index(False)]
+            raise self._not_finite(f"finite weights, got others in {name!r} after", self.step)
+
+    def _not_finite(self, what: str, step: int) -> FloatingPointError:
+        where = f"step {step} of {self.steps_per_epoch} of epoch {self.epoch + 1}"
         kept = f"kept in {self.run.checkpoint}" if self.run.checkpoint.exists() else "none yet"
-        raise FloatingPointError(
-            f"train: expected a finite loss, got {self.losses[step].item()} in step {step + 1} of "
-            f"{self.steps_per_epoch} of epoch {self.epoch + 1}; a lower lr may help; "
-            f"last good checkpoint: {kept}"
+        return FloatingPointError(
+            f"train: expected {what} {where}; a lower lr may help; last good checkpoint: {kept}"
         )
 
     def save(self) -> None:
         """Write the checkpoint.
 
         Raises:
-            FloatingPointError: If a loss was not finite; the former checkpoint stays.
+            FloatingPointError: If a loss or a weight is not finite; the former checkpoint stays.
             OSError: If the disk does not take it; the former checkpoint stays.
         """
         self.check_finite()
@@ -146,12 +161,14 @@ class Session:
         """Take up the checkpoint.
 
         Raises:
-            ValueError: If it is damaged, or belongs to another recipe or seed.
+            UserError: If it is damaged, or belongs to another recipe, seed or version.
         """
         state = load_checkpoint(self.run.checkpoint)
         check_same_recipe(self.run, {**state["recipe"], "seed": state["seed"]})
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        context = f"{self.run.checkpoint}: holds the state of another version: "
+        with as_user_error(context, KeyError, RuntimeError, ValueError):
+            self.method.load_state_dict(state["method"])
+            self.optimizer.load_state_dict(state["optimizer"])
         restore_random_state(state["random"], self.device)
         self.losses.copy_(state["losses"])
         self.wrong.copy_(state["wrong"])
@@ -172,7 +189,7 @@ def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
     """Compare the run with the recipe and seed that its folder holds.
 
     Raises:
-        ValueError: If they differ; the message lists the fields.
+        UserError: If they differ; the message lists the fields.
     """
     asked = {**run.recipe.as_plain_data(), "seed": run.seed}
     differences = [
@@ -181,7 +198,7 @@ def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
         if asked.get(name) != found.get(name)
     ]
     if differences:
-        raise ValueError(
+        raise UserError(
             f"{run.folder}: holds a run of another recipe: {'; '.join(differences)}; "
             "choose another folder with --runs, or undo the difference"
         )

@@ -1,0 +1,89 @@
+"""Tests of semaug.training.build."""
+
+import pytest
+import torch
+
+from semaug.data import load_data
+from semaug.training import build
+from semaug.training.build import build_augmentation, build_data, build_method
+from semaug.training.errors import UserError
+
+# Batch norm on one pixel, and a hidden layer between `num_features` and the classifier.
+MOBILE = "network=mobilenetv3_small_050"
+
+
+@pytest.fixture
+def build_from(make_run):
+    """Return a function that builds the method of a tiny run."""
+
+    def build(*arguments):
+        recipe = make_run(*arguments).recipe
+        return build_method(
+            recipe, build_data(recipe, None, torch.device("cpu")), seed=0, num_steps=1
+        )
+
+    return build
+
+
+def test_isda_has_the_size_of_what_the_classifier_receives(build_from):
+    method = build_from("digits_resnet8_isda", MOBILE)
+    classifier = method.network.model.get_classifier()
+    assert method.network.model.num_features != classifier.in_features
+    assert method.criterion.estimator.num_features == classifier.in_features
+
+
+def test_initial_weights_depend_on_seed_and_network_alone(build_from):
+    isda = build_from("digits_resnet8_isda")
+    torch.rand(3)
+    baseline = build_from("digits_resnet8")
+    expected = isda.network.model.state_dict()
+    for name, value in baseline.network.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+@pytest.mark.parametrize("name", ["digits_resnet8", "digits_resnet8_isda"])
+def test_a_network_for_other_sizes_is_named(build_from, name):
+    message = r"^recipe: network=vit_tiny_patch16_224 cannot take data=digits of 3 x 8 x 8 pixels: "
+    with pytest.raises(UserError, match=message):
+        build_from(name, "network=vit_tiny_patch16_224")
+
+
+def test_a_network_without_a_classifier_is_named(build_from, monkeypatch):
+    create = build.timm.create_model
+    monkeypatch.setattr(
+        build.timm, "create_model", lambda name, num_classes: create(name, num_classes=0)
+    )
+    with pytest.raises(UserError, match=r"^recipe: loss=isda network=resnet8_cifar: with_features"):
+        build_from("digits_resnet8_isda")
+
+
+@pytest.mark.parametrize("batch_size", [1, 33])  # 100 training images
+def test_a_step_of_one_image_is_tried_before_it_fails(build_from, batch_size):
+    message = f"with batch_size={batch_size} a step has one of 100 training images, too few"
+    with pytest.raises(UserError, match=message):
+        build_from("digits_resnet8", MOBILE, f"batch_size={batch_size}")
+
+
+def test_a_step_of_one_image_leaves_no_trace(build_from):
+    untried, tried = (build_from("digits_resnet8", f"batch_size={n}") for n in (32, 33))
+    for name, value in untried.state_dict().items():
+        assert torch.equal(value, tried.state_dict()[name])
+
+
+def test_an_augmentation_for_larger_images_is_named(make_run):
+    recipe = make_run("digits_resnet8", "padding=8", "padding_mode=reflect").recipe
+    message = r"^recipe: padding=8 padding_mode=reflect do not fit data=digits: .* 8 x 8 pixels$"
+    with pytest.raises(UserError, match=message):
+        build_augmentation(recipe, load_data("digits"))
+
+
+def test_too_many_test_images_are_named(make_run):
+    recipe = make_run("digits_resnet8", "test_images=1000").recipe
+    with pytest.raises(UserError, match="expected `test_images` <= 797, got 1000"):
+        build_data(recipe, None, torch.device("cpu"))
+
+
+def test_data_that_cannot_be_had_is_an_error_for_users(make_run):
+    recipe = make_run("digits_resnet8", "train_per_class=900").recipe
+    with pytest.raises(UserError, match="expected `train_per_class` <= "):
+        build_data(recipe, None, torch.device("cpu"))
