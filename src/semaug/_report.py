@@ -37,10 +37,10 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
 
 def print_comparison(console: Console, comparison: "Comparison") -> None:
     """Print the table of two arms, their difference, and what it means."""
-    from semaug.training.compare import MEASURES, conclusion
+    from semaug.training.compare import MEASURES, conclusion, unequal_settings
     from semaug.training.statistics import mean_and_spread
 
-    arms = (comparison.first, comparison.second)
+    arms = comparison.arms
     num_seeds = len(comparison.first.runs)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
     table = Table(title=f"Test error in percent (lower is better), {seeds} each")
@@ -60,6 +60,8 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
         line += "\n± is the standard deviation over seeds"
     say(console, line)
     say(console, conclusion(comparison), style="bold")
+    for line in unequal_settings(comparison):
+        say(console, f"warning: {line}", style="yellow")
     seconds = [sum(arm.values("seconds")) for arm in arms]
     devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
     say(

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from semaug.training import compare
-from semaug.training.compare import Arm, Comparison, compare_runs, conclusion, train_missing
+from semaug.training.compare import (
+    Arm,
+    Comparison,
+    compare_runs,
+    conclusion,
+    train_missing,
+    unequal_settings,
+)
 from semaug.training.loop import train
 from semaug.training.run import RunIsBusyError
 from semaug.training.statistics import PairedDifference
@@ -28,6 +35,7 @@ def test_writes_numbers_and_a_picture(arms, tmp_path):
     mean = sum(b - a for a, b in zip(*values, strict=True)) / 2
     assert written["second_minus_first"]["error_last"]["mean"] == pytest.approx(mean)
     assert written["first"]["seeds"] == [0, 1]
+    assert written["warnings"] == []
     assert (comparison.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -43,6 +51,8 @@ def test_one_seed_has_no_interval(arms, tmp_path):
         (-0.5, -1.2, 0.2, "0.50 points fewer errors .* contains 0: these 3 pairs of runs do not"),
         (-0.5, -0.8, -0.2, "0.50 points fewer errors .* does not contain 0"),
         (0.5, 0.2, 0.8, "0.50 points more errors .* does not contain 0"),
+        (0.5, None, None, "0.50 points more errors .* in each of 3 pairs .* the spread is zero"),
+        (0.0, None, None, "as many errors as .* in each of 3 pairs .* the spread is zero"),
     ],
 )
 def test_says_what_the_interval_means(make_run, tmp_path, mean, low, high, words):
@@ -53,6 +63,28 @@ def test_says_what_the_interval_means(make_run, tmp_path, mean, low, high, words
     )
     differences = {"error_mean_last_10": PairedDifference(mean, low, high, 3)}
     assert re.search(words, conclusion(Comparison(first, second, differences, tmp_path)))
+
+
+def test_arms_of_unequal_devices_or_precisions_are_told(make_run, tmp_path):
+    def arm(name, *devices_and_precisions):
+        summaries = [
+            {"device": device, "recipe": {"precision": precision}}
+            for device, precision in devices_and_precisions
+        ]
+        return Arm([make_run(name)], summaries)
+
+    def lines(first, second):
+        arms = arm("digits_resnet8", *first), arm("digits_resnet8_isda", *second)
+        return unequal_settings(Comparison(*arms, {}, tmp_path))
+
+    cpu, gpu, bf16 = ("cpu", "32"), ("gpu", "32"), ("cpu", "bf16")
+    assert lines([cpu, gpu], [cpu, gpu]) == []
+    assert lines([cpu, cpu], [cpu, gpu]) == [
+        "the arms differ in device: digits_resnet8 on cpu; digits_resnet8_isda on cpu, gpu"
+    ]
+    assert lines([cpu], [bf16]) == [
+        "the arms differ in precision: digits_resnet8 on 32; digits_resnet8_isda on bf16"
+    ]
 
 
 def test_runs_of_another_process_are_waited_for(make_run, monkeypatch):

@@ -33,3 +33,11 @@ def test_one_value_has_no_spread():
 def test_pairs_must_be_complete(first, second):
     with pytest.raises(ValueError, match="expected as many in `first` as in `second`"):
         paired_difference(first, second)
+
+
+@pytest.mark.parametrize("first", [[3.0, 2.0, 4.0], [0.1, 0.2, 0.3], [0.0, 0.0]])
+def test_equal_differences_have_no_interval(first):
+    """Nor do those that are equal but for rounding."""
+    difference = paired_difference(first, [value + 0.7 for value in first])
+    assert difference.mean == pytest.approx(0.7)
+    assert (difference.low, difference.high, difference.pairs) == (None, None, len(first))

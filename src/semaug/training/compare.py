@@ -11,11 +11,25 @@ from semaug.training.files import write_json
 from semaug.training.run import Run, RunIsBusyError
 from semaug.training.statistics import PairedDifference, mean_and_spread, paired_difference
 
-__all__ = ["MEASURES", "Arm", "Comparison", "compare_runs", "conclusion", "train_missing"]
+__all__ = [
+    "MEASURES",
+    "Arm",
+    "Comparison",
+    "compare_runs",
+    "conclusion",
+    "train_missing",
+    "unequal_settings",
+]
 
 MEASURES = ("error_mean_last_10", "error_last", "error_best")
 
 _SECONDS_BETWEEN_LOOKS = 2.0
+
+# What should be the same in both arms, read from a summary.
+_SETTINGS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "device": lambda summary: summary["device"],
+    "precision": lambda summary: summary["recipe"]["precision"],
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,11 @@ class Comparison:
     second: Arm
     differences: dict[str, PairedDifference]
     folder: Path
+
+    @property
+    def arms(self) -> tuple[Arm, Arm]:
+        """Both, the baseline first."""
+        return self.first, self.second
 
 
 def train_missing(
@@ -127,8 +146,13 @@ def conclusion(comparison: Comparison) -> str:
     outcome = f"{second} made {abs(difference.mean):.2f} points {fewer} errors than {first}"
     if f"{difference.mean:.2f}" in ("0.00", "-0.00"):
         outcome = f"{second} made as many errors as {first}"
-    if difference.low is None or difference.high is None:
+    if difference.pairs == 1:
         return f"{outcome} in a single run each; a difference needs several seeds to be believed."
+    if difference.low is None or difference.high is None:
+        return (
+            f"{outcome} in each of {difference.pairs} pairs of runs: the spread is zero, so there "
+            "is no interval; only more seeds can tell how sure this is."
+        )
     if difference.low <= 0 <= difference.high:
         return (
             f"{outcome} on average, but the interval contains 0: these {difference.pairs} pairs "
@@ -138,6 +162,20 @@ def conclusion(comparison: Comparison) -> str:
         f"{outcome}, and the interval does not contain 0: these {difference.pairs} pairs of runs "
         "show a difference on this data set, at the level of 95 %."
     )
+
+
+def unequal_settings(comparison: Comparison) -> list[str]:
+    """Say, in a line each, where runs with the same seed differ in device or precision."""
+    lines = []
+    for what, read in _SETTINGS.items():
+        first, second = ([read(run) for run in arm.summaries] for arm in comparison.arms)
+        if first != second:
+            sides = (
+                f"{arm.label} on {', '.join(sorted(set(values)))}"
+                for arm, values in zip(comparison.arms, (first, second), strict=True)
+            )
+            lines.append(f"the arms differ in {what}: {'; '.join(sides)}")
+    return lines
 
 
 def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
@@ -166,4 +204,5 @@ def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
         },
         "interval": "95 %, Student's t over pairs of runs with the same seed",
         "conclusion": conclusion(comparison),
+        "warnings": unequal_settings(comparison),
     }

@@ -14,8 +14,8 @@ class PairedDifference:
 
     Args:
         mean: Of the differences.
-        low: Lower end of the interval; None with one pair.
-        high: Upper end; None with one pair.
+        low: Lower end of the interval; None with one pair, or if all differences are equal.
+        high: Upper end, likewise.
         pairs: How many.
     """
 
@@ -55,10 +55,12 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
         )
     differences = [b - a for a, b in zip(first, second, strict=True)]
     center, spread = mean_and_spread(differences)
-    if spread is None:
-        return PairedDifference(center, None, None, 1)
+    pairs = len(differences)
+    # Equal differences, but for rounding, tell nothing about their spread: an interval of
+    # no width would claim certainty that a few runs cannot give.
+    if spread is None or spread <= 1e-9 * max(map(abs, [*first, *second])):
+        return PairedDifference(center, None, None, pairs)
     from scipy.stats import t  # slow to import, and needed at the end of a comparison only
 
-    pairs = len(differences)
     half = float(t.ppf(0.975, pairs - 1)) * spread / math.sqrt(pairs)
     return PairedDifference(center, center - half, center + half, pairs)
