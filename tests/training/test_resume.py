@@ -24,12 +24,13 @@ def test_killed_runs_end_bit_for_bit_where_an_uninterrupted_run_ends(tmp_path):
     chance = random.Random()
     seconds = [str(chance.uniform(0, 0.12)) for _ in range(6)]
     print("killed after seconds:", seconds)  # shown if the test fails
-    script = Path(__file__).with_name("kill_and_resume.py")
-    command = [sys.executable, str(script), str(tmp_path), *seconds]
-    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    whole, killed = (Run("run", recipe(), root=tmp_path / name) for name in ("a", "b"))
-    assert len(killed.metric_rows()) == 5
-    assert_same_runs(whole, killed)
+    kill_and_compare(tmp_path, 1, seconds)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kills_at_the_worst_moments_change_nothing(tmp_path, threads):
+    points = ["before_a_save", "between_row_and_save", "before_a_save", "before_the_summary"]
+    kill_and_compare(tmp_path, threads, points)
 
 
 def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(train_tiny, make_run, quiet, monkeypatch):
@@ -93,3 +94,13 @@ def send_signal_at_step(monkeypatch, step):
         return rate_with_signal
 
     monkeypatch.setattr(loop, "learning_rate_schedule", schedule)
+
+
+def kill_and_compare(folder, threads, moments):
+    """Train a run whole and with kills, and assert that both end alike."""
+    script = Path(__file__).with_name("kill_and_resume.py")
+    command = [sys.executable, str(script), str(folder), str(threads), *moments]
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    whole, killed = (Run("run", recipe(), root=folder / name) for name in ("a", "b"))
+    assert len(killed.metric_rows()) == 5
+    assert_same_runs(whole, killed)
