@@ -6,11 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+import torch
+from rich.console import Console
 
 from semaug import cli
+from semaug.methods import Supervised
 from semaug.recipes import RECIPES
+from semaug.training.loop import train
 
 TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
 
@@ -113,6 +120,10 @@ def test_compare_of_one_seed_says_so(semaug):
         (["train", "digits_resnet8", "seed=1", "--seed", "2"], "expected one seed, got several"),
         (["train", "digits_resnet8", "--device", "gpu"], "`device` to be one of 'auto', 'cpu'"),
         (["train", "cifar10_resnet32", "--data-root", "none"], "no file 'none/cifar-10-batches-py"),
+        (
+            ["train", "digits_resnet8", "network=vit_tiny_patch16_224", "--device", "cpu"],
+            "cannot take data=digits of 3 x 8 x 8 pixels",
+        ),
         (["list", "recipe"], "list: unknown kind 'recipe'; did you mean 'recipes'?"),
         (["train", "digits_resnet8", "lr=1e30", "--device", "cpu"], "expected a finite loss, got"),
         (
@@ -147,10 +158,39 @@ def test_files_that_cannot_be_written_end_in_one_line(semaug, tmp_path):
     assert "Not a directory" in error
 
 
-def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch):
-    monkeypatch.setattr(cli, "find_recipe", lambda name: int(name))
-    with pytest.raises(ValueError, match="invalid literal"):
+@pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError, ZeroDivisionError])
+def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch, error):
+    def fail(name):
+        raise error("a mistake of ours")
+
+    monkeypatch.setattr(cli, "find_recipe", fail)
+    with pytest.raises(error, match="a mistake of ours"):
         semaug("train", "digits_resnet8")
+
+
+def test_too_little_memory_ends_in_one_line(semaug, monkeypatch):
+    def fail(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr(Supervised, "loss", fail)
+    status, _, error = semaug("train", "digits_resnet8", "--quick", "--device", "cpu")
+    assert status == 2
+    assert "too little memory for batch_size=64" in error
+    assert error.count("\n") == 1
+
+
+def test_arms_of_unequal_precision_are_told(semaug):
+    arguments = ["digits_resnet8", "--quick", "--device", "cpu"]
+    changed = {"precision": "bf16"}
+    run = cli._make_run("digits_resnet8", changed, 0, True, Path("runs"))
+    train(replace(run, overrides={}), device="cpu", console=Console(quiet=True))
+    status, output, _ = semaug("compare", *arguments, "digits_resnet8_isda", "--seeds", "1")
+    assert status == 0
+    assert "warning: the arms differ in precision: digits_resnet8,quick on bf16;" in output
+
+
+def test_version_is_that_of_the_package(semaug):
+    assert semaug("--version") == (0, f"semaug {version('semaug')}\n", "")
 
 
 @pytest.mark.parametrize("package", ["timm", "lightning_fabric.fabric"])
@@ -192,6 +232,16 @@ def test_help_teaches_by_example(semaug, command):
     status, output, _ = semaug(*command)
     assert status == 0
     assert "semaug compare digits" in output or "semaug train digits" in output
+
+
+@pytest.mark.parametrize("command", [cli.train, cli.compare])
+def test_examples_of_the_help_stay_in_one_piece_on_80_columns(semaug, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    output = semaug(command.__name__, "--help")[1]
+    examples = [line.strip() for line in command.__doc__.splitlines() if "  semaug " in line]
+    assert len(examples) == 2
+    lines = [line.strip() for line in output.splitlines()]
+    assert set(examples) <= set(lines)
 
 
 def test_help_and_recipes_need_no_torch():

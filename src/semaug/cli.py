@@ -5,13 +5,14 @@ Torch is imported when something is trained, so that help and mistakes answer at
 
 import shlex
 import sys
-import traceback
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 from semaug._names import unknown_name
 from semaug.recipes import RECIPES, describe_recipe, find_recipe, make_quick
 from semaug.recipes.overrides import LOSS_OPTIONS, describe_overrides, override, split_overrides
+from semaug.training.errors import UserError
 from semaug.training.interrupt import InterruptedRunError
 from semaug.training.recipe import LOSSES
 from semaug.training.run import Run
@@ -80,6 +81,22 @@ CheckpointSeconds = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"semaug {version('semaug')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def train(
     recipe: RecipeName,
@@ -104,7 +121,7 @@ def train(
 
     semaug train digits_resnet8_isda
 
-    semaug train cifar100_resnet32_isda seed=1 epochs=20 strength=0.25 --data-root data
+    semaug train cifar100_resnet32_isda seed=1 strength=0.25 --data-root data
     """
     changes, chosen_seed = _split_seed(overrides or [], seed)
     run = _make_run(recipe, changes, chosen_seed, quick, runs)
@@ -152,13 +169,13 @@ def compare(
 
     semaug compare digits_resnet8 digits_resnet8_isda --seeds 3
 
-    semaug compare cifar10_5k_resnet20 cifar10_5k_resnet20_isda epochs=60 --seeds 5
+    semaug compare cifar10_5k_resnet20 cifar10_5k_resnet20_isda --seeds 5
     """
     console = Console()
     if first == second:
-        raise ValueError(f"compare: expected two recipes, got {first!r} twice")
+        raise UserError(f"compare: expected two recipes, got {first!r} twice")
     if any(text.startswith("seed=") for text in overrides or []):
-        raise ValueError("compare: expected no `seed`; choose with --seeds and --first-seed")
+        raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(overrides or [])
     own = {name: _changes_for(name, changes) for name in (first, second)}
     for field in changes:
@@ -199,7 +216,7 @@ def list_names(
     """List the names that other commands take."""
     kinds = ("recipes", "networks", "data", "losses", "all")
     if what not in kinds:
-        raise ValueError(unknown_name("list", "kind", what, kinds))
+        raise UserError(unknown_name("list", "kind", what, kinds))
     console = Console()
     if what in ("recipes", "all"):
         descriptions = {name: describe_recipe(name) for name in RECIPES}
@@ -218,7 +235,7 @@ def list_names(
 
 
 def main() -> None:
-    """Run the command line; mistakes and stops end in one line, never in a traceback."""
+    """Run the command line; mistakes of its user, and stops, end in one line."""
     errors = Console(stderr=True)
     try:
         app()
@@ -233,21 +250,12 @@ def main() -> None:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         message = f'{error}; install what training needs with: pip install "semaug[train]"'
-    except (ArithmeticError, OSError, RuntimeError, TypeError, ValueError) as error:
-        if not (isinstance(error, OSError) or _is_raised_on_purpose(error)):
-            raise
+    except (FloatingPointError, OSError, UserError) as error:  # all others are our mistakes
         message = str(error)
     else:
         return
     say(errors, message, style="red")
     sys.exit(2)
-
-
-def _is_raised_on_purpose(error: BaseException) -> bool:
-    """Whether a ``raise`` of this package made the error, whose message then is for users."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    ours = Path(last.filename).is_relative_to(Path(__file__).parent)
-    return ours and (last.line or "").startswith("raise ")
 
 
 def _make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: Path) -> Run:
@@ -263,11 +271,11 @@ def _split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], i
     given = [text.partition("=")[2] for text in texts if text.partition("=")[0] == "seed"]
     rest = split_overrides(text for text in texts if text.partition("=")[0] != "seed")
     if len(given) + (option is not None) > 1:
-        raise ValueError("semaug: expected one seed, got several")
+        raise UserError("semaug: expected one seed, got several")
     if not given:
         return rest, option or 0
     if not given[0].isdecimal():
-        raise ValueError(f"semaug: expected `seed` to be a whole number >= 0, got {given[0]!r}")
+        raise UserError(f"semaug: expected `seed` to be a whole number >= 0, got {given[0]!r}")
     return rest, int(given[0])
 
 
