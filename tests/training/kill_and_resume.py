@@ -22,8 +22,6 @@ from semaug.training.record import Record
 from semaug.training.run import Run
 from semaug.training.session import Session
 
-THREADS = int(sys.argv[2])
-
 
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -57,7 +55,7 @@ def start(run, prepare=lambda: None):
         loop.train(
             run,
             device="cpu",
-            threads=THREADS,
+            threads=int(sys.argv[2]),
             resume=True,
             checkpoint_seconds=0.02,
             console=quiet,
