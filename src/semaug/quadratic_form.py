@@ -186,7 +186,8 @@ class _DiagonalForm(torch.autograd.Function):
 def chunks(num_rows: int, elements_per_row: int, like: Tensor) -> list[tuple[int, int]]:
     """Split rows into runs whose working memory stays bounded; no rows are one empty run."""
     budget = CHUNK_ELEMENTS_STATIC if is_static(like.device) else CHUNK_ELEMENTS
-    size = max(1, budget // elements_per_row)
+    # A large class goes alone: its matrix is a view then, where two would be copied together.
+    size = budget // elements_per_row if elements_per_row <= budget // 4 else 1
     return [(start, min(start + size, num_rows)) for start in range(0, max(num_rows, 1), size)]
 
 
