@@ -18,7 +18,7 @@ states: Chan, Golub and LeVeque, 1979.
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
