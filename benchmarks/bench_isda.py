@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import semaug.networks  # noqa: F401, registers ours with timm
 from literal import LiteralISDA
-from measure import alternate, ms, peak_memory, record, spread
+from measure import alternate, ms, parse, peak_memory, record, spread
 from semaug import ISDALoss
 from semaug.methods import Batch, Supervised
 from semaug.training.device import choose_device
@@ -41,12 +41,7 @@ NETWORKS = ["resnet32_cifar"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each row")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = parse(parser, seconds=15.0)
     device = choose_device(arguments.device)
     torch.manual_seed(0)
     losses = [compare_losses(*case, device, arguments.seconds) for case in CASES]

@@ -18,19 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 import semaug.networks  # noqa: F401, registers ours with timm
-from measure import alternate, record, spread
+from measure import alternate, parse, record, spread
 from semaug.training.device import choose_device
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--network", default="resnet20_cifar")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for training, and for testing")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = parse(parser, seconds=30.0)
     device = choose_device(arguments.device)
     choices = list(product(("32", "bf16"), (False, True)))
     rows = []

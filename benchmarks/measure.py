@@ -1,5 +1,6 @@
 """Time and peak memory of contestants that take turns, and a record of where."""
 
+import argparse
 import json
 import statistics
 import time
@@ -13,9 +14,25 @@ from torch.profiler import ProfilerActivity, profile
 
 from semaug.training.device import choose_device, describe_device, describe_software
 
-__all__ = ["alternate", "ms", "peak_memory", "record", "spread"]
+__all__ = ["alternate", "ms", "parse", "peak_memory", "record", "spread"]
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def parse(parser: argparse.ArgumentParser, *, seconds: float) -> argparse.Namespace:
+    """Add what every benchmark takes, read the command line, set the threads.
+
+    Args:
+        parser: With the benchmark's own arguments.
+        seconds: Default of ``--seconds``, for each row of its table.
+    """
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--seconds", type=float, default=seconds, help="for each row")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    return arguments
 
 
 def alternate(

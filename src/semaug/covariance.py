@@ -154,7 +154,11 @@ class ClassCovariance(nn.Module):
     def _merge_rows(
         self, rows: ClassRows, features: Tensor, new: Tensor, usable: Tensor | None
     ) -> None:
-        """Merge samples given as a table; ``new`` (R,) counts those of each row."""
+        """Merge samples given as a table; ``new`` (R,) counts those of each row.
+
+        Where shapes are static, ``usable`` (N,) says which samples count; None is all of them,
+        on a CPU, where the others are gone already.
+        """
         size = new.to(features.dtype).clamp_(min=1)
         share = new / (rows.take(self.count) + size).clamp_(min=1)  # w; 0 if nothing is new
         sums = features.new_zeros(len(new), self.num_features).index_add_(

@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,9 +114,7 @@ def test_the_sums_are_those_of_torchvision(files):
 def test_the_constants_are_those_of_the_real_training_images(files):
     if not (REAL_DATA / files.folder).is_dir():
         pytest.skip(f"no {files.folder} under {REAL_DATA}; set SEMAUG_DATA to check real data")
-    start = time.perf_counter()
     data = LOADERS[files.name](REAL_DATA)
-    assert time.perf_counter() - start < 10, "about one second on an idle machine"
     assert data.train.images.shape == (50_000, 3, 32, 32)
     assert data.test.images.shape == (10_000, 3, 32, 32)
     counts = torch.bincount(data.train.labels)

@@ -23,7 +23,7 @@ def test_every_image_of_scikit_learn_is_there_in_its_order(digits):
     assert labels.tolist() == sklearn_digits().target.tolist()
     levels = images[:, 0].double() * 16 / 255
     np.testing.assert_array_equal(levels.round(), sklearn_digits().images)
-    assert digits.image_size == 8
+    assert digits.train.images.shape[2:] == (8, 8)
     assert digits.train.classes == tuple("0123456789")
 
 

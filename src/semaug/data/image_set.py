@@ -75,11 +75,6 @@ class DataSet:
         """Number of classes."""
         return len(self.train.classes)
 
-    @property
-    def image_size(self) -> int:
-        """Height of the images, which is their width too."""
-        return self.train.images.shape[-1]
-
     def to(self, device: torch.device | str) -> Self:
         """Copy both parts to a device."""
         return type(self)(
