@@ -53,14 +53,14 @@ def check_shapes(function: str, **tensors: tuple[Tensor, str]) -> None:
         sizes = known
 
 
-def check_labels(function: str, labels: Tensor) -> None:
+def check_labels(function: str, labels: Tensor, name: str = "labels") -> None:
     """Check that labels are int64 class ids.
 
     Raises:
         TypeError: If the dtype is another one.
     """
     if labels.dtype != torch.int64:
-        raise TypeError(f"{function}: expected `labels` of dtype torch.int64, got {labels.dtype}")
+        raise TypeError(f"{function}: expected `{name}` of dtype torch.int64, got {labels.dtype}")
 
 
 def check_floating(function: str, **tensors: Tensor) -> None:

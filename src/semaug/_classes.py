@@ -13,9 +13,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["ClassRows", "all_classes", "class_rows", "is_static"]
+__all__ = ["ClassRows", "all_classes", "chunks", "class_rows", "is_static", "select"]
 
 # N samples, C classes, R rows.
+
+# Elements that a chunk of classes may take: what caches hold on a CPU, where larger chunks
+# are slower; on an accelerator, and for the length of a compiled graph, a bound on memory.
+CHUNK_ELEMENTS = 2**20
+CHUNK_ELEMENTS_STATIC = 2**25
+
+ALWAYS_STATIC = False  # the tests' switch for what a CPU otherwise runs only while compiling
 
 
 class ClassRows(NamedTuple):
@@ -25,6 +32,7 @@ class ClassRows(NamedTuple):
     position: Tensor  # (N,) int64, row of each sample: classes[position] == labels
     complete: bool  # classes is 0..C-1, so a per-class tensor is its own table
     samples: Tensor | None = None  # (R,) int64, how many each row has, where free to know
+    kept: Tensor | None = None  # (N,) bool, False for ignored samples, whose position is any
 
     def take(self, per_class: Tensor) -> Tensor:
         """Rows (R, ...) of a per-class tensor (C, ...); a view where it can be."""
@@ -40,42 +48,80 @@ class ClassRows(NamedTuple):
 
 def is_static(device: torch.device) -> bool:
     """Whether shapes must not depend on values: on accelerators and while compiling."""
-    return device.type != "cpu" or torch.compiler.is_compiling()
+    return device.type != "cpu" or torch.compiler.is_compiling() or ALWAYS_STATIC
 
 
 def all_classes(num_classes: int, labels: Tensor) -> ClassRows:
-    """Build the table that holds every class."""
+    """Build the table that holds every class; labels of ignored samples may be anything."""
     return ClassRows(torch.arange(num_classes, device=labels.device), labels, complete=True)
 
 
-def class_rows(labels: Tensor, num_classes: int) -> ClassRows:
+def class_rows(labels: Tensor, num_classes: int, ignore_index: int | None = None) -> ClassRows:
     """Build the table for ``labels`` of shape (N,).
+
+    Args:
+        labels: ``(N,)`` int64.
+        num_classes: C.
+        ignore_index: Label of samples that are not to be looked at.
 
     Raises:
         ValueError: If a label is out of range; on a CPU only, where looking is free.
     """
     if not is_static(labels.device):
-        return _present_classes(labels, num_classes)
+        return _present_classes(labels, num_classes, ignore_index)
+    kept = None
+    if ignore_index is not None:
+        kept = labels != ignore_index
+        labels = torch.where(kept, labels, 0)
     if num_classes <= len(labels):
-        return all_classes(num_classes, labels)
+        return all_classes(num_classes, labels)._replace(kept=kept)
     if len(labels) == 0:
         return ClassRows(labels, labels, complete=False)
     first = (labels[:, None] == labels).to(torch.uint8).argmax(dim=1)
-    return ClassRows(labels, first, complete=False)
+    return ClassRows(labels, first, complete=False, kept=kept)
 
 
-def _present_classes(labels: Tensor, num_classes: int) -> ClassRows:
+def _present_classes(labels: Tensor, num_classes: int, ignore_index: int | None) -> ClassRows:
+    count = _count(labels, num_classes)
+    kept = None
+    if ignore_index is not None and (count is None or 0 <= ignore_index < num_classes):
+        kept = labels != ignore_index
+        labels, everything = torch.where(kept, labels, 0), labels
+        count = _count(everything[kept], num_classes)
+    if count is None:
+        shown = labels if kept is None else labels[kept]
+        raise ValueError(
+            f"semaug: expected `labels` between 0 and {num_classes - 1}, "
+            f"got {int(shown.min())} to {int(shown.max())}"
+        )
+    classes = count.nonzero().squeeze(1)
+    if len(classes) == 0 and len(labels) > 0:
+        classes = classes.new_zeros(1)  # all are ignored, and yet stand somewhere
+    if len(classes) == num_classes:
+        return ClassRows(classes, labels, complete=True, samples=count, kept=kept)
+    row_of_class = (count > 0).cumsum(0).sub_(1).clamp_(min=0)
+    return ClassRows(classes, row_of_class[labels], False, samples=count[classes], kept=kept)
+
+
+def _count(labels: Tensor, num_classes: int) -> Tensor | None:
+    """Samples of each class, (C,); None if a label is out of range."""
     try:
         count = torch.bincount(labels, minlength=num_classes)
     except RuntimeError:  # a negative label
-        count = labels.new_empty(0)
-    if len(count) != num_classes:
-        raise ValueError(
-            f"semaug: expected `labels` between 0 and {num_classes - 1}, "
-            f"got {int(labels.min())} to {int(labels.max())}"
-        )
-    classes = count.nonzero().squeeze(1)
-    if len(classes) == num_classes:
-        return ClassRows(classes, labels, complete=True, samples=count)
-    row_of_class = (count > 0).cumsum(0).sub_(1)
-    return ClassRows(classes, row_of_class[labels], complete=False, samples=count[classes])
+        return None
+    return count if len(count) == num_classes else None
+
+
+def chunks(num_rows: int, elements_per_row: int, like: Tensor) -> list[tuple[int, int]]:
+    """Split rows into runs whose working memory stays bounded; no rows are one empty run."""
+    budget = CHUNK_ELEMENTS_STATIC if is_static(like.device) else CHUNK_ELEMENTS
+    # A large class goes alone: its matrix is a view then, where two would be copied together.
+    size = budget // elements_per_row if elements_per_row <= budget // 4 else 1
+    return [(start, min(start + size, num_rows)) for start in range(0, max(num_rows, 1), size)]
+
+
+def select(matrices: Tensor, classes: Tensor) -> Tensor:
+    """Rows of a per-class tensor; a single one on a CPU is a view, not a copy."""
+    if len(classes) == 1 and not is_static(classes.device):
+        return matrices.narrow(0, int(classes), 1)
+    return matrices.index_select(0, classes)

@@ -52,7 +52,7 @@ def test_one_state_dict_holds_network_and_statistics(network, batch):
     method = Supervised(network, ISDALoss(3, 5, strength=0.5), batch.images)
     method.loss(batch)
     names = method.state_dict().keys()
-    assert {"criterion.estimator.covariance", "criterion.step"} <= names
+    assert {"criterion.estimator.covariance", "criterion.ramp.step"} <= names
     assert "network.model.3.weight" in names
 
 

@@ -209,7 +209,7 @@ def test_a_checkpoint_of_another_version_is_named(train_tiny):
     run = train_tiny()
     (run.folder / "summary.json").unlink()
     state = load_checkpoint(run.checkpoint)
-    del state["method"]["criterion.step"]
+    del state["method"]["criterion.ramp.step"]
     save_checkpoint(run.checkpoint, {key: state[key] for key in state if key != "format"})
     with pytest.raises(UserError, match=r"checkpoint.pt: holds the state of another version: E"):
         train_tiny(resume=True)

@@ -1,33 +1,31 @@
 """Logits raised by the variance of augmented features.
 
-With features that move by noise N(0, strength * S_y), S_y the covariance of the
+With features that move by m and noise N(0, strength * S_y), S_y the covariance of the
 sample's own class y, the logits become
 
-    z'[n, j] = z[n, j] + strength / 2 * (w_j - w_y)^T S_y (w_j - w_y)
+    z'[n, j] = z[n, j] + (w_j - w_y)^T m_n + strength_n / 2 * (w_j - w_y)^T S_y (w_j - w_y)
 
 and cross-entropy on z' bounds, from above, the expected cross-entropy over all noise.
 
 Source: Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, Eq. (6); Eq. (7)
-of https://arxiv.org/abs/2007.10538.
+of https://arxiv.org/abs/2007.10538. A shift m: Li et al., CVPR 2021 (TSA).
 """
 
 import torch
 from torch import Tensor
 
-from semaug._checks import (
-    check_at_least,
-    check_floating,
-    check_labels,
-    check_same_device,
-    check_shapes,
-)
-from semaug._classes import ClassRows
+from semaug._autocast import without_autocast
+from semaug._checks import check_floating, check_same_device, check_shapes
+from semaug._classes import ClassRows, class_rows
 from semaug.covariance import ClassCovariance
-from semaug.quadratic_form import check_weight_and_covariance, logit_variance
+from semaug.covariance.estimator import IGNORE_INDEX, nearest_labels
+from semaug.covariance.form import Form
+from semaug.covariance.quadratic_form import as_form, logit_variance
+from semaug.losses._arguments import at_least_float32, check_logits_and_labels, check_strength
 
-__all__ = ["augment_logits"]
+__all__ = ["augment_logits", "raise_logits"]
 
-# N samples, C classes, A features.
+# N samples, C classes, A features, H x W pixels of labels, h x w pixels of logits.
 
 
 def augment_logits(
@@ -37,22 +35,29 @@ def augment_logits(
     covariance: Tensor | ClassCovariance,
     *,
     strength: float | Tensor,
+    mean_shift: Tensor | None = None,
+    ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
     """Raise the logits by half the variance that augmentation gives them.
 
     The common core of ISDA and its relatives: put any loss on top of it.
 
     Args:
-        logits: ``(N, C)`` of the clean features.
-        labels: ``(N,)`` int64 class ids.
+        logits: ``(N, C)`` of the clean features, or ``(N, C, h, w)``.
+        labels: ``(N,)`` int64 class ids, or ``(N, H, W)``, of which the pixels nearest to
+            those of the logits count.
         weight: ``(C, A)`` of the linear classifier.
-        covariance: ``(C, A, A)``, one matrix for each class, or ``(C, A)`` variances, or
-            an estimator; treated as constant.
-        strength: lambda of the paper, at least 0; a tensor is not checked, because that
-            would make an accelerator wait.
+        covariance: ``(C, A, A)``, one matrix for each class, or ``(C, A)`` variances,
+            treated as constant; or an estimator.
+        strength: lambda of the paper, at least 0, or ``(N,)``, one for each sample; a tensor
+            is not checked, because that would make an accelerator wait.
+        mean_shift: ``(N, A)``, where the augmented features of each sample have their mean,
+            less its own features. Not for dense logits.
+        ignore_index: Samples of this label keep their logits.
 
     Returns:
-        ``(N, C)``, at least float32. The logit of a sample's own class is unchanged.
+        The shape of ``logits``, at least float32. The logit of a sample's own class is
+        unchanged.
 
     Raises:
         TypeError: If a dtype is wrong.
@@ -62,35 +67,52 @@ def augment_logits(
     >>> augment_logits(logits, torch.tensor([0]), weight, torch.ones(2, 2), strength=1.0)
     tensor([[0., 1.]])
     """
-    check_logits_and_labels("augment_logits", logits, labels, weight)
-    check_at_least("augment_logits", "strength", strength, 0)
-    if isinstance(covariance, ClassCovariance):
-        covariance = covariance.covariance
-    check_weight_and_covariance("augment_logits", weight, covariance)
-    return raise_logits(logits, labels, weight, covariance, strength)
+    name = "augment_logits"
+    check_logits_and_labels(name, logits, labels, weight)
+    check_strength(name, strength, len(logits))
+    form = as_form(name, weight, covariance)
+    labels = flat_labels(logits, labels)
+    rows = class_rows(labels, len(weight), ignore_index)
+    raised = raise_logits(logits, labels, weight, form, strength, rows)
+    if mean_shift is None:
+        return raised
+    shapes = {"weight": (weight, "C A"), "mean_shift": (mean_shift, "N A")}
+    check_shapes(name, logits=(logits, "N C"), **shapes)
+    check_floating(name, mean_shift=mean_shift)
+    check_same_device(name, weight=weight, mean_shift=mean_shift)
+    return raised + _logit_shift(weight, mean_shift.to(raised.dtype), labels, rows)
 
 
 def raise_logits(
     logits: Tensor,
     labels: Tensor,
     weight: Tensor,
-    covariance: Tensor,
+    form: Form,
     strength: float | Tensor,
-    rows: ClassRows | None = None,
+    rows: ClassRows,
 ) -> Tensor:
-    """:func:`augment_logits` without the checks, for callers that may know the rows."""
-    variance = logit_variance(weight, covariance, labels, rows)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return logits + variance * (0.5 * strength)
+    """:func:`augment_logits` without the checks; labels are those of :func:`flat_labels`."""
+    variance = logit_variance(weight, form, labels, rows)
+    if rows.kept is not None:
+        variance = torch.where(rows.kept.unsqueeze(1), variance, 0.0)
+    if logits.ndim == 4:
+        num_images, _, height, width = logits.shape
+        variance = variance.unflatten(0, (num_images, height, width)).movedim(3, 1)
+    if isinstance(strength, Tensor) and strength.ndim > 0:
+        strength = strength.view(-1, *[1] * (logits.ndim - 1))
+    return at_least_float32(logits) + variance * (0.5 * strength)
 
 
-def check_logits_and_labels(
-    function: str, logits: Tensor, labels: Tensor, weight: Tensor, **others: tuple[Tensor, str]
-) -> None:
-    """Check what every loss on labeled logits is given."""
-    tensors = {"logits": logits, "labels": labels, "weight": weight}
-    patterns = {"logits": "N C", "labels": "N", "weight": "C A"}
-    check_shapes(function, **{k: (t, patterns[k]) for k, t in tensors.items()}, **others)
-    check_labels(function, labels)
-    check_floating(function, logits=logits, **{k: t for k, (t, _) in others.items()})
-    check_same_device(function, **tensors, **{k: t for k, (t, _) in others.items()})
+def flat_labels(logits: Tensor, labels: Tensor) -> Tensor:
+    """One label for each sample or pixel of the logits, ``(N,)`` or ``(N h w,)``."""
+    return nearest_labels(labels, logits.shape[2:]).flatten() if logits.ndim == 4 else labels
+
+
+def _logit_shift(weight: Tensor, shift: Tensor, labels: Tensor, rows: ClassRows) -> Tensor:
+    """``(w_j - w_y)^T m``, (N, C)."""
+    with without_autocast(shift.device):
+        shift = shift @ weight.to(shift.dtype).T
+    if rows.kept is not None:
+        labels = torch.where(rows.kept, labels, 0)
+        shift = torch.where(rows.kept.unsqueeze(1), shift, 0.0)
+    return shift - shift.gather(1, labels.unsqueeze(1))

@@ -6,30 +6,47 @@ form, which is cross-entropy on raised logits:
 
     loss = CE(z', y),   z'[n, j] = z[n, j] + strength / 2 * (w_j - w_y)^T S_y (w_j - w_y)
 
+With label smoothing e the noise is still that of class y, and
+
+    loss = log sum over j of exp(z'[n, j]) - sum over k of t[k] z[n, k],
+    t[k] = (1 - e) [k = y] + e / C
+
+bounds the expected smoothed cross-entropy: the targets multiply the clean logits. With
+soft targets t[n, k] (mixup, CutMix, distillation) a sample is of class k with probability
+t[n, k], noise included, so the loss is the mean of the bounds of all classes:
+
+    loss = sum over k of t[n, k] (log sum over j of exp(z[n, j] + strength / 2 * Q[k, j]) - z[n, k])
+
 Source: Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, Algorithm 1;
 Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538, Proposition 1.
 """
-
-from collections.abc import Callable
-from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug._checks import check_at_least, check_one_of, check_positive_int
-from semaug._classes import class_rows
-from semaug._compile import settled
+from semaug._classes import ClassRows, all_classes, class_rows, is_static
 from semaug.covariance import ClassCovariance, Kind
-from semaug.losses.augment import check_logits_and_labels, raise_logits
-from semaug.quadratic_form import check_weight_and_covariance
+from semaug.covariance.estimator import IGNORE_INDEX, flat_samples
+from semaug.covariance.form import Form
+from semaug.covariance.quadratic_form import as_form, rows_of_q
+from semaug.losses._arguments import (
+    Reduction,
+    at_least_float32,
+    check_logits_and_labels,
+    check_options,
+    check_strength,
+    estimator_of,
+    reduced,
+)
+from semaug.losses._references import reference_logsumexp, used_references
+from semaug.losses._strength import Ramp
+from semaug.losses.augment import flat_labels, raise_logits
 
 __all__ = ["ISDALoss", "isda_loss"]
 
-# N samples, C classes, A features.
-
-Reduction = Literal["none", "mean", "sum"]
-REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
+# N samples, C classes, A features, K reference classes, P pairs of a sample and a class,
+# H x W pixels of labels, h x w pixels of logits and features.
 
 
 def isda_loss(
@@ -39,40 +56,63 @@ def isda_loss(
     covariance: Tensor | ClassCovariance,
     *,
     strength: float | Tensor,
+    class_weights: Tensor | None = None,
+    ignore_index: int = IGNORE_INDEX,
+    label_smoothing: float = 0.0,
     reduction: Reduction = "mean",
+    upsample: bool = False,
 ) -> Tensor:
     """Cross-entropy on logits raised by the variance of augmented features.
 
+    At ``strength=0`` it is :func:`torch.nn.functional.cross_entropy`.
+
     Args:
-        logits: ``(N, C)`` of the clean features.
-        labels: ``(N,)`` int64 class ids.
+        logits: ``(N, C)`` of the clean features, or dense, ``(N, C, h, w)``.
+        labels: ``(N,)`` int64 class ids; dense, ``(N, H, W)``, of which the pixels nearest to
+            those of the logits count. Or soft targets of the shape of the logits, each
+            a distribution over classes.
         weight: ``(C, A)`` of the linear classifier that made the logits.
-        covariance: ``(C, A, A)``, one matrix for each class, or ``(C, A)`` variances, or
-            an estimator; treated as constant.
+        covariance: ``(C, A, A)``, one matrix for each class, or ``(C, A)`` variances,
+            treated as constant; or an estimator.
         strength: lambda of the paper, at least 0; 0 gives plain cross-entropy. A tensor
-            is not checked.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+            is not checked; it may be ``(N,)``, one for each sample, unless targets are soft.
+        class_weights: ``(C,)``, as ``weight`` of torch's loss.
+        ignore_index: Label of samples that do not count.
+        label_smoothing: Between 0 and 1.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``, as in torch.
+        upsample: For dense labels at a higher resolution: raise the logits at their own, then
+            interpolate them to that of the labels (bilinear, corners aligned), as the
+            published segmentation code does. Near borders it is no bound, since logits raised
+            for different classes are mixed.
 
     Returns:
-        A scalar, or ``(N,)`` for ``reduction="none"``, at least float32.
+        A scalar, or one loss for each label for ``reduction="none"``, at least float32.
 
     Raises:
         TypeError: If a dtype is wrong.
-        ValueError: If shapes or devices disagree, ``strength`` is negative or
+        ValueError: If shapes or devices disagree, a number is out of range or
             ``reduction`` unknown.
 
     >>> logits, weight = torch.zeros(1, 2), torch.eye(2)
     >>> isda_loss(logits, torch.tensor([0]), weight, torch.ones(2, 2), strength=1.0)
     tensor(1.3133)
     """
-    check_logits_and_labels("isda_loss", logits, labels, weight)
-    check_at_least("isda_loss", "strength", strength, 0)
-    check_one_of("isda_loss", "reduction", reduction, REDUCTIONS)
-    if isinstance(covariance, ClassCovariance):
-        covariance = covariance.covariance
-    check_weight_and_covariance("isda_loss", weight, covariance)
-    raised = raise_logits(logits, labels, weight, covariance, strength)
-    return F.cross_entropy(raised, labels, reduction=reduction)
+    name = "isda_loss"
+    check_logits_and_labels(name, logits, labels, weight, soft=True)
+    soft = labels.is_floating_point()
+    check_strength(name, strength, None if soft else len(logits))
+    check_options(name, len(weight), reduction, class_weights, label_smoothing)
+    check_upsample(name, upsample, labels)
+    form = as_form(name, weight, covariance)
+    if soft:
+        return _soft_loss(
+            logits, labels, weight, form, strength, class_weights, label_smoothing, reduction
+        )
+    rows = class_rows(flat_labels(logits, labels), len(weight), ignore_index)
+    return _loss(
+        logits, labels, weight, form, strength, rows,
+        class_weights, ignore_index, label_smoothing, reduction, upsample,
+    )  # fmt: skip
 
 
 class ISDALoss(nn.Module):
@@ -83,6 +123,8 @@ class ISDALoss(nn.Module):
     Under ``torch.distributed`` all ranks must call it, outside of
     ``DistributedDataParallel``: the statistics synchronize themselves.
 
+    A sample with soft targets counts as one of its most probable class in the statistics.
+
     Args:
         num_classes: C.
         num_features: A, the length of the features before the classifier.
@@ -90,13 +132,16 @@ class ISDALoss(nn.Module):
             set at any time. The papers choose it from 0.1, 0.25, 0.5, 0.75 and 1 for full
             covariances, and from 1, 2.5, 5, 7.5 and 10 for diagonal ones.
         ramp_steps: Training calls T over which the strength grows in proportion to t / T, as
-            in the paper; None keeps it constant. Counted by the buffer ``step``.
-        covariance: ``"full"``, ``"diagonal"``, or a :class:`ClassCovariance` to share.
+            in the paper; None keeps it constant. Counted by ``step``.
+        covariance: A kind of :class:`ClassCovariance`, or one to share or with options.
+        class_weights: ``(C,)``, as ``weight`` of torch's loss.
+        ignore_index: Label of samples that do not count, in loss and statistics.
+        label_smoothing: Between 0 and 1.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        upsample: See :func:`isda_loss`.
 
     Attributes:
         estimator: The :class:`ClassCovariance`.
-        step: int64 scalar, training calls so far.
 
     Raises:
         TypeError: If a size is not an int.
@@ -111,8 +156,7 @@ class ISDALoss(nn.Module):
     (tensor(1), tensor(0.0005))
     """
 
-    step: Tensor
-    _strength_tensor: Tensor
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -122,80 +166,192 @@ class ISDALoss(nn.Module):
         strength: float,
         ramp_steps: int | None = None,
         covariance: Kind | ClassCovariance = "full",
+        class_weights: Tensor | None = None,
+        ignore_index: int = IGNORE_INDEX,
+        label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
+        upsample: bool = False,
     ) -> None:
         super().__init__()
-        if ramp_steps is not None:
-            check_positive_int("ISDALoss", ramp_steps=ramp_steps)
-        check_one_of("ISDALoss", "reduction", reduction, REDUCTIONS)
-        if not isinstance(covariance, ClassCovariance):
-            covariance = ClassCovariance(num_classes, num_features, covariance)
-        shared = (covariance.num_classes, covariance.num_features)
-        if shared != (num_classes, num_features):
-            raise ValueError(
-                "ISDALoss: expected `covariance` with (num_classes, num_features) = "
-                f"{(num_classes, num_features)}, got {shared}"
-            )
-        self.estimator = covariance
-        self.ramp_steps = ramp_steps
+        self.ramp = Ramp("ISDALoss", strength, ramp_steps)
+        check_options("ISDALoss", num_classes, reduction, class_weights, label_smoothing)
+        self.estimator = estimator_of("ISDALoss", num_classes, num_features, covariance)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
         self.reduction = reduction
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        # Computed with as a tensor, so that a new value reaches compiled code and CUDA graphs;
-        # not in the state, because it is an argument: a checkpoint must not bring back an old one.
-        self.register_buffer("_strength_tensor", torch.zeros(()), persistent=False)
-        self.strength = strength
+        self.upsample = upsample
 
     @property
     def strength(self) -> float:
         """Strength at the end of the ramp."""
-        return self._strength
+        return self.ramp.strength
 
     @strength.setter
     def strength(self, value: float) -> None:
-        check_at_least("ISDALoss", "strength", value, 0)
-        self._strength = float(value)
-        self._strength_tensor.fill_(value)
+        self.ramp.strength = value
+
+    @property
+    def step(self) -> Tensor:
+        """Training calls so far, int64 scalar."""
+        return self.ramp.step
 
     def current_strength(self) -> Tensor:
         """Strength of the latest training call, a scalar tensor."""
-        if self.ramp_steps is None:
-            return self._strength_tensor
-        return settled(self._strength_tensor * (self.step / self.ramp_steps).clamp(max=1))
+        return self.ramp.current()
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
 
         Args:
-            logits: ``(N, C)``.
-            labels: ``(N,)`` int64 class ids.
-            features: ``(N, A)`` that the classifier turned into the logits.
+            logits: ``(N, C)``, or ``(N, C, h, w)``.
+            labels: ``(N,)`` int64 class ids, ``(N, H, W)`` if dense, or soft targets of the
+                shape of the logits.
+            features: ``(N, A)`` or ``(N, A, h, w)`` that the classifier turned into the logits.
             weight: ``(C, A)`` of the classifier.
 
         Returns:
-            A scalar, or ``(N,)`` for ``reduction="none"``.
+            A scalar, or one loss for each label for ``reduction="none"``.
 
         Raises:
             TypeError: If a dtype is wrong.
             ValueError: If shapes or devices disagree.
         """
         estimator = self.estimator
-        check_logits_and_labels("ISDALoss", logits, labels, weight, features=(features, "N A"))
-        check_weight_and_covariance("ISDALoss", weight, estimator.covariance)
-        rows = class_rows(labels, estimator.num_classes)
+        check_logits_and_labels("ISDALoss", logits, labels, weight, features, soft=True)
+        check_upsample("ISDALoss", self.upsample, labels)
+        as_form("ISDALoss", weight, estimator)
+        soft = labels.is_floating_point()
+        samples, ids = features, labels.argmax(dim=1) if soft else labels
+        if logits.ndim == 4:
+            samples, ids = flat_samples(features, ids)
+        rows = class_rows(ids, estimator.num_classes, None if soft else self.ignore_index)
         if self.training:
-            estimator._update(features, labels, rows)
-            self.step.add_(1)
-        strength = self.current_strength()
-        raised = raise_logits(logits, labels, weight, estimator.covariance, strength, rows)
-        return F.cross_entropy(raised, labels, reduction=self.reduction)
+            dense = logits.ndim == 4
+            estimator._update(
+                samples, ids, rows, dense=dense, ignore_index=None if soft else self.ignore_index
+            )
+            self.ramp.advance()
+        form, strength = estimator.form(), self.ramp.current()
+        options = (self.label_smoothing, self.reduction)
+        if soft:
+            loss = _soft_loss(logits, labels, weight, form, strength, self.class_weights, *options)
+        else:
+            loss = _loss(
+                logits, labels, weight, form, strength, rows,
+                self.class_weights, self.ignore_index, *options, self.upsample,
+            )  # fmt: skip
+        if self.training and estimator.kind == "learned":
+            loss = loss + estimator._uncertainty(rows)
+        return loss
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
-        dtype = torch.promote_types(self._strength_tensor.dtype, torch.float32)
-        self._strength_tensor = torch.full_like(
-            self._strength_tensor, self._strength, dtype=dtype
-        )  # exact again after a cast
-        return self
 
-    def extra_repr(self) -> str:  # noqa: D102
-        return f"strength={self.strength:g}, ramp_steps={self.ramp_steps}"
+def check_upsample(function: str, upsample: bool, labels: Tensor) -> None:
+    """Check that there is something to interpolate to.
+
+    Raises:
+        ValueError: If labels are not dense class ids.
+    """
+    if upsample and (labels.ndim != 3 or labels.is_floating_point()):
+        raise ValueError(
+            f"{function}: expected `labels` of shape (N, H, W) for upsample=True, "
+            f"got {tuple(labels.shape)}"
+        )
+
+
+def _loss(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    form: Form,
+    strength: float | Tensor,
+    rows: ClassRows,
+    class_weights: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    upsample: bool,
+) -> Tensor:
+    """:func:`isda_loss` of class ids, with the rows of :func:`flat_labels`."""
+    flat = flat_labels(logits, labels)
+    raised = raise_logits(logits, flat, weight, form, strength, rows)
+    if upsample:
+        size = labels.shape[1:]
+        raised = F.interpolate(raised, size, mode="bilinear", align_corners=True)
+        if label_smoothing:
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=True)
+    elif logits.ndim == 4:
+        labels = flat.view(len(logits), *logits.shape[2:])
+    if class_weights is not None:
+        class_weights = class_weights.to(raised.dtype)
+    loss = F.cross_entropy(
+        raised,
+        labels,
+        weight=class_weights,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+    if label_smoothing == 0:
+        return loss
+    # Targets belong to the clean logits; torch multiplied them with the raised ones.
+    kept = labels != ignore_index
+    excess = raised - logits
+    if class_weights is not None:
+        excess = excess * class_weights.view(-1, *[1] * (logits.ndim - 2))
+    excess = torch.where(kept, excess.mean(dim=1), 0.0) * label_smoothing
+    if reduction != "mean":
+        return loss + reduced(excess, reduction)
+    if class_weights is None:
+        return loss + excess.sum() / kept.sum()
+    own = class_weights.index_select(0, torch.where(kept, labels, 0).flatten())
+    return loss + excess.sum() / torch.where(kept.flatten(), own, 0.0).sum()
+
+
+def _soft_loss(
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    form: Form,
+    strength: float | Tensor,
+    class_weights: Tensor | None,
+    label_smoothing: float,
+    reduction: str,
+) -> Tensor:
+    """:func:`isda_loss` of soft targets."""
+    shape = logits.shape[:1] + logits.shape[2:]
+    if logits.ndim == 4:
+        logits, targets = (x.movedim(1, 3).flatten(0, 2) for x in (logits, targets))
+    logits = at_least_float32(logits)
+    targets = targets.to(logits.dtype)
+    scale = torch.ones_like(logits[0]) if class_weights is None else class_weights.to(logits.dtype)
+    share = targets * ((1 - label_smoothing) * scale + label_smoothing * scale.mean())
+    losses = _sum_of_bounds(logits, share, weight, form, strength)
+    if label_smoothing > 0:
+        moved = targets * scale.mean() - scale / len(scale)
+        losses = losses + label_smoothing * (logits * moved).sum(dim=1)
+    return reduced(losses.view(shape), reduction)
+
+
+def _sum_of_bounds(
+    logits: Tensor, share: Tensor, weight: Tensor, form: Form, strength: float | Tensor
+) -> Tensor:
+    """``sum over k of share[n, k] * bound of class k``, (N,)."""
+    references = used_references(share)
+    if references is None or len(references) == len(weight):
+        references = torch.arange(len(weight), device=weight.device)
+        rows = all_classes(len(weight), references)
+    else:
+        position = torch.zeros_like(references)
+        rows = ClassRows(references, position, complete=False)
+        share = share.index_select(1, references)
+    raises = rows_of_q(weight, form, rows) * (0.5 * strength)  # (K, C)
+    raises = raises.to(logits.dtype)
+    own = logits if rows.complete else logits.index_select(1, references)
+    if not is_static(logits.device) and 4 * (pairs := share.nonzero()).shape[0] < share.numel():
+        sample, reference = pairs.unbind(dim=1)
+        raised = logits.index_select(0, sample) + raises.index_select(0, reference)  # (P, C)
+        bounds = raised.logsumexp(dim=1) - own[sample, reference]
+        return logits.new_zeros(len(logits)).index_add(0, sample, bounds * share[sample, reference])
+    bounds = reference_logsumexp(logits, raises.unsqueeze(0), None) - own
+    return (bounds * share).sum(dim=1)

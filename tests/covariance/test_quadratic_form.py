@@ -1,11 +1,13 @@
-"""Tests of semaug.quadratic_form."""
+"""Tests of semaug.covariance.quadratic_form."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-import semaug.quadratic_form
-from semaug.quadratic_form import logit_variance, quadratic_form
+import semaug._classes
+from semaug.covariance import quadratic_form
+from semaug.covariance.diagonal import Diagonal
+from semaug.covariance.quadratic_form import as_form, logit_variance
 from tests.references.isda import quadratic_form_by_loops
 
 
@@ -39,7 +41,9 @@ def test_gradient_matches_the_equation(normal, kind):
 def test_passes_gradcheck(normal, kind, num_samples, either_path):
     weight, matrices = normal(5, 3).requires_grad_(), covariance(normal, 5, 3, kind)
     labels = torch.arange(num_samples) % 4
-    assert torch.autograd.gradcheck(lambda w: logit_variance(w, matrices, labels), weight)
+    assert torch.autograd.gradcheck(
+        lambda w: logit_variance(w, as_form("", w, matrices), labels), weight
+    )
 
 
 @pytest.mark.parametrize("kind", ["full", "diagonal"])
@@ -47,13 +51,17 @@ def test_passes_gradcheck(normal, kind, num_samples, either_path):
 def test_rows_are_those_of_the_labels(normal, kind, labels, either_path):
     weight, matrices = normal(5, 3), covariance(normal, 5, 3, kind)
     expected = quadratic_form_by_loops(weight, matrices)[labels]
-    assert_close(logit_variance(weight, matrices, torch.tensor(labels)), expected)
+    assert_close(
+        logit_variance(weight, as_form("", weight, matrices), torch.tensor(labels)), expected
+    )
 
 
 @pytest.mark.parametrize("kind", ["full", "diagonal"])
 def test_an_empty_batch_has_no_rows(normal, kind, either_path):
     weight = normal(5, 3).requires_grad_()
-    rows = logit_variance(weight, covariance(normal, 5, 3, kind), torch.tensor([]).long())
+    rows = logit_variance(
+        weight, as_form("", weight, covariance(normal, 5, 3, kind)), torch.tensor([]).long()
+    )
     rows.sum().backward()
     assert rows.shape == (0, 5)
     assert torch.equal(weight.grad, torch.zeros_like(weight))
@@ -62,10 +70,10 @@ def test_an_empty_batch_has_no_rows(normal, kind, either_path):
 @pytest.mark.parametrize("elements", [1, 40, 10**6])
 def test_does_not_depend_on_the_chunks(normal, elements, monkeypatch, either_path):
     for name in ("CHUNK_ELEMENTS", "CHUNK_ELEMENTS_STATIC"):
-        monkeypatch.setattr(semaug.quadratic_form, name, elements)
+        monkeypatch.setattr(semaug._classes, name, elements)
     weight, matrices = normal(5, 3).requires_grad_(), covariance(normal, 5, 3, "full")
     labels, upstream = torch.tensor([4, 1, 1, 0, 4, 2]), normal(6, 5)
-    rows = logit_variance(weight, matrices, labels)
+    rows = logit_variance(weight, as_form("", weight, matrices), labels)
     assert_close(rows, quadratic_form_by_loops(weight, matrices)[labels])
     (actual,) = torch.autograd.grad((rows * upstream).sum(), weight)
     expected = torch.autograd.grad(
@@ -139,4 +147,4 @@ def test_another_device_is_named(normal):
 @pytest.mark.parametrize("bad", [[0, 5], [-1, 2]])
 def test_labels_out_of_range_are_named(normal, bad):
     with pytest.raises(ValueError, match=r"`labels` between 0 and 4, got"):
-        logit_variance(normal(5, 3), normal(5, 3).square(), torch.tensor(bad))
+        logit_variance(normal(5, 3), Diagonal(normal(5, 3).square()), torch.tensor(bad))

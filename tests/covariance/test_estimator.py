@@ -1,4 +1,4 @@
-"""Tests of semaug.covariance."""
+"""Tests of semaug.covariance.estimator."""
 
 import copy
 import warnings
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-import semaug.covariance
+import semaug._classes
+import semaug.covariance.full
 from semaug import ClassCovariance
 from tests.references.isda import covariance_by_loops
 
@@ -46,7 +47,7 @@ def test_one_batch_equals_many(normal, kind, num_classes, batches, either_path):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("num_classes", [5, 60])
 def test_large_matrices_take_the_loop_and_agree(normal, kind, num_classes, monkeypatch):
-    monkeypatch.setattr(semaug.covariance, "BATCHED_ELEMENTS", 0)
+    monkeypatch.setattr(semaug.covariance.full, "BATCHED_ELEMENTS", 0)
     features, labels = normal(24, 6), torch.arange(24) * 5 % num_classes
     estimator = ClassCovariance(num_classes, 6, kind).double()
     for own in zip(features.split(8), labels.split(8), strict=True):
@@ -167,7 +168,7 @@ def test_warns_once_of_rows_left_out():
 
 
 def test_warns_when_asked_where_looking_at_each_step_would_stall(monkeypatch):
-    monkeypatch.setattr(semaug.covariance, "is_static", lambda device: True)
+    monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", True)
     estimator = ClassCovariance(2, 2)
     estimator.update(torch.full((1, 2), torch.nan), torch.tensor([0]))
     with pytest.warns(UserWarning, match="left out 1"):
@@ -187,7 +188,7 @@ def test_merge_equals_having_seen_both(normal, kind):
 
 def test_merge_refuses_another_size_or_kind_or_type():
     estimator = ClassCovariance(2, 3)
-    with pytest.raises(ValueError, match=r"= \(2, 3, 'full'\), got \(2, 3, 'diagonal'\)"):
+    with pytest.raises(ValueError, match=r"kind='full', got .*kind='diagonal'"):
         estimator.merge(ClassCovariance(2, 3, "diagonal"))
     with pytest.raises(TypeError, match="`other` to be a ClassCovariance, got int"):
         estimator.merge(3)
@@ -253,7 +254,7 @@ def test_bad_arguments_are_named():
         ClassCovariance(0, 3)
     with pytest.raises(TypeError, match=r"`num_features` to be an int, got 3\.0"):
         ClassCovariance(2, 3.0)
-    with pytest.raises(ValueError, match="`kind` to be one of 'full', 'diagonal'; got 'ful'"):
+    with pytest.raises(ValueError, match=r"`kind` to be one of 'full', .*; got 'ful'"):
         ClassCovariance(2, 3, "ful")
 
 
@@ -268,7 +269,7 @@ def test_bad_batches_are_named(normal):
         estimator.update(normal(2, 3), labels.int())
     with pytest.raises(TypeError, match=r"`features` of a floating-point dtype, got torch.int64"):
         estimator.update(torch.ones(2, 3).long(), labels)
-    with pytest.raises(ValueError, match=r"device of `covariance` \(cpu\), got meta"):
+    with pytest.raises(ValueError, match=r"device of `mean` \(cpu\), got meta"):
         estimator.update(normal(2, 3).to("meta"), labels)
     with pytest.raises(ValueError, match=r"`labels` between 0 and 1, got 0 to 2"):
         estimator.update(normal(2, 3), torch.tensor([0, 2]))

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from semaug import ClassCovariance
-from tests import covariance_ranks
+from tests.covariance import ranks as covariance_ranks
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,130 @@
+"""The variance of each feature for each class; features are taken as uncorrelated.
+
+``Q[c, j] = sum over a of s_c[a] (w_j[a] - w_c[a])^2`` is three matrix products.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from semaug._autocast import without_autocast
+from semaug._classes import ClassRows
+from semaug._compile import settled
+from semaug.covariance.form import Noise, centred, difference_form
+from semaug.covariance.scatter import Scatter
+
+__all__ = ["Diagonal", "DiagonalKind", "add_squares", "diagonal_differences"]
+
+# N samples, C classes, A features, R rows of a table of classes, K reference classes, M draws.
+
+
+class Diagonal(NamedTuple):
+    """Form of diagonal covariances."""
+
+    variances: Tensor  # (C, A)
+
+    @property
+    def dtype(self) -> torch.dtype:  # noqa: D102
+        return self.variances.dtype
+
+    @property
+    def device(self) -> torch.device:  # noqa: D102
+        return self.variances.device
+
+    @property
+    def shape(self) -> tuple[int, int]:  # noqa: D102
+        return self.variances.shape[0], self.variances.shape[1]
+
+    def to(self, dtype: torch.dtype) -> "Diagonal":  # noqa: D102
+        return Diagonal(self.variances.to(dtype))
+
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+        variances = settled(self.variances)
+        # A copy, since the estimator may move on before the backward pass.
+        own = variances.clone() if rows.complete else variances.index_select(0, rows.classes)
+        return diagonal_differences(weight, own, rows.classes)
+
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+        own = settled(self.variances).index_select(0, classes)
+        return (references * own.unsqueeze(1)) @ weight.T
+
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+        return settled(self.variances).index_select(0, classes) @ weight.square().T
+
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
+        own = self.variances.sqrt().index_select(0, classes).index_select(0, position)
+        return noise(len(position), self.shape[1]) * own
+
+    def dense(self) -> Tensor:  # noqa: D102
+        return torch.diag_embed(self.variances)
+
+
+class DiagonalKind:
+    """How variances are kept: the buffer ``covariance`` ``(C, A)``."""
+
+    sums_over_ranks = True
+
+    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
+        """Create the state."""
+        return {"covariance": torch.zeros(num_classes, num_features)}
+
+    def form(self, state: dict[str, Tensor]) -> Diagonal:
+        """Show the state to losses."""
+        return Diagonal(state["covariance"])
+
+    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
+        """Scale the rows by 1 - share and add the squares of a batch."""
+        add_squares(state["covariance"], rows, scatter)
+
+    def merge(
+        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
+    ) -> None:
+        """Add another state, of weight ``share`` (C,), and the squares of ``drift`` (C, A)."""
+        covariance = state["covariance"]
+        covariance.lerp_(other["covariance"].to(covariance), share.unsqueeze(1))
+        covariance.addcmul_(drift, drift)
+
+
+def add_squares(variances: Tensor, rows: ClassRows, scatter: Scatter) -> None:
+    """Update variances (C, A)."""
+    added = scatter.drift.square().index_add_(0, scatter.position, scatter.deviation.square())
+    rows.add_to(variances, added.sub_(rows.take(variances) * scatter.share.unsqueeze(1)))
+
+
+def diagonal_differences(weight: Tensor, variances: Tensor, classes: Tensor) -> Tensor:
+    """Rows ``(R, C)`` of Q for variances ``(R, A)`` of ``classes`` ``(R,)``."""
+    return _Differences.apply(centred(weight), variances, classes)
+
+
+def _differences(weight: Tensor, rows: Tensor, classes: Tensor) -> Tensor:
+    """Q of a centred weight, by operations that autograd knows."""
+    own = weight[classes]
+    scaled = rows * own
+    square = (scaled * own).sum(dim=1, keepdim=True)
+    return difference_form(square, rows @ weight.square().T, scaled @ weight.T, classes)
+
+
+class _Differences(torch.autograd.Function):
+    """:func:`_differences` in fewer steps and with less kept for the backward pass."""
+
+    @staticmethod
+    def forward(weight: Tensor, rows: Tensor, classes: Tensor) -> Tensor:
+        own = weight[classes]
+        scaled = rows * own
+        square = (scaled * own).sum(dim=1, keepdim=True).expand(-1, len(weight))
+        q = torch.addmm(square, scaled, weight.T, alpha=-2).addmm_(rows, weight.square().T)
+        return q.clamp(min=0).scatter(1, classes.unsqueeze(1), 0.0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        weight, rows, classes = ctx.saved_tensors
+        own = weight[classes]
+        with without_autocast(grad.device):
+            grad_weight = (grad.T @ rows) * weight - grad.T @ (rows * own)
+            grad_own = (grad @ weight - grad.sum(dim=1, keepdim=True) * own) * rows  # (R, A)
+            return 2 * grad_weight.index_add(0, classes, grad_own, alpha=-1), None, None

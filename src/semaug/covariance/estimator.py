@@ -1,0 +1,703 @@
+"""Streaming mean and covariance of deep features, for each class.
+
+A batch that holds m samples of a class, with mean mu' and population covariance S',
+meets a state of n samples, mean mu and covariance S. With w = m / (n + m) and
+d = mu' - mu:
+
+    mu <- mu + w d
+    S  <- (1 - w) S + w S' + w (1 - w) d d^T
+    n  <- n + m
+
+which is exact: any split of the samples into batches gives the covariance of all of
+them at once. A convex combination, so S stays positive semi-definite.
+
+Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3); merging two
+states: Chan, Golub and LeVeque, 1979.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from semaug._autocast import without_autocast
+from semaug._checks import (
+    check_at_least,
+    check_floating,
+    check_labels,
+    check_one_of,
+    check_positive_int,
+    check_same_device,
+    check_shapes,
+)
+from semaug._classes import ClassRows, all_classes, class_rows, is_static
+from semaug._distributed import gather_over_ranks, is_first_rank, sum_over_ranks, world_size
+from semaug.covariance.blend import Blend
+from semaug.covariance.diagonal import Diagonal, DiagonalKind
+from semaug.covariance.form import Form, Noise
+from semaug.covariance.full import FullKind
+from semaug.covariance.identity import IdentityKind
+from semaug.covariance.learned import UNIT_ENTROPY, LearnedKind, uncertainty_loss
+from semaug.covariance.low_rank import LowRankKind
+from semaug.covariance.quadratic_form import as_form, rows_of_q, working_dtype
+from semaug.covariance.scatter import Scatter
+from semaug.covariance.shared import Shared, SharedKind
+
+__all__ = ["IGNORE_INDEX", "KINDS", "ClassCovariance", "Kind", "flat_samples", "nearest_labels"]
+
+# N samples, C classes, A features, R rows of a table of classes, H x W and h x w pixels.
+
+Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+IGNORE_INDEX = -100  # torch's own
+SAMPLES_PER_PIECE = 4096  # that travel through temporary memory at once
+
+
+class ClassCovariance(nn.Module):
+    """Mean and covariance of features for each class.
+
+    Batches merge exactly, so the result does not depend on how the samples were split.
+    Under ``torch.distributed`` the batches of all ranks count as one: every rank holds the
+    statistics of all samples, and all ranks must call :meth:`update`, with batches of any
+    size. The module needs no ``DistributedDataParallel``.
+
+    Samples with a feature that is not finite, or so large that its square would not be, are
+    left out and counted in ``num_skipped``.
+    The statistics stay float32 or better, also when a model around them is cast to
+    half precision.
+
+    The kinds, and what they hold besides count and mean:
+
+    ============  ==================================================  =====================
+    kind          covariance of a class                               state
+    ============  ==================================================  =====================
+    `full`        a matrix                                            C x A x A
+    `diagonal`    the variance of each feature                        C x A
+    `low_rank`    the `rank` strongest directions, and the variance   C x (rank + 1) x A
+                  that they leave over
+    `shared`      one matrix of all features, whatever their class    A x A
+    `identity`    the identity                                        nothing
+    `learned`     D D^T, where D is a parameter for the optimizer     C x A x A
+    ============  ==================================================  =====================
+
+    Args:
+        num_classes: C.
+        num_features: A.
+        kind: As above.
+        rank: Of ``low_rank``, 32 if not given; at most A.
+        memory: None weighs all samples ever seen alike, as the papers do. A number between 0
+            and 1 is the factor by which each sample lowers the weight of those that its class
+            saw in earlier batches: 0.99 remembers about 100 samples. ``"epoch"`` uses
+            the statistics of the whole epoch before, see :meth:`start_epoch`. Features of a
+            network that still changes are scattered more widely than at any one time.
+        shrinkage: After how many samples a class weighs its own covariance as much as
+            that of all classes; of ``full``, ``diagonal`` and ``low_rank``, for classes that
+            are rare.
+        max_batch_size: The largest batch that a rank will give. None agrees on sizes at each
+            update, for which an accelerator waits, and which cannot be compiled. Only
+            matters for several processes.
+        entropy_weight: Of ``learned``, how much :meth:`uncertainty` counts in the loss, 1 if
+            not given.
+        entropy_margin: Of ``learned``, entropy in nats per feature that is enough; that of
+            unit variance if not given.
+
+    Attributes:
+        count: ``(C,)`` int64, samples seen of each class.
+        mean: ``(C, A)``.
+        covariance: ``(C, A, A)`` for ``full``, ``(C, A)`` variances for ``diagonal``,
+            ``(1, A, A)`` for ``shared``, whose count and mean are ``(1,)`` and ``(1, A)`` too;
+            population covariance (divided by the count), zero before the first sample.
+        basis, variance: ``(C, rank, A)`` and ``(C, A)`` for ``low_rank``.
+        factor: ``(C, A, A)`` for ``learned``, a parameter.
+        num_skipped: int64 scalar, samples left out.
+
+    Raises:
+        TypeError: If a size is not an int.
+        ValueError: If a number is out of range, the kind is unknown, or an option has no
+            effect on it.
+
+    >>> estimator = ClassCovariance(num_classes=2, num_features=1)
+    >>> estimator.update(torch.tensor([[1.0], [3.0], [7.0]]), torch.tensor([0, 0, 1]))
+    >>> estimator.mean.flatten(), estimator.covariance.flatten().round(decimals=4)
+    (tensor([2., 7.]), tensor([1., 0.]))
+    """
+
+    count: Tensor
+    mean: Tensor
+    covariance: Tensor
+    num_skipped: Tensor
+    weight: Tensor  # (C,), of the samples that count still, where memory fades
+    pooled: Tensor  # (A, A) or (A,), mean covariance of all classes, for shrinkage
+    basis: Tensor
+    variance: Tensor
+    factor: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_features: int,
+        kind: Kind = "full",
+        *,
+        rank: int | None = None,
+        memory: float | Literal["epoch"] | None = None,
+        shrinkage: float | None = None,
+        max_batch_size: int | None = None,
+        entropy_weight: float | None = None,
+        entropy_margin: float | None = None,
+    ) -> None:
+        super().__init__()
+        name = "ClassCovariance"
+        check_positive_int(name, num_classes=num_classes, num_features=num_features)
+        check_one_of(name, "kind", kind, KINDS)
+        _check_effect(kind, "rank", rank, ("low_rank",))
+        _check_effect(kind, "memory", memory, ("full", "diagonal", "shared", "low_rank"))
+        _check_effect(kind, "shrinkage", shrinkage, ("full", "diagonal", "low_rank"))
+        _check_effect(kind, "entropy_weight", entropy_weight, ("learned",))
+        _check_effect(kind, "entropy_margin", entropy_margin, ("learned",))
+        self.num_classes, self.num_features, self.kind = num_classes, num_features, kind
+        self.rank = _checked_rank(rank, num_features) if kind == "low_rank" else None
+        self.memory, self.shrinkage = _checked_memory(memory), shrinkage
+        self.entropy_weight = 1.0 if entropy_weight is None else entropy_weight
+        self.entropy_margin = UNIT_ENTROPY if entropy_margin is None else entropy_margin
+        check_at_least(name, "entropy_weight", self.entropy_weight, 0)
+        check_at_least(name, "shrinkage", 0 if shrinkage is None else shrinkage, 0)
+        check_positive_int(name, max_batch_size=1 if max_batch_size is None else max_batch_size)
+        self.max_batch_size = max_batch_size
+
+        self._kind = _KINDS[kind](self)
+        num_means = 1 if kind == "shared" else num_classes
+        self.register_buffer("count", torch.zeros(num_means, dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(num_means, num_features))
+        buffers = self._kind.buffers(num_means, num_features)
+        if isinstance(self.memory, float):
+            buffers["weight"] = torch.zeros(num_means)  # of the samples that count still
+        if shrinkage is not None:
+            shape = (num_features,) if kind == "diagonal" else (num_features, num_features)
+            buffers["pooled"] = torch.zeros(shape)
+        for buffer, value in buffers.items():
+            self.register_buffer(buffer, value)
+        self._state_names = ("mean", *buffers)
+        if isinstance(self._kind, LearnedKind):
+            for parameter, value in self._kind.parameters(num_classes, num_features).items():
+                self.register_parameter(parameter, nn.Parameter(value))
+                self._state_names += (parameter,)
+        self.register_buffer("num_skipped", torch.zeros((), dtype=torch.int64))
+        self.fresh: ClassCovariance | None = None
+        if self.memory == "epoch":
+            self.fresh = ClassCovariance(
+                num_classes, num_features, kind, rank=rank, shrinkage=shrinkage
+            )
+            self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
+        self._first_epoch: bool | None = True  # what the buffer says; None if that is to be read
+        self._warned = False
+
+    def update(
+        self, features: Tensor, labels: Tensor, *, ignore_index: int | None = IGNORE_INDEX
+    ) -> None:
+        """Merge one batch.
+
+        Args:
+            features: ``(N, A)`` of any floating dtype, or ``(N, A, h, w)``; gradients are not
+                followed.
+            labels: ``(N,)`` int64 class ids, or ``(N, H, W)``, of which the pixels nearest
+                to those of the features count.
+            ignore_index: Label of samples that do not count.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If shapes or devices disagree, or, on a CPU, a label is out of range.
+        """
+        name = "ClassCovariance.update"
+        dense = isinstance(features, Tensor) and features.ndim == 4
+        check_shapes(
+            name,
+            num_features=(self.mean, "M A"),
+            features=(features, "N A h w" if dense else "N A"),
+            labels=(labels, "N H W" if dense else "N"),
+        )
+        check_floating(name, features=features)
+        check_labels(name, labels)
+        check_same_device(name, mean=self.mean, features=features, labels=labels)
+        if dense:
+            features, labels = flat_samples(features, labels)
+        self._update(features, labels, dense=dense, ignore_index=ignore_index)
+
+    def _update(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        rows: ClassRows | None = None,
+        *,
+        dense: bool = False,
+        ignore_index: int | None = IGNORE_INDEX,
+    ) -> None:
+        """:meth:`update` for losses, which have checked already and know the rows.
+
+        Args:
+            features: ``(N, A)``.
+            labels: ``(N,)``.
+            rows: The classes of ``labels``.
+            dense: Whether samples are pixels, too many to travel between ranks.
+            ignore_index: Label of samples that do not count.
+        """
+        with torch.no_grad(), without_autocast(features.device):
+            features = features.detach().to(self.mean.dtype)
+            in_sums = dense and self._kind.sums_over_ranks and world_size() > 1
+            if world_size() > 1 and not in_sums:
+                features, labels, ignore_index = self._gathered(features, labels, ignore_index)
+                rows = None
+            if rows is None:
+                rows = class_rows(labels, self.num_classes, ignore_index)
+            if in_sums and not rows.complete:
+                rows = _completed(rows, self.num_classes)
+            prepare = self._zeroed if is_static(features.device) else self._sorted
+            features, rows, usable = prepare(features, rows, in_sums=in_sums)
+            if len(rows.classes) == 0:
+                return
+            *others, last = self._targets()
+            for estimator in others:
+                estimator._merge_rows(features.clone(), rows, usable, in_sums=in_sums)
+            last._merge_rows(features, rows, usable, in_sums=in_sums)
+
+    def _sorted(
+        self, features: Tensor, rows: ClassRows, *, in_sums: bool
+    ) -> tuple[Tensor, ClassRows, None]:
+        """On a CPU: a copy of the features that count, sorted by row, and how many of each."""
+        largest = _largest_feature(features.dtype)
+        kept, samples, position = rows.kept, rows.samples, rows.position
+        skipped = None
+        if not torch.linalg.vector_norm(features) < largest:  # a quick look at all at once
+            finite = features.abs().amax(dim=1) < largest
+            skipped = (~finite if kept is None else kept & ~finite).sum()
+            kept = finite if kept is None else kept & finite
+        if in_sums:
+            skipped = sum_over_ranks(rows.classes.new_zeros(()) if skipped is None else skipped)
+        if skipped is not None:
+            self.num_skipped.add_(skipped)
+            self.warn_of_skipped()
+        if kept is None:
+            position, order = position.sort(stable=True)
+        else:
+            order = kept.nonzero().squeeze(1)
+            position, inner = position[order].sort(stable=True)
+            order = order[inner]
+        if kept is not None or samples is None:
+            samples = torch.bincount(position, minlength=len(rows.classes))
+        rows = rows._replace(position=position, samples=samples, kept=None)
+        return features.index_select(0, order), rows, None
+
+    def _zeroed(
+        self, features: Tensor, rows: ClassRows, *, in_sums: bool
+    ) -> tuple[Tensor, ClassRows, Tensor]:
+        """On an accelerator: samples left out stay, with zeros; and which count, ``(N,)``."""
+        finite = features.abs().amax(dim=1) < _largest_feature(features.dtype)
+        usable = finite if rows.kept is None else finite & rows.kept
+        skipped = (~finite if rows.kept is None else rows.kept & ~finite).sum()
+        self.num_skipped.add_(sum_over_ranks(skipped) if in_sums else skipped)
+        return torch.where(usable.unsqueeze(1), features, 0.0), rows._replace(samples=None), usable
+
+    def _gathered(
+        self, features: Tensor, labels: Tensor, ignore_index: int | None
+    ) -> tuple[Tensor, Tensor, int]:
+        """Join the batches of all ranks; samples to ignore have a label that no class has."""
+        if ignore_index is not None:
+            labels = torch.where(labels == ignore_index, IGNORE_INDEX, labels)
+        joined = gather_over_ranks(features, labels, self.max_batch_size, IGNORE_INDEX)
+        return *joined, IGNORE_INDEX
+
+    def _targets(self) -> "list[ClassCovariance]":
+        """Estimators that a batch goes to: this one, or the one being filled for later."""
+        if self.fresh is None:
+            return [self]
+        if self._first_epoch is None:
+            self._first_epoch = not int(self.get_buffer("epoch"))
+        return [self, self.fresh] if self._first_epoch else [self.fresh]
+
+    def start_epoch(self) -> None:
+        """Put the statistics of the epoch that ends in use, and begin new ones.
+
+        For ``memory="epoch"``; call it before each epoch. Until the second call the samples
+        so far are in use. Does nothing for other memories.
+        """
+        if self.fresh is None:
+            return
+        epoch = self.get_buffer("epoch")
+        if int(self.fresh.count.sum()) > 0:
+            for name in ("count", *self._state_names):
+                getattr(self, name).copy_(getattr(self.fresh, name))
+            self.fresh.reset()
+            epoch.add_(1)
+            self._first_epoch = False
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in self._state_names}
+
+    def _merge_rows(
+        self, features: Tensor, rows: ClassRows, usable: Tensor | None, *, in_sums: bool
+    ) -> None:
+        """Merge samples as :meth:`_sorted` or :meth:`_zeroed` prepared them; changes them."""
+        if self.kind == "shared":
+            rows = _one_class(rows)
+        state, num_rows = self._state(), len(rows.classes)
+        new = rows.samples
+        if new is None:
+            counted = torch.ones_like(rows.position) if usable is None else usable.long()
+            new = torch.zeros_like(rows.classes).index_add_(0, rows.position, counted)
+        sums = features.new_zeros(num_rows, self.num_features)
+        sums.index_add_(0, rows.position, features)
+        if in_sums:
+            new = sum_over_ranks(new.clone())
+            sum_over_ranks(sums)
+
+        old = rows.take(self.count)
+        if isinstance(self.memory, float):
+            weight = rows.take(self.weight)
+            old = weight * self.memory**new
+        size = new.to(features.dtype)
+        total = old + size
+        share = size / total.clamp(min=1)  # w; 0 if nothing is new
+        size.clamp_(min=1)
+        batch_mean = sums.div_(size.unsqueeze(1))
+        shift = batch_mean - rows.take(self.mean)  # d
+        factor = (share / size).sqrt_()
+        deviation = _deviation(features, batch_mean, factor, rows.position, usable)
+        drift = shift * (share * (1 - share)).sqrt_().unsqueeze(1)
+        scatter = Scatter(deviation, rows.position, drift, share, rows.samples)
+
+        add = self._add_in_sums if in_sums else self._kind.add
+        if "pooled" in state:
+            self._pool(rows, scatter, total, in_sums=in_sums)
+        add(state, rows, scatter)
+        rows.add_to(self.mean, shift.mul_(share.unsqueeze(1)))
+        rows.add_to(self.count, new)
+        if isinstance(self.memory, float):
+            rows.add_to(self.weight, torch.where(new > 0, total - weight, 0.0))
+
+    def _add_in_sums(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
+        """Add the products of all ranks: those of this rank, on nothing, and then their sum."""
+        once = scatter.drift if is_first_rank() else torch.zeros_like(scatter.drift)
+        everything = torch.ones_like(scatter.share)
+        added = {name: torch.zeros_like(state[name]) for name in state if name == "covariance"}
+        self._kind.add(added, rows, scatter._replace(drift=once, share=everything))
+        for name, tensor in added.items():
+            rest = (1 - scatter.share).view(-1, *[1] * (tensor.ndim - 1))
+            state[name].mul_(rest).add_(sum_over_ranks(tensor))
+
+    def _pool(self, rows: ClassRows, scatter: Scatter, total: Tensor, *, in_sums: bool) -> None:
+        """Update the mean of the covariances of all classes, weighted by their samples."""
+        every = self.weight if isinstance(self.memory, float) else self.count.to(total)
+        first = torch.ones_like(total) if rows.complete or rows.samples is not None else None
+        if first is None:  # of equal rows only one may count
+            first = torch.zeros_like(total).index_fill(0, rows.position, 1.0)
+        all_samples = every.sum() + ((total - rows.take(every)) * first).sum()
+        all_samples = all_samples.clamp(min=1)
+        old = all_samples - (total * scatter.share).sum()  # w n' = m
+        scale = (total / all_samples).sqrt().unsqueeze(1)
+        deviation = scatter.deviation * scale[scatter.position]
+        drift = scatter.drift * scale
+        if in_sums and not is_first_rank():
+            drift = torch.zeros_like(drift)
+        if self.pooled.ndim == 1:
+            added = deviation.square().sum(dim=0) + drift.square().sum(dim=0)
+        else:
+            added = torch.addmm(drift.T @ drift, deviation.T, deviation)
+        if in_sums:
+            sum_over_ranks(added)
+        self.pooled.mul_(old / all_samples).add_(added)
+
+    @torch.no_grad()
+    def merge(self, other: "ClassCovariance") -> None:
+        """Merge another estimator's samples, as if all had been seen here.
+
+        For ``low_rank`` up to what both have cut off; ``learned`` keeps its own factors.
+
+        Args:
+            other: Of the same sizes, kind and options; it is not changed.
+
+        Raises:
+            TypeError: If ``other`` is no estimator.
+            ValueError: If sizes, kinds or options differ.
+        """
+        if not isinstance(other, ClassCovariance):
+            raise TypeError(
+                f"merge: expected `other` to be a ClassCovariance, got {type(other).__name__}"
+            )
+        if other._signature() != self._signature():
+            raise ValueError(
+                f"merge: expected `other` to be {self._signature()}, got {other._signature()}"
+            )
+        mine, theirs = self._weights(), other._weights().to(self.mean.device)
+        total = (mine + theirs).to(self.mean)
+        share = theirs / total.clamp(min=1)
+        shift = other.mean.to(self.mean) - self.mean
+        drift = shift * (share * (1 - share)).sqrt().unsqueeze(1)
+        state = self._state()
+        if "pooled" in state:
+            ratio = theirs.sum() / total.sum().clamp(min=1)
+            between = drift * (total / total.sum().clamp(min=1)).sqrt().unsqueeze(1)
+            self.pooled.lerp_(other.pooled.to(self.pooled), ratio)
+            diagonal = self.pooled.ndim == 1
+            self.pooled.add_(between.square().sum(dim=0) if diagonal else between.T @ between)
+        self._kind.merge(state, other._state(), share, drift)
+        self.mean.add_(shift * share.unsqueeze(1))
+        self.count.add_(other.count.to(self.count.device))
+        if isinstance(self.memory, float):
+            self.weight.copy_(total)
+        self.num_skipped.add_(other.num_skipped.to(self.num_skipped.device))
+        if self.fresh is not None and other.fresh is not None:
+            self.fresh.merge(other.fresh)
+
+    def _weights(self) -> Tensor:
+        return self.weight if isinstance(self.memory, float) else self.count
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget every sample; ``learned`` becomes the identity again."""
+        for buffer in self.buffers():
+            buffer.zero_()
+        if isinstance(self._kind, LearnedKind):
+            self.factor.copy_(torch.eye(self.num_features).to(self.factor))
+        self._first_epoch = True
+
+    def form(self) -> Form:
+        """Show the covariances to losses; costs nothing, and is for now, not for later."""
+        state = self._state()
+        own = self._kind.form(state)
+        if self.shrinkage is None:
+            return own
+        weight = self._weights().to(self.mean.dtype)
+        amount = self.shrinkage / (weight + self.shrinkage).clamp(
+            min=torch.finfo(weight.dtype).tiny
+        )
+        if self.pooled.ndim == 1:
+            other: Form = Diagonal(self.pooled.expand(self.num_classes, -1))
+        else:
+            other = Shared(self.pooled, self.num_classes)
+        return Blend(own, other, amount)
+
+    def quadratic_form(self, weight: Tensor) -> Tensor:
+        """Matrix Q of :func:`semaug.covariance.quadratic_form` for these statistics.
+
+        Args:
+            weight: ``(C, A)`` of the linear classifier.
+
+        Returns:
+            ``(C, C)``, differentiable in ``weight``.
+        """
+        form = as_form("ClassCovariance.quadratic_form", weight, self)
+        labels = torch.arange(self.num_classes, device=weight.device)
+        return rows_of_q(weight, form, all_classes(self.num_classes, labels))
+
+    def gram(self, weight: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Covariance of the logits under the noise of each class.
+
+        Args:
+            weight: ``(C, A)`` of the linear classifier.
+            classes: ``(R,)`` int64, whose noise; None is all of them.
+
+        Returns:
+            ``(R, C, C)``: ``weight @ S_r @ weight.T``, differentiable in ``weight``.
+        """
+        form = as_form("ClassCovariance.gram", weight, self)
+        if classes is None:
+            classes = torch.arange(self.num_classes, device=weight.device)
+        check_labels("ClassCovariance.gram", classes, "classes")
+        dtype = working_dtype(weight, form)
+        with without_autocast(weight.device):
+            weight = weight.to(dtype)
+            return form.to(dtype).gram(weight, classes, weight)
+
+    def sample(
+        self, labels: Tensor, num_samples: int = 1, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw what augmentation adds to features.
+
+        Args:
+            labels: ``(N,)`` int64 class ids.
+            num_samples: M, draws for each label.
+            generator: Source of randomness on the device of the statistics.
+
+        Returns:
+            ``(M, N, A)`` from N(0, S_y). Differentiable for ``learned``.
+        """
+        check_shapes("ClassCovariance.sample", labels=(labels, "N"))
+        check_labels("ClassCovariance.sample", labels)
+        check_positive_int("ClassCovariance.sample", num_samples=num_samples)
+        rows = class_rows(labels, self.num_classes)
+        noise = Noise(num_samples, self.mean, generator)
+        with without_autocast(labels.device):
+            return self.form().draw(noise, rows.classes, rows.position)
+
+    def dense(self) -> Tensor:
+        """All covariances as matrices ``(C, A, A)``, for a look at small ones."""
+        return self.form().dense()
+
+    def captured(self) -> Tensor:
+        """Share of the variance of each class in the kept directions of ``low_rank``, ``(C,)``.
+
+        What is not captured is taken as uncorrelated: an element of Q is wrong by at most
+        ``(1 - captured) * trace * |w_j - w_c|^2``. One for the other kinds.
+        """
+        if self.kind != "low_rank":
+            return torch.ones(self.num_classes, device=self.mean.device)
+        trace = self.variance.sum(dim=1)
+        inside = self.basis.square().sum(dim=(1, 2))
+        return torch.where(trace > 0, inside / trace, 1.0).clamp(max=1)
+
+    def uncertainty(self, labels: Tensor) -> Tensor:
+        """Feature uncertainty loss that keeps learned covariances from vanishing.
+
+        See :mod:`semaug.covariance.learned`; :class:`semaug.ISDALoss` adds it by itself.
+
+        Args:
+            labels: ``(N,)`` int64 class ids.
+
+        Returns:
+            A scalar, ``entropy_weight`` times the loss; 0 for kinds other than ``learned``.
+        """
+        return self._uncertainty(class_rows(labels, self.num_classes, IGNORE_INDEX))
+
+    def _uncertainty(self, rows: ClassRows) -> Tensor:
+        if self.kind != "learned" or len(rows.position) == 0:
+            return self.mean.new_zeros(())
+        factor = self.form().factor  # type: ignore[attr-defined]
+        loss = uncertainty_loss(factor, rows.classes, rows.position, self.entropy_margin)
+        return self.entropy_weight * loss
+
+    def warn_of_skipped(self) -> None:
+        """Warn, once, if samples were left out.
+
+        :meth:`update` does so by itself on a CPU. On an accelerator it would have to wait
+        for the device at every step: call this now and then, for instance after an epoch.
+        """
+        if self._warned:
+            return
+        if int(self.num_skipped) > 0:
+            self._warned = True
+            warnings.warn(
+                f"ClassCovariance: left out {int(self.num_skipped)} sample(s) with non-finite or "
+                "huge features; the count goes on in `num_skipped`",
+                stacklevel=2,
+            )
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return self._signature()
+
+    def _signature(self) -> str:
+        options = {"rank": self.rank, "memory": self.memory, "shrinkage": self.shrinkage}
+        return ", ".join(
+            [
+                f"num_classes={self.num_classes}, num_features={self.num_features}",
+                f"kind={self.kind!r}",
+                *(f"{name}={value!r}" for name, value in options.items() if value is not None),
+            ]
+        )
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._first_epoch = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def keep_precision(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            half = moved.is_floating_point() and moved.dtype.itemsize < 4
+            return tensor.to(moved.device) if half else moved
+
+        return super()._apply(keep_precision, recurse)
+
+
+_KINDS: dict[Kind, Callable[[ClassCovariance], Any]] = {
+    "full": lambda estimator: FullKind(),
+    "diagonal": lambda estimator: DiagonalKind(),
+    "shared": lambda estimator: SharedKind(estimator.num_classes),
+    "identity": lambda estimator: IdentityKind(),
+    "low_rank": lambda estimator: LowRankKind(estimator.rank or 0),
+    "learned": lambda estimator: LearnedKind(),
+}
+
+
+def flat_samples(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Take pixels as samples.
+
+    Args:
+        features: ``(N, A, h, w)``.
+        labels: ``(N, H, W)``; those nearest to the pixels of the features count.
+
+    Returns:
+        ``(N h w, A)`` and ``(N h w,)``.
+    """
+    labels = nearest_labels(labels, features.shape[2:])
+    return features.movedim(1, 3).flatten(0, 2), labels.flatten()
+
+
+def nearest_labels(labels: Tensor, size: torch.Size) -> Tensor:
+    """Take labels (N, H, W) at another resolution (h, w), as ``nearest`` interpolation does."""
+    for dim, length in ((1, size[0]), (2, size[1])):
+        if labels.shape[dim] != length:
+            index = torch.arange(length, device=labels.device) * labels.shape[dim] // length
+            labels = labels.index_select(dim, index)
+    return labels
+
+
+def _completed(rows: ClassRows, num_classes: int) -> ClassRows:
+    """The same samples in the table of all classes."""
+    labels = rows.classes[rows.position]
+    return all_classes(num_classes, labels)._replace(kept=rows.kept)
+
+
+def _one_class(rows: ClassRows) -> ClassRows:
+    """All samples as those of class 0."""
+    samples = None if rows.samples is None else rows.samples.sum().unsqueeze(0)
+    return ClassRows(
+        rows.classes.new_zeros(1), torch.zeros_like(rows.position), complete=True, samples=samples
+    )
+
+
+def _deviation(
+    features: Tensor, mean: Tensor, factor: Tensor, position: Tensor, usable: Tensor | None
+) -> Tensor:
+    """``factor (feature - mean)`` by row, in place; 0 for samples that are not usable."""
+    factor = factor[position]
+    if usable is not None:
+        return features.sub_(mean[position]).mul_((factor * usable).unsqueeze(1))
+    pieces = (part.split(SAMPLES_PER_PIECE) for part in (features, position, factor))
+    for piece, row, scale in zip(*pieces, strict=True):
+        piece.sub_(mean[row]).mul_(scale.unsqueeze(1))
+    return features
+
+
+def _largest_feature(dtype: torch.dtype) -> float:
+    """Bound on features whose squares and their sums are finite."""
+    return math.sqrt(torch.finfo(dtype).max) / 8
+
+
+def _check_effect(kind: str, option: str, value: object, kinds: tuple[str, ...]) -> None:
+    if value is not None and kind not in kinds:
+        raise ValueError(
+            f"ClassCovariance: expected no `{option}` for kind={kind!r}, on which it has no "
+            f"effect, got {value!r}; it is for {', '.join(kinds)}"
+        )
+
+
+def _checked_rank(rank: int | None, num_features: int) -> int:
+    if rank is None:
+        return min(32, num_features)
+    check_positive_int("ClassCovariance", rank=rank)
+    if rank > num_features:
+        raise ValueError(f"ClassCovariance: expected `rank` <= {num_features}, got {rank}")
+    return rank
+
+
+def _checked_memory(memory: float | str | None) -> float | str | None:
+    if memory is None or memory == "epoch":
+        return memory
+    if isinstance(memory, bool) or not isinstance(memory, float) or not 0 < memory < 1:
+        raise ValueError(
+            "ClassCovariance: expected `memory` to be None, 'epoch' or a number between 0 and 1, "
+            f"got {memory!r}"
+        )
+    return memory

@@ -1,0 +1,99 @@
+"""Covariances S_c = D_c D_c^T that gradients change, as in section 6.5.3.
+
+The gradient of the loss always shrinks S, so the feature uncertainty loss of
+DistributionNet (Yu et al., ICCV 2019) holds against it: ``max(0, margin - h)`` with h the
+mean entropy of the distributions that a batch draws from, here in nats per feature:
+``h_c = log(2 pi e) / 2 + log |det D_c| / A``.
+
+Source: section 6.5.3 and Fig. 10 of https://arxiv.org/abs/2007.10538, where statistics of
+features do better.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from semaug._classes import ClassRows
+from semaug._distributed import mean_gradient
+from semaug.covariance.form import Noise
+from semaug.covariance.identity import IdentityKind
+
+__all__ = ["UNIT_ENTROPY", "Learned", "LearnedKind", "uncertainty_loss"]
+
+# N samples, C classes, A features, R rows of a table of classes, K reference classes, M draws.
+
+UNIT_ENTROPY = math.log(2 * math.pi * math.e) / 2  # of a normal variable of variance 1, in nats
+
+
+class Learned(NamedTuple):
+    """Form of covariances by their factors, which get gradients."""
+
+    factor: Tensor  # (C, A, A)
+
+    @property
+    def dtype(self) -> torch.dtype:  # noqa: D102
+        return self.factor.dtype
+
+    @property
+    def device(self) -> torch.device:  # noqa: D102
+        return self.factor.device
+
+    @property
+    def shape(self) -> tuple[int, int]:  # noqa: D102
+        return self.factor.shape[0], self.factor.shape[1]
+
+    def to(self, dtype: torch.dtype) -> "Learned":  # noqa: D102
+        return Learned(self.factor.to(dtype))
+
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+        delta = weight - weight[rows.classes].unsqueeze(1)  # (R, C, A)
+        return (delta @ rows.take(self.factor)).square().sum(dim=2)
+
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+        factor = self.factor.index_select(0, classes)
+        return (references @ factor) @ (weight @ factor).mT
+
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+        return (weight @ self.factor.index_select(0, classes)).square().sum(dim=2)
+
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
+        # The reparametrization: gradients reach the factor through the sample.
+        standard = noise(len(position), self.shape[1]).transpose(0, 1)  # (N, M, A)
+        factor = self.factor.index_select(0, classes).index_select(0, position)
+        return (standard @ factor.mT).transpose(0, 1)
+
+    def dense(self) -> Tensor:  # noqa: D102
+        return self.factor @ self.factor.mT
+
+
+class LearnedKind(IdentityKind):
+    """How factors are kept: the parameter ``factor`` ``(C, A, A)``, identities at first."""
+
+    def parameters(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
+        """Create what the optimizer changes."""
+        return {"factor": torch.eye(num_features).repeat(num_classes, 1, 1)}
+
+    def form(self, state: dict[str, Tensor]) -> Learned:  # type: ignore[override]
+        """Show the state to losses."""
+        return Learned(mean_gradient(state["factor"]))
+
+
+def uncertainty_loss(
+    factor: Tensor, classes: Tensor, position: Tensor, margin: float = UNIT_ENTROPY
+) -> Tensor:
+    """Feature uncertainty loss of the distributions of a batch.
+
+    Args:
+        factor: ``(C, A, A)``.
+        classes: ``(R,)`` that the batch holds.
+        position: ``(N,)``, row of each sample.
+        margin: Entropy in nats per feature that is enough; that of unit variance.
+
+    Returns:
+        A scalar, at least 0.
+    """
+    own = factor.index_select(0, classes)
+    entropy = UNIT_ENTROPY + torch.linalg.slogdet(own).logabsdet / factor.shape[1]
+    return (margin - entropy.index_select(0, position).mean()).clamp(min=0)

@@ -1,0 +1,226 @@
+"""The r strongest directions of each class, and the variance of what they leave over.
+
+    S_c ~ B_c^T B_c + diag(s_c - diag(B_c^T B_c)),   B_c (r, A),  s_c the exact variances
+
+After each batch, the basis and the new rows of a class are stacked, k = r + m + 1 of them,
+and the r strongest singular directions of the stack are kept: eigenvectors of a (k, k)
+matrix. What is cut off moves to the diagonal, so trace and diagonal are always exact, and
+
+    |v^T (S - approximation) v| <= trace(cut) |v|^2,   trace(cut) = sum(s_c) - |B_c|^2
+
+holds at any time, by numbers that are in the state: see ``captured``.
+
+Relatives: incremental singular value decomposition (Brand, 2002; Ross et al., 2008) and
+Frequent Directions (Liberty, 2013), which bounds the error beforehand and pays with a bias.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from semaug._classes import ClassRows, chunks
+from semaug._compile import settled
+from semaug.covariance.diagonal import add_squares, diagonal_differences
+from semaug.covariance.form import Noise, centred
+from semaug.covariance.scatter import Scatter
+
+__all__ = ["LowRank", "LowRankKind"]
+
+# N samples, C classes, A features, r rank, R rows of a table of classes, K reference classes,
+# M draws.
+
+BLOCK = 64  # rows of a class that join the basis at once, at most
+
+
+class LowRank(NamedTuple):
+    """Form of low-rank covariances with a diagonal remainder."""
+
+    basis: Tensor  # (C, r, A)
+    variances: Tensor  # (C, A), the whole diagonal
+
+    @property
+    def dtype(self) -> torch.dtype:  # noqa: D102
+        return self.basis.dtype
+
+    @property
+    def device(self) -> torch.device:  # noqa: D102
+        return self.basis.device
+
+    @property
+    def shape(self) -> tuple[int, int]:  # noqa: D102
+        return self.variances.shape[0], self.variances.shape[1]
+
+    def to(self, dtype: torch.dtype) -> "LowRank":  # noqa: D102
+        return LowRank(self.basis.to(dtype), self.variances.to(dtype))
+
+    def _rows(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Basis (R, r, A) and remainder (R, A) as copies, since the estimator may move on."""
+        basis = settled(self.basis).index_select(0, classes)
+        return basis, _remainder(settled(self.variances).index_select(0, classes), basis)
+
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+        basis, remainder = self._rows(rows.classes)
+        projected = basis.flatten(0, 1) @ centred(weight).T  # (R r, C)
+        projected = projected.unflatten(0, basis.shape[:2])
+        index = rows.classes.view(-1, 1, 1).expand(-1, basis.shape[1], 1)
+        along = (projected - projected.gather(2, index)).square().sum(dim=1)
+        return along + diagonal_differences(weight, remainder, rows.classes)
+
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+        basis, remainder = self._rows(classes)
+        gram = (references @ basis.mT) @ (weight @ basis.mT).mT
+        return gram + (references * remainder.unsqueeze(1)) @ weight.T
+
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+        basis, remainder = self._rows(classes)
+        return (weight @ basis.mT).square().sum(dim=2) + remainder @ weight.square().T
+
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
+        basis, remainder = self._rows(classes)
+        along = noise(len(position), basis.shape[1]).transpose(0, 1)  # (N, M, r)
+        along = (along @ basis.index_select(0, position)).transpose(0, 1)
+        return along + noise(len(position), self.shape[1]) * remainder.sqrt()[position]
+
+    def dense(self) -> Tensor:  # noqa: D102
+        return self.basis.mT @ self.basis + torch.diag_embed(_remainder(self.variances, self.basis))
+
+
+def _remainder(variances: Tensor, basis: Tensor) -> Tensor:
+    return (variances - basis.square().sum(dim=1)).clamp(min=0)
+
+
+class LowRankKind:
+    """How they are kept: the buffers ``basis`` ``(C, r, A)`` and ``variance`` ``(C, A)``."""
+
+    sums_over_ranks = False  # the strongest directions of a sum are not a sum
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
+        """Create the state."""
+        return {
+            "basis": torch.zeros(num_classes, self.rank, num_features),
+            "variance": torch.zeros(num_classes, num_features),
+        }
+
+    def form(self, state: dict[str, Tensor]) -> LowRank:
+        """Show the state to losses."""
+        return LowRank(state["basis"], state["variance"])
+
+    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
+        """Scale the rows by 1 - share and add the products of a batch."""
+        add_squares(state["variance"], rows, scatter)
+        kept = (1 - scatter.share).sqrt()
+        if scatter.samples is None:
+            for new in _static_blocks(scatter):
+                self._join(state["basis"], rows, kept, new)
+                kept = torch.ones_like(kept)
+            return
+        for present, new in _blocks(scatter):
+            self._join(state["basis"], _restricted(rows, present), kept[present], new)
+            kept = torch.ones_like(kept)
+
+    def _join(self, basis: Tensor, rows: ClassRows, kept: Tensor, new: Tensor) -> None:
+        """Replace the bases of ``rows``, scaled by ``kept`` (R,), by those with ``new`` (R, m, A).
+
+        Where a class stands in several rows, only its first has something new and a ``kept``
+        that counts: the others must not write.
+        """
+        num_rows, _, num_features = new.shape
+        size = num_features * (self.rank + new.shape[1])
+        for start, stop in chunks(num_rows, size, basis):
+            chunk = rows.classes[start:stop]
+            old = basis.index_select(0, chunk)
+            scaled = old * kept[start:stop].view(-1, 1, 1)
+            stack = torch.cat([scaled, new[start:stop]], dim=1)  # (r', k, A)
+            joined = _strongest(stack, self.rank)
+            if rows.samples is not None:
+                basis.index_copy_(0, chunk, joined)
+            elif rows.complete:
+                basis[start:stop] = joined
+            else:
+                first = _first(rows)[start:stop]
+                # Each class is written once, by a sum with zeros.
+                change = torch.where(first.view(-1, 1, 1), joined - old, 0.0)
+                basis.index_add_(0, chunk, change)
+
+    def merge(
+        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
+    ) -> None:
+        """Add another state, of weight ``share`` (C,), and the products of ``drift`` (C, A)."""
+        basis, variance = state["basis"], state["variance"]
+        variance.lerp_(other["variance"].to(variance), share.unsqueeze(1))
+        variance.addcmul_(drift, drift)
+        for start, stop in chunks(len(basis), 2 * basis[0].numel(), basis):
+            part = share[start:stop].view(-1, 1, 1)
+            theirs = other["basis"][start:stop].to(basis) * part.sqrt()
+            mine = basis[start:stop] * (1 - part).sqrt()
+            stack = torch.cat([mine, theirs, drift[start:stop].unsqueeze(1)], dim=1)
+            basis[start:stop] = _strongest(stack, self.rank)
+
+
+def _strongest(stack: Tensor, rank: int) -> Tensor:
+    """Rows (R, r, A) whose products come closest to those of a stack (R, k, A)."""
+    # In float64: its squares would lose half the digits, and the matrices are small.
+    gram = stack @ stack.mT
+    _, vectors = torch.linalg.eigh(gram.double())  # ascending
+    strongest = vectors[:, :, -rank:].to(stack.dtype)
+    return strongest.mT @ stack
+
+
+def _restricted(rows: ClassRows, present: Tensor) -> ClassRows:
+    return rows._replace(classes=rows.classes[present], complete=False)
+
+
+def _first(rows: ClassRows) -> Tensor:
+    """(R,) whether samples use this row: of equal classes only the first counts."""
+    used = torch.zeros(len(rows.classes), dtype=torch.bool, device=rows.classes.device)
+    return used.index_fill(0, rows.position, True)
+
+
+def _blocks(scatter: Scatter) -> Iterator[tuple[Tensor, Tensor]]:
+    """New rows of the classes that have them, at most ``BLOCK`` at a time; on a CPU.
+
+    Yields:
+        Rows ``(R',)`` of the table, and what they get, ``(R', m, A)``.
+    """
+    deviation, row, drift, _, new = scatter
+    assert new is not None
+    number = torch.arange(len(row)).sub_((new.cumsum(0) - new)[row])  # within its class
+    present = torch.arange(len(new))
+    for start in range(0, max(int(new.max()), 1), BLOCK):
+        if start > 0:
+            present = (new > start).nonzero().squeeze(1)
+        inside = ((number >= start) & (number < start + BLOCK)).nonzero().squeeze(1)
+        length = min(BLOCK, int(new.max()) - start) + (start == 0)  # with the drift at first
+        slot_of_row = torch.zeros_like(new).index_copy_(0, present, torch.arange(len(present)))
+        padded = drift.new_zeros(len(present) * length, drift.shape[1])
+        place = slot_of_row[row[inside]] * length + (number[inside] - start)
+        padded.index_copy_(0, place, deviation[inside])
+        padded = padded.view(len(present), length, -1)
+        if start == 0:
+            padded[:, -1] = drift
+        yield present, padded
+
+
+def _static_blocks(scatter: Scatter) -> list[Tensor]:
+    """New rows of each class with shapes that no value decides.
+
+    Each class has slots for four times its share of the batch, 8 at least. Should it have
+    more samples, some share a slot: they are added with alternating signs, which keeps the
+    products right on average.
+    """
+    deviation, position, drift, _, _ = scatter
+    num_samples, num_rows = len(deviation), len(drift)
+    slots = min(max(num_samples, 1), max(8, -(-4 * num_samples // max(num_rows, 1))))
+    same = position.unsqueeze(1) == position
+    number = same.tril(-1).sum(dim=1)  # of each sample within its class
+    sign = 1 - 2 * (number // slots % 2)
+    place = position * slots + number % slots
+    new = deviation.new_zeros(num_rows * slots, deviation.shape[1])
+    new.index_add_(0, place, deviation * sign.unsqueeze(1))
+    new = new.unflatten(0, (num_rows, slots))
+    return list(torch.cat([new, drift.unsqueeze(1)], dim=1).split(BLOCK, dim=1))

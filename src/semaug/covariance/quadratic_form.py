@@ -1,0 +1,122 @@
+"""How much augmented features disturb the logits, for each pair of classes.
+
+Features of class c that move by noise of covariance S_c change the difference of the
+logits j and c by a normal variable of variance
+
+    Q[c, j] = (w_j - w_c)^T S_c (w_j - w_c)
+
+with w the rows of the classifier. No sample appears in it, so a batch needs one row
+of Q for each class it holds, not a product for each sample.
+
+Source: Wang et al., "Regularizing Deep Networks with Semantic Data Augmentation",
+https://arxiv.org/abs/2007.10538, the quadratic term of Eq. (7).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semaug._autocast import without_autocast
+from semaug._checks import check_floating, check_same_device, check_shapes
+from semaug._classes import ClassRows, all_classes, class_rows
+from semaug.covariance.diagonal import Diagonal
+from semaug.covariance.form import Form
+from semaug.covariance.full import Full
+
+__all__ = ["as_form", "logit_variance", "quadratic_form", "rows_of_q", "working_dtype"]
+
+# N samples, C classes, A features, R rows of a table of classes.
+
+
+def quadratic_form(weight: Tensor, covariance: Any) -> Tensor:
+    """Variance of every logit difference, for every class of origin.
+
+    Args:
+        weight: ``(C, A)`` of the linear classifier.
+        covariance: ``(C, A, A)``, or ``(C, A)`` for diagonal matrices, treated as constant;
+            or a :class:`semaug.ClassCovariance`.
+
+    Returns:
+        ``(C, C)`` matrix Q with ``Q[c, j] = (w_j - w_c)^T S_c (w_j - w_c)``, at least
+        float32. Differentiable in ``weight``, twice as well, and by ``torch.func.grad``; not by
+        ``vmap`` or forward mode.
+
+    Raises:
+        TypeError: If an argument is not a floating-point tensor.
+        ValueError: If shapes or devices disagree.
+
+    >>> weight = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> quadratic_form(weight, torch.stack([torch.eye(2), 3 * torch.eye(2)]))
+    tensor([[ 0.,  5.],
+            [15.,  0.]])
+    """
+    form = as_form("quadratic_form", weight, covariance)
+    labels = torch.arange(len(weight), device=weight.device)
+    return rows_of_q(weight, form, all_classes(len(weight), labels))
+
+
+def logit_variance(
+    weight: Tensor, form: Form, labels: Tensor, rows: ClassRows | None = None
+) -> Tensor:
+    """Rows of :func:`quadratic_form` for the classes of a batch.
+
+    Args:
+        weight: ``(C, A)``.
+        form: The covariances.
+        labels: ``(N,)`` int64.
+        rows: The classes of ``labels``, where known already.
+
+    Returns:
+        ``(N, C)``: ``Q[labels]``, computed for the classes that occur.
+    """
+    rows = rows or class_rows(labels, len(weight))
+    return rows_of_q(weight, form, rows).index_select(0, rows.position)
+
+
+def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
+    """Check covariances against the weight of a classifier, and take them as a form.
+
+    Args:
+        function: Name for messages.
+        weight: ``(C, A)``.
+        covariance: ``(C, A, A)`` or ``(C, A)``, or a :class:`semaug.ClassCovariance`.
+
+    Raises:
+        TypeError: If a dtype or type is wrong.
+        ValueError: If shapes or devices disagree.
+    """
+    if not isinstance(covariance, Tensor) and hasattr(covariance, "form"):
+        form: Form = covariance.form()
+        check_shapes(function, weight=(weight, "C A"))
+        if form.shape != tuple(weight.shape):
+            wanted = f"(C={weight.shape[0]}, A={weight.shape[1]})"
+            raise ValueError(
+                f"{function}: expected `covariance` of shape {wanted}, got {form.shape}"
+            )
+        check_floating(function, weight=weight)
+        if form.device != weight.device:
+            raise ValueError(
+                f"{function}: expected `covariance` on the device of `weight` "
+                f"({weight.device}), got {form.device}"
+            )
+        return form
+    full = isinstance(covariance, Tensor) and covariance.ndim == 3
+    check_shapes(
+        function, weight=(weight, "C A"), covariance=(covariance, "C A A" if full else "C A")
+    )
+    check_floating(function, weight=weight, covariance=covariance)
+    check_same_device(function, weight=weight, covariance=covariance)
+    return Full(covariance.detach()) if full else Diagonal(covariance.detach())
+
+
+def rows_of_q(weight: Tensor, form: Form, rows: ClassRows) -> Tensor:
+    """``(R, C)`` rows of Q, computed in float32 or better whatever autocast does."""
+    dtype = working_dtype(weight, form)
+    with without_autocast(weight.device):
+        return form.to(dtype).differences(weight.to(dtype), rows)
+
+
+def working_dtype(weight: Tensor, form: Form) -> torch.dtype:
+    """Precision of covariances times a weight: the better of both, float32 at least."""
+    return torch.promote_types(torch.promote_types(weight.dtype, form.dtype), torch.float32)

@@ -1,0 +1,145 @@
+"""Checks and choices that several losses share."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from semaug._checks import (
+    check_at_least,
+    check_floating,
+    check_labels,
+    check_one_of,
+    check_same_device,
+    check_shapes,
+)
+from semaug.covariance import ClassCovariance, Kind
+
+__all__ = [
+    "REDUCTIONS",
+    "Reduction",
+    "at_least_float32",
+    "check_logits_and_labels",
+    "check_options",
+    "check_strength",
+    "estimator_of",
+    "reduced",
+]
+
+# N samples, C classes, A features, H x W pixels of labels, h x w pixels of logits and features.
+
+Reduction = Literal["none", "mean", "sum"]
+REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
+
+
+def check_logits_and_labels(
+    function: str,
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    features: Tensor | None = None,
+    *,
+    soft: bool = False,
+) -> None:
+    """Check what losses on labeled logits are given.
+
+    Args:
+        function: Name for messages.
+        logits: ``(N, C)``, or ``(N, C, h, w)`` for dense outputs.
+        labels: ``(N,)`` or ``(N, H, W)`` int64; where ``soft``, floating-point targets of the
+            shape of the logits will do too.
+        weight: ``(C, A)``.
+        features: ``(N, A)`` or ``(N, A, h, w)``.
+        soft: As above.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes or devices disagree.
+    """
+    dense = isinstance(logits, Tensor) and logits.ndim == 4
+    probabilities = soft and isinstance(labels, Tensor) and labels.is_floating_point()
+    pixels, label_pixels = (" h w", " H W") if dense else ("", "")
+    tensors = {"logits": (logits, "N C" + pixels)}
+    name = "targets" if probabilities else "labels"
+    tensors[name] = (labels, "N C" + pixels if probabilities else "N" + label_pixels)
+    tensors["weight"] = (weight, "C A")
+    if features is not None:
+        tensors["features"] = (features, "N A" + pixels)
+    check_shapes(function, **tensors)
+    if not probabilities:
+        check_labels(function, labels)
+    floating = {k: t for k, (t, _) in tensors.items() if k != "labels"}
+    check_floating(function, **floating)
+    check_same_device(function, **{k: t for k, (t, _) in tensors.items()})
+
+
+def check_strength(function: str, strength: float | Tensor, num_samples: int | None) -> None:
+    """Check a number or scalar; a tensor ``(N,)`` too, if samples may have their own.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If the number is negative or the shape is wrong.
+    """
+    check_at_least(function, "strength", strength, 0)
+    if isinstance(strength, Tensor) and strength.ndim > 0:
+        if num_samples is None:
+            raise ValueError(
+                f"{function}: expected `strength` to be one number, got shape "
+                f"{tuple(strength.shape)}"
+            )
+        check_shapes(function, strength=(strength, str(num_samples)))
+
+
+def check_options(
+    function: str,
+    num_classes: int,
+    reduction: str,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> None:
+    """Check options of cross-entropy.
+
+    Raises:
+        TypeError: If a number has the wrong type.
+        ValueError: If a name is unknown, a number out of range or a shape wrong.
+    """
+    check_one_of(function, "reduction", reduction, REDUCTIONS)
+    check_at_least(function, "label_smoothing", label_smoothing, 0)
+    if label_smoothing > 1:
+        raise ValueError(f"{function}: expected `label_smoothing` <= 1, got {label_smoothing}")
+    if class_weights is not None:
+        check_shapes(function, class_weights=(class_weights, str(num_classes)))
+        check_floating(function, class_weights=class_weights)
+
+
+def estimator_of(
+    owner: str, num_classes: int, num_features: int, covariance: Kind | ClassCovariance
+) -> ClassCovariance:
+    """Return the estimator given, or a new one of the kind given.
+
+    Raises:
+        ValueError: If the sizes of the one given are others.
+    """
+    if not isinstance(covariance, ClassCovariance):
+        return ClassCovariance(num_classes, num_features, covariance)
+    sizes = (covariance.num_classes, covariance.num_features)
+    if sizes != (num_classes, num_features):
+        raise ValueError(
+            f"{owner}: expected `covariance` with (num_classes, num_features) = "
+            f"{(num_classes, num_features)}, got {sizes}"
+        )
+    return covariance
+
+
+def reduced(losses: Tensor, reduction: str, total: Any = None) -> Tensor:
+    """Sum losses, or divide the sum by their number or by ``total``."""
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    return losses.mean() if total is None else losses.sum() / total
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Convert half precision."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -1,0 +1,75 @@
+"""The strength of a loss's augmentation, and how it grows."""
+
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from semaug._checks import check_at_least, check_positive_int
+from semaug._compile import settled
+
+__all__ = ["Ramp"]
+
+
+class Ramp(nn.Module):
+    """A strength that grows in proportion to the step until ``num_steps``, then stays.
+
+    Args:
+        owner: Name of the loss, for messages.
+        strength: At the end, at least 0; may be set at any time.
+        num_steps: Length of the ramp; None is constant from the start.
+
+    Attributes:
+        step: int64 scalar, training calls so far.
+
+    Raises:
+        TypeError: If a number has the wrong type.
+        ValueError: If a number is out of range.
+    """
+
+    step: Tensor
+    _strength_tensor: Tensor
+
+    def __init__(self, owner: str, strength: float, num_steps: int | None) -> None:
+        super().__init__()
+        if num_steps is not None:
+            check_positive_int(owner, ramp_steps=num_steps)
+        self.owner, self.num_steps = owner, num_steps
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        # Computed with as a tensor, so that a new value reaches compiled code and CUDA graphs;
+        # not in the state, because it is an argument: a checkpoint must not bring back an old one.
+        self.register_buffer("_strength_tensor", torch.zeros(()), persistent=False)
+        self.strength = strength
+
+    @property
+    def strength(self) -> float:
+        """Strength at the end of the ramp."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        check_at_least(self.owner, "strength", value, 0)
+        self._strength = float(value)
+        self._strength_tensor.fill_(value)
+
+    def advance(self) -> None:
+        """Take one step."""
+        self.step.add_(1)
+
+    def current(self) -> Tensor:
+        """Strength of the latest step, a scalar tensor."""
+        if self.num_steps is None:
+            return self._strength_tensor
+        return settled(self._strength_tensor * (self.step / self.num_steps).clamp(max=1))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        dtype = torch.promote_types(self._strength_tensor.dtype, torch.float32)
+        self._strength_tensor = torch.full_like(
+            self._strength_tensor, self._strength, dtype=dtype
+        )  # exact again after a cast
+        return self
+
+    def extra_repr(self) -> str:
+        return f"strength={self.strength:g}, ramp_steps={self.num_steps}"
