@@ -4,28 +4,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from semaug.covariance import ClassCovariance
+    from semaug.covariance import ClassCovariance, quadratic_form
     from semaug.features import attach, with_features
-    from semaug.losses import ISDALoss, augment_logits, isda_loss
+    from semaug.losses import (
+        ExplicitAugmentationLoss,
+        ISDALoss,
+        MultiLabelISDALoss,
+        SemanticConsistencyLoss,
+        augment_logits,
+        expected_loss,
+        explicit_augmentation_loss,
+        isda_loss,
+        multi_label_isda_loss,
+        semantic_consistency_loss,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClassCovariance",
+    "ExplicitAugmentationLoss",
     "ISDALoss",
+    "MultiLabelISDALoss",
+    "SemanticConsistencyLoss",
     "attach",
     "augment_logits",
+    "expected_loss",
+    "explicit_augmentation_loss",
     "isda_loss",
+    "multi_label_isda_loss",
+    "quadratic_form",
+    "semantic_consistency_loss",
     "with_features",
 ]
 
 # Imported on first use, so that the command line answers before torch is there.
 _HOMES = {
     "ClassCovariance": "semaug.covariance",
+    "ExplicitAugmentationLoss": "semaug.losses",
     "ISDALoss": "semaug.losses",
+    "MultiLabelISDALoss": "semaug.losses",
+    "SemanticConsistencyLoss": "semaug.losses",
     "attach": "semaug.features",
     "augment_logits": "semaug.losses",
+    "expected_loss": "semaug.losses",
+    "explicit_augmentation_loss": "semaug.losses",
     "isda_loss": "semaug.losses",
+    "multi_label_isda_loss": "semaug.losses",
+    "quadratic_form": "semaug.covariance",
+    "semantic_consistency_loss": "semaug.losses",
     "with_features": "semaug.features",
 }
 

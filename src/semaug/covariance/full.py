@@ -6,6 +6,7 @@ is a weighted sum. Beyond ``KEPT_ELEMENTS`` it is computed again instead, which 
 memory; the statistics must not change in between then, and torch says so if they do.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -52,14 +53,25 @@ class Full(NamedTuple):
         return _Differences.apply(weight, self.matrices, rows.classes, rows.complete, keep)[0]
 
     def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
-        return (references @ self.matrices.index_select(0, classes)) @ weight.T
+        parts = self._parts(classes, len(references))
+        return torch.cat([(references @ own) @ weight.T for own in parts])
 
     def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
-        own = [
-            ((weight @ select(self.matrices, classes[start:stop])) * weight).sum(dim=2)
-            for start, stop in chunks(len(classes), weight.shape[1] * sum(weight.shape), weight)
-        ]
-        return torch.cat(own)
+        parts = self._parts(classes, len(weight))
+        return torch.cat([((weight @ own) * weight).sum(dim=2) for own in parts])
+
+    def _parts(self, classes: Tensor, num_vectors: int) -> Iterator[Tensor]:
+        """Matrices of ``classes``, a few at a time, copied if that is affordable.
+
+        Copies, since the estimator may move on before the backward pass; torch says so if
+        it did and there was none.
+        """
+        num_features = self.shape[1]
+        affordable = len(classes) * num_features**2 <= KEPT_ELEMENTS
+        size = num_features * (num_features + num_vectors)
+        for start, stop in chunks(len(classes), size, self.matrices):
+            own = select(self.matrices, classes[start:stop])
+            yield own.clone() if affordable and own._base is not None else own
 
     def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
         num_features = self.shape[1]

@@ -1,6 +1,26 @@
 """Losses: each a pure function and a thin module that keeps its state."""
 
 from semaug.losses.augment import augment_logits
+from semaug.losses.consistency import SemanticConsistencyLoss, semantic_consistency_loss
+from semaug.losses.explicit import (
+    ExpectedLoss,
+    ExplicitAugmentationLoss,
+    expected_loss,
+    explicit_augmentation_loss,
+)
 from semaug.losses.isda import ISDALoss, isda_loss
+from semaug.losses.multi_label import MultiLabelISDALoss, multi_label_isda_loss
 
-__all__ = ["ISDALoss", "augment_logits", "isda_loss"]
+__all__ = [
+    "ExpectedLoss",
+    "ExplicitAugmentationLoss",
+    "ISDALoss",
+    "MultiLabelISDALoss",
+    "SemanticConsistencyLoss",
+    "augment_logits",
+    "expected_loss",
+    "explicit_augmentation_loss",
+    "isda_loss",
+    "multi_label_isda_loss",
+    "semantic_consistency_loss",
+]

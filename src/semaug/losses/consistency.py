@@ -1,0 +1,262 @@
+"""Semantic consistency: ISDA for images without labels.
+
+The prediction p of an image should not change when its features are augmented. With the
+covariance of the pseudo label y = argmax p, the expected cross-entropy between p, taken as
+constant, and the augmented prediction has the bound
+
+    sum over k of p[n, k] (log sum over j of exp(z[n, j] + strength / 2 * Q[n, j, k]) - z[n, k])
+    with Q[n, j, k] = (w_j - w_k)^T S_y (w_j - w_k)
+
+which is that of the KL divergence up to the entropy of p. It takes a reference class k for
+each term. Since the terms share one expectation, that of the log-sum-exp, any one reference
+bounds them all, and with the pseudo label alone the loss needs no more than the supervised
+one: ``reference="pseudo_label"``,
+
+    log sum over j of exp(z[n, j] + strength / 2 * Q[n, j, y]) - sum over k of p[n, k] z[n, k]
+
+which is the tighter one where p is confident.
+
+Source: Proposition 2, Eqs. (12) to (19), of https://arxiv.org/abs/2007.10538; the second
+bound is ours.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import checkpoint
+
+from semaug._autocast import without_autocast
+from semaug._checks import check_floating, check_one_of, check_same_device, check_shapes
+from semaug._classes import class_rows
+from semaug.covariance import ClassCovariance
+from semaug.covariance.form import Form, centred, pair_variance
+from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.losses._arguments import (
+    REDUCTIONS,
+    Reduction,
+    at_least_float32,
+    check_strength,
+    reduced,
+)
+from semaug.losses._references import reference_logsumexp
+from semaug.losses._strength import Ramp
+from semaug.losses.augment import raise_logits
+
+__all__ = ["SemanticConsistencyLoss", "semantic_consistency_loss"]
+
+# N samples, C classes, A features, R rows of a table of classes, K reference classes.
+
+Reference = Literal["every", "pseudo_label"]
+REFERENCES: tuple[Reference, ...] = ("every", "pseudo_label")
+
+
+def semantic_consistency_loss(
+    logits: Tensor,
+    weight: Tensor,
+    covariance: Tensor | ClassCovariance,
+    *,
+    strength: float | Tensor,
+    probs: Tensor | None = None,
+    reference: Reference = "every",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Bound on the expected cross-entropy between predictions with and without augmentation.
+
+    Args:
+        logits: ``(N, C)`` of the clean features of unlabeled images.
+        weight: ``(C, A)`` of the linear classifier.
+        covariance: ``(C, A, A)`` or ``(C, A)``, treated as constant; or an estimator; of
+            labeled images.
+        strength: lambda of the paper, at least 0; a tensor is not checked.
+        probs: ``(N, C)`` predictions to agree with, such as a teacher's, treated as constant;
+            None is ``logits.softmax(1)``.
+        reference: ``"every"`` is Eq. (15), for N x C x C exponentials, made a few at a time;
+            ``"pseudo_label"`` is the bound that costs as little as supervised ISDA.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or ``(N,)`` for ``reduction="none"``, at least float32.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes or devices disagree, ``strength`` is negative or a name unknown.
+
+    >>> logits, weight = torch.zeros(1, 2), torch.eye(2)
+    >>> semantic_consistency_loss(logits, weight, torch.ones(2, 2), strength=1.0)
+    tensor(1.3133)
+    """
+    name = "semantic_consistency_loss"
+    check_shapes(name, logits=(logits, "N C"), weight=(weight, "C A"))
+    tensors = {"logits": logits, "weight": weight}
+    if probs is not None:
+        check_shapes(name, logits=(logits, "N C"), probs=(probs, "N C"))
+        tensors["probs"] = probs
+    check_floating(name, **tensors)
+    check_same_device(name, **tensors)
+    check_strength(name, strength, None)
+    check_one_of(name, "reference", reference, REFERENCES)
+    check_one_of(name, "reduction", reduction, REDUCTIONS)
+    form = as_form(name, weight, covariance)
+
+    logits = at_least_float32(logits)
+    probs = (logits.softmax(dim=1) if probs is None else probs.to(logits.dtype)).detach()
+    pseudo_labels = probs.argmax(dim=1)
+    rows = class_rows(pseudo_labels, len(weight))
+    if reference == "every":
+        sums = _sums(logits, weight, form, strength, rows.classes, rows.position)
+        losses = (probs * (sums - logits)).sum(dim=1)
+    else:
+        raised = raise_logits(logits, pseudo_labels, weight, form, strength, rows)
+        losses = raised.logsumexp(dim=1) - (probs * logits).sum(dim=1)
+    return reduced(losses, reduction)
+
+
+class SemanticConsistencyLoss(nn.Module):
+    """:func:`semantic_consistency_loss` with the covariances of a loss on labeled images.
+
+    It reads the statistics and never changes them: features without labels do not count.
+
+    Args:
+        covariance: The estimator of the supervised loss, ``isda.estimator``.
+        strength: lambda_0 of the paper, at least 0, reached at the end of the ramp.
+        ramp_steps: Training calls over which the strength grows; None keeps it constant.
+        reference: ``"every"`` or ``"pseudo_label"``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        TypeError: If ``covariance`` is no estimator.
+        ValueError: If a number is out of range or a name unknown.
+
+    >>> from semaug import ISDALoss
+    >>> isda = ISDALoss(num_classes=10, num_features=64, strength=0.5)
+    >>> consistency = SemanticConsistencyLoss(isda.estimator, strength=0.5)
+    >>> consistency(torch.randn(8, 10), torch.randn(10, 64)).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        covariance: ClassCovariance,
+        *,
+        strength: float,
+        ramp_steps: int | None = None,
+        reference: Reference = "every",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        name = "SemanticConsistencyLoss"
+        if not isinstance(covariance, ClassCovariance):
+            raise TypeError(
+                f"{name}: expected `covariance` to be a ClassCovariance, "
+                f"got {type(covariance).__name__}"
+            )
+        check_one_of(name, "reference", reference, REFERENCES)
+        check_one_of(name, "reduction", reduction, REDUCTIONS)
+        self.ramp = Ramp(name, strength, ramp_steps)
+        self.estimator = covariance
+        self.reference: Reference = reference
+        self.reduction: Reduction = reduction
+
+    @property
+    def strength(self) -> float:
+        """Strength at the end of the ramp."""
+        return self.ramp.strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        self.ramp.strength = value
+
+    def current_strength(self) -> Tensor:
+        """Strength of the latest training call, a scalar tensor."""
+        return self.ramp.current()
+
+    def forward(self, logits: Tensor, weight: Tensor, probs: Tensor | None = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: ``(N, C)`` of unlabeled images.
+            weight: ``(C, A)`` of the classifier.
+            probs: ``(N, C)`` predictions to agree with; None is those of the logits.
+
+        Returns:
+            A scalar, or ``(N,)`` for ``reduction="none"``.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If shapes or devices disagree.
+        """
+        if self.training:
+            self.ramp.advance()
+        return semantic_consistency_loss(
+            logits,
+            weight,
+            self.estimator,
+            strength=self.ramp.current(),
+            probs=probs,
+            reference=self.reference,
+            reduction=self.reduction,
+        )
+
+
+# Numbers that hold the variances of all reference classes; above, they go in parts.
+PART_ELEMENTS = 2**24
+
+
+def _sums(
+    logits: Tensor,
+    weight: Tensor,
+    form: Form,
+    strength: float | Tensor,
+    classes: Tensor,
+    position: Tensor,
+) -> Tensor:
+    """``log sum over j of exp(z[n, j] + strength / 2 * Q[n, j, k])``, ``(N, C)``.
+
+    If there are many reference classes k, they go a part at a time, and parts are not kept
+    but computed again in the backward pass.
+    """
+    dtype = working_dtype(weight, form)
+    with without_autocast(weight.device):
+        form, weight = form.to(dtype), centred(weight.to(dtype))
+        variance = form.variance(weight, classes)
+        unchanged = _watch(form)
+
+        def part(weight: Tensor, variance: Tensor, logits: Tensor, references: Tensor) -> Tensor:
+            unchanged()
+            raises = pair_variance(form, weight, classes, references, variance)
+            raises = (raises * (0.5 * strength)).to(logits.dtype)
+            return reference_logsumexp(logits, raises, position)
+
+        num_classes, num_features = weight.shape
+        every = torch.arange(num_classes, device=weight.device)
+        size = max(len(classes), 1) * (num_classes + num_features)
+        parts = every.split(max(PART_ELEMENTS // size, 1))
+        if len(parts) == 1:
+            return part(weight, variance, logits, every)
+        sums = [
+            checkpoint(
+                part, weight, variance, logits, own, use_reentrant=False, preserve_rng_state=False
+            )
+            for own in parts
+        ]
+        return torch.cat(sums, dim=1)
+
+
+def _watch(form: Form) -> Callable[[], None]:
+    """Return a check that the statistics are still those of now."""
+    if torch.compiler.is_compiling():
+        return lambda: None
+    tensors = [x for x in tree_leaves(form) if isinstance(x, Tensor)]
+    versions = [x._version for x in tensors]
+
+    def unchanged() -> None:
+        if [x._version for x in tensors] != versions:
+            raise RuntimeError(
+                "semantic_consistency_loss: expected the backward pass before the next update of "
+                "the statistics, because so many classes are computed again in it"
+            )
+
+    return unchanged

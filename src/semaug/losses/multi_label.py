@@ -1,0 +1,270 @@
+"""ISDA for images with several labels at once.
+
+Each class has a logit of its own, and binary cross-entropy. Noise moves logit j by a normal
+variable of variance w_j^T S w_j, so by the moment-generating function, for a target t,
+
+    E[loss_j] <= t softplus(-(z_j - r_j)) + (1 - t) softplus(z_j + r_j),
+    r[n, j] = strength / 2 * w_j^T S_n w_j
+
+for t in {0, 1} binary cross-entropy of logits moved toward the mistake by r. The
+covariance S_n of a sample is the mean of those of its labels, weighted by its targets; a
+sample without any label is not augmented.
+
+Source: the argument of Proposition 1 of https://arxiv.org/abs/2007.10538, applied to each
+logit; no paper.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semaug._autocast import without_autocast
+from semaug._checks import check_floating, check_one_of, check_same_device, check_shapes
+from semaug._classes import is_static
+from semaug.covariance import ClassCovariance, Kind
+from semaug.covariance.estimator import IGNORE_INDEX
+from semaug.covariance.form import Form
+from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.losses._arguments import (
+    REDUCTIONS,
+    Reduction,
+    at_least_float32,
+    check_strength,
+    estimator_of,
+    reduced,
+)
+from semaug.losses._references import used_references
+from semaug.losses._strength import Ramp
+
+__all__ = ["MultiLabelISDALoss", "multi_label_isda_loss"]
+
+# N samples, C classes, A features, K classes that some sample has.
+
+
+def multi_label_isda_loss(
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    covariance: Tensor | ClassCovariance,
+    *,
+    strength: float | Tensor,
+    class_weights: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Bound on the expected binary cross-entropy over augmented features.
+
+    At ``strength=0`` it is :func:`torch.nn.functional.binary_cross_entropy_with_logits`.
+
+    Args:
+        logits: ``(N, C)`` of the clean features.
+        targets: ``(N, C)`` floating-point, between 0 and 1.
+        weight: ``(C, A)`` of the linear classifier.
+        covariance: ``(C, A, A)`` or ``(C, A)``, treated as constant; or an estimator.
+        strength: lambda of the paper, at least 0, or ``(N,)``; a tensor is not checked.
+        class_weights: ``(C,)``, as ``weight`` of torch's loss.
+        pos_weight: ``(C,)``, of positive targets, as in torch's loss.
+        reduction: ``"mean"`` over all N x C losses, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or ``(N, C)`` for ``reduction="none"``, at least float32.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes or devices disagree, ``strength`` is negative or
+            ``reduction`` unknown.
+
+    >>> logits, weight, targets = torch.zeros(1, 2), torch.eye(2), torch.tensor([[1.0, 0.0]])
+    >>> multi_label_isda_loss(logits, targets, weight, torch.ones(2, 2), strength=2.0)
+    tensor(1.3133)
+    """
+    name = "multi_label_isda_loss"
+    _check(name, logits, targets, weight, class_weights, pos_weight)
+    check_strength(name, strength, len(logits))
+    check_one_of(name, "reduction", reduction, REDUCTIONS)
+    form = as_form(name, weight, covariance)
+    return _loss(logits, targets, weight, form, strength, class_weights, pos_weight, reduction)
+
+
+class MultiLabelISDALoss(nn.Module):
+    """:func:`multi_label_isda_loss` that keeps the covariances and ramps the strength.
+
+    Otherwise as :class:`semaug.ISDALoss`. In the statistics, a sample counts for each of its
+    labels, those with a target above one half. On an accelerator, and while compiling,
+    that takes memory for N x C x A numbers.
+
+    Args:
+        num_classes: C.
+        num_features: A.
+        strength: lambda_0 of the paper, at least 0.
+        ramp_steps: Training calls over which the strength grows; None keeps it constant.
+        covariance: A kind of :class:`ClassCovariance`, or one to share or with options.
+        class_weights: ``(C,)``, as ``weight`` of torch's loss.
+        pos_weight: ``(C,)``, of positive targets.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        TypeError: If a size is not an int.
+        ValueError: If a number is out of range, a name unknown, or a shared estimator has
+            other sizes.
+
+    >>> isda = MultiLabelISDALoss(num_classes=3, num_features=8, strength=0.5)
+    >>> targets = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> isda(torch.randn(2, 3), targets, torch.randn(2, 8), torch.randn(3, 8)).shape
+    torch.Size([])
+    >>> isda.estimator.count
+    tensor([1, 1, 1])
+    """
+
+    class_weights: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_features: int,
+        *,
+        strength: float,
+        ramp_steps: int | None = None,
+        covariance: Kind | ClassCovariance = "full",
+        class_weights: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        name = "MultiLabelISDALoss"
+        self.ramp = Ramp(name, strength, ramp_steps)
+        check_one_of(name, "reduction", reduction, REDUCTIONS)
+        _check_weights(name, str(num_classes), class_weights, pos_weight)
+        self.estimator = estimator_of(name, num_classes, num_features, covariance)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("pos_weight", pos_weight, persistent=False)
+        self.reduction = reduction
+
+    @property
+    def strength(self) -> float:
+        """Strength at the end of the ramp."""
+        return self.ramp.strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        self.ramp.strength = value
+
+    def current_strength(self) -> Tensor:
+        """Strength of the latest training call, a scalar tensor."""
+        return self.ramp.current()
+
+    def forward(self, logits: Tensor, targets: Tensor, features: Tensor, weight: Tensor) -> Tensor:
+        """Update the statistics (in training mode) and compute the loss.
+
+        Args:
+            logits: ``(N, C)``.
+            targets: ``(N, C)`` floating-point, between 0 and 1.
+            features: ``(N, A)`` that the classifier turned into the logits.
+            weight: ``(C, A)`` of the classifier.
+
+        Returns:
+            A scalar, or ``(N, C)`` for ``reduction="none"``.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If shapes or devices disagree.
+        """
+        name, estimator = "MultiLabelISDALoss", self.estimator
+        _check(name, logits, targets, weight, self.class_weights, self.pos_weight)
+        check_shapes(
+            name, logits=(logits, "N C"), weight=(weight, "C A"), features=(features, "N A")
+        )
+        check_floating(name, features=features)
+        check_same_device(name, logits=logits, features=features)
+        as_form(name, weight, estimator)
+        if self.training:
+            estimator._update(*_one_label_each(features, targets))
+            self.ramp.advance()
+        loss = _loss(
+            logits, targets, weight, estimator.form(), self.ramp.current(),
+            self.class_weights, self.pos_weight, self.reduction,
+        )  # fmt: skip
+        if self.training and estimator.kind == "learned":
+            loss = loss + estimator.uncertainty(targets.argmax(dim=1))
+        return loss
+
+
+def _check(
+    function: str,
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    class_weights: Tensor | None,
+    pos_weight: Tensor | None,
+) -> None:
+    tensors = {"logits": logits, "targets": targets, "weight": weight}
+    patterns = ("N C", "N C", "C A")
+    check_shapes(
+        function, **{k: (t, p) for (k, t), p in zip(tensors.items(), patterns, strict=True)}
+    )
+    check_floating(function, **tensors)
+    check_same_device(function, **tensors)
+    _check_weights(function, str(len(weight)), class_weights, pos_weight)
+
+
+def _check_weights(
+    function: str, num_classes: str, class_weights: Tensor | None, pos_weight: Tensor | None
+) -> None:
+    for name, value in (("class_weights", class_weights), ("pos_weight", pos_weight)):
+        if value is not None:
+            check_shapes(function, **{name: (value, num_classes)})
+            check_floating(function, **{name: value})
+
+
+def _loss(
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    form: Form,
+    strength: float | Tensor,
+    class_weights: Tensor | None,
+    pos_weight: Tensor | None,
+    reduction: str,
+) -> Tensor:
+    logits = at_least_float32(logits)
+    targets = targets.to(logits.dtype)
+    if isinstance(strength, Tensor) and strength.ndim > 0:
+        strength = strength.unsqueeze(1)
+    raises = _variance(targets, weight, form).to(logits.dtype) * (0.5 * strength)
+    positive = targets * F.softplus(raises - logits)
+    if pos_weight is not None:
+        positive = positive * pos_weight.to(logits.dtype)
+    losses = positive + (1 - targets) * F.softplus(logits + raises)
+    if class_weights is not None:
+        losses = losses * class_weights.to(logits.dtype)
+    return reduced(losses, reduction)
+
+
+def _variance(targets: Tensor, weight: Tensor, form: Form) -> Tensor:
+    """``w_j^T S_n w_j``, ``(N, C)``, with S_n the mean covariance of the labels of a sample."""
+    dtype = working_dtype(weight, form)
+    with without_autocast(weight.device):
+        share = targets.to(dtype)
+        total = share.sum(dim=1, keepdim=True)
+        share = torch.where(total > 0, share / total, 0.0)
+        classes = used_references(share)
+        if classes is None:
+            classes = torch.arange(len(weight), device=weight.device)
+        else:
+            share = share.index_select(1, classes)
+        if len(classes) == 0:
+            return torch.zeros_like(targets, dtype=dtype)
+        return share @ form.to(dtype).variance(weight.to(dtype), classes)
+
+
+def _one_label_each(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat each sample for each of its labels."""
+    positive = targets > 0.5
+    if not is_static(features.device):
+        sample, label = positive.nonzero().unbind(dim=1)
+        return features.index_select(0, sample), label
+    num_classes = targets.shape[1]
+    label = torch.arange(num_classes, device=targets.device).expand(len(targets), -1)
+    label = torch.where(positive, label, IGNORE_INDEX)
+    return features.repeat_interleave(num_classes, dim=0), label.flatten()
