@@ -32,6 +32,24 @@ def test_isda_has_the_size_of_what_the_classifier_receives(build_from):
     assert method.criterion.estimator.num_features == classifier.in_features
 
 
+def test_isda_takes_kind_and_memory_from_the_recipe(build_from):
+    method = build_from("digits_resnet8_isda", "covariance=low_rank", "memory=epoch")
+    assert method.criterion.estimator.kind == "low_rank"
+    assert method.criterion.estimator.memory == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["memory=2"], "expected `memory` to be None, 'epoch' or a number between 0 and 1, got 2"),
+        (["covariance=identity", "memory=epoch"], "expected no `memory` for kind='identity'"),
+    ],
+)
+def test_options_that_the_statistics_refuse_are_named(build_from, options, message):
+    with pytest.raises(UserError, match=rf"^recipe: ClassCovariance: {message}"):
+        build_from("digits_resnet8_isda", *options)
+
+
 def test_initial_weights_depend_on_seed_and_network_alone(build_from):
     isda = build_from("digits_resnet8_isda")
     torch.rand(3)

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 
+from semaug.covariance import KINDS
 from semaug.training.recipe import Loss, Recipe
 
 
@@ -17,7 +19,14 @@ def test_isda_states_the_options_that_were_left_out():
     assert Loss("isda", strength=0.5) == Loss("isda", 0.5, ramp="linear", covariance="full")
 
 
-@pytest.mark.parametrize("option", [{"strength": 0.5}, {"ramp": "linear"}, {"covariance": "full"}])
+def test_every_kind_of_covariance_has_its_word():
+    hint = get_type_hints(Loss)["covariance"]
+    assert get_args(get_args(hint)[0]) == KINDS
+
+
+@pytest.mark.parametrize(
+    "option", [{"strength": 0.5}, {"ramp": "linear"}, {"covariance": "full"}, {"memory": 0.9}]
+)
 def test_options_without_effect_are_refused(option):
     with pytest.raises(
         ValueError, match=f"`{next(iter(option))}` has no effect on the loss 'cross"

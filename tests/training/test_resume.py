@@ -33,9 +33,12 @@ def test_kills_at_the_worst_moments_change_nothing(tmp_path, threads):
     kill_and_compare(tmp_path, threads, points)
 
 
-def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(train_tiny, make_run, quiet, monkeypatch):
-    whole = train_tiny(root="whole")
-    stopped = make_run(root="stopped")
+@pytest.mark.parametrize("changes", [[], ["memory=epoch", "covariance=low_rank"]])
+def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(
+    train_tiny, make_run, quiet, monkeypatch, changes
+):
+    whole = train_tiny("digits_resnet8_isda", *changes, root="whole")
+    stopped = make_run("digits_resnet8_isda", *changes, root="stopped")
     send_signal_at_step(monkeypatch, 6)
     with pytest.raises(InterruptedRunError, match=r"epoch 2 of 3 after step 3 of 4, saved") as stop:
         train(stopped, **quiet)

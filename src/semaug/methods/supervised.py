@@ -59,6 +59,12 @@ class Supervised(nn.Module):
         logits = self.network(images)
         return logits[0] if self.needs_features else logits
 
+    def start_epoch(self) -> None:
+        """Tell the statistics that an epoch begins, if they remember by epochs."""
+        estimator = getattr(self.criterion, "estimator", None)
+        if isinstance(estimator, ClassCovariance):
+            estimator.start_epoch()
+
     def diagnostics(self) -> dict[str, Tensor]:
         """Return scalars worth a place in the log, such as the strength of ISDA now."""
         current_strength = getattr(self.criterion, "current_strength", None)

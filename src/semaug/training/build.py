@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import semaug.networks  # registers ours with timm
 from semaug._names import unknown_name
 from semaug._probe import PROBE_ERRORS, run_probe
+from semaug.covariance import ClassCovariance
 from semaug.data import CropFlip, DataSet, load_data, normalize
 from semaug.features import with_features
 from semaug.losses import ISDALoss
@@ -89,12 +90,16 @@ def build_method(recipe: Recipe, data: DataSet, *, seed: int, num_steps: int) ->
     with as_user_error(f"recipe: loss={loss.name} network={recipe.network}: ", *PROBE_ERRORS):
         net = with_features(network, example_images=images)
     # Not `network.num_features`: many networks of timm have layers between that and the classifier.
+    with as_user_error("recipe: ", ValueError):
+        covariance = ClassCovariance(
+            data.num_classes, net.num_features, loss.covariance, memory=loss.memory
+        )
     criterion = ISDALoss(
         data.num_classes,
         net.num_features,
         strength=loss.strength,
         ramp_steps=num_steps if loss.ramp == "linear" else None,
-        covariance=loss.covariance,
+        covariance=covariance,
     )
     return Supervised(net, criterion)
 

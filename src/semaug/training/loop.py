@@ -159,6 +159,8 @@ def _train(
 
             # The steps of one epoch, or what is left of them.
             method.train()
+            if session.step == 0:
+                method.start_epoch()
             session.lap()
             for step in range(session.step, steps_per_epoch):
                 for group in optimizer.param_groups:

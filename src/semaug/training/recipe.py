@@ -12,7 +12,8 @@ __all__ = ["LOSSES", "Loss", "Recipe"]
 # Names of losses, each with one line for a person who chooses.
 LOSSES = {
     "cross_entropy": "the baseline: softmax cross-entropy",
-    "isda": "cross-entropy after infinite augmentation of the features; strength, ramp, covariance",
+    "isda": "cross-entropy after infinite augmentation of the features; strength, ramp, "
+    "covariance, memory",
 }
 
 
@@ -24,7 +25,9 @@ class Loss:
         name: One of ``LOSSES``.
         strength: Of ISDA, lambda_0 in the papers.
         ramp: Of ISDA, how the strength grows: ``"linear"`` over all steps, or ``"constant"``.
-        covariance: Of ISDA, ``"full"`` or ``"diagonal"``.
+        covariance: Of ISDA, a kind of :class:`semaug.ClassCovariance`.
+        memory: Of ISDA, which samples the statistics remember: None, all; a number, see
+            :class:`semaug.ClassCovariance`; ``"epoch"``, those of the epoch before.
 
     Raises:
         UserError: If the name is unknown, an option is missing, out of range or without effect.
@@ -33,7 +36,10 @@ class Loss:
     name: str = "cross_entropy"
     strength: float | None = None
     ramp: Literal["linear", "constant"] | None = None
-    covariance: Literal["full", "diagonal"] | None = None
+    covariance: Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"] | None = (
+        None
+    )
+    memory: float | Literal["epoch"] | None = None
 
     def __post_init__(self) -> None:
         if self.name not in LOSSES:
@@ -41,7 +47,7 @@ class Loss:
         if self.name == "isda":
             self._check_isda()
             return
-        for option in ("strength", "ramp", "covariance"):
+        for option in ("strength", "ramp", "covariance", "memory"):
             if getattr(self, option) is not None:
                 raise UserError(
                     f"recipe: `{option}` has no effect on the loss {self.name!r}; "
