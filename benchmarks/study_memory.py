@@ -1,0 +1,151 @@
+"""How much old features of a changing network inflate the covariances.
+
+    python benchmarks/study_memory.py --data-root data                 about 25 minutes on one core
+    python benchmarks/study_memory.py cifar100_resnet32_isda epochs=20 --data-root data
+
+Trains a recipe with ISDA as the papers do. Statistics with other memories watch: they get
+the same features and change nothing. After an epoch, each is compared with the truth of that
+moment: the covariances of one augmented pass with the network as it is now, in training mode.
+The trace is the total variance of a class; Q is what the loss sees.
+"""
+
+import argparse
+import copy
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from measure import parse, record
+from semaug import ClassCovariance
+from semaug.data import epoch_order, normalize
+from semaug.methods import Batch, Supervised
+from semaug.recipes import find_recipe
+from semaug.recipes.overrides import override, split_overrides
+from semaug.training.build import build_augmentation, build_data, build_method, build_optimizer
+from semaug.training.device import choose_device, settle
+from semaug.training.schedule import learning_rate_schedule
+from semaug.training.seeding import derive_seed, make_generator
+
+MEMORIES: dict[str, Any] = {"all": None, "0.999": 0.999, "0.99": 0.99, "epoch": "epoch"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("recipe", nargs="?", default="cifar10_5k_resnet20_isda")
+    parser.add_argument("changes", nargs="*", metavar="FIELD=VALUE")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--every", type=int, default=10, help="epochs between two looks")
+    arguments = parse(parser, seconds=0.0)
+    device = choose_device(arguments.device)
+    recipe = override(find_recipe(arguments.recipe), split_overrides(arguments.changes))
+    recipe = settle(recipe, device)
+    rows = study(recipe, arguments.data_root, device, arguments.every)
+    show(rows)
+    about = {"recipe": recipe.as_plain_data(), "runs": 1}
+    print(f"added to {record('study_memory', arguments.device, [{**about, 'rows': rows}])}")
+
+
+def study(recipe: Any, data_root: Path | None, device: torch.device, every: int) -> list[dict]:
+    """Train, and return one row for each look and memory."""
+    data = build_data(recipe, data_root, device)
+    steps = math.ceil(len(data.train) / recipe.batch_size)
+    method = build_method(recipe, data, seed=0, num_steps=recipe.epochs * steps).to(device)
+    method.to(memory_format=torch.channels_last)
+    estimator = method.criterion.estimator
+    sizes = (estimator.num_classes, estimator.num_features, estimator.kind)
+    watchers = {
+        name: ClassCovariance(*sizes, memory=memory).to(device) for name, memory in MEMORIES.items()
+    }
+    optimizer, augment = build_optimizer(recipe, method), build_augmentation(recipe, data)
+    learning_rate = learning_rate_schedule(recipe, steps)
+    torch.manual_seed(derive_seed(0, "training"))
+    bf16 = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+
+    def batches(epoch: int) -> Any:
+        order = epoch_order(len(data.train), make_generator(0, "order", epoch)).to(device)
+        draws = augment.draw(len(order), make_generator(0, "augmentation", epoch)).to(device)
+        for chosen in order.split(recipe.batch_size):
+            pixels = augment(data.train.images[chosen], draws[chosen])
+            images = normalize(pixels, data.mean, data.std)
+            images = images.contiguous(memory_format=torch.channels_last)
+            yield Batch(images, data.train.labels[chosen])
+
+    rows, start = [], time.monotonic()
+    for epoch in track(range(recipe.epochs), "epochs"):
+        method.train()
+        for watcher in watchers.values():
+            watcher.start_epoch()
+        for step, batch in enumerate(batches(epoch)):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(epoch * steps + step)
+            optimizer.zero_grad()
+            with bf16:
+                logits, features = method.network(batch.images)
+                loss = method.criterion(logits, batch.labels, features, method.network.weight)
+            loss.backward()
+            optimizer.step()
+            for watcher in watchers.values():
+                watcher.update(features, batch.labels)
+        if (epoch + 1) % every == 0 or epoch + 1 in (1, recipe.epochs):
+            truth = ClassCovariance(*sizes).to(device)
+            present = copy.deepcopy(method).train()  # its running statistics are thrown away
+            with torch.no_grad(), bf16:
+                for batch in batches(recipe.epochs + epoch):
+                    truth.update(present.network(batch.images)[1], batch.labels)
+            for name, watcher in watchers.items():
+                rows.append(
+                    {
+                        "epoch": epoch + 1,
+                        "lr": learning_rate((epoch + 1) * steps - 1),
+                        "memory": name,
+                        **compare(watcher, truth, method),
+                        "seconds": round(time.monotonic() - start, 1),
+                    }
+                )
+    return rows
+
+
+@torch.no_grad()
+def compare(watcher: ClassCovariance, truth: ClassCovariance, method: Supervised) -> dict:
+    """Ratios to the truth: of traces, mean over classes; of elements of Q, and their error."""
+    weight = method.network.weight.float()
+    seen, true = watcher.quadratic_form(weight), truth.quadratic_form(weight)
+    others = ~torch.eye(len(weight), dtype=torch.bool, device=weight.device)
+    ratios = (seen[others] / true[others]).double()
+    return {
+        "trace": (trace(watcher) / trace(truth)).mean().item(),
+        "q": ratios.median().item(),
+        "q_error": ((seen - true).norm() / true.norm()).item(),
+    }
+
+
+def trace(estimator: ClassCovariance) -> Tensor:
+    covariance = estimator.covariance
+    return (
+        covariance.diagonal(dim1=-2, dim2=-1).sum(-1) if covariance.ndim == 3 else covariance.sum(1)
+    )
+
+
+def show(rows: list[dict]) -> None:
+    table = Table(title="statistics over the truth of the moment: trace, Q (median); error of Q")
+    for column in ("epoch", "lr", *MEMORIES):
+        table.add_column(column, justify="right", no_wrap=True)
+    for epoch in sorted({row["epoch"] for row in rows}):
+        own = {row["memory"]: row for row in rows if row["epoch"] == epoch}
+        cells = [
+            f"{own[name]['trace']:.2f}x {own[name]['q']:.2f}x {100 * own[name]['q_error']:.0f} %"
+            for name in MEMORIES
+        ]
+        table.add_row(str(epoch), f"{own['all']['lr']:.3g}", *cells)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
