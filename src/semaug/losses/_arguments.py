@@ -10,10 +10,12 @@ from semaug._checks import (
     check_floating,
     check_labels,
     check_one_of,
+    check_positive_int,
     check_same_device,
     check_shapes,
 )
 from semaug.covariance import ClassCovariance, Kind
+from semaug.covariance.estimator import KINDS
 
 __all__ = [
     "REDUCTIONS",
@@ -40,23 +42,25 @@ def check_logits_and_labels(
     features: Tensor | None = None,
     *,
     soft: bool = False,
+    dense: bool = True,
 ) -> None:
     """Check what losses on labeled logits are given.
 
     Args:
         function: Name for messages.
-        logits: ``(N, C)``, or ``(N, C, h, w)`` for dense outputs.
+        logits: ``(N, C)``, or, where ``dense``, ``(N, C, h, w)``.
         labels: ``(N,)`` or ``(N, H, W)`` int64; where ``soft``, floating-point targets of the
             shape of the logits will do too.
         weight: ``(C, A)``.
         features: ``(N, A)`` or ``(N, A, h, w)``.
         soft: As above.
+        dense: As above.
 
     Raises:
         TypeError: If a dtype is wrong.
         ValueError: If shapes or devices disagree.
     """
-    dense = isinstance(logits, Tensor) and logits.ndim == 4
+    dense = dense and isinstance(logits, Tensor) and logits.ndim == 4
     probabilities = soft and isinstance(labels, Tensor) and labels.is_floating_point()
     pixels, label_pixels = (" h w", " H W") if dense else ("", "")
     tensors = {"logits": (logits, "N C" + pixels)}
@@ -96,12 +100,13 @@ def check_options(
     reduction: str,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
+    logits: Tensor | None = None,
 ) -> None:
-    """Check options of cross-entropy.
+    """Check options of cross-entropy, their device if ``logits`` are there to compare.
 
     Raises:
-        TypeError: If a number has the wrong type.
-        ValueError: If a name is unknown, a number out of range or a shape wrong.
+        TypeError: If a number or dtype has the wrong type.
+        ValueError: If a name is unknown, a number out of range or a shape or device wrong.
     """
     check_one_of(function, "reduction", reduction, REDUCTIONS)
     check_at_least(function, "label_smoothing", label_smoothing, 0)
@@ -110,6 +115,8 @@ def check_options(
     if class_weights is not None:
         check_shapes(function, class_weights=(class_weights, str(num_classes)))
         check_floating(function, class_weights=class_weights)
+        if logits is not None:
+            check_same_device(function, logits=logits, class_weights=class_weights)
 
 
 def estimator_of(
@@ -118,9 +125,12 @@ def estimator_of(
     """Return the estimator given, or a new one of the kind given.
 
     Raises:
-        ValueError: If the sizes of the one given are others.
+        TypeError: If a size is not an int.
+        ValueError: If a size is below 1, the kind is unknown, or the one given has other sizes.
     """
+    check_positive_int(owner, num_classes=num_classes, num_features=num_features)
     if not isinstance(covariance, ClassCovariance):
+        check_one_of(owner, "covariance", covariance, KINDS)
         return ClassCovariance(num_classes, num_features, covariance)
     sizes = (covariance.num_classes, covariance.num_features)
     if sizes != (num_classes, num_features):

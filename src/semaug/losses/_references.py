@@ -38,7 +38,7 @@ def _raised(logits: Tensor, raises: Tensor, position: Tensor | None) -> Tensor:
 
 
 def _parts(logits: Tensor, raises: Tensor, position: Tensor | None) -> list[tuple[int, int]]:
-    return chunks(len(logits), max(raises[0].numel(), 1), logits)
+    return chunks(len(logits), max(raises.shape[1] * raises.shape[2], 1), logits)
 
 
 def _part(position: Tensor | None, start: int, stop: int) -> Tensor | None:
@@ -67,7 +67,7 @@ class _ReferenceLogSumExp(torch.autograd.Function):
         position = rest[0] if ctx.with_position else None
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             # The gradient is itself to be differentiated: by what autograd knows, all at once.
-            softmax = (_raised(logits, raises, position)).softmax(dim=2)
+            softmax = _raised(logits, raises, position).softmax(dim=2)
             share = softmax * grad.unsqueeze(2)
             if position is None:
                 return share.sum(dim=1), share.sum(dim=0, keepdim=True), None
@@ -87,7 +87,10 @@ class _ReferenceLogSumExp(torch.autograd.Function):
 
 
 def used_references(targets: Tensor) -> Tensor | None:
-    """``(K,)`` classes with a target that is not zero; None is all, where looking makes wait."""
-    if is_static(targets.device):
+    """``(K,)`` classes with a target that is not zero.
+
+    None is all: where looking makes wait, or where targets of zero have gradients too.
+    """
+    if is_static(targets.device) or targets.requires_grad:
         return None
     return (targets != 0).any(dim=0).nonzero().squeeze(1)

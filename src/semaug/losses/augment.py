@@ -70,16 +70,17 @@ def augment_logits(
     name = "augment_logits"
     check_logits_and_labels(name, logits, labels, weight)
     check_strength(name, strength, len(logits))
+    if mean_shift is not None:
+        shapes = {"weight": (weight, "C A"), "mean_shift": (mean_shift, "N A")}
+        check_shapes(name, logits=(logits, "N C"), **shapes)
+        check_floating(name, mean_shift=mean_shift)
+        check_same_device(name, logits=logits, mean_shift=mean_shift)
     form = as_form(name, weight, covariance)
     labels = flat_labels(logits, labels)
     rows = class_rows(labels, len(weight), ignore_index)
     raised = raise_logits(logits, labels, weight, form, strength, rows)
     if mean_shift is None:
         return raised
-    shapes = {"weight": (weight, "C A"), "mean_shift": (mean_shift, "N A")}
-    check_shapes(name, logits=(logits, "N C"), **shapes)
-    check_floating(name, mean_shift=mean_shift)
-    check_same_device(name, weight=weight, mean_shift=mean_shift)
     return raised + _logit_shift(weight, mean_shift.to(raised.dtype), labels, rows)
 
 

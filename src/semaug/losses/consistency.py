@@ -89,29 +89,11 @@ def semantic_consistency_loss(
     tensor(1.3133)
     """
     name = "semantic_consistency_loss"
-    check_shapes(name, logits=(logits, "N C"), weight=(weight, "C A"))
-    tensors = {"logits": logits, "weight": weight}
-    if probs is not None:
-        check_shapes(name, logits=(logits, "N C"), probs=(probs, "N C"))
-        tensors["probs"] = probs
-    check_floating(name, **tensors)
-    check_same_device(name, **tensors)
+    form = _checked(name, logits, weight, covariance, probs)
     check_strength(name, strength, None)
     check_one_of(name, "reference", reference, REFERENCES)
     check_one_of(name, "reduction", reduction, REDUCTIONS)
-    form = as_form(name, weight, covariance)
-
-    logits = at_least_float32(logits)
-    probs = (logits.softmax(dim=1) if probs is None else probs.to(logits.dtype)).detach()
-    pseudo_labels = probs.argmax(dim=1)
-    rows = class_rows(pseudo_labels, len(weight))
-    if reference == "every":
-        sums = _sums(logits, weight, form, strength, rows.classes, rows.position)
-        losses = (probs * (sums - logits)).sum(dim=1)
-    else:
-        raised = raise_logits(logits, pseudo_labels, weight, form, strength, rows)
-        losses = raised.logsumexp(dim=1) - (probs * logits).sum(dim=1)
-    return reduced(losses, reduction)
+    return _loss(logits, weight, form, strength, probs, reference, reduction)
 
 
 class SemanticConsistencyLoss(nn.Module):
@@ -188,17 +170,50 @@ class SemanticConsistencyLoss(nn.Module):
             TypeError: If a dtype is wrong.
             ValueError: If shapes or devices disagree.
         """
+        form = _checked("SemanticConsistencyLoss", logits, weight, self.estimator, probs)
         if self.training:
             self.ramp.advance()
-        return semantic_consistency_loss(
-            logits,
-            weight,
-            self.estimator,
-            strength=self.ramp.current(),
-            probs=probs,
-            reference=self.reference,
-            reduction=self.reduction,
+        return _loss(
+            logits, weight, form, self.ramp.current(), probs, self.reference, self.reduction
         )
+
+
+def _checked(
+    function: str,
+    logits: Tensor,
+    weight: Tensor,
+    covariance: Tensor | ClassCovariance,
+    probs: Tensor | None,
+) -> Form:
+    tensors = {"logits": (logits, "N C"), "weight": (weight, "C A")}
+    if probs is not None:
+        tensors["probs"] = (probs, "N C")
+    check_shapes(function, **tensors)
+    check_floating(function, **{k: t for k, (t, _) in tensors.items()})
+    check_same_device(function, **{k: t for k, (t, _) in tensors.items()})
+    return as_form(function, weight, covariance)
+
+
+def _loss(
+    logits: Tensor,
+    weight: Tensor,
+    form: Form,
+    strength: float | Tensor,
+    probs: Tensor | None,
+    reference: Reference,
+    reduction: Reduction,
+) -> Tensor:
+    logits = at_least_float32(logits)
+    probs = (logits.softmax(dim=1) if probs is None else probs.to(logits.dtype)).detach()
+    pseudo_labels = probs.argmax(dim=1)
+    rows = class_rows(pseudo_labels, len(weight))
+    if reference == "every":
+        sums = _sums(logits, weight, form, strength, rows.classes, rows.position)
+        losses = (probs * (sums - logits)).sum(dim=1)
+    else:
+        raised = raise_logits(logits, pseudo_labels, weight, form, strength, rows)
+        losses = raised.logsumexp(dim=1) - (probs * logits).sum(dim=1)
+    return reduced(losses, reduction)
 
 
 # Numbers that hold the variances of all reference classes; above, they go in parts.

@@ -82,17 +82,16 @@ def explicit_augmentation_loss(
             ``reduction`` unknown.
     """
     name = "explicit_augmentation_loss"
-    check_logits_and_labels(name, logits, labels, weight)
+    check_logits_and_labels(name, logits, labels, weight, dense=False)
     check_strength(name, strength, len(logits))
-    check_options(name, len(weight), reduction, class_weights, label_smoothing)
+    check_options(name, len(weight), reduction, class_weights, label_smoothing, logits)
     check_positive_int(name, num_samples=num_samples)
     form = as_form(name, weight, covariance)
     rows = class_rows(labels, len(weight), ignore_index)
+    logits = at_least_float32(logits)
     noise = _logit_noise(weight, form, strength, rows, num_samples, generator)
-    return _mean_over_draws(
-        at_least_float32(logits) + noise.to(at_least_float32(logits).dtype),
-        labels, class_weights, ignore_index, label_smoothing, reduction,
-    )  # fmt: skip
+    logits = logits + noise.to(logits.dtype)
+    return _mean_over_draws(logits, labels, class_weights, ignore_index, label_smoothing, reduction)
 
 
 class ExplicitAugmentationLoss(nn.Module):
@@ -182,7 +181,7 @@ class ExplicitAugmentationLoss(nn.Module):
             ValueError: If shapes or devices disagree.
         """
         name, estimator = "ExplicitAugmentationLoss", self.estimator
-        check_logits_and_labels(name, logits, labels, weight, features)
+        check_logits_and_labels(name, logits, labels, weight, features, dense=False)
         as_form(name, weight, estimator)
         if self.training:
             estimator._update(features, labels, ignore_index=self.ignore_index)
@@ -200,7 +199,8 @@ class ExplicitAugmentationLoss(nn.Module):
             reduction=self.reduction,
         )
         if self.training and estimator.kind == "learned":
-            loss = loss + estimator.uncertainty(labels)
+            rows = class_rows(labels, estimator.num_classes, self.ignore_index)
+            loss = loss + estimator._uncertainty(rows)
         return loss
 
 
@@ -251,9 +251,9 @@ def expected_loss(
         ValueError: If shapes or devices disagree or a number is out of range.
     """
     name = "expected_loss"
-    check_logits_and_labels(name, logits, labels, weight)
+    check_logits_and_labels(name, logits, labels, weight, dense=False)
     check_strength(name, strength, len(logits))
-    check_options(name, len(weight), "mean", class_weights, label_smoothing)
+    check_options(name, len(weight), "mean", class_weights, label_smoothing, logits)
     check_positive_int(name, num_samples=num_samples, draws_at_once=draws_at_once)
     check_at_least(name, "num_samples", num_samples, 2)
     form = as_form(name, weight, covariance)
@@ -317,4 +317,4 @@ def _mean_over_draws(
     )
     if reduction == "mean":
         return losses  # every draw has the same labels, so the same weights
-    return reduced(losses.view(num_samples, -1).mean(dim=0), reduction)
+    return reduced(losses.view(num_samples, len(labels)).mean(dim=0), reduction)

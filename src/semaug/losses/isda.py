@@ -101,7 +101,7 @@ def isda_loss(
     check_logits_and_labels(name, logits, labels, weight, soft=True)
     soft = labels.is_floating_point()
     check_strength(name, strength, None if soft else len(logits))
-    check_options(name, len(weight), reduction, class_weights, label_smoothing)
+    check_options(name, len(weight), reduction, class_weights, label_smoothing, logits)
     check_upsample(name, upsample, labels)
     form = as_form(name, weight, covariance)
     if soft:
@@ -279,6 +279,7 @@ def _loss(
         size = labels.shape[1:]
         raised = F.interpolate(raised, size, mode="bilinear", align_corners=True)
         if label_smoothing:
+            logits = at_least_float32(logits)
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=True)
     elif logits.ndim == 4:
         labels = flat.view(len(logits), *logits.shape[2:])
@@ -324,7 +325,8 @@ def _soft_loss(
         logits, targets = (x.movedim(1, 3).flatten(0, 2) for x in (logits, targets))
     logits = at_least_float32(logits)
     targets = targets.to(logits.dtype)
-    scale = torch.ones_like(logits[0]) if class_weights is None else class_weights.to(logits.dtype)
+    ones = logits.new_ones(logits.shape[1])
+    scale = ones if class_weights is None else class_weights.to(logits.dtype)
     share = targets * ((1 - label_smoothing) * scale + label_smoothing * scale.mean())
     losses = _sum_of_bounds(logits, share, weight, form, strength)
     if label_smoothing > 0:
@@ -348,7 +350,8 @@ def _sum_of_bounds(
     raises = rows_of_q(weight, form, rows) * (0.5 * strength)  # (K, C)
     raises = raises.to(logits.dtype)
     own = logits if rows.complete else logits.index_select(1, references)
-    if not is_static(logits.device) and 4 * (pairs := share.nonzero()).shape[0] < share.numel():
+    looking = not is_static(logits.device) and not share.requires_grad
+    if looking and 4 * len(pairs := share.nonzero()) < share.numel():
         sample, reference = pairs.unbind(dim=1)
         raised = logits.index_select(0, sample) + raises.index_select(0, reference)  # (P, C)
         bounds = raised.logsumexp(dim=1) - own[sample, reference]

@@ -135,7 +135,7 @@ class MultiLabelISDALoss(nn.Module):
         name = "MultiLabelISDALoss"
         self.ramp = Ramp(name, strength, ramp_steps)
         check_one_of(name, "reduction", reduction, REDUCTIONS)
-        _check_weights(name, str(num_classes), class_weights, pos_weight)
+        _check_weights(name, num_classes, class_weights, pos_weight)
         self.estimator = estimator_of(name, num_classes, num_features, covariance)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.register_buffer("pos_weight", pos_weight, persistent=False)
@@ -179,14 +179,15 @@ class MultiLabelISDALoss(nn.Module):
         check_same_device(name, logits=logits, features=features)
         as_form(name, weight, estimator)
         if self.training:
-            estimator._update(*_one_label_each(features, targets))
+            samples, labels = _one_label_each(features, targets)
+            estimator._update(samples, labels)
             self.ramp.advance()
         loss = _loss(
             logits, targets, weight, estimator.form(), self.ramp.current(),
             self.class_weights, self.pos_weight, self.reduction,
         )  # fmt: skip
         if self.training and estimator.kind == "learned":
-            loss = loss + estimator.uncertainty(targets.argmax(dim=1))
+            loss = loss + estimator.uncertainty(labels)
         return loss
 
 
@@ -205,16 +206,22 @@ def _check(
     )
     check_floating(function, **tensors)
     check_same_device(function, **tensors)
-    _check_weights(function, str(len(weight)), class_weights, pos_weight)
+    _check_weights(function, len(weight), class_weights, pos_weight, logits)
 
 
 def _check_weights(
-    function: str, num_classes: str, class_weights: Tensor | None, pos_weight: Tensor | None
+    function: str,
+    num_classes: int,
+    class_weights: Tensor | None,
+    pos_weight: Tensor | None,
+    logits: Tensor | None = None,
 ) -> None:
     for name, value in (("class_weights", class_weights), ("pos_weight", pos_weight)):
         if value is not None:
-            check_shapes(function, **{name: (value, num_classes)})
+            check_shapes(function, **{name: (value, str(num_classes))})
             check_floating(function, **{name: value})
+            if logits is not None:
+                check_same_device(function, **{"logits": logits, name: value})
 
 
 def _loss(
@@ -246,8 +253,7 @@ def _variance(targets: Tensor, weight: Tensor, form: Form) -> Tensor:
     dtype = working_dtype(weight, form)
     with without_autocast(weight.device):
         share = targets.to(dtype)
-        total = share.sum(dim=1, keepdim=True)
-        share = torch.where(total > 0, share / total, 0.0)
+        share = share / share.sum(dim=1, keepdim=True).clamp(min=torch.finfo(dtype).tiny)
         classes = used_references(share)
         if classes is None:
             classes = torch.arange(len(weight), device=weight.device)
