@@ -1,0 +1,121 @@
+"""Every command that examples/README.md shows is run here, with fewer epochs."""
+
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from semaug import ISDALoss
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+INDEX = (ROOT / "examples" / "README.md").read_text()
+COMMANDS = re.findall(r"`((?:python|torchrun) [^`]+)`", INDEX)
+NUM_TRAIN = 1000
+
+# What the libraries say about themselves or about a machine, whatever is trained.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{text}")
+    for text in (
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6, in its own code
+        r"The '\w+' does not have many workers",  # Lightning, where there are more than two cores
+        "'pin_memory' argument is set as true but no accelerator is found",  # the Trainer's loader
+    )
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the examples write to `runs`
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Run a command line and return the test error that it prints."""
+
+    def run(command):
+        program, *arguments = shlex.split(command)
+        arguments = [str(ROOT / a) if a.startswith("examples/") else a for a in arguments]
+        if program == "torchrun":
+            torchrun = [sys.executable, "-m", "torch.distributed.run"]
+            subprocess.run([*torchrun, *arguments], check=True, timeout=300)
+        else:  # in this process, which has imported the libraries already
+            monkeypatch.setattr(sys, "argv", arguments)
+            runpy.run_path(arguments[0], run_name="__main__")
+        (error,) = re.findall(r"^test error (\S+) %$", capfd.readouterr().out, re.MULTILINE)
+        return float(error)
+
+    return run
+
+
+def loss_of(state):
+    """Load what a checkpoint holds under ``isda.`` into a new loss."""
+    isda = ISDALoss(10, 64, strength=0.5)
+    isda.load_state_dict({n.partition("isda.")[2]: state[n] for n in state if "isda." in n})
+    return isda
+
+
+def assert_saw_each_image(isda, *, epochs, batch_size=50):
+    assert isda.step == epochs * NUM_TRAIN // batch_size
+    assert isda.estimator.count.sum() == epochs * NUM_TRAIN
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_script_is_short_and_in_the_index(script):
+    assert len(script.read_text().splitlines()) < 60
+    assert f"[{script.name}]({script.name})" in INDEX
+    assert any(f"examples/{script.name}" in command for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_trains_a_model_that_learns(run, command):
+    assert run(f"{command} --epochs 3") < 15  # guessing makes 90
+
+
+def test_the_checkpoint_of_the_plain_loop_holds_the_loss(run):
+    run("python examples/plain_loop.py --epochs 1 --checkpoint here.pt")
+    assert_saw_each_image(loss_of(torch.load("here.pt")["criterion"]), epochs=1)
+
+
+def test_accelerate_saves_and_loads_the_loss(run):
+    run("python examples/accelerate_loop.py --epochs 1")
+    isda, accelerator = ISDALoss(10, 64, strength=0.5), Accelerator()
+    accelerator.register_for_checkpointing(torch.nn.ModuleDict({"isda": isda}))
+    accelerator.load_state("runs/accelerate")
+    assert_saw_each_image(isda, epochs=1)
+
+
+def test_lightning_resumes_the_loss(run, monkeypatch):
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(pl.LightningModule, "on_train_epoch_end", stop)
+        run("python examples/lightning_module.py --epochs 2")
+    (checkpoint,) = Path("runs").rglob("*.ckpt")
+    assert_saw_each_image(loss_of(torch.load(checkpoint)["state_dict"]), epochs=1)
+    checkpoint = checkpoint.rename("interrupted.ckpt")
+    run(f"python examples/lightning_module.py --epochs 2 --resume {checkpoint}")
+    (checkpoint,) = Path("runs").rglob("*.ckpt")
+    assert_saw_each_image(loss_of(torch.load(checkpoint)["state_dict"]), epochs=2)
+
+
+def stop(module):
+    module.trainer.should_stop = True
+
+
+def test_the_trainer_resumes_and_ends_where_it_would_have_ended(run):
+    run("python examples/hugging_face_trainer.py --epochs 2")
+    last = Path("runs/hugging_face/checkpoint-40")
+    expected = load_file(last / "model.safetensors")
+    assert_saw_each_image(loss_of(expected), epochs=2, batch_size=25)
+    shutil.rmtree(last)
+    run("python examples/hugging_face_trainer.py --epochs 2 --resume")
+    assert_close(load_file(last / "model.safetensors"), expected, rtol=0, atol=0)
