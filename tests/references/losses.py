@@ -1,0 +1,212 @@
+"""The losses, one sample, one class and one number at a time.
+
+Covariances are matrices (C, A, A). Sources: https://arxiv.org/abs/2007.10538, Eqs. (7) and
+(15), and the docstrings of semaug.losses.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.references.isda import quadratic_form_by_loops
+
+
+def bound_of_class(
+    z: Tensor,
+    y: int,
+    q: Tensor,
+    strength: float,
+    class_weights: Tensor,
+    label_smoothing: float,
+) -> Tensor:
+    """Smoothed, weighted bound for one sample of class y with logits z (C,)."""
+    num_classes = len(z)
+    log_sum = (z + strength / 2 * q[y]).logsumexp(dim=0)
+    loss = z.new_zeros(())
+    for k in range(num_classes):
+        target = (1 - label_smoothing) * (k == y) + label_smoothing / num_classes
+        loss = loss + target * class_weights[k] * (log_sum - z[k])
+    return loss
+
+
+def isda_by_loops(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    covariance: Tensor,
+    *,
+    strength: float | list[float],
+    class_weights: Tensor | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """ISDA of class ids or of soft targets, of samples or of pixels."""
+    class_weights = torch.ones(len(weight)) if class_weights is None else class_weights
+    strengths = strength if isinstance(strength, list) else [strength] * len(logits)
+    q = quadratic_form_by_loops(weight, covariance)
+    losses, divisor = [], 0.0
+    for n, z, target in samples_and_targets(logits, labels):
+
+        def bound(y: int, z: Tensor = z, n: int = n) -> Tensor:
+            options = strengths[n], class_weights, label_smoothing
+            return bound_of_class(z, y, q, *options)
+
+        if target.is_floating_point():  # a sample of class k with probability target[k]
+            losses.append(sum(t * bound(k) for k, t in enumerate(target)))
+            divisor = divisor + 1
+        elif target == ignore_index:
+            losses.append(z.new_zeros(()))
+        else:
+            losses.append(bound(int(target)))
+            divisor = divisor + class_weights[target]
+    return reduce(torch.stack(losses).view(len(logits), *logits.shape[2:]), reduction, divisor)
+
+
+def samples_and_targets(logits: Tensor, labels: Tensor) -> Iterable[tuple[int, Tensor, Tensor]]:
+    """Index of the image, logits (C,) and target of each sample or pixel."""
+    for n in range(len(logits)):
+        if logits.ndim == 2:
+            yield n, logits[n], labels[n]
+            continue
+        height, width = logits.shape[2:]
+        for y in range(height):
+            for x in range(width):
+                if labels.is_floating_point():
+                    yield n, logits[n, :, y, x], labels[n, :, y, x]
+                    continue
+                row, column = y * labels.shape[1] // height, x * labels.shape[2] // width
+                yield n, logits[n, :, y, x], labels[n, row, column]
+
+
+def reduce(losses: Tensor, reduction: str, divisor: float | Tensor) -> Tensor:
+    """Losses themselves, their sum, or that over a divisor."""
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / divisor
+
+
+def upsampled_isda_by_loops(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    covariance: Tensor,
+    *,
+    strength: float,
+    class_weights: Tensor | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Logits raised at their own resolution, and brought to that of the labels."""
+    class_weights = torch.ones(len(weight)) if class_weights is None else class_weights
+    q = quadratic_form_by_loops(weight, covariance)
+    raised = logits.clone()
+    height, width = logits.shape[2:]
+    for i, (n, _, y) in enumerate(samples_and_targets(logits, labels)):
+        if y == ignore_index:
+            continue
+        raised[n, :, i // width % height, i % width] += strength / 2 * q[y]
+    size = labels.shape[1:]
+    raised = F.interpolate(raised, size, mode="bilinear", align_corners=True)
+    clean = F.interpolate(logits, size, mode="bilinear", align_corners=True)
+    losses, divisor = torch.zeros(labels.shape, dtype=logits.dtype), 0.0
+    for n, y, x in torch.cartesian_prod(*(torch.arange(s) for s in labels.shape)).tolist():
+        label = int(labels[n, y, x])
+        if label == ignore_index:
+            continue
+        log_sum = raised[n, :, y, x].logsumexp(dim=0)
+        loss = (1 - label_smoothing) * class_weights[label] * (log_sum - raised[n, label, y, x])
+        for k in range(len(weight)):
+            smoothed = class_weights[k] * (log_sum - clean[n, k, y, x])
+            loss = loss + label_smoothing / len(weight) * smoothed
+        losses[n, y, x] = loss
+        divisor = divisor + class_weights[label]
+    return reduce(losses, reduction, divisor)
+
+
+def multi_label_by_loops(
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    covariance: Tensor,
+    *,
+    strength: float | list[float],
+    class_weights: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Binary cross-entropy of each logit, moved toward the mistake."""
+    class_weights = torch.ones(len(weight)) if class_weights is None else class_weights
+    pos_weight = torch.ones(len(weight)) if pos_weight is None else pos_weight
+    strengths = strength if isinstance(strength, list) else [strength] * len(logits)
+    losses = []
+    for n, (z, t) in enumerate(zip(logits, targets, strict=True)):
+        own = mean_covariance(t, covariance)
+        for j in range(len(z)):
+            r = strengths[n] / 2 * (weight[j] @ own @ weight[j])
+            positive, negative = torch.log1p((r - z[j]).exp()), torch.log1p((z[j] + r).exp())
+            loss = pos_weight[j] * t[j] * positive + (1 - t[j]) * negative
+            losses.append(class_weights[j] * loss)
+    return reduce(torch.stack(losses).view_as(logits), reduction, logits.numel())
+
+
+def mean_covariance(targets: Tensor, covariance: Tensor) -> Tensor:
+    """Mean over the labels of one sample, weighted by its targets (C,); nothing if it has none."""
+    if targets.sum() == 0:
+        return torch.zeros_like(covariance[0])
+    return sum(t * s for t, s in zip(targets, covariance, strict=True)) / targets.sum()
+
+
+def consistency_by_loops(
+    logits: Tensor,
+    weight: Tensor,
+    covariance: Tensor,
+    *,
+    strength: float,
+    probs: Tensor | None = None,
+    reference: str = "every",
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross-entropy between a prediction, taken as constant, and that of augmented features."""
+    losses = []
+    for n, z in enumerate(logits):
+        p = (z.softmax(dim=0) if probs is None else probs[n]).detach()
+        y = int(p.argmax())
+        loss = z.new_zeros(())
+        for k in range(len(z)):
+            one = k if reference == "every" else y
+            differences = [w - weight[one] for w in weight]
+            variance = torch.stack([v @ covariance[y] @ v for v in differences])
+            loss = loss + p[k] * ((z + strength / 2 * variance).logsumexp(dim=0) - z[k])
+        losses.append(loss)
+    return reduce(torch.stack(losses), reduction, len(losses))
+
+
+def root_of(covariance: Tensor) -> Tensor:
+    """L with L L^T = S, also where S is singular."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp(min=0).sqrt()
+
+
+def noisy_logits(
+    logits: Tensor,
+    weight: Tensor,
+    covariance: Tensor,
+    strength: float,
+    num_samples: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Logits (M, N, C) of features with noise N(0, strength * S_n), for one S_n (N, A, A) each."""
+    shape = num_samples, len(logits), weight.shape[1], 1
+    noise = torch.randn(*shape, generator=generator, dtype=logits.dtype)
+    return logits + math.sqrt(strength) * (root_of(covariance) @ noise).squeeze(-1) @ weight.T
+
+
+def estimate(losses: Tensor) -> tuple[float, float]:
+    """Mean of draws (M, ...), averaged over the rest, and its standard error."""
+    means = losses.flatten(1).mean(dim=1)
+    return means.mean().item(), (means.std() / math.sqrt(len(means))).item()
