@@ -1,13 +1,14 @@
 """Cost of ISDA: against the literal formula, and as a part of a training step.
 
-    python benchmarks/bench_isda.py                    on a quiet machine, about three minutes
+    python benchmarks/bench_isda.py                    on a quiet machine, about eight minutes
     python benchmarks/bench_isda.py --device cuda
 
 Part one times loss, statistics and backward pass of our code and of the formula as it is
 written (``literal.py``), on the same batches, taking turns. The floor is what no exact
 full covariance can avoid: for each class present, one pass over its matrix to update it and
-one product of the weight with it. Part two does the same for whole training steps of a
-network with cross-entropy and with ISDA.
+one product of the weight with it. Part two does it for segmentation: every pixel is a
+sample, and the literal formula has variances alone, as the published code. Part three does
+the same for whole training steps of a network with cross-entropy and with ISDA.
 """
 
 import argparse
@@ -36,7 +37,9 @@ CASES = [
     (128, 100, 1024, "full", None, None),
     (256, 1000, 2048, "diagonal", 150, 40),
 ]
-NETWORKS = ["resnet32_cifar"]
+NETWORKS = ["resnet32_cifar", "resnet110_cifar"]
+# Two crops of 769 x 769 pixels and features at an eighth of that, as on Cityscapes.
+SEGMENTATION = {"images": 2, "pixels": 97, "label_pixels": 769, "classes": 19, "features": 512}
 
 
 def main() -> None:
@@ -45,13 +48,15 @@ def main() -> None:
     device = choose_device(arguments.device)
     torch.manual_seed(0)
     losses = [compare_losses(*case, device, arguments.seconds) for case in CASES]
+    segmentation = compare_segmentation(device, arguments.seconds)
     steps = [
-        compare_steps(network, precision, device, arguments.seconds)
+        compare_steps(network, num_classes, precision, device, arguments.seconds)
         for network in NETWORKS
+        for num_classes in (10, 100)
         for precision in ("32", "bf16")
     ]
-    show(losses, steps)
-    path = record("bench_isda", arguments.device, [*losses, *steps])
+    show(losses, segmentation, steps)
+    path = record("bench_isda", arguments.device, [*losses, segmentation, *steps])
     print(f"added to {path}")
 
 
@@ -118,11 +123,58 @@ def compare_losses(
     }
 
 
+def compare_segmentation(device: torch.device, seconds: float) -> dict[str, Any]:
+    """Loss, statistics and backward pass of dense outputs; labels at the features' resolution."""
+    num_images, size, label_size, num_classes, num_features = SEGMENTATION.values()
+    labels = torch.randint(num_classes, (num_images, label_size, label_size), device=device)
+    features = torch.randn(num_images, num_features, size, size, device=device)
+    weight = torch.randn(num_classes, num_features, device=device) * num_features**-0.5
+    literal = LiteralISDA(num_classes, num_features, "diagonal", device.type)
+    losses = {
+        kind: ISDALoss(num_classes, num_features, strength=0.5, covariance=kind).to(device)
+        for kind in ("diagonal", "full")
+    }
+
+    def inputs() -> tuple[Tensor, Tensor, Tensor]:
+        own_weight = weight.clone().requires_grad_()
+        logits = torch.einsum("nahw,ca->nchw", features, own_weight)
+        return logits.requires_grad_(), features, own_weight
+
+    def run_literal() -> None:
+        logits, own_features, own_weight = inputs()
+        near = labels[:, :: label_size // size][:, :size, :: label_size // size][:, :, :size]
+        flat = (x.movedim(1, 3).flatten(0, 2) for x in (logits, own_features))
+        flat_logits, samples = flat
+        literal(flat_logits, near.flatten(), samples, own_weight, strength=0.5).backward()
+
+    def run_ours(kind: str) -> Callable[[], None]:
+        def run() -> None:
+            logits, own_features, own_weight = inputs()
+            losses[kind](logits, labels, own_features, own_weight).backward()
+
+        return run
+
+    contestants = {
+        "literal diagonal": run_literal,
+        "semaug diagonal": run_ours("diagonal"),
+        "semaug full": run_ours("full"),
+    }
+    times = alternate(contestants, device, seconds=2 * seconds)
+    summary = {name: spread(own) for name, own in times.items()}
+    return {
+        "what": "segmentation: loss, statistics, backward",
+        "shape": SEGMENTATION,
+        "seconds": summary,
+        "peak_bytes": {name: peak_memory(run, device) for name, run in contestants.items()},
+        "targets": {"smaller": 30, "full faster than literal diagonal": True},
+    }
+
+
 def compare_steps(
-    network: str, precision: str, device: torch.device, seconds: float
+    network: str, num_classes: int, precision: str, device: torch.device, seconds: float
 ) -> dict[str, Any]:
-    """Whole training steps of batch 128, CIFAR-100, cross-entropy and ISDA."""
-    num_classes, batch_size = 100, 128
+    """Whole training steps of batch 128 of CIFAR images, cross-entropy and ISDA."""
+    batch_size = 128
     images = torch.randn(batch_size, 3, 32, 32, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = [torch.randint(num_classes, (batch_size,), device=device) for _ in range(8)]
@@ -156,6 +208,7 @@ def compare_steps(
     return {
         "what": "training step",
         "network": network,
+        "num_classes": num_classes,
         "precision": precision,
         "seconds": {name: spread(own) for name, own in times.items()},
         "ratio": spread(ratios),
@@ -163,8 +216,10 @@ def compare_steps(
     }
 
 
-def show(losses: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
-    """Print both parts as tables."""
+def show(
+    losses: list[dict[str, Any]], segmentation: dict[str, Any], steps: list[dict[str, Any]]
+) -> None:
+    """Print all parts as tables."""
     console = Console(width=160)
     table = Table(title="loss + statistics + backward: milliseconds, median (quartiles); MB")
     for column in (
@@ -185,13 +240,34 @@ def show(losses: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
             f"{row['smaller']:.1f}x ({row['targets']['smaller'] or '-'})",
         )
     console.print(table)
-    table = Table(title="training step, batch 128, 100 classes: milliseconds, median (quartiles)")
-    for column in ("network", "precision", "cross-entropy ms", "ISDA ms", "ratio (target)"):
+    table = Table(title="segmentation, 2 x 97 x 97 pixels, 19 classes, 512 features")
+    for column in ("contestant", "ms", "MB", "faster", "smaller (target 30)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    seconds, memory = segmentation["seconds"], segmentation["peak_bytes"]
+    for name, own in seconds.items():
+        table.add_row(
+            name,
+            ms(own),
+            f"{memory[name] / 1e6:.1f}",
+            f"{seconds['literal diagonal']['median'] / own['median']:.1f}x",
+            f"{memory['literal diagonal'] / memory[name]:.1f}x",
+        )
+    console.print(table)
+    table = Table(title="training step, batch 128: milliseconds, median (quartiles)")
+    for column in (
+        "network",
+        "classes",
+        "precision",
+        "cross-entropy ms",
+        "ISDA ms",
+        "ratio (target)",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     for row in steps:
         ratio = row["ratio"]
         table.add_row(
             row["network"],
+            str(row["num_classes"]),
             row["precision"],
             ms(row["seconds"]["cross-entropy"]),
             ms(row["seconds"]["ISDA"]),

@@ -53,7 +53,7 @@ class Diagonal(NamedTuple):
         return settled(self.variances).index_select(0, classes) @ weight.square().T
 
     def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
-        own = self.variances.sqrt().index_select(0, classes).index_select(0, position)
+        own = settled(self.variances).sqrt().index_select(0, classes).index_select(0, position)
         return noise(len(position), self.shape[1]) * own
 
     def dense(self) -> Tensor:  # noqa: D102
@@ -75,7 +75,8 @@ class DiagonalKind:
 
     def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
         """Scale the rows by 1 - share and add the squares of a batch."""
-        add_squares(state["covariance"], rows, scatter)
+        scatter.deviation.square_()  # in place: there may be many, and they end here
+        _add(state["covariance"], rows, scatter)
 
     def merge(
         self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
@@ -87,8 +88,12 @@ class DiagonalKind:
 
 
 def add_squares(variances: Tensor, rows: ClassRows, scatter: Scatter) -> None:
-    """Update variances (C, A)."""
-    added = scatter.drift.square().index_add_(0, scatter.position, scatter.deviation.square())
+    """Update variances (C, A), and leave the scatter as it is."""
+    _add(variances, rows, scatter._replace(deviation=scatter.deviation.square()))
+
+
+def _add(variances: Tensor, rows: ClassRows, scatter: Scatter) -> None:
+    added = scatter.drift.square().index_add_(0, scatter.position, scatter.deviation)
     rows.add_to(variances, added.sub_(rows.take(variances) * scatter.share.unsqueeze(1)))
 
 

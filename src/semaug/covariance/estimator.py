@@ -34,6 +34,7 @@ from semaug._checks import (
     check_shapes,
 )
 from semaug._classes import ClassRows, all_classes, class_rows, is_static
+from semaug._compile import settled
 from semaug._distributed import gather_over_ranks, is_first_rank, sum_over_ranks, world_size
 from semaug.covariance.blend import Blend
 from semaug.covariance.diagonal import Diagonal, DiagonalKind
@@ -46,7 +47,7 @@ from semaug.covariance.quadratic_form import as_form, rows_of_q, working_dtype
 from semaug.covariance.scatter import Scatter
 from semaug.covariance.shared import Shared, SharedKind
 
-__all__ = ["IGNORE_INDEX", "KINDS", "ClassCovariance", "Kind", "flat_samples", "nearest_labels"]
+__all__ = ["IGNORE_INDEX", "KINDS", "ClassCovariance", "Kind", "nearest_labels"]
 
 # N samples, C classes, A features, R rows of a table of classes, H x W and h x w pixels.
 
@@ -135,6 +136,7 @@ class ClassCovariance(nn.Module):
     basis: Tensor
     variance: Tensor
     factor: Tensor
+    epoch: Tensor  # how many have ended
 
     def __init__(
         self,
@@ -160,11 +162,12 @@ class ClassCovariance(nn.Module):
         _check_effect(kind, "entropy_margin", entropy_margin, ("learned",))
         self.num_classes, self.num_features, self.kind = num_classes, num_features, kind
         self.rank = _checked_rank(rank, num_features) if kind == "low_rank" else None
-        self.memory, self.shrinkage = _checked_memory(memory), shrinkage
+        self.memory = _checked_memory(memory)
         self.entropy_weight = 1.0 if entropy_weight is None else entropy_weight
         self.entropy_margin = UNIT_ENTROPY if entropy_margin is None else entropy_margin
         check_at_least(name, "entropy_weight", self.entropy_weight, 0)
         check_at_least(name, "shrinkage", 0 if shrinkage is None else shrinkage, 0)
+        self.shrinkage = None if shrinkage is None else float(shrinkage)
         check_positive_int(name, max_batch_size=1 if max_batch_size is None else max_batch_size)
         self.max_batch_size = max_batch_size
 
@@ -192,7 +195,7 @@ class ClassCovariance(nn.Module):
                 num_classes, num_features, kind, rank=rank, shrinkage=shrinkage
             )
             self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
-        self._first_epoch: bool | None = True  # what the buffer says; None if that is to be read
+        self._first_epoch = True  # what the buffer says, which is read when it is loaded
         self._warned = False
 
     def update(
@@ -223,8 +226,8 @@ class ClassCovariance(nn.Module):
         check_labels(name, labels)
         check_same_device(name, mean=self.mean, features=features, labels=labels)
         if dense:
-            features, labels = flat_samples(features, labels)
-        self._update(features, labels, dense=dense, ignore_index=ignore_index)
+            labels = nearest_labels(labels, features.shape[2:]).flatten()
+        self._update(features, labels, ignore_index=ignore_index)
 
     def _update(
         self,
@@ -232,21 +235,23 @@ class ClassCovariance(nn.Module):
         labels: Tensor,
         rows: ClassRows | None = None,
         *,
-        dense: bool = False,
         ignore_index: int | None = IGNORE_INDEX,
     ) -> None:
         """:meth:`update` for losses, which have checked already and know the rows.
 
         Args:
-            features: ``(N, A)``.
-            labels: ``(N,)``.
+            features: ``(N, A)``, or ``(N, A, h, w)``, whose pixels are samples, too many to
+                travel between ranks.
+            labels: ``(N,)`` or ``(N h w,)``.
             rows: The classes of ``labels``.
-            dense: Whether samples are pixels, too many to travel between ranks.
             ignore_index: Label of samples that do not count.
         """
         with torch.no_grad(), without_autocast(features.device):
             features = features.detach().to(self.mean.dtype)
+            dense = features.ndim == 4
             in_sums = dense and self._kind.sums_over_ranks and world_size() > 1
+            if dense and (is_static(features.device) or (world_size() > 1 and not in_sums)):
+                features = features.movedim(1, 3).flatten(0, 2)
             if world_size() > 1 and not in_sums:
                 features, labels, ignore_index = self._gathered(features, labels, ignore_index)
                 rows = None
@@ -271,7 +276,7 @@ class ClassCovariance(nn.Module):
         kept, samples, position = rows.kept, rows.samples, rows.position
         skipped = None
         if not torch.linalg.vector_norm(features) < largest:  # a quick look at all at once
-            finite = features.abs().amax(dim=1) < largest
+            finite = features.abs().amax(dim=1).flatten() < largest
             skipped = (~finite if kept is None else kept & ~finite).sum()
             kept = finite if kept is None else kept & finite
         if in_sums:
@@ -288,7 +293,11 @@ class ClassCovariance(nn.Module):
         if kept is not None or samples is None:
             samples = torch.bincount(position, minlength=len(rows.classes))
         rows = rows._replace(position=position, samples=samples, kept=None)
-        return features.index_select(0, order), rows, None
+        if features.ndim == 2:
+            return features.index_select(0, order), rows, None
+        pixels = features.flatten(2)  # (N, A, h w), sorted in one copy
+        num_pixels = pixels.shape[2]
+        return pixels[order // num_pixels, :, order % num_pixels], rows, None
 
     def _zeroed(
         self, features: Tensor, rows: ClassRows, *, in_sums: bool
@@ -313,8 +322,6 @@ class ClassCovariance(nn.Module):
         """Estimators that a batch goes to: this one, or the one being filled for later."""
         if self.fresh is None:
             return [self]
-        if self._first_epoch is None:
-            self._first_epoch = not int(self.get_buffer("epoch"))
         return [self, self.fresh] if self._first_epoch else [self.fresh]
 
     def start_epoch(self) -> None:
@@ -325,12 +332,11 @@ class ClassCovariance(nn.Module):
         """
         if self.fresh is None:
             return
-        epoch = self.get_buffer("epoch")
         if int(self.fresh.count.sum()) > 0:
             for name in ("count", *self._state_names):
                 getattr(self, name).copy_(getattr(self.fresh, name))
             self.fresh.reset()
-            epoch.add_(1)
+            self.epoch.add_(1)
             self._first_epoch = False
 
     def _state(self) -> dict[str, Tensor]:
@@ -356,7 +362,7 @@ class ClassCovariance(nn.Module):
         old = rows.take(self.count)
         if isinstance(self.memory, float):
             weight = rows.take(self.weight)
-            old = weight * self.memory**new
+            old = weight * self.memory ** new.to(weight)
         size = new.to(features.dtype)
         total = old + size
         share = size / total.clamp(min=1)  # w; 0 if nothing is new
@@ -366,7 +372,7 @@ class ClassCovariance(nn.Module):
         factor = (share / size).sqrt_()
         deviation = _deviation(features, batch_mean, factor, rows.position, usable)
         drift = shift * (share * (1 - share)).sqrt_().unsqueeze(1)
-        scatter = Scatter(deviation, rows.position, drift, share, rows.samples)
+        scatter = Scatter(deviation, rows.position, drift, share, rows.samples, usable)
 
         add = self._add_in_sums if in_sums else self._kind.add
         if "pooled" in state:
@@ -450,6 +456,8 @@ class ClassCovariance(nn.Module):
         self.num_skipped.add_(other.num_skipped.to(self.num_skipped.device))
         if self.fresh is not None and other.fresh is not None:
             self.fresh.merge(other.fresh)
+            self.epoch.clamp_(min=other.epoch.to(self.epoch.device))
+            self._first_epoch = self._first_epoch and other._first_epoch
 
     def _weights(self) -> Tensor:
         return self.weight if isinstance(self.memory, float) else self.count
@@ -477,7 +485,7 @@ class ClassCovariance(nn.Module):
             other: Form = Diagonal(self.pooled.expand(self.num_classes, -1))
         else:
             other = Shared(self.pooled, self.num_classes)
-        return Blend(own, other, amount)
+        return Blend(own, other, settled(amount))
 
     def quadratic_form(self, weight: Tensor) -> Tensor:
         """Matrix Q of :func:`semaug.covariance.quadratic_form` for these statistics.
@@ -544,29 +552,30 @@ class ClassCovariance(nn.Module):
         """
         if self.kind != "low_rank":
             return torch.ones(self.num_classes, device=self.mean.device)
-        trace = self.variance.sum(dim=1)
-        inside = self.basis.square().sum(dim=(1, 2))
-        return torch.where(trace > 0, inside / trace, 1.0).clamp(max=1)
+        trace = self.variance.sum(dim=1, dtype=torch.float64)
+        inside = self.basis.square().sum(dim=(1, 2), dtype=torch.float64)
+        return torch.where(trace > 0, inside / trace, 1.0).clamp(max=1).to(self.mean.dtype)
 
-    def uncertainty(self, labels: Tensor) -> Tensor:
+    def uncertainty(self, labels: Tensor, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
         """Feature uncertainty loss that keeps learned covariances from vanishing.
 
         See :mod:`semaug.covariance.learned`; :class:`semaug.ISDALoss` adds it by itself.
 
         Args:
             labels: ``(N,)`` int64 class ids.
+            ignore_index: Label of samples that do not count.
 
         Returns:
-            A scalar, ``entropy_weight`` times the loss; 0 for kinds other than ``learned``.
+            A scalar, ``entropy_weight`` times the loss; 0 for kinds other than ``learned``,
+            and without samples.
         """
-        return self._uncertainty(class_rows(labels, self.num_classes, IGNORE_INDEX))
+        return self._uncertainty(class_rows(labels, self.num_classes, ignore_index))
 
     def _uncertainty(self, rows: ClassRows) -> Tensor:
-        if self.kind != "learned" or len(rows.position) == 0:
+        if self.kind != "learned":
             return self.mean.new_zeros(())
         factor = self.form().factor  # type: ignore[attr-defined]
-        loss = uncertainty_loss(factor, rows.classes, rows.position, self.entropy_margin)
-        return self.entropy_weight * loss
+        return self.entropy_weight * uncertainty_loss(factor, rows, self.entropy_margin)
 
     def warn_of_skipped(self) -> None:
         """Warn, once, if samples were left out.
@@ -599,7 +608,8 @@ class ClassCovariance(nn.Module):
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self._first_epoch = None
+        if self.fresh is not None and not self.epoch.is_meta:
+            self._first_epoch = int(self.epoch) == 0
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def keep_precision(tensor: Tensor) -> Tensor:
@@ -618,20 +628,6 @@ _KINDS: dict[Kind, Callable[[ClassCovariance], Any]] = {
     "low_rank": lambda estimator: LowRankKind(estimator.rank or 0),
     "learned": lambda estimator: LearnedKind(),
 }
-
-
-def flat_samples(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Take pixels as samples.
-
-    Args:
-        features: ``(N, A, h, w)``.
-        labels: ``(N, H, W)``; those nearest to the pixels of the features count.
-
-    Returns:
-        ``(N h w, A)`` and ``(N h w,)``.
-    """
-    labels = nearest_labels(labels, features.shape[2:])
-    return features.movedim(1, 3).flatten(0, 2), labels.flatten()
 
 
 def nearest_labels(labels: Tensor, size: torch.Size) -> Tensor:

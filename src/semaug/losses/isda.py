@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from semaug._classes import ClassRows, all_classes, class_rows, is_static
 from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.estimator import IGNORE_INDEX, flat_samples
+from semaug.covariance.estimator import IGNORE_INDEX
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, rows_of_q
 from semaug.losses._arguments import (
@@ -222,15 +222,11 @@ class ISDALoss(nn.Module):
         check_upsample("ISDALoss", self.upsample, labels)
         as_form("ISDALoss", weight, estimator)
         soft = labels.is_floating_point()
-        samples, ids = features, labels.argmax(dim=1) if soft else labels
-        if logits.ndim == 4:
-            samples, ids = flat_samples(features, ids)
-        rows = class_rows(ids, estimator.num_classes, None if soft else self.ignore_index)
+        ids = flat_labels(logits, labels.argmax(dim=1) if soft else labels)
+        ignore_index = None if soft else self.ignore_index
+        rows = class_rows(ids, estimator.num_classes, ignore_index)
         if self.training:
-            dense = logits.ndim == 4
-            estimator._update(
-                samples, ids, rows, dense=dense, ignore_index=None if soft else self.ignore_index
-            )
+            estimator._update(features, ids, rows, ignore_index=ignore_index)
             self.ramp.advance()
         form, strength = estimator.form(), self.ramp.current()
         options = (self.label_smoothing, self.reduction)
