@@ -29,7 +29,7 @@ def estimator_of(name: str, num_classes: int = 4, num_features: int = 3) -> Clas
     estimator.update(features * 0.7, labels)
     with torch.no_grad():
         for factor in estimator.parameters():
-            factor.add_(torch.randn(factor.shape, generator=generator) / 4)
+            factor.add_(torch.randn(factor.shape, generator=generator) / 4).mul_(0.9)
     return estimator
 
 
