@@ -262,7 +262,7 @@ def _sums(
 
 def _watch(form: Form) -> Callable[[], None]:
     """Return a check that the statistics are still those of now."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return lambda: None
     tensors = [x for x in tree_leaves(form) if isinstance(x, Tensor)]
     versions = [x._version for x in tensors]

@@ -199,8 +199,7 @@ class ExplicitAugmentationLoss(nn.Module):
             reduction=self.reduction,
         )
         if self.training and estimator.kind == "learned":
-            rows = class_rows(labels, estimator.num_classes, self.ignore_index)
-            loss = loss + estimator._uncertainty(rows)
+            loss = loss + estimator.uncertainty(labels, ignore_index=self.ignore_index)
         return loss
 
 
