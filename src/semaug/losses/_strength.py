@@ -33,14 +33,24 @@ class Ramp(nn.Module):
 
     def __init__(self, owner: str, strength: float, num_steps: int | None) -> None:
         super().__init__()
-        if num_steps is not None:
-            check_positive_int(owner, ramp_steps=num_steps)
-        self.owner, self.num_steps = owner, num_steps
+        self.owner = owner
+        self.num_steps = num_steps
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         # Computed with as a tensor, so that a new value reaches compiled code and CUDA graphs;
         # not in the state, because it is an argument: a checkpoint must not bring back an old one.
         self.register_buffer("_strength_tensor", torch.zeros(()), persistent=False)
         self.strength = strength
+
+    @property
+    def num_steps(self) -> int | None:
+        """Length of the ramp."""
+        return self._num_steps
+
+    @num_steps.setter
+    def num_steps(self, value: int | None) -> None:
+        if value is not None:
+            check_positive_int(self.owner, ramp_steps=value)
+        self._num_steps = value
 
     @property
     def strength(self) -> float:

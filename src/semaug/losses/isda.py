@@ -120,8 +120,8 @@ class ISDALoss(nn.Module):
 
     In training mode a call first updates the statistics with the batch, then computes
     the loss with them. In evaluation mode it computes the loss and changes nothing.
-    Under ``torch.distributed`` all ranks must call it, outside of
-    ``DistributedDataParallel``: the statistics synchronize themselves.
+    Under ``torch.distributed`` all ranks must call it: the statistics synchronize themselves.
+    It needs no ``DistributedDataParallel``, but may be part of a module that is wrapped.
 
     A sample with soft targets counts as one of its most probable class in the statistics.
 
@@ -132,7 +132,8 @@ class ISDALoss(nn.Module):
             set at any time. The papers choose it from 0.1, 0.25, 0.5, 0.75 and 1 for full
             covariances, and from 1, 2.5, 5, 7.5 and 10 for diagonal ones.
         ramp_steps: Training calls T over which the strength grows in proportion to t / T, as
-            in the paper; None keeps it constant. Counted by ``step``.
+            in the paper; None keeps it constant. Counted by ``step``: calls of this process,
+            also those that only accumulate gradients. May be set later.
         covariance: A kind of :class:`ClassCovariance`, or one to share or with options.
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
         ignore_index: Label of samples that do not count, in loss and statistics.
@@ -190,6 +191,15 @@ class ISDALoss(nn.Module):
     @strength.setter
     def strength(self, value: float) -> None:
         self.ramp.strength = value
+
+    @property
+    def ramp_steps(self) -> int | None:
+        """Length of the ramp; may be set when the number of steps is known."""
+        return self.ramp.num_steps
+
+    @ramp_steps.setter
+    def ramp_steps(self, value: int | None) -> None:
+        self.ramp.num_steps = value
 
     @property
     def step(self) -> Tensor:
