@@ -189,7 +189,7 @@ def consistency_by_loops(
 def root_of(covariance: Tensor) -> Tensor:
     """L with L L^T = S, also where S is singular."""
     values, vectors = torch.linalg.eigh(covariance)
-    return vectors * values.clamp(min=0).sqrt()
+    return vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
 
 
 def noisy_logits(
