@@ -45,24 +45,27 @@ class Classifier:
         """``(C, A)``, read anew each time, so parametrizations and sharding are respected."""
         return _whole(self.module.weight).flatten(1)
 
-    def features(self, function: str, inputs: Tensor) -> Tensor:
-        """Reshape what the layer received to ``(N, A)``.
+    def features(self, function: str, inputs: Tensor, logits: Tensor) -> Tensor:
+        """Reshape what the layer received to ``(N, A)``, or ``(N, A, h, w)`` for dense logits.
 
         Raises:
-            ValueError: If it received more than one feature vector for an image.
+            ValueError: If it received more feature vectors for an image than there are logits.
         """
+        if isinstance(self.module, nn.Conv2d) and inputs.ndim == 4 == logits.ndim:
+            return inputs
         if inputs.numel() != len(inputs) * self.num_features:
             raise ValueError(
                 f"{function}: expected one feature vector for each image at the classifier "
-                f"{self.name!r}, got an input of shape {tuple(inputs.shape)}; pool before it, "
-                "dense predictions are not supported"
+                f"{self.name!r}, got an input of shape {tuple(inputs.shape)} and logits of shape "
+                f"{tuple(logits.shape)}; pool before it, or return dense logits of a 1x1 "
+                "convolution as they are"
             )
         return inputs.flatten(1)
 
     @torch.no_grad()
     def makes(self, logits: Tensor, features: Tensor) -> bool:
         """Whether ``features @ weight.T + bias`` are the logits; reads values, so it waits."""
-        if logits.shape != (len(features), self.num_classes):
+        if logits.shape != (len(features), self.num_classes, *features.shape[2:]):
             return False
         weight = self.weight
         low_precision = any(t.dtype.itemsize < 4 for t in (logits, features, weight))
@@ -70,7 +73,8 @@ class Classifier:
         dtype = torch.promote_types(weight.dtype, torch.float32)
         bias = None if self.module.bias is None else _whole(self.module.bias).to(dtype)
         with torch.autocast(features.device.type, enabled=False):
-            expected = F.linear(features.to(dtype), weight.to(dtype), bias)
+            vectors = features.movedim(1, -1).to(dtype)
+            expected = F.linear(vectors, weight.to(dtype), bias).movedim(-1, 1)
             # Not `<=`: an overflow in the first step is not a wrong classifier.
             return not bool((logits - expected).norm() > tolerance * expected.norm())
 
@@ -216,7 +220,9 @@ def _confirmed(
     ]
     if calls:
         classifier = _named(model, calls[-1].module)
-        check_makes(function, classifier, logits, classifier.features(function, calls[-1].inputs))
+        check_makes(
+            function, classifier, logits, classifier.features(function, calls[-1].inputs, logits)
+        )
         return classifier
     if module is not None:
         raise ValueError(

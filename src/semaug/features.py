@@ -77,7 +77,9 @@ def attach(
     """Make a loss of logits and labels from one that also needs features and weight.
 
     The model keeps its forward, its ``state_dict`` and its type. Attach before the first
-    call of a compiled model: it ignores hooks that come later.
+    call of a compiled model: it ignores hooks that come later. The criterion moves by
+    ``criterion.to(device)`` and is no model: do not give it to ``accelerator.prepare`` or
+    ``DistributedDataParallel``, which it does not need.
 
     Args:
         model: As in :func:`with_features`.
@@ -161,7 +163,8 @@ class WithFeatures(nn.Module):
             **kwargs: Passed to the model.
 
         Returns:
-            Logits ``(N, C)`` and features ``(N, A)``, both with their gradients.
+            Logits ``(N, C)`` and features ``(N, A)``, both with their gradients; of dense
+            predictions ``(N, C, h, w)`` and ``(N, A, h, w)``.
 
         Raises:
             RuntimeError: If the classifier did not run, or ran unseen.
@@ -181,7 +184,7 @@ class WithFeatures(nn.Module):
                 f"{self._classifier.name!r}, it did not; wrap the model before its first "
                 "compiled call, and again after the classifier was replaced"
             )
-        features = self._classifier.features("with_features", inputs)
+        features = self._classifier.features("with_features", inputs, logits)
         if not torch.compiler.is_compiling() and not self._checked:
             check_makes("with_features", self._classifier, logits, features)
             self._checked = True
@@ -211,12 +214,13 @@ class AttachedLoss(nn.Module):
         self._handle.remove()
         self._tap.clear()
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Any, labels: Tensor) -> Tensor:
         """Compute the loss of the latest forward.
 
         Args:
-            logits: ``(N, C)`` that the model returned.
-            labels: ``(N,)`` int64 class ids.
+            logits: What the model returned: ``(N, C)``, ``(N, C, h, w)``, or an object with
+                ``logits``.
+            labels: What ``isda`` takes, such as ``(N,)`` int64 class ids.
 
         Returns:
             What ``isda`` returns.
@@ -224,9 +228,11 @@ class AttachedLoss(nn.Module):
         Raises:
             RuntimeError: If there was no forward since the last call, or the logits are not
                 of the latest one.
+            TypeError: If the model returned no logits.
             ValueError: If the logits are of another number of images than the latest forward,
                 or the classifier does not make them by itself.
         """
+        logits = logits_of("attach", logits)
         features, training = self._take(logits)
         arguments = (logits, labels, features, self._classifier.weight)
         if training or not self.isda.training:
@@ -246,7 +252,7 @@ class AttachedLoss(nn.Module):
                 "found none; call the criterion once for each forward, and attach before the "
                 "first call of a compiled model, and again after the classifier was replaced"
             )
-        features = self._classifier.features("attach", inputs)
+        features = self._classifier.features("attach", inputs, logits)
         if len(logits) != len(features):
             raise ValueError(
                 f"attach: expected `logits` of the latest forward, of {len(features)} images, "

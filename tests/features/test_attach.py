@@ -1,5 +1,7 @@
 """Tests of what the criterion made by semaug.features.attach does."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -185,3 +187,13 @@ def test_a_convolution_gets_the_gradient_of_the_loss():
         criterion = attach(network, ISDALoss(NUM_CLASSES, 3, strength=5.0), example_images=IMAGES)
         criterion(network(IMAGES), LABELS).backward()
     assert_close(model[1].weight.grad.flatten(1), linear[2].weight.grad)
+
+
+def test_the_output_of_a_transformers_model_is_taken_for_its_logits():
+    model = small_network()
+    criterion = attach(model, ISDALoss(NUM_CLASSES, NUM_FEATURES, strength=0.5))
+    images, labels = small_batch()
+    output = SimpleNamespace(logits=model(images))
+    assert criterion(output, labels).ndim == 0
+    with pytest.raises(TypeError, match="attach: expected the model to return logits or an object"):
+        criterion((output.logits,), labels)

@@ -207,10 +207,29 @@ def test_a_classifier_called_by_keyword_is_found():
     assert (logits.shape, features.shape) == ((5, NUM_CLASSES), (5, NUM_FEATURES))
 
 
-def test_dense_predictions_are_refused():
+def test_dense_predictions_keep_their_pixels():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1))
+    images = small_batch()[0]
+    net = with_features(model, example_images=images)
+    logits, features = net(images)
+    assert_close(logits, torch.einsum("nahw,ca->nchw", features, net.weight) + dense_bias(model))
+    labels = torch.randint(2, (len(images), 16, 16))
+    criterion = attach(model, ISDALoss(2, 4, strength=0.5), example_images=images)
+    isda = ISDALoss(2, 4, strength=0.5)
+    expected = isda(logits, labels, features, net.weight)
+    assert_close(criterion(model(images), labels), expected)
+    assert_close(dict(criterion.isda.state_dict()), dict(isda.state_dict()))
+
+
+def dense_bias(model):
+    return model[-1].bias.view(-1, 1, 1)
+
+
+def test_dense_predictions_that_are_pooled_are_refused():
+    pooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1), nn.AdaptiveAvgPool2d(1))
+    model = nn.Sequential(pooled, nn.Flatten())
     with pytest.raises(ValueError, match=r"one feature vector .* got an input of shape \(2, 4, 6"):
-        with_features(model, example_images=small_batch()[0])
+        with_features(model, "0.1", example_images=small_batch()[0])
 
 
 def test_a_vector_for_each_token_is_refused_in_the_forward():
