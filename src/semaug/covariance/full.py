@@ -14,6 +14,7 @@ from torch import Tensor
 
 from semaug._autocast import without_autocast
 from semaug._classes import ClassRows, chunks, is_static, select
+from semaug._compile import settled
 from semaug.covariance.form import Noise
 from semaug.covariance.scatter import Scatter
 
@@ -70,7 +71,7 @@ class Full(NamedTuple):
         affordable = len(classes) * num_features**2 <= KEPT_ELEMENTS
         size = num_features * (num_features + num_vectors)
         for start, stop in chunks(len(classes), size, self.matrices):
-            own = select(self.matrices, classes[start:stop])
+            own = settled(select(self.matrices, classes[start:stop]))
             yield own.clone() if affordable and own._base is not None else own
 
     def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
@@ -141,7 +142,7 @@ class _Differences(torch.autograd.Function):
         if not torch.compiler.is_compiling():
             # Not saved, for saved tensors must not change, and the statistics may well move on
             # before the backward pass. Only what needs them looks whether they did.
-            ctx.matrices, ctx.version = matrices, matrices._version
+            ctx.matrices, ctx.version = matrices, _version(matrices)
         ctx.save_for_backward(weight, classes, *products)
 
     @staticmethod
@@ -150,7 +151,7 @@ class _Differences(torch.autograd.Function):
             return None, None, None, None, None
         weight, classes, *products = ctx.saved_tensors
         twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        if (twice or not ctx.keep) and ctx.matrices._version != ctx.version:
+        if (twice or not ctx.keep) and _version(ctx.matrices) != ctx.version:
             raise RuntimeError(
                 "semaug: expected the backward pass before the next update of the statistics, "
                 "because it is itself to be differentiated, or because the "
@@ -169,6 +170,11 @@ class _Differences(torch.autograd.Function):
                 every, own = _sums_again(weight, ctx.matrices, classes, ctx.complete, 2 * grad)
             grad_weight = every.index_add(0, classes, own, alpha=-1)
             return grad_weight, None, None, None, None
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was changed; those of inference mode do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _class_chunks(classes: Tensor, weight: Tensor) -> list[tuple[int, int]]:
@@ -232,7 +238,7 @@ def _add_products(covariance: Tensor, rows: ClassRows, scatter: Scatter) -> None
     The drift of a class stands behind its samples, so that a class costs one product in
     place; small matrices go through one batched product.
     """
-    deviation, _, drift, share, new = scatter
+    deviation, _, drift, share, new, _ = scatter
     assert new is not None  # on a CPU
     num_rows, num_features = drift.shape
     longest = int(new.max()) + 1  # the drift behind the samples
@@ -257,7 +263,7 @@ def _add_products(covariance: Tensor, rows: ClassRows, scatter: Scatter) -> None
 
 def _padded(scatter: Scatter, longest: int) -> Tensor:
     """Deviations of each row, zeros, and its drift: ``(R, longest, A)``; on a CPU."""
-    deviation, row, drift, _, new = scatter
+    deviation, row, drift, _, new, _ = scatter
     assert new is not None
     start = torch.arange(len(new)).mul_(longest).sub_(new.cumsum(0)).add_(new)
     place = torch.arange(len(deviation)).add_(start[row])
@@ -270,7 +276,7 @@ def _padded(scatter: Scatter, longest: int) -> Tensor:
 
 def _add_products_static(covariance: Tensor, rows: ClassRows, scatter: Scatter) -> None:
     """Do what :func:`_add_products` does with shapes that no value decides."""
-    deviation, position, drift, share, _ = scatter
+    deviation, position, drift, share, *_ = scatter
     num_rows, num_features = drift.shape
     mask = torch.arange(num_rows, device=drift.device).unsqueeze(1) == position
     for start, stop in chunks(num_rows, num_features * (num_features + len(deviation)), covariance):

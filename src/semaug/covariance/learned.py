@@ -80,20 +80,20 @@ class LearnedKind(IdentityKind):
         return Learned(mean_gradient(state["factor"]))
 
 
-def uncertainty_loss(
-    factor: Tensor, classes: Tensor, position: Tensor, margin: float = UNIT_ENTROPY
-) -> Tensor:
+def uncertainty_loss(factor: Tensor, rows: ClassRows, margin: float = UNIT_ENTROPY) -> Tensor:
     """Feature uncertainty loss of the distributions of a batch.
 
     Args:
         factor: ``(C, A, A)``.
-        classes: ``(R,)`` that the batch holds.
-        position: ``(N,)``, row of each sample.
+        rows: The classes of the batch.
         margin: Entropy in nats per feature that is enough; that of unit variance.
 
     Returns:
-        A scalar, at least 0.
+        A scalar, at least 0; 0 without samples.
     """
-    own = factor.index_select(0, classes)
+    own = factor.index_select(0, rows.classes)
     entropy = UNIT_ENTROPY + torch.linalg.slogdet(own).logabsdet / factor.shape[1]
-    return (margin - entropy.index_select(0, position).mean()).clamp(min=0)
+    excess = (margin - entropy).index_select(0, rows.position)
+    kept = torch.ones_like(rows.position) if rows.kept is None else rows.kept
+    mean = torch.where(kept.bool(), excess, 0.0).sum() / kept.sum().clamp(min=1)
+    return mean.clamp(min=0)

@@ -164,9 +164,9 @@ class LowRankKind:
 
 def _strongest(stack: Tensor, rank: int) -> Tensor:
     """Rows (R, r, A) whose products come closest to those of a stack (R, k, A)."""
-    # In float64: its squares would lose half the digits, and the matrices are small.
-    gram = stack @ stack.mT
-    _, vectors = torch.linalg.eigh(gram.double())  # ascending
+    # In float64: squares lose half of the digits and may overflow, and the matrices are small.
+    wide = stack.double()
+    _, vectors = torch.linalg.eigh(wide @ wide.mT)  # ascending
     strongest = vectors[:, :, -rank:].to(stack.dtype)
     return strongest.mT @ stack
 
@@ -187,7 +187,7 @@ def _blocks(scatter: Scatter) -> Iterator[tuple[Tensor, Tensor]]:
     Yields:
         Rows ``(R',)`` of the table, and what they get, ``(R', m, A)``.
     """
-    deviation, row, drift, _, new = scatter
+    deviation, row, drift, _, new, _ = scatter
     assert new is not None
     number = torch.arange(len(row)).sub_((new.cumsum(0) - new)[row])  # within its class
     present = torch.arange(len(new))
@@ -213,14 +213,17 @@ def _static_blocks(scatter: Scatter) -> list[Tensor]:
     more samples, some share a slot: they are added with alternating signs, which keeps the
     products right on average.
     """
-    deviation, position, drift, _, _ = scatter
+    deviation, position, drift, _, _, usable = scatter
     num_samples, num_rows = len(deviation), len(drift)
     slots = min(max(num_samples, 1), max(8, -(-4 * num_samples // max(num_rows, 1))))
-    same = position.unsqueeze(1) == position
-    number = same.tril(-1).sum(dim=1)  # of each sample within its class
+    if usable is not None:
+        position = torch.where(usable, position, num_rows)  # out of the way
+    row, order = position.sort(stable=True)
+    samples = row.new_zeros(num_rows + 1).index_add_(0, row, torch.ones_like(row))
+    start = samples.cumsum(0) - samples
+    number = torch.arange(num_samples, device=row.device) - start[row]  # within its class
     sign = 1 - 2 * (number // slots % 2)
-    place = position * slots + number % slots
-    new = deviation.new_zeros(num_rows * slots, deviation.shape[1])
-    new.index_add_(0, place, deviation * sign.unsqueeze(1))
-    new = new.unflatten(0, (num_rows, slots))
+    new = deviation.new_zeros((num_rows + 1) * slots, deviation.shape[1])
+    new.index_add_(0, row * slots + number % slots, deviation[order] * sign.unsqueeze(1))
+    new = new.unflatten(0, (num_rows + 1, slots))[:-1]
     return list(torch.cat([new, drift.unsqueeze(1)], dim=1).split(BLOCK, dim=1))

@@ -21,3 +21,4 @@ class Scatter(NamedTuple):
     drift: Tensor  # (R, A): sqrt(w (1 - w)) d
     share: Tensor  # (R,): w
     samples: Tensor | None  # (R,) int64, how many deviations each row has, on a CPU
+    usable: Tensor | None  # (N,) bool, whose deviations are not just zeros; elsewhere
