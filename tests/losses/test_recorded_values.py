@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from semaug import ISDALoss
+from semaug import ISDALoss, augment_logits
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -51,6 +52,41 @@ def test_losses_gradients_and_statistics_are_those_of_the_released_code(
             "grad_bias": bias.grad,
             "mean": isda.estimator.mean,
             "covariance": isda.estimator.covariance,
+        }
+        for key, value in actual.items():
+            assert relative_error(value, recorded[key][step]) < tolerance, (key, step)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+def test_segmentation_is_that_of_the_released_code(dtype, tolerance, either_path):
+    arrays = np.load(GOLDEN / "segmentation_diagonal.npz")
+    recorded = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    isda = ISDALoss(
+        *recorded["weight"].shape,
+        strength=0.0,
+        covariance="diagonal",
+        upsample=True,
+        ignore_index=255,
+    ).to(dtype)
+    for step, strength in enumerate(recorded["strength"].tolist()):
+        isda.strength = strength
+        weight = recorded["weight"].to(dtype, copy=True).requires_grad_()
+        bias, features = recorded["bias"].to(dtype), recorded["features"][step].to(dtype)
+        logits = F.conv2d(features, weight[:, :, None, None], bias)
+        labels = recorded["labels"][step]
+        loss = isda(logits, labels, features, weight)
+        loss.backward()
+        assert torch.equal(isda.estimator.count, recorded["count"][step].long())
+        raised = augment_logits(
+            logits, labels, weight, isda.estimator, strength=strength, ignore_index=255
+        )
+        actual = {
+            "loss": loss,
+            "logits": logits,
+            "augmented_logits": raised,
+            "grad_weight": weight.grad,
+            "mean": isda.estimator.mean,
+            "variance": isda.estimator.covariance,
         }
         for key, value in actual.items():
             assert relative_error(value, recorded[key][step]) < tolerance, (key, step)
