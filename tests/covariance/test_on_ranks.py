@@ -1,23 +1,86 @@
-"""Tests of semaug.covariance in two processes with batches of different sizes."""
+"""Tests of semaug.covariance in several processes: together they are one process.
+
+Batches of different sizes, empty ones, and some of which nothing counts.
+"""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from semaug import ClassCovariance
-from tests.covariance import ranks as covariance_ranks
+import semaug._classes
+from tests.covariance import ranks
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory):
+def results(tmp_path_factory):
+    """What each rank of four, and then of two, has in the end."""
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(covariance_ranks.run_rank, args=(2, str(folder)), nprocs=2)
-    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+    for world_size in (4, 2):  # two go on from what four have saved
+        torch.multiprocessing.spawn(
+            ranks.run_rank, args=(world_size, str(folder)), nprocs=world_size
+        )
+    return {
+        world_size: [torch.load(folder / f"{world_size}-{rank}.pt") for rank in range(world_size)]
+        for world_size in (4, 2)
+    }
 
 
-@pytest.mark.parametrize("kind", covariance_ranks.KINDS)
-def test_uneven_and_empty_batches_on_two_ranks_equal_one_process(states, kind):
-    expected = ClassCovariance(5, 4, kind).double()
-    expected.update(*covariance_ranks.samples())
-    for state in states:
-        assert_close(state[kind], dict(expected.state_dict()))
+@pytest.fixture(params=[2, 4])
+def of_ranks(results, request):
+    return results[request.param]
+
+
+def assert_same_statistics(state, estimator):
+    """Bases may be rotated."""
+    expected = dict(estimator.state_dict())
+    state = dict(state)
+    for name in expected:
+        if name.endswith("basis"):
+            expected[name], state[name] = (x[name].mT @ x[name] for x in (expected, state))
+    assert_close(state, expected)
+
+
+@pytest.mark.parametrize("setup", ranks.EVERY)
+@pytest.mark.parametrize("way", ["flat", "dense"])
+@pytest.mark.parametrize("static", [False, True], ids=["sizes agreed on", "max_batch_size"])
+def test_several_processes_equal_one(of_ranks, setup, way, static, monkeypatch):
+    monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", static)
+    steps = ranks.joint(ranks.batches(len(of_ranks), dense=way == "dense"))
+    expected = ranks.follow(ranks.make(ranks.EVERY[setup]), steps)
+    for result in of_ranks:
+        assert_same_statistics(result[setup, way, static], expected)
+
+
+@pytest.mark.parametrize("setup", ranks.EVERY)
+def test_saved_by_four_processes_and_resumed_by_two(results, setup):
+    expected = ranks.follow(ranks.make(ranks.EVERY[setup]), ranks.joint(ranks.batches(4)))
+    ranks.follow(expected, ranks.joint(ranks.batches(2, start=1)))
+    for result in results[2]:
+        assert_same_statistics(result[setup, "resumed"], expected)
+
+
+def test_gradients_of_learned_factors_are_the_mean_over_ranks(of_ranks):
+    expected = ranks.learned_gradient(torch.arange(8) % 3)
+    for result in of_ranks:
+        assert_close(result["learned"], expected)
+        # The others had no samples, and took part.
+        assert_close(result["learned by one"], expected / len(of_ranks))
+
+
+def test_accumulation_and_checkpointing_count_each_sample_once(of_ranks):
+    expected = ranks.trained(0, 1)
+    assert expected["state"]["estimator.count"].sum() == 48
+    for result in of_ranks:
+        assert_close(result["trained"], expected)
+
+
+def test_batches_larger_than_announced_are_named(of_ranks):
+    for result in of_ranks:
+        assert result["too many"] == (
+            "ClassCovariance: expected at most max_batch_size=2 samples on each rank, got 3"
+        )
+
+
+def test_an_update_compiles_to_one_graph_with_its_communication(results):
+    for result in results[2]:
+        assert_close(*result["compiled"])

@@ -1,0 +1,68 @@
+"""Sharded covariances on several ranks; run by test_sharded in fresh processes."""
+
+import torch
+import torch.distributed as dist
+
+import semaug._classes
+from semaug import ClassCovariance, ISDALoss
+
+NUM_FEATURES, NUM_SAMPLES, NUM_STEPS = 4, 24, 3
+OPTIONS = {"shrinkage": 3.0}
+CLASSES = (2, 5, 40)  # fewer than ranks, fewer than samples, more than samples
+
+
+def estimator(num_classes, sharded=False):
+    return ClassCovariance(num_classes, NUM_FEATURES, sharded=sharded, **OPTIONS).double()
+
+
+def problem(num_classes):
+    """Return weight, features of each step, and labels of each step; some are ignored."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(num_classes, NUM_FEATURES, generator=generator, dtype=torch.float64)
+    shape = (NUM_STEPS, NUM_SAMPLES, NUM_FEATURES)
+    features = torch.randn(shape, generator=generator, dtype=torch.float64)
+    labels = torch.randint(num_classes, (NUM_STEPS, NUM_SAMPLES), generator=generator)
+    labels[1, ::5] = -100
+    return weight, features, labels
+
+
+def steps(isda, weight, features, labels, share):
+    """Return loss and gradient of the weight of each step on a share of its samples."""
+    results = []
+    for x, y in zip(features, labels, strict=True):
+        own = weight.clone().requires_grad_()
+        loss = isda(x[share] @ own.T, y[share], x[share], own)
+        loss.backward()
+        results.append((loss.detach(), own.grad))
+    return results
+
+
+def run_rank(rank, world_size, static, folder):
+    """Train on this rank's share, and save what it has seen and holds."""
+    semaug._classes.ALWAYS_STATIC = static
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size
+    )
+    saved = {}
+    for num_classes in CLASSES:
+        shards = estimator(num_classes, sharded=True)
+        isda = ISDALoss(
+            num_classes, NUM_FEATURES, strength=0.7, covariance=shards, reduction="sum"
+        ).double()
+        weight, features, labels = problem(num_classes)
+        share = slice(rank * NUM_SAMPLES // world_size, (rank + 1) * NUM_SAMPLES // world_size)
+        results = steps(isda, weight, features, labels, share)
+        state = dict(shards.state_dict())
+        again = estimator(num_classes, sharded=True)
+        again.load_state_dict(state)
+        assert torch.equal(again.covariance, shards.covariance)
+        saved[num_classes] = {
+            "results": results,
+            "state": state,
+            "rows": len(shards.covariance),
+            "gram": shards.gram(weight),
+            "dense": shards.dense(),
+        }
+    torch.save(saved, f"{folder}/rank{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
