@@ -6,12 +6,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gather_over_ranks", "is_first_rank", "mean_gradient", "sum_over_ranks", "world_size"]
+__all__ = [
+    "gather_over_ranks",
+    "is_first_rank",
+    "max_over_ranks",
+    "mean_gradient",
+    "rank_and_size",
+    "sum_over_ranks",
+    "world_size",
+]
 
 
 def world_size() -> int:
     """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Which process this is, of how many."""
+    return (dist.get_rank(), dist.get_world_size()) if world_size() > 1 else (0, 1)
 
 
 def is_first_rank() -> bool:
@@ -75,6 +88,13 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     """Replace a tensor by its sum over all ranks, in place."""
     if world_size() > 1:
         dist.all_reduce(tensor)
+    return tensor
+
+
+def max_over_ranks(tensor: Tensor) -> Tensor:
+    """Replace a tensor by its largest elements over all ranks, in place."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
     return tensor
 
 

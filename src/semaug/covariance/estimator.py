@@ -45,6 +45,7 @@ from semaug.covariance.learned import UNIT_ENTROPY, LearnedKind, uncertainty_los
 from semaug.covariance.low_rank import LowRankKind
 from semaug.covariance.quadratic_form import as_form, rows_of_q, working_dtype
 from semaug.covariance.scatter import Scatter
+from semaug.covariance.sharded import ShardedKind
 from semaug.covariance.shared import Shared, SharedKind
 
 __all__ = ["IGNORE_INDEX", "KINDS", "ClassCovariance", "Kind", "nearest_labels"]
@@ -101,6 +102,11 @@ class ClassCovariance(nn.Module):
         max_batch_size: The largest batch that a rank will give. None agrees on sizes at each
             update, for which an accelerator waits, and which cannot be compiled. Only
             matters for several processes.
+        sharded: Of ``full``: each rank keeps the matrices of its share of the classes, where
+            they are too large for one. Create the estimator after the process group, and let
+            all ranks do all calls, those to ``state_dict`` too, which holds the matrices of
+            all classes, on the CPU, and fits any number of ranks. Gradients of the weight are
+            right once averaged over ranks, as ``DistributedDataParallel`` does.
         entropy_weight: Of ``learned``, how much :meth:`uncertainty` counts in the loss, 1 if
             not given.
         entropy_margin: Of ``learned``, entropy in nats per feature that is enough; that of
@@ -148,6 +154,7 @@ class ClassCovariance(nn.Module):
         memory: float | Literal["epoch"] | None = None,
         shrinkage: float | None = None,
         max_batch_size: int | None = None,
+        sharded: bool = False,
         entropy_weight: float | None = None,
         entropy_margin: float | None = None,
     ) -> None:
@@ -158,6 +165,7 @@ class ClassCovariance(nn.Module):
         _check_effect(kind, "rank", rank, ("low_rank",))
         _check_effect(kind, "memory", memory, ("full", "diagonal", "shared", "low_rank"))
         _check_effect(kind, "shrinkage", shrinkage, ("full", "diagonal", "low_rank"))
+        _check_effect(kind, "sharded", sharded or None, ("full",))
         _check_effect(kind, "entropy_weight", entropy_weight, ("learned",))
         _check_effect(kind, "entropy_margin", entropy_margin, ("learned",))
         self.num_classes, self.num_features, self.kind = num_classes, num_features, kind
@@ -169,7 +177,7 @@ class ClassCovariance(nn.Module):
         check_at_least(name, "shrinkage", 0 if shrinkage is None else shrinkage, 0)
         self.shrinkage = None if shrinkage is None else float(shrinkage)
         check_positive_int(name, max_batch_size=1 if max_batch_size is None else max_batch_size)
-        self.max_batch_size = max_batch_size
+        self.max_batch_size, self.sharded = max_batch_size, sharded
 
         self._kind = _KINDS[kind](self)
         num_means = 1 if kind == "shared" else num_classes
@@ -192,7 +200,7 @@ class ClassCovariance(nn.Module):
         self.fresh: ClassCovariance | None = None
         if self.memory == "epoch":
             self.fresh = ClassCovariance(
-                num_classes, num_features, kind, rank=rank, shrinkage=shrinkage
+                num_classes, num_features, kind, rank=rank, shrinkage=shrinkage, sharded=sharded
             )
             self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
         self._first_epoch = True  # what the buffer says, which is read when it is loaded
@@ -597,7 +605,12 @@ class ClassCovariance(nn.Module):
         return self._signature()
 
     def _signature(self) -> str:
-        options = {"rank": self.rank, "memory": self.memory, "shrinkage": self.shrinkage}
+        options = {
+            "rank": self.rank,
+            "memory": self.memory,
+            "shrinkage": self.shrinkage,
+            "sharded": self.sharded or None,
+        }
         return ", ".join(
             [
                 f"num_classes={self.num_classes}, num_features={self.num_features}",
@@ -606,8 +619,18 @@ class ClassCovariance(nn.Module):
             ]
         )
 
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if isinstance(self._kind, ShardedKind):
+            destination[prefix + "covariance"] = self._kind.gathered(self.covariance)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        name = prefix + "covariance"
+        if isinstance(self._kind, ShardedKind) and len(state.get(name, ())) == self.num_classes:
+            state = {**state, name: state[name][self._kind.first : self._kind.last]}
+        super()._load_from_state_dict(state, prefix, *args)
         if self.fresh is not None and not self.epoch.is_meta:
             self._first_epoch = int(self.epoch) == 0
 
@@ -621,12 +644,12 @@ class ClassCovariance(nn.Module):
 
 
 _KINDS: dict[Kind, Callable[[ClassCovariance], Any]] = {
-    "full": lambda estimator: FullKind(),
-    "diagonal": lambda estimator: DiagonalKind(),
-    "shared": lambda estimator: SharedKind(estimator.num_classes),
-    "identity": lambda estimator: IdentityKind(),
-    "low_rank": lambda estimator: LowRankKind(estimator.rank or 0),
-    "learned": lambda estimator: LearnedKind(),
+    "full": lambda e: ShardedKind(e.num_classes) if e.sharded else FullKind(),
+    "diagonal": lambda e: DiagonalKind(),
+    "shared": lambda e: SharedKind(e.num_classes),
+    "identity": lambda e: IdentityKind(),
+    "low_rank": lambda e: LowRankKind(e.rank or 0),
+    "learned": lambda e: LearnedKind(),
 }
 
 
