@@ -597,7 +597,8 @@ class ClassCovariance(nn.Module):
             self._warned = True
             warnings.warn(
                 f"ClassCovariance: left out {int(self.num_skipped)} sample(s) with non-finite or "
-                "huge features; the count goes on in `num_skipped`",
+                "huge features; the count goes on in `num_skipped`. Training may be diverging: "
+                "a lower strength or learning rate, or clipped gradients, may help",
                 stacklevel=2,
             )
 
