@@ -10,9 +10,12 @@ from torch.utils.checkpoint import checkpoint
 
 import semaug._classes
 from semaug import ClassCovariance, ISDALoss
-from tests.covariance.setups import BY_EPOCHS, SETUPS
+from tests.covariance.setups import BY_EPOCHS, KINDS, SETUPS
 
-EVERY = SETUPS | BY_EPOCHS
+RUNS = {
+    2: SETUPS | BY_EPOCHS,
+    4: KINDS | BY_EPOCHS | {"full, fading, shrunk": SETUPS["full, fading, shrunk"]},
+}
 IGNORED = 255
 
 # How many samples each of at most four ranks has in each step.
@@ -145,23 +148,22 @@ def run_rank(rank, world_size, folder):
     results = {"too many": too_many()}
     for static in (False, True):
         semaug._classes.ALWAYS_STATIC = static
-        for name, options in EVERY.items():
+        for name, options in RUNS[world_size].items():
             estimator = make(options, max_batch_size=CAPACITY if static else None)
             results[name, "flat", static] = follow(estimator, flat).state_dict()
             results[name, "dense", static] = follow(make(options), dense).state_dict()
     semaug._classes.ALWAYS_STATIC = False
-    for name, options in EVERY.items():
-        if world_size == 2:
+    if world_size == 2:
+        for name, options in RUNS[4].items():
             resumed = make(options)
             resumed.load_state_dict(torch.load(f"{folder}/4-0.pt")[name, "flat", False])
             more = [step[rank] for step in batches(2, start=1)]
             results[name, "resumed"] = follow(resumed, more).state_dict()
+        results["trained"] = trained(rank, world_size)
+        results["compiled"] = compiled_and_not(rank)
     labels = torch.arange(8) % 3
     results["learned"] = learned_gradient(labels[rank::world_size])
     results["learned by one"] = learned_gradient(labels if rank == 0 else labels[:0])
-    results["trained"] = trained(rank, world_size)
-    if world_size == 2:
-        results["compiled"] = compiled_and_not(rank)
     torch.save(results, f"{folder}/{world_size}-{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

@@ -40,20 +40,22 @@ def assert_same_statistics(state, estimator):
     assert_close(state, expected)
 
 
-@pytest.mark.parametrize("setup", ranks.EVERY)
 @pytest.mark.parametrize("way", ["flat", "dense"])
 @pytest.mark.parametrize("static", [False, True], ids=["sizes agreed on", "max_batch_size"])
-def test_several_processes_equal_one(of_ranks, setup, way, static, monkeypatch):
+@pytest.mark.parametrize(
+    ("world_size", "setup"), [(size, name) for size, runs in ranks.RUNS.items() for name in runs]
+)
+def test_several_processes_equal_one(results, world_size, setup, way, static, monkeypatch):
     monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", static)
-    steps = ranks.joint(ranks.batches(len(of_ranks), dense=way == "dense"))
-    expected = ranks.follow(ranks.make(ranks.EVERY[setup]), steps)
-    for result in of_ranks:
+    steps = ranks.joint(ranks.batches(world_size, dense=way == "dense"))
+    expected = ranks.follow(ranks.make(ranks.RUNS[world_size][setup]), steps)
+    for result in results[world_size]:
         assert_same_statistics(result[setup, way, static], expected)
 
 
-@pytest.mark.parametrize("setup", ranks.EVERY)
+@pytest.mark.parametrize("setup", ranks.RUNS[4])
 def test_saved_by_four_processes_and_resumed_by_two(results, setup):
-    expected = ranks.follow(ranks.make(ranks.EVERY[setup]), ranks.joint(ranks.batches(4)))
+    expected = ranks.follow(ranks.make(ranks.RUNS[4][setup]), ranks.joint(ranks.batches(4)))
     ranks.follow(expected, ranks.joint(ranks.batches(2, start=1)))
     for result in results[2]:
         assert_same_statistics(result[setup, "resumed"], expected)
@@ -67,10 +69,10 @@ def test_gradients_of_learned_factors_are_the_mean_over_ranks(of_ranks):
         assert_close(result["learned by one"], expected / len(of_ranks))
 
 
-def test_accumulation_and_checkpointing_count_each_sample_once(of_ranks):
+def test_accumulation_and_checkpointing_count_each_sample_once(results):
     expected = ranks.trained(0, 1)
     assert expected["state"]["estimator.count"].sum() == 48
-    for result in of_ranks:
+    for result in results[2]:
         assert_close(result["trained"], expected)
 
 
