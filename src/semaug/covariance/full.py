@@ -220,16 +220,23 @@ def root(matrices: Tensor) -> Tensor:
     """Square roots L with L L^T = S of symmetric positive semi-definite matrices (R, A, A).
 
     Cholesky factors where possible, with 1e-6 of the largest variance added to the
-    diagonal; else from eigenvalues, negative ones taken for the rounding errors they are.
+    diagonal; else, and while compiling, from eigenvalues, negative ones taken for the rounding
+    errors they are.
     """
+    if torch.compiler.is_compiling():  # which cannot look for those that failed
+        return _root_from_eigenvalues(matrices)
     largest = matrices.diagonal(dim1=1, dim2=2).amax(dim=1, keepdim=True)  # (R, 1)
     jitter = torch.diag_embed((1e-6 * largest).expand(matrices.shape[:2]))
     factor, info = torch.linalg.cholesky_ex(matrices + jitter)
     failed = info.nonzero().squeeze(1)
     if len(failed) > 0:
-        values, vectors = torch.linalg.eigh(matrices[failed])
-        factor[failed] = vectors * values.clamp_(min=0).sqrt_().unsqueeze(1)
+        factor[failed] = _root_from_eigenvalues(matrices[failed])
     return factor
+
+
+def _root_from_eigenvalues(matrices: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrices)
+    return vectors * values.clamp(min=0).sqrt().unsqueeze(1)
 
 
 def _add_products(covariance: Tensor, rows: ClassRows, scatter: Scatter) -> None:
