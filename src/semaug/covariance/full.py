@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from semaug._autocast import without_autocast
+from semaug._autograd import known_signature
 from semaug._classes import ClassRows, chunks, is_static, select
 from semaug._compile import settled
 from semaug.covariance.form import Noise
@@ -119,6 +120,7 @@ class _Differences(torch.autograd.Function):
     """Q for full covariances, a chunk of classes at a time."""
 
     @staticmethod
+    @known_signature
     def forward(
         weight: Tensor, matrices: Tensor, classes: Tensor, complete: bool, keep: bool
     ) -> tuple[Tensor, ...]:
@@ -235,8 +237,9 @@ def root(matrices: Tensor) -> Tensor:
 
 
 def _root_from_eigenvalues(matrices: Tensor) -> Tensor:
+    """Symmetric roots: the signs of eigenvectors, which are any, cancel."""
     values, vectors = torch.linalg.eigh(matrices)
-    return vectors * values.clamp(min=0).sqrt().unsqueeze(1)
+    return (vectors * values.clamp(min=0).sqrt().unsqueeze(1)) @ vectors.mT
 
 
 def _add_products(covariance: Tensor, rows: ClassRows, scatter: Scatter) -> None:
