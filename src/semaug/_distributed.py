@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from semaug._autograd import known_signature
+
 __all__ = [
     "gather_over_ranks",
     "is_first_rank",
@@ -109,6 +111,7 @@ def mean_gradient(parameter: Tensor) -> Tensor:
 
 class _MeanGradient(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(parameter: Tensor) -> Tensor:
         return parameter.view_as(parameter)
 

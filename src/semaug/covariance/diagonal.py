@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semaug._autocast import without_autocast
+from semaug._autograd import known_signature
 from semaug._classes import ClassRows
 from semaug._compile import settled
 from semaug.covariance.form import Noise, centred, difference_form
@@ -114,6 +115,7 @@ class _Differences(torch.autograd.Function):
     """:func:`_differences` in fewer steps and with less kept for the backward pass."""
 
     @staticmethod
+    @known_signature
     def forward(weight: Tensor, rows: Tensor, classes: Tensor) -> Tensor:
         own = weight[classes]
         scaled = rows * own

@@ -683,7 +683,9 @@ def _deviation(
     """``factor (feature - mean)`` by row, in place; 0 for samples that are not usable."""
     factor = factor[position]
     if usable is not None:
-        return features.sub_(mean[position]).mul_((factor * usable).unsqueeze(1))
+        factor = factor * usable
+    if usable is not None or len(features) <= SAMPLES_PER_PIECE:
+        return features.sub_(mean[position]).mul_(factor.unsqueeze(1))
     pieces = (part.split(SAMPLES_PER_PIECE) for part in (features, position, factor))
     for piece, row, scale in zip(*pieces, strict=True):
         piece.sub_(mean[row]).mul_(scale.unsqueeze(1))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from semaug._autograd import known_signature
 from semaug._classes import ClassRows, is_static
 from semaug._distributed import max_over_ranks, rank_and_size, sum_over_ranks
 from semaug.covariance.form import Noise
@@ -187,6 +188,7 @@ class ShardedKind(FullKind):
 
 class _SumOverRanks(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(rows: Tensor) -> Tensor:
         return sum_over_ranks(rows.clone())
 

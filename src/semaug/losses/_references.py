@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semaug._autograd import known_signature
 from semaug._classes import chunks, is_static
 
 __all__ = ["reference_logsumexp", "used_references"]
@@ -47,6 +48,7 @@ def _part(position: Tensor | None, start: int, stop: int) -> Tensor | None:
 
 class _ReferenceLogSumExp(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(logits: Tensor, raises: Tensor, position: Tensor | None) -> Tensor:
         return torch.cat(
             [
