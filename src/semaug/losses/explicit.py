@@ -292,8 +292,9 @@ def _logit_noise(
         noise = form.to(dtype).draw(
             Noise(num_samples, weight, generator), rows.classes, rows.position
         )
-        scale = torch.as_tensor(strength, dtype=dtype, device=weight.device).sqrt()
-        return (noise * scale.view(-1, 1)) @ weight.T
+        if isinstance(strength, Tensor):
+            return (noise * strength.to(dtype).sqrt().view(-1, 1)) @ weight.T
+        return (noise * math.sqrt(strength)) @ weight.T
 
 
 def _mean_over_draws(
