@@ -60,7 +60,8 @@ class Full(NamedTuple):
 
     def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
         parts = self._parts(classes, len(weight))
-        return torch.cat([((weight @ own) * weight).sum(dim=2) for own in parts])
+        # Not a sum of products: compiled by torch 2.11, its gradient writes where it must not.
+        return torch.cat([torch.einsum("rca,ca->rc", weight @ own, weight) for own in parts])
 
     def _parts(self, classes: Tensor, num_vectors: int) -> Iterator[Tensor]:
         """Matrices of ``classes``, a few at a time, copied if that is affordable.
