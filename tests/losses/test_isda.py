@@ -126,6 +126,7 @@ def test_any_size_matches_the_equation(data):
     shape = num_samples, num_classes, *size
     logits = torch.randn(shape, generator=generator, dtype=torch.float64)
     weight = torch.randn(num_classes, num_features, generator=generator, dtype=torch.float64)
+    options = {}
     if data.draw(st.booleans()):
         labels = torch.randn(shape, generator=generator, dtype=torch.float64).softmax(dim=1)
         labels = torch.where(labels < 0.2, 0.0, labels)
@@ -133,11 +134,10 @@ def test_any_size_matches_the_equation(data):
     else:
         labels_size = data.draw(st.sampled_from([size, tuple(2 * s for s in size)]))
         labels = torch.randint(num_classes, (num_samples, *labels_size), generator=generator)
-        labels.flatten()[-1] = 255
-    options = {
+        labels.view(-1)[-1] = options["ignore_index"] = 255
+    options |= {
         "strength": data.draw(st.sampled_from([0.0, 0.7, 3.0])),
         "label_smoothing": data.draw(st.sampled_from([0.0, 0.1, 1.0])),
-        "ignore_index": 255,
         "reduction": data.draw(st.sampled_from(["none", "sum"])),
     }
     if data.draw(st.booleans()):
@@ -382,6 +382,52 @@ def test_wrong_shapes_are_named(batch):
         make()(logits, labels, torch.zeros(6, 2), weight[:, :2])
     with pytest.raises(ValueError, match=r"`features` of shape \(N=6, A=3\), got \(6, 2\)"):
         make()(logits, labels, torch.zeros(6, 2), weight)
+
+
+def test_options_that_have_no_effect_are_named(batch, normal):
+    logits, labels, weight, covariance = batch
+    for options, message in [
+        ({"upsample": True}, r"`labels` of shape \(N, H, W\) for upsample=True, got \(6,\)"),
+        ({"ignore_index": 3}, "no `ignore_index` for soft targets, got 3"),
+    ]:
+        targets = ONE_HOT if "ignore_index" in options else labels
+        with pytest.raises(ValueError, match="isda_loss: expected " + message):
+            isda_loss(logits, targets, weight, covariance, strength=0.5, **options)
+        with pytest.raises(ValueError, match="ISDALoss: expected " + message):
+            make(**options)(logits, targets, normal(6, 3), weight)
+
+
+def test_wrong_class_weights_and_smoothing_are_named(batch):
+    logits, labels, weight, covariance = batch
+
+    def call(**options):
+        return isda_loss(logits, labels, weight, covariance, strength=0.5, **options)
+
+    message = r"expected `class_weights` of shape \(4,\), got \(3,\)"
+    with pytest.raises(ValueError, match="isda_loss: " + message):
+        call(class_weights=WEIGHTS[:3])
+    with pytest.raises(ValueError, match="ISDALoss: " + message):
+        make(class_weights=WEIGHTS[:3])
+    with pytest.raises(TypeError, match="isda_loss: expected `class_weights` of a floating-point"):
+        call(class_weights=WEIGHTS.long())
+    with pytest.raises(ValueError, match="isda_loss: expected `class_weights` on the device of"):
+        call(class_weights=WEIGHTS.to("meta"))
+    with pytest.raises(ValueError, match="isda_loss: expected `label_smoothing` <= 1, got 2"):
+        call(label_smoothing=2)
+    with pytest.raises(ValueError, match="isda_loss: expected `label_smoothing` >= 0, got -1"):
+        call(label_smoothing=-1)
+
+
+def test_wrong_soft_targets_are_named(batch):
+    logits, _, weight, covariance = batch
+    message = r"isda_loss: expected `targets` of shape \(N=6, C=4\)"
+    for targets in (ONE_HOT[:5], ONE_HOT[:, :3]):
+        with pytest.raises(ValueError, match=message):
+            isda_loss(logits, targets, weight, covariance, strength=0.5)
+    with pytest.raises(ValueError, match="isda_loss: expected `strength` to be one number, got"):
+        isda_loss(logits, ONE_HOT, weight, covariance, strength=torch.ones(6))
+    with pytest.raises(ValueError, match=r"isda_loss: expected `labels` of shape \(N=6,\)"):
+        isda_loss(logits, ONE_HOT.long(), weight, covariance, strength=0.5)
 
 
 def test_wrong_dtypes_and_devices_are_named(batch):

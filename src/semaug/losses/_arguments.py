@@ -1,6 +1,6 @@
 """Checks and choices that several losses share."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -141,13 +141,11 @@ def estimator_of(
     return covariance
 
 
-def reduced(losses: Tensor, reduction: str, total: Any = None) -> Tensor:
-    """Sum losses, or divide the sum by their number or by ``total``."""
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """Sum losses or take their mean."""
     if reduction == "none":
         return losses
-    if reduction == "sum":
-        return losses.sum()
-    return losses.mean() if total is None else losses.sum() / total
+    return losses.sum() if reduction == "sum" else losses.mean()
 
 
 def at_least_float32(logits: Tensor) -> Tensor:

@@ -78,7 +78,10 @@ def semantic_consistency_loss(
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar, or ``(N,)`` for ``reduction="none"``, at least float32.
+        A scalar, or ``(N,)`` for ``reduction="none"``, at least float32. Differentiable in
+        ``logits`` and ``weight``, twice as well, and by ``torch.func.grad`` unless there are
+        so many classes that they go in parts (``PART_ELEMENTS``); not by ``vmap`` or forward
+        mode.
 
     Raises:
         TypeError: If a dtype is wrong.
