@@ -317,6 +317,15 @@ def test_casts_keep_float32_or_better(normal, any_options):
     assert {value.device.type for value in estimator.to("meta").state_dict().values()} == {"meta"}
 
 
+def test_a_default_of_half_precision_does_not_lower_it(any_options):
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        estimator = ClassCovariance(3, 4, **any_options)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same_state(estimator, ClassCovariance(3, 4, **any_options), rtol=0, atol=0)
+
+
 def test_autocast_does_not_touch_anything(normal, any_options):
     plain, under = (ClassCovariance(3, 4, **any_options) for _ in range(2))
     (batch,) = batches_of(normal, [20])
@@ -374,8 +383,7 @@ def test_a_batch_where_nothing_counts_changes_nothing(
     before = copy.deepcopy(estimator)
     labels = torch.full((num_samples,), ignore_index)
     estimator.update(normal(num_samples, 4), labels, ignore_index=ignore_index)
-    exactly = {} if estimator.kind == "low_rank" else {"rtol": 0, "atol": 0}
-    assert_same_state(estimator, before, **exactly)
+    assert_same_state(estimator, before, rtol=0, atol=0)
 
 
 def test_labels_that_are_not_ignored_must_be_in_range(normal):

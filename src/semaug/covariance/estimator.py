@@ -182,19 +182,20 @@ class ClassCovariance(nn.Module):
         self._kind = _KINDS[kind](self)
         num_means = 1 if kind == "shared" else num_classes
         self.register_buffer("count", torch.zeros(num_means, dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(num_means, num_features))
-        buffers = self._kind.buffers(num_means, num_features)
+        buffers = {"mean": torch.zeros(num_means, num_features)}
+        buffers |= self._kind.buffers(num_means, num_features)
         if isinstance(self.memory, float):
             buffers["weight"] = torch.zeros(num_means)  # of the samples that count still
         if shrinkage is not None:
             shape = (num_features,) if kind == "diagonal" else (num_features, num_features)
             buffers["pooled"] = torch.zeros(shape)
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         for buffer, value in buffers.items():
-            self.register_buffer(buffer, value)
-        self._state_names = ("mean", *buffers)
+            self.register_buffer(buffer, value.to(dtype))
+        self._state_names = tuple(buffers)
         if isinstance(self._kind, LearnedKind):
             for parameter, value in self._kind.parameters(num_classes, num_features).items():
-                self.register_parameter(parameter, nn.Parameter(value))
+                self.register_parameter(parameter, nn.Parameter(value.to(dtype)))
                 self._state_names += (parameter,)
         self.register_buffer("num_skipped", torch.zeros((), dtype=torch.int64))
         self.fresh: ClassCovariance | None = None
@@ -404,11 +405,8 @@ class ClassCovariance(nn.Module):
     def _pool(self, rows: ClassRows, scatter: Scatter, total: Tensor, *, in_sums: bool) -> None:
         """Update the mean of the covariances of all classes, weighted by their samples."""
         every = self.weight if isinstance(self.memory, float) else self.count.to(total)
-        first = torch.ones_like(total) if rows.complete or rows.samples is not None else None
-        if first is None:  # of equal rows only one may count
-            first = torch.zeros_like(total).index_fill(0, rows.position, 1.0)
-        all_samples = every.sum() + ((total - rows.take(every)) * first).sum()
-        all_samples = all_samples.clamp(min=1)
+        # Of equal rows only the first has a difference.
+        all_samples = (every.sum() + (total - rows.take(every)).sum()).clamp(min=1)
         old = all_samples - (total * scatter.share).sum()  # w n' = m
         scale = (total / all_samples).sqrt().unsqueeze(1)
         deviation = scatter.deviation * scale[scatter.position]

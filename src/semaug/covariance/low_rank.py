@@ -113,21 +113,24 @@ class LowRankKind:
     def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
         """Scale the rows by 1 - share and add the products of a batch."""
         add_squares(state["variance"], rows, scatter)
-        kept = (1 - scatter.share).sqrt()
+        share = scatter.share
+        kept = (1 - share).sqrt()
         if scatter.samples is None:
             for new in _static_blocks(scatter):
-                self._join(state["basis"], rows, kept, new)
+                self._join(state["basis"], rows, share > 0, kept, new)
                 kept = torch.ones_like(kept)
             return
         for present, new in _blocks(scatter):
-            self._join(state["basis"], _restricted(rows, present), kept[present], new)
+            own = rows._replace(classes=rows.classes[present], complete=False)
+            self._join(state["basis"], own, share[present] > 0, kept[present], new)
             kept = torch.ones_like(kept)
 
-    def _join(self, basis: Tensor, rows: ClassRows, kept: Tensor, new: Tensor) -> None:
+    def _join(
+        self, basis: Tensor, rows: ClassRows, changed: Tensor, kept: Tensor, new: Tensor
+    ) -> None:
         """Replace the bases of ``rows``, scaled by ``kept`` (R,), by those with ``new`` (R, m, A).
 
-        Where a class stands in several rows, only its first has something new and a ``kept``
-        that counts: the others must not write.
+        Only where something ``changed`` (R,): of several rows of a class that is its first.
         """
         num_rows, _, num_features = new.shape
         size = num_features * (self.rank + new.shape[1])
@@ -137,15 +140,13 @@ class LowRankKind:
             scaled = old * kept[start:stop].view(-1, 1, 1)
             stack = torch.cat([scaled, new[start:stop]], dim=1)  # (r', k, A)
             joined = _strongest(stack, self.rank)
-            if rows.samples is not None:
-                basis.index_copy_(0, chunk, joined)
-            elif rows.complete:
+            joined = torch.where(changed[start:stop].view(-1, 1, 1), joined, old)
+            if rows.complete:
                 basis[start:stop] = joined
+            elif rows.samples is not None:
+                basis.index_copy_(0, chunk, joined)
             else:
-                first = _first(rows)[start:stop]
-                # Each class is written once, by a sum with zeros.
-                change = torch.where(first.view(-1, 1, 1), joined - old, 0.0)
-                basis.index_add_(0, chunk, change)
+                basis.index_add_(0, chunk, joined - old)
 
     def merge(
         self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
@@ -169,16 +170,6 @@ def _strongest(stack: Tensor, rank: int) -> Tensor:
     _, vectors = torch.linalg.eigh(wide @ wide.mT)  # ascending
     strongest = vectors[:, :, -rank:].to(stack.dtype)
     return strongest.mT @ stack
-
-
-def _restricted(rows: ClassRows, present: Tensor) -> ClassRows:
-    return rows._replace(classes=rows.classes[present], complete=False)
-
-
-def _first(rows: ClassRows) -> Tensor:
-    """(R,) whether samples use this row: of equal classes only the first counts."""
-    used = torch.zeros(len(rows.classes), dtype=torch.bool, device=rows.classes.device)
-    return used.index_fill(0, rows.position, True)
 
 
 def _blocks(scatter: Scatter) -> Iterator[tuple[Tensor, Tensor]]:
