@@ -24,7 +24,7 @@ CAPACITY = 7
 
 
 def batches(world_size, *, dense=False, start=0):
-    """Return for each step what each rank has: float64 features and labels, some ignored."""
+    """Return for each step what each rank has: float64 features, some bad, and labels."""
     generator = torch.Generator().manual_seed(start)
     steps = []
     for number, sizes in enumerate(SHARES):
@@ -36,6 +36,8 @@ def batches(world_size, *, dense=False, start=0):
             labels[torch.rand(labels.shape, generator=generator) < 0.2] = IGNORED
             if number == rank:
                 labels[:] = IGNORED
+            if number == 5 and rank == 1:
+                features[0] = torch.nan
             parts.append((features, labels))
         steps.append(parts)
     return steps
@@ -43,6 +45,7 @@ def batches(world_size, *, dense=False, start=0):
 
 def follow(estimator, steps):
     """Update with one batch for each step, with epochs of three steps."""
+    estimator._warned = True  # of what is left out
     for number, (features, labels) in enumerate(steps):
         if number % 3 == 0:
             estimator.start_epoch()
