@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from semaug import isda_loss
+from tests.losses.conftest import KINDS, estimator_of
 from tests.references.losses import isda_by_loops, upsampled_isda_by_loops
 
 # N=6, C=4, A=3; dense: 2 images of 2 x 3 pixels, labels 4 x 5.
@@ -83,6 +84,25 @@ def test_upsampled_logits_match_the_equation(normal, estimator, options, either_
     loss = functools.partial(isda_loss, upsample=True)
     problem = normal(2, 4, 2, 3), PIXELS, normal(4, 3), estimator, gradients
     check(loss, upsampled_isda_by_loops, *problem, strength=0.8, **options)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}])
+def test_mixtures_of_two_of_many_classes_match_the_equation(
+    normal, name, options, either_path, gradients
+):
+    """So few that on a CPU each pair of a sample and a class is looked at alone."""
+    eye = torch.eye(12, dtype=torch.float64)
+    targets = 0.3 * eye[[0, 1, 2, 3, 4, 5]] + 0.7 * eye[[6, 7, 8, 9, 0, 1]]
+    logits, weight, estimator = normal(6, 12), normal(12, 3), estimator_of(name, 12)
+    problem = logits, targets, weight, estimator, gradients
+    check(isda_loss, isda_by_loops, *problem, strength=0.8, **options)
+
+    def loss(logits, weight, *parameters):
+        return isda_loss(logits, targets, weight, estimator, strength=0.8, **options)
+
+    inputs = *leaves(logits, weight), *estimator.parameters()
+    assert torch.autograd.gradgradcheck(loss, inputs, fast_mode=True)
 
 
 @few
