@@ -204,44 +204,42 @@ def test_only_low_rank_cuts_something_off(normal, options):
 # State.
 
 
-def test_merge_equals_having_seen_both(normal, options):
+@pytest.mark.parametrize("setup", [name for name in SETUPS if "fading" not in name])
+def test_merge_equals_having_seen_both(normal, setup):
+    options = SETUPS[setup]
     batches = batches_of(normal, [6, 7, 8], 4)
-    left, right = (
-        updated(make(options, 5), batches[:1]),
-        updated(make(options, 5), batches[1:]),
-    )
+    left, right = (updated(make(options, 5), part) for part in (batches[:1], batches[1:]))
     before = copy.deepcopy(right)
     left.merge(right)
     assert_same_state(right, before, rtol=0, atol=0)
-    if left.memory is None:
-        assert_holds(left, batches)
-        return
-    # The samples of both with the weights that they had: as if the other's were older.
-    weight = before.weight + updated(make(options, 5), batches[:1]).weight
-    assert_close(left.weight, weight)
-    both = covariances_of_weighted([batches[:1], batches[1:]], left)
-    assert_close(left.mean, both[0])
-    if left.shrinkage is None:
-        assert_close(left.dense(), both[1])
+    assert_holds(left, batches)
 
 
-def covariances_of_weighted(parts, like):
-    """Mean and covariance of samples that faded in each part alone, from their moments."""
-    total = first = second = 0
-    for batches in parts:
-        weight = updated(make({"kind": "full", "memory": like.memory}, 5), batches)
-        if like.kind == "shared":
-            weight = updated(make({"kind": "shared", "memory": like.memory}, 5), batches)
-        n = weight.weight.view(-1, 1)
-        total = total + n
-        first = first + n * weight.mean
-        square = weight.covariance + weight.mean.unsqueeze(2) * weight.mean.unsqueeze(1)
-        second = second + n.unsqueeze(2) * square
-    mean = first / total.clamp(min=1)
-    covariance = second / total.clamp(min=1).unsqueeze(2) - mean.unsqueeze(2) * mean.unsqueeze(1)
-    if like.kind == "diagonal":
-        covariance = torch.diag_embed(covariance.diagonal(0, 1, 2))
-    return mean, covariance.expand(5, -1, -1)
+@pytest.mark.parametrize("setup", [name for name in SETUPS if "fading" in name])
+def test_merging_what_fades_adds_the_weights(normal, setup):
+    options = dict(SETUPS[setup])
+    shrinkage = options.pop("shrinkage", None)
+    batches = batches_of(normal, [6, 7, 8], 4)
+    parts = batches[:1], batches[1:]
+    left, right = (updated(make(options, 5), part) for part in parts)
+    total = left.weight + right.weight
+    share = (right.weight / total.clamp(min=1)).view(-1, 1, 1)
+    shift = right.mean - left.mean
+    between = share * (1 - share) * shift.unsqueeze(2) * shift.unsqueeze(1)
+    if left.kind == "diagonal":
+        between = torch.diag_embed(between.diagonal(0, 1, 2))
+    expected = torch.lerp(left.dense(), right.dense(), share) + between
+    if shrinkage is not None:
+        first, second = (updated(make(SETUPS[setup], 5), part) for part in parts)
+        pooled = [x.pooled.diag() if x.kind == "diagonal" else x.pooled for x in (first, second)]
+        pooled = torch.lerp(*pooled, right.weight.sum() / total.sum())
+        pooled = pooled + (total.view(-1, 1, 1) * between).sum(dim=0) / total.sum()
+        amount = shrinkage / (total + shrinkage)
+        expected = torch.lerp(expected, pooled.expand(5, 4, 4), amount.view(-1, 1, 1))
+        left, right = first, second
+    left.merge(right)
+    assert_close(left.weight, total)
+    assert_close(left.dense(), expected)
 
 
 def test_merging_an_empty_one_or_into_an_empty_one_changes_nothing(normal, any_options):
