@@ -34,7 +34,7 @@ def test_what_is_long_ago_is_forgotten(normal, either_path):
     estimator.update(100 * normal(50, 3), zeros(50))
     for features in normal(300, 3).split(10):
         estimator.update(features, zeros(10))
-    assert_close(estimator.weight.item(), 10 / (1 - 0.9**10))
+    assert_close(estimator.weight.item(), 10 / (1 - 0.9**10), rtol=1e-12, atol=0)
     assert (estimator.covariance.diagonal(0, 1, 2) < 3).all()
 
 
