@@ -8,6 +8,9 @@ from torch import Tensor
 
 import semaug._classes
 
+# Tests compute little, and two threads on a busy machine wait for each other.
+torch.set_num_threads(1)
+
 
 @pytest.fixture
 def normal() -> Callable[..., Tensor]:

@@ -26,12 +26,8 @@ class Diagonal(NamedTuple):
     variances: Tensor  # (C, A)
 
     @property
-    def dtype(self) -> torch.dtype:  # noqa: D102
-        return self.variances.dtype
-
-    @property
-    def device(self) -> torch.device:  # noqa: D102
-        return self.variances.device
+    def like(self) -> Tensor:  # noqa: D102
+        return self.variances
 
     @property
     def shape(self) -> tuple[int, int]:  # noqa: D102

@@ -15,7 +15,6 @@ Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3); merging 
 states: Chan, Golub and LeVeque, 1979.
 """
 
-import math
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, Self, get_args
@@ -35,28 +34,33 @@ from semaug._checks import (
 )
 from semaug._classes import ClassRows, all_classes, class_rows, is_static
 from semaug._compile import settled
-from semaug._distributed import gather_over_ranks, is_first_rank, sum_over_ranks, world_size
-from semaug.covariance.blend import Blend
+from semaug._distributed import is_first_rank, sum_over_ranks
 from semaug.covariance.diagonal import Diagonal, DiagonalKind
 from semaug.covariance.form import Form, Noise
 from semaug.covariance.full import FullKind
 from semaug.covariance.identity import IdentityKind
 from semaug.covariance.learned import UNIT_ENTROPY, LearnedKind, uncertainty_loss
 from semaug.covariance.low_rank import LowRankKind
+from semaug.covariance.options import check_effect, checked_memory, checked_rank
 from semaug.covariance.quadratic_form import as_form, rows_of_q, working_dtype
+from semaug.covariance.samples import (
+    IGNORE_INDEX,
+    Samples,
+    deviations,
+    nearest_labels,
+    take_samples,
+)
 from semaug.covariance.scatter import Scatter
 from semaug.covariance.sharded import ShardedKind
 from semaug.covariance.shared import Shared, SharedKind
+from semaug.covariance.shrinkage import Blend, add_to_pooled, merge_pooled
 
-__all__ = ["IGNORE_INDEX", "KINDS", "ClassCovariance", "Kind", "nearest_labels"]
+__all__ = ["KINDS", "ClassCovariance", "Kind"]
 
 # N samples, C classes, A features, R rows of a table of classes, H x W and h x w pixels.
 
 Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-IGNORE_INDEX = -100  # torch's own
-SAMPLES_PER_PIECE = 4096  # that travel through temporary memory at once
 
 
 class ClassCovariance(nn.Module):
@@ -162,15 +166,15 @@ class ClassCovariance(nn.Module):
         name = "ClassCovariance"
         check_positive_int(name, num_classes=num_classes, num_features=num_features)
         check_one_of(name, "kind", kind, KINDS)
-        _check_effect(kind, "rank", rank, ("low_rank",))
-        _check_effect(kind, "memory", memory, ("full", "diagonal", "shared", "low_rank"))
-        _check_effect(kind, "shrinkage", shrinkage, ("full", "diagonal", "low_rank"))
-        _check_effect(kind, "sharded", sharded or None, ("full",))
-        _check_effect(kind, "entropy_weight", entropy_weight, ("learned",))
-        _check_effect(kind, "entropy_margin", entropy_margin, ("learned",))
+        check_effect(kind, "rank", rank, ("low_rank",))
+        check_effect(kind, "memory", memory, ("full", "diagonal", "shared", "low_rank"))
+        check_effect(kind, "shrinkage", shrinkage, ("full", "diagonal", "low_rank"))
+        check_effect(kind, "sharded", sharded or None, ("full",))
+        check_effect(kind, "entropy_weight", entropy_weight, ("learned",))
+        check_effect(kind, "entropy_margin", entropy_margin, ("learned",))
         self.num_classes, self.num_features, self.kind = num_classes, num_features, kind
-        self.rank = _checked_rank(rank, num_features) if kind == "low_rank" else None
-        self.memory = _checked_memory(memory)
+        self.rank = checked_rank(rank, num_features) if kind == "low_rank" else None
+        self.memory = checked_memory(memory)
         self.entropy_weight = 1.0 if entropy_weight is None else entropy_weight
         self.entropy_margin = UNIT_ENTROPY if entropy_margin is None else entropy_margin
         check_at_least(name, "entropy_weight", self.entropy_weight, 0)
@@ -256,76 +260,26 @@ class ClassCovariance(nn.Module):
             ignore_index: Label of samples that do not count.
         """
         with torch.no_grad(), without_autocast(features.device):
-            features = features.detach().to(self.mean.dtype)
-            dense = features.ndim == 4
-            in_sums = dense and self._kind.sums_over_ranks and world_size() > 1
-            if dense and (is_static(features.device) or (world_size() > 1 and not in_sums)):
-                features = features.movedim(1, 3).flatten(0, 2)
-            if world_size() > 1 and not in_sums:
-                features, labels, ignore_index = self._gathered(features, labels, ignore_index)
-                rows = None
-            if rows is None:
-                rows = class_rows(labels, self.num_classes, ignore_index)
-            if in_sums and not rows.complete:
-                rows = _completed(rows, self.num_classes)
-            prepare = self._zeroed if is_static(features.device) else self._sorted
-            features, rows, usable = prepare(features, rows, in_sums=in_sums)
-            if len(rows.classes) == 0:
+            samples = take_samples(
+                features,
+                labels,
+                rows,
+                num_classes=self.num_classes,
+                dtype=self.mean.dtype,
+                ignore_index=ignore_index,
+                sums_over_ranks=self._kind.sums_over_ranks,
+                max_batch_size=self.max_batch_size,
+            )
+            if samples.skipped is not None:
+                self.num_skipped.add_(samples.skipped)
+                if not is_static(features.device):
+                    self.warn_of_skipped()
+            if len(samples.rows.classes) == 0:
                 return
             *others, last = self._targets()
             for estimator in others:
-                estimator._merge_rows(features.clone(), rows, usable, in_sums=in_sums)
-            last._merge_rows(features, rows, usable, in_sums=in_sums)
-
-    def _sorted(
-        self, features: Tensor, rows: ClassRows, *, in_sums: bool
-    ) -> tuple[Tensor, ClassRows, None]:
-        """On a CPU: a copy of the features that count, sorted by row, and how many of each."""
-        largest = _largest_feature(features.dtype)
-        kept, samples, position = rows.kept, rows.samples, rows.position
-        skipped = None
-        if not torch.linalg.vector_norm(features) < largest:  # a quick look at all at once
-            finite = features.abs().amax(dim=1).flatten() < largest
-            skipped = (~finite if kept is None else kept & ~finite).sum()
-            kept = finite if kept is None else kept & finite
-        if in_sums:
-            skipped = sum_over_ranks(rows.classes.new_zeros(()) if skipped is None else skipped)
-        if skipped is not None:
-            self.num_skipped.add_(skipped)
-            self.warn_of_skipped()
-        if kept is None:
-            position, order = position.sort(stable=True)
-        else:
-            order = kept.nonzero().squeeze(1)
-            position, inner = position[order].sort(stable=True)
-            order = order[inner]
-        if kept is not None or samples is None:
-            samples = torch.bincount(position, minlength=len(rows.classes))
-        rows = rows._replace(position=position, samples=samples, kept=None)
-        if features.ndim == 2:
-            return features.index_select(0, order), rows, None
-        pixels = features.flatten(2)  # (N, A, h w), sorted in one copy
-        num_pixels = pixels.shape[2]
-        return pixels[order // num_pixels, :, order % num_pixels], rows, None
-
-    def _zeroed(
-        self, features: Tensor, rows: ClassRows, *, in_sums: bool
-    ) -> tuple[Tensor, ClassRows, Tensor]:
-        """On an accelerator: samples left out stay, with zeros; and which count, ``(N,)``."""
-        finite = features.abs().amax(dim=1) < _largest_feature(features.dtype)
-        usable = finite if rows.kept is None else finite & rows.kept
-        skipped = (~finite if rows.kept is None else rows.kept & ~finite).sum()
-        self.num_skipped.add_(sum_over_ranks(skipped) if in_sums else skipped)
-        return torch.where(usable.unsqueeze(1), features, 0.0), rows._replace(samples=None), usable
-
-    def _gathered(
-        self, features: Tensor, labels: Tensor, ignore_index: int | None
-    ) -> tuple[Tensor, Tensor, int]:
-        """Join the batches of all ranks; samples to ignore have a label that no class has."""
-        if ignore_index is not None:
-            labels = torch.where(labels == ignore_index, IGNORE_INDEX, labels)
-        joined = gather_over_ranks(features, labels, self.max_batch_size, IGNORE_INDEX)
-        return *joined, IGNORE_INDEX
+                estimator._merge_samples(samples._replace(features=samples.features.clone()))
+            last._merge_samples(samples)
 
     def _targets(self) -> "list[ClassCovariance]":
         """Estimators that a batch goes to: this one, or the one being filled for later."""
@@ -351,10 +305,8 @@ class ClassCovariance(nn.Module):
     def _state(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in self._state_names}
 
-    def _merge_rows(
-        self, features: Tensor, rows: ClassRows, usable: Tensor | None, *, in_sums: bool
-    ) -> None:
-        """Merge samples as :meth:`_sorted` or :meth:`_zeroed` prepared them; changes them."""
+    def _merge_samples(self, samples: Samples) -> None:
+        rows, usable, in_sums = samples.rows, samples.usable, samples.in_sums
         if self.kind == "shared":
             rows = _one_class(rows)
         state, num_rows = self._state(), len(rows.classes)
@@ -362,8 +314,8 @@ class ClassCovariance(nn.Module):
         if new is None:
             counted = torch.ones_like(rows.position) if usable is None else usable.long()
             new = torch.zeros_like(rows.classes).index_add_(0, rows.position, counted)
-        sums = features.new_zeros(num_rows, self.num_features)
-        sums.index_add_(0, rows.position, features)
+        sums = samples.features.new_zeros(num_rows, self.num_features)
+        sums.index_add_(0, rows.position, samples.features)
         if in_sums:
             new = sum_over_ranks(new.clone())
             sum_over_ranks(sums)
@@ -372,20 +324,20 @@ class ClassCovariance(nn.Module):
         if isinstance(self.memory, float):
             weight = rows.take(self.weight)
             old = weight * self.memory ** new.to(weight)
-        size = new.to(features.dtype)
+        size = new.to(sums.dtype)
         total = old + size
         share = size / total.clamp(min=1)  # w; 0 if nothing is new
         size.clamp_(min=1)
         batch_mean = sums.div_(size.unsqueeze(1))
         shift = batch_mean - rows.take(self.mean)  # d
         factor = (share / size).sqrt_()
-        deviation = _deviation(features, batch_mean, factor, rows.position, usable)
+        deviation = deviations(samples._replace(rows=rows), batch_mean, factor)
         drift = shift * (share * (1 - share)).sqrt_().unsqueeze(1)
         scatter = Scatter(deviation, rows.position, drift, share, rows.samples, usable)
 
         add = self._add_in_sums if in_sums else self._kind.add
         if "pooled" in state:
-            self._pool(rows, scatter, total, in_sums=in_sums)
+            add_to_pooled(self.pooled, self._weights(), rows, scatter, total, in_sums=in_sums)
         add(state, rows, scatter)
         rows.add_to(self.mean, shift.mul_(share.unsqueeze(1)))
         rows.add_to(self.count, new)
@@ -401,25 +353,6 @@ class ClassCovariance(nn.Module):
         for name, tensor in added.items():
             rest = (1 - scatter.share).view(-1, *[1] * (tensor.ndim - 1))
             state[name].mul_(rest).add_(sum_over_ranks(tensor))
-
-    def _pool(self, rows: ClassRows, scatter: Scatter, total: Tensor, *, in_sums: bool) -> None:
-        """Update the mean of the covariances of all classes, weighted by their samples."""
-        every = self.weight if isinstance(self.memory, float) else self.count.to(total)
-        # Of equal rows only the first has a difference.
-        all_samples = (every.sum() + (total - rows.take(every)).sum()).clamp(min=1)
-        old = all_samples - (total * scatter.share).sum()  # w n' = m
-        scale = (total / all_samples).sqrt().unsqueeze(1)
-        deviation = scatter.deviation * scale[scatter.position]
-        drift = scatter.drift * scale
-        if in_sums and not is_first_rank():
-            drift = torch.zeros_like(drift)
-        if self.pooled.ndim == 1:
-            added = deviation.square().sum(dim=0) + drift.square().sum(dim=0)
-        else:
-            added = torch.addmm(drift.T @ drift, deviation.T, deviation)
-        if in_sums:
-            sum_over_ranks(added)
-        self.pooled.mul_(old / all_samples).add_(added)
 
     @torch.no_grad()
     def merge(self, other: "ClassCovariance") -> None:
@@ -449,11 +382,7 @@ class ClassCovariance(nn.Module):
         drift = shift * (share * (1 - share)).sqrt().unsqueeze(1)
         state = self._state()
         if "pooled" in state:
-            ratio = theirs.sum() / total.sum().clamp(min=1)
-            between = drift * (total / total.sum().clamp(min=1)).sqrt().unsqueeze(1)
-            self.pooled.lerp_(other.pooled.to(self.pooled), ratio)
-            diagonal = self.pooled.ndim == 1
-            self.pooled.add_(between.square().sum(dim=0) if diagonal else between.T @ between)
+            merge_pooled(self.pooled, other.pooled, mine, theirs, drift)
         self._kind.merge(state, other._state(), share, drift)
         self.mean.add_(shift * share.unsqueeze(1))
         self.count.add_(other.count.to(self.count.device))
@@ -652,72 +581,9 @@ _KINDS: dict[Kind, Callable[[ClassCovariance], Any]] = {
 }
 
 
-def nearest_labels(labels: Tensor, size: torch.Size) -> Tensor:
-    """Take labels (N, H, W) at another resolution (h, w), as ``nearest`` interpolation does."""
-    for dim, length in ((1, size[0]), (2, size[1])):
-        if labels.shape[dim] != length:
-            index = torch.arange(length, device=labels.device) * labels.shape[dim] // length
-            labels = labels.index_select(dim, index)
-    return labels
-
-
-def _completed(rows: ClassRows, num_classes: int) -> ClassRows:
-    """The same samples in the table of all classes."""
-    labels = rows.classes[rows.position]
-    return all_classes(num_classes, labels)._replace(kept=rows.kept)
-
-
 def _one_class(rows: ClassRows) -> ClassRows:
     """All samples as those of class 0."""
     samples = None if rows.samples is None else rows.samples.sum().unsqueeze(0)
     return ClassRows(
         rows.classes.new_zeros(1), torch.zeros_like(rows.position), complete=True, samples=samples
     )
-
-
-def _deviation(
-    features: Tensor, mean: Tensor, factor: Tensor, position: Tensor, usable: Tensor | None
-) -> Tensor:
-    """``factor (feature - mean)`` by row, in place; 0 for samples that are not usable."""
-    factor = factor[position]
-    if usable is not None:
-        factor = factor * usable
-    if usable is not None or len(features) <= SAMPLES_PER_PIECE:
-        return features.sub_(mean[position]).mul_(factor.unsqueeze(1))
-    pieces = (part.split(SAMPLES_PER_PIECE) for part in (features, position, factor))
-    for piece, row, scale in zip(*pieces, strict=True):
-        piece.sub_(mean[row]).mul_(scale.unsqueeze(1))
-    return features
-
-
-def _largest_feature(dtype: torch.dtype) -> float:
-    """Bound on features whose squares and their sums are finite."""
-    return math.sqrt(torch.finfo(dtype).max) / 8
-
-
-def _check_effect(kind: str, option: str, value: object, kinds: tuple[str, ...]) -> None:
-    if value is not None and kind not in kinds:
-        raise ValueError(
-            f"ClassCovariance: expected no `{option}` for kind={kind!r}, on which it has no "
-            f"effect, got {value!r}; it is for {', '.join(kinds)}"
-        )
-
-
-def _checked_rank(rank: int | None, num_features: int) -> int:
-    if rank is None:
-        return min(32, num_features)
-    check_positive_int("ClassCovariance", rank=rank)
-    if rank > num_features:
-        raise ValueError(f"ClassCovariance: expected `rank` <= {num_features}, got {rank}")
-    return rank
-
-
-def _checked_memory(memory: float | str | None) -> float | str | None:
-    if memory is None or memory == "epoch":
-        return memory
-    if isinstance(memory, bool) or not isinstance(memory, float) or not 0 < memory < 1:
-        raise ValueError(
-            "ClassCovariance: expected `memory` to be None, 'epoch' or a number between 0 and 1, "
-            f"got {memory!r}"
-        )
-    return memory

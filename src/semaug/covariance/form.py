@@ -21,12 +21,8 @@ class Form(Protocol):
     """Covariances S_c of C classes."""
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of the tensors."""
-
-    @property
-    def device(self) -> torch.device:
-        """Of the tensors."""
+    def like(self) -> Tensor:
+        """One of the tensors, for its dtype and device."""
 
     @property
     def shape(self) -> tuple[int, int]:

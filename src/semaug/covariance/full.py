@@ -35,12 +35,8 @@ class Full(NamedTuple):
     matrices: Tensor  # (C, A, A)
 
     @property
-    def dtype(self) -> torch.dtype:  # noqa: D102
-        return self.matrices.dtype
-
-    @property
-    def device(self) -> torch.device:  # noqa: D102
-        return self.matrices.device
+    def like(self) -> Tensor:  # noqa: D102
+        return self.matrices
 
     @property
     def shape(self) -> tuple[int, int]:  # noqa: D102

@@ -23,14 +23,6 @@ class Identity(NamedTuple):
     like: Tensor  # (C, A), its values do not matter
 
     @property
-    def dtype(self) -> torch.dtype:  # noqa: D102
-        return self.like.dtype
-
-    @property
-    def device(self) -> torch.device:  # noqa: D102
-        return self.like.device
-
-    @property
     def shape(self) -> tuple[int, int]:  # noqa: D102
         return self.like.shape[0], self.like.shape[1]
 
@@ -53,7 +45,7 @@ class Identity(NamedTuple):
         return noise(len(position), self.shape[1])
 
     def dense(self) -> Tensor:  # noqa: D102
-        eye = torch.eye(self.shape[1], dtype=self.dtype, device=self.device)
+        eye = torch.eye(self.shape[1], dtype=self.like.dtype, device=self.like.device)
         return eye.expand(self.shape[0], -1, -1)
 
 

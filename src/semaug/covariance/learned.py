@@ -33,12 +33,8 @@ class Learned(NamedTuple):
     factor: Tensor  # (C, A, A)
 
     @property
-    def dtype(self) -> torch.dtype:  # noqa: D102
-        return self.factor.dtype
-
-    @property
-    def device(self) -> torch.device:  # noqa: D102
-        return self.factor.device
+    def like(self) -> Tensor:  # noqa: D102
+        return self.factor
 
     @property
     def shape(self) -> tuple[int, int]:  # noqa: D102

@@ -8,7 +8,9 @@ matrix. What is cut off moves to the diagonal, so trace and diagonal are always 
 
     |v^T (S - approximation) v| <= trace(cut) |v|^2,   trace(cut) = sum(s_c) - |B_c|^2
 
-holds at any time, by numbers that are in the state: see ``captured``.
+holds at any time, by numbers that are in the state: see ``captured``. (On an accelerator, a
+class with many more samples in a batch than its share has sums of samples of alternating signs
+joined instead, and the directions are right on average only; the variances are exact there too.)
 
 Relatives: incremental singular value decomposition (Brand, 2002; Ross et al., 2008) and
 Frequent Directions (Liberty, 2013), which bounds the error beforehand and pays with a bias.
@@ -41,12 +43,8 @@ class LowRank(NamedTuple):
     variances: Tensor  # (C, A), the whole diagonal
 
     @property
-    def dtype(self) -> torch.dtype:  # noqa: D102
-        return self.basis.dtype
-
-    @property
-    def device(self) -> torch.device:  # noqa: D102
-        return self.basis.device
+    def like(self) -> Tensor:  # noqa: D102
+        return self.basis
 
     @property
     def shape(self) -> tuple[int, int]:  # noqa: D102

@@ -95,10 +95,10 @@ def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
                 f"{function}: expected `covariance` of shape {wanted}, got {form.shape}"
             )
         check_floating(function, weight=weight)
-        if form.device != weight.device:
+        if form.like.device != weight.device:
             raise ValueError(
                 f"{function}: expected `covariance` on the device of `weight` "
-                f"({weight.device}), got {form.device}"
+                f"({weight.device}), got {form.like.device}"
             )
         return form
     full = isinstance(covariance, Tensor) and covariance.ndim == 3
@@ -119,4 +119,4 @@ def rows_of_q(weight: Tensor, form: Form, rows: ClassRows) -> Tensor:
 
 def working_dtype(weight: Tensor, form: Form) -> torch.dtype:
     """Precision of covariances times a weight: the better of both, float32 at least."""
-    return torch.promote_types(torch.promote_types(weight.dtype, form.dtype), torch.float32)
+    return torch.promote_types(torch.promote_types(weight.dtype, form.like.dtype), torch.float32)

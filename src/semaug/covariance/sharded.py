@@ -34,12 +34,8 @@ class Sharded(NamedTuple):
     num_classes: int
 
     @property
-    def dtype(self) -> torch.dtype:  # noqa: D102
-        return self.own.dtype
-
-    @property
-    def device(self) -> torch.device:  # noqa: D102
-        return self.own.device
+    def like(self) -> Tensor:  # noqa: D102
+        return self.own.like
 
     @property
     def shape(self) -> tuple[int, int]:  # noqa: D102

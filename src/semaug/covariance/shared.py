@@ -26,12 +26,8 @@ class Shared(NamedTuple):
     num_classes: int
 
     @property
-    def dtype(self) -> torch.dtype:  # noqa: D102
-        return self.matrix.dtype
-
-    @property
-    def device(self) -> torch.device:  # noqa: D102
-        return self.matrix.device
+    def like(self) -> Tensor:  # noqa: D102
+        return self.matrix
 
     @property
     def shape(self) -> tuple[int, int]:  # noqa: D102

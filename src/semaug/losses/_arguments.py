@@ -14,8 +14,7 @@ from semaug._checks import (
     check_same_device,
     check_shapes,
 )
-from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.estimator import KINDS
+from semaug.covariance import KINDS, ClassCovariance, Kind
 
 __all__ = [
     "REDUCTIONS",

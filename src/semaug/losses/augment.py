@@ -18,9 +18,9 @@ from semaug._autocast import without_autocast
 from semaug._checks import check_floating, check_same_device, check_shapes
 from semaug._classes import ClassRows, class_rows
 from semaug.covariance import ClassCovariance
-from semaug.covariance.estimator import IGNORE_INDEX, nearest_labels
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, logit_variance
+from semaug.covariance.samples import IGNORE_INDEX, nearest_labels
 from semaug.losses._arguments import at_least_float32, check_logits_and_labels, check_strength
 
 __all__ = ["augment_logits", "raise_logits"]

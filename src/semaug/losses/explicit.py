@@ -19,9 +19,9 @@ from semaug._autocast import without_autocast
 from semaug._checks import check_at_least, check_positive_int
 from semaug._classes import ClassRows, class_rows
 from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.estimator import IGNORE_INDEX
 from semaug.covariance.form import Form, Noise
 from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     Reduction,
     at_least_float32,

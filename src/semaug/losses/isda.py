@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from semaug._classes import ClassRows, all_classes, class_rows, is_static
 from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.estimator import IGNORE_INDEX
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, rows_of_q
+from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     Reduction,
     at_least_float32,

@@ -22,9 +22,9 @@ from semaug._autocast import without_autocast
 from semaug._checks import check_floating, check_one_of, check_same_device, check_shapes
 from semaug._classes import is_static
 from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.estimator import IGNORE_INDEX
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     REDUCTIONS,
     Reduction,
@@ -91,7 +91,7 @@ class MultiLabelISDALoss(nn.Module):
 
     Otherwise as :class:`semaug.ISDALoss`. In the statistics, a sample counts for each of its
     labels, those with a target above one half. On an accelerator, and while compiling,
-    that takes memory for N x C x A numbers.
+    that takes memory for N x C x A numbers, and ``max_batch_size`` counts all N x C of them.
 
     Args:
         num_classes: C.
