@@ -1,14 +1,14 @@
 """Covariances at the size of ImageNet: time, memory, and what follows for 1,000 classes.
 
-    python benchmarks/bench_scale.py                   on a quiet machine, about ten minutes
+    python benchmarks/bench_scale.py                   on a quiet machine, about five minutes
 
 Features of A = 2048 and batches of N = 256, as ResNet-50 on ImageNet. Part one: full
-covariances of 50 and 200 classes. Their cost is predicted from the number of classes present
-in a batch, R: the products take 2 R C A^2 operations, and again the backward pass, if they
-were not kept; the update reads and writes R A^2 numbers and takes 2 (N + R) A^2 operations.
-The time per operation is that of the smaller case; the larger case shows whether it holds, and
-C = 1000 is extrapolated. Part two: low rank at the whole size, beside a training step of
-ResNet-50 of 256 images, in parts that fit into memory.
+covariances of 50, 100 and 200 classes. The shapes give the cost for R classes in a batch: the
+products take 2 R C A^2 operations, and again in the backward pass, if they were not kept; the
+update 2 (N + R) A^2; each pass over a matrix moves 4 A^2 bytes, three for each of R, and one more
+if products are not kept. Seconds per operation and per byte come from the two smaller cases; the
+largest shows whether they hold, and C = 1000 is extrapolated. Part two: low rank at the whole
+size, beside a training step of ResNet-50 of 256 images, in parts that fit into memory.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from semaug.covariance import full
 from semaug.training.device import choose_device
 
 N, A = 256, 2048
-SMALLER, LARGER, IMAGENET = 50, 200, 1000
+MEASURED, IMAGENET = (50, 100, 200), 1000
 RANK = 32
 IMAGES_AT_ONCE = 32  # of the step of ResNet-50
 
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parse(parser, seconds=20.0)
     device = choose_device(arguments.device)
     torch.manual_seed(0)
-    scale = [measure_full(c, device, arguments.seconds) for c in (SMALLER, LARGER)]
+    scale = [measure_full(c, device, arguments.seconds) for c in MEASURED]
     scale.append({"classes": IMAGENET, **arithmetic(IMAGENET)})
     predict(scale)
     low_rank = measure_low_rank(device, arguments.seconds)
@@ -67,6 +67,7 @@ def arithmetic(num_classes: int) -> dict[str, float]:
     return {
         "present": present,
         "operations": products + 2 * (N + present) * A**2,
+        "moved_bytes": 4 * present * A**2 * (3 if kept else 4),
         "products_kept": kept,
         "state_bytes": 4 * num_classes * A * (A + 1),
         # differences, product and gradient of one class, weights, and what is kept
@@ -87,11 +88,13 @@ def measure_full(num_classes: int, device: torch.device, seconds: float) -> dict
 
 
 def predict(rows: list[dict[str, Any]]) -> None:
-    """Add what the smaller case predicts."""
-    rate = rows[0]["operations"] / rows[0]["seconds"]["median"]
-    for row in rows:
-        row["predicted_seconds"] = row["operations"] / rate
-        row["operations_per_second"] = rate
+    """Add what the two smaller cases predict."""
+    costs = torch.tensor([[row["operations"], row["moved_bytes"]] for row in rows]).double()
+    seconds = torch.tensor([row["seconds"]["median"] for row in rows[:2]]).double()
+    each = torch.linalg.solve(costs[:2], seconds)
+    for row, predicted in zip(rows, (costs @ each).tolist(), strict=True):
+        row["predicted_seconds"] = predicted
+        row["operations_per_second"], row["bytes_per_second"] = (1 / each).tolist()
 
 
 def measure_low_rank(device: torch.device, seconds: float) -> dict[str, Any]:
@@ -126,7 +129,8 @@ def show(scale: list[dict[str, Any]], low_rank: dict[str, Any]) -> None:
     console = Console(width=150)
     table = Table(title=f"full covariances, N {N}, A {A}: loss + statistics + backward")
     for column in (
-        "C", "present", "GFLOP", "ms", "predicted ms", "state MB", "extra MB", "predicted MB",
+        "C", "present", "GFLOP", "GB moved", "ms", "predicted ms", "state MB", "extra MB",
+        "predicted MB",
     ):  # fmt: skip
         table.add_column(column, justify="right", no_wrap=True)
     for row in scale:
@@ -134,6 +138,7 @@ def show(scale: list[dict[str, Any]], low_rank: dict[str, Any]) -> None:
             str(row["classes"]),
             f"{row['present']:.0f}",
             f"{row['operations'] / 1e9:,.0f}",
+            f"{row['moved_bytes'] / 1e9:.1f}",
             ms(row["seconds"]) if "seconds" in row else "-",
             f"{1000 * row['predicted_seconds']:,.0f}",
             f"{row['state_bytes'] / 1e6:,.0f}",
@@ -141,12 +146,13 @@ def show(scale: list[dict[str, Any]], low_rank: dict[str, Any]) -> None:
             f"{row['extra_bytes'] / 1e6:,.0f}",
         )
     console.print(table)
-    rate = scale[0]["operations_per_second"]
     last = scale[-1]
     console.print(
-        f"C = {IMAGENET}: {last['operations'] / 1e9:,.0f} GFLOP at the {rate / 1e9:,.0f} GFLOP/s "
-        f"of C = {SMALLER} are {last['predicted_seconds']:,.1f} s; the state is {IMAGENET} x {A} "
-        f"x ({A} + 1) x 4 bytes; products {'are' if last['products_kept'] else 'are not'} kept"
+        f"C = {IMAGENET}: {last['operations'] / 1e9:,.0f} GFLOP at "
+        f"{last['operations_per_second'] / 1e9:,.0f} GFLOP/s and "
+        f"{last['moved_bytes'] / 1e9:,.1f} GB at {last['bytes_per_second'] / 1e9:,.1f} GB/s are "
+        f"{last['predicted_seconds']:,.1f} s; the state is {IMAGENET} x {A} x ({A} + 1) x 4 bytes; products "
+        f"{'are' if last['products_kept'] else 'are not'} kept"
     )
     each = low_rank["resnet50_seconds"]["each"]
     console.print(

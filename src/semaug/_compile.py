@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["settled"]
+__all__ = ["settled", "snapshot"]
 
 
 def settled(value: Tensor) -> Tensor:
@@ -15,6 +15,11 @@ def settled(value: Tensor) -> Tensor:
     through an operation that it does not look into and therefore keeps.
     """
     return _settled(value) if torch.compiler.is_compiling() else value
+
+
+def snapshot(value: Tensor) -> Tensor:
+    """Copy state that may change before the backward pass."""
+    return _settled(value) if torch.compiler.is_compiling() else value.clone()
 
 
 @torch.library.custom_op("semaug::settled", mutates_args=())

@@ -20,6 +20,7 @@ Compiling a classifier that runs inside ``torch.utils.checkpoint`` without graph
 needs ``torch._dynamo.config.skip_fwd_side_effects_in_bwd_under_checkpoint``; torch says so.
 """
 
+import inspect
 from typing import Any
 
 import torch
@@ -106,6 +107,11 @@ def attach(
         raise TypeError(
             "attach: expected `isda` to be a loss with an `estimator`, such as ISDALoss, "
             f"got {type(isda).__name__}"
+        )
+    if "features" not in inspect.signature(isda.forward).parameters:
+        raise TypeError(
+            "attach: expected `isda` to be called with (logits, labels, features, weight), such "
+            f"as ISDALoss, got {type(isda).__name__}"
         )
     inner = unwrap("attach", model)
     found, checked = find_classifier("attach", inner, classifier, example_images)

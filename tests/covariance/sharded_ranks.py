@@ -4,10 +4,18 @@ import torch
 import torch.distributed as dist
 
 import semaug._classes
-from semaug import ClassCovariance, ISDALoss
+from semaug import (
+    ClassCovariance,
+    ISDALoss,
+    isda_loss,
+    multi_label_isda_loss,
+    semantic_consistency_loss,
+)
+from semaug.losses import consistency
 
 NUM_FEATURES, NUM_SAMPLES, NUM_STEPS = 4, 24, 3
 OPTIONS = {"shrinkage": 3.0}
+SUM = {"strength": 0.7, "reduction": "sum"}
 CLASSES = (2, 5, 40)  # fewer than ranks, fewer than samples, more than samples
 
 
@@ -37,12 +45,31 @@ def steps(isda, weight, features, labels, share):
     return results
 
 
+def other_losses(covariance, weight, features, labels, share):
+    """Return losses and gradients of other targets; the first rank has no positive label."""
+    targets = torch.zeros(len(labels), len(weight), dtype=torch.float64)
+    targets[12:, 1] = targets[15:, 0] = 1
+    soft = (features @ weight.T).softmax(1)
+    results = []
+    for loss in (
+        lambda z, w: multi_label_isda_loss(z, targets[share], w, covariance, **SUM),
+        lambda z, w: isda_loss(z, soft[share], w, covariance, **SUM),
+        lambda z, w: semantic_consistency_loss(z, w, covariance, **SUM),
+    ):
+        own = weight.clone().requires_grad_()
+        value = loss(features[share] @ own.T, own)
+        value.backward()
+        results.append((value.detach(), own.grad))
+    return results
+
+
 def run_rank(rank, world_size, static, folder):
     """Train on this rank's share, and save what it has seen and holds."""
     semaug._classes.ALWAYS_STATIC = static
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size
     )
+    consistency.PART_ELEMENTS = 400  # so that reference classes go in parts
     saved = {}
     for num_classes in CLASSES:
         shards = estimator(num_classes, sharded=True)
@@ -52,12 +79,14 @@ def run_rank(rank, world_size, static, folder):
         weight, features, labels = problem(num_classes)
         share = slice(rank * NUM_SAMPLES // world_size, (rank + 1) * NUM_SAMPLES // world_size)
         results = steps(isda, weight, features, labels, share)
+        losses = other_losses(shards, weight, features[0], labels[0], share)
         state = dict(shards.state_dict())
         again = estimator(num_classes, sharded=True)
         again.load_state_dict(state)
         assert torch.equal(again.covariance, shards.covariance)
         saved[num_classes] = {
             "results": results,
+            "others": losses,
             "state": state,
             "rows": len(shards.covariance),
             "gram": shards.gram(weight),

@@ -222,8 +222,8 @@ def test_merging_what_fades_adds_the_weights(normal, setup):
     batches = batches_of(normal, [6, 7, 8], 4)
     parts = batches[:1], batches[1:]
     left, right = (updated(make(options, 5), part) for part in parts)
-    total = left.weight + right.weight
-    share = (right.weight / total.clamp(min=1)).view(-1, 1, 1)
+    total = left.sample_weight + right.sample_weight
+    share = (right.sample_weight / total.clamp(min=1)).view(-1, 1, 1)
     shift = right.mean - left.mean
     between = share * (1 - share) * shift.unsqueeze(2) * shift.unsqueeze(1)
     if left.kind == "diagonal":
@@ -232,13 +232,13 @@ def test_merging_what_fades_adds_the_weights(normal, setup):
     if shrinkage is not None:
         first, second = (updated(make(SETUPS[setup], 5), part) for part in parts)
         pooled = [x.pooled.diag() if x.kind == "diagonal" else x.pooled for x in (first, second)]
-        pooled = torch.lerp(*pooled, right.weight.sum() / total.sum())
+        pooled = torch.lerp(*pooled, right.sample_weight.sum() / total.sum())
         pooled = pooled + (total.view(-1, 1, 1) * between).sum(dim=0) / total.sum()
         amount = shrinkage / (total + shrinkage)
         expected = torch.lerp(expected, pooled.expand(5, 4, 4), amount.view(-1, 1, 1))
         left, right = first, second
     left.merge(right)
-    assert_close(left.weight, total)
+    assert_close(left.sample_weight, total)
     assert_close(left.dense(), expected)
 
 

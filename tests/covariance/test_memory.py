@@ -20,11 +20,11 @@ def test_each_sample_lowers_the_weight_of_earlier_ones(either_path):
     estimator.update(torch.tensor([[0.0], [0.0]]), zeros(2))
     estimator.update(torch.tensor([[8.0]]), zeros(1))
     estimator.update(torch.tensor([[7.0]]), zeros(1) + 1)  # another class does not count
-    assert_close(estimator.weight, torch.tensor([2.0, 1.0]).double())  # 2 * 0.5 + 1
+    assert_close(estimator.sample_weight, torch.tensor([2.0, 1.0]).double())  # 2 * 0.5 + 1
     assert_close(estimator.mean, torch.tensor([[4.0], [7.0]]).double())
     assert_close(estimator.covariance, torch.tensor([[16.0], [0.0]]).double())
     estimator.update(torch.full((3, 1), 4.0), zeros(3))
-    assert_close(estimator.weight[0].item(), 2 / 8 + 3)
+    assert_close(estimator.sample_weight[0].item(), 2 / 8 + 3)
     assert_close(estimator.covariance[0].item(), 16 * 0.25 / 3.25)
     assert estimator.count.tolist() == [6, 1]
 
@@ -34,7 +34,7 @@ def test_what_is_long_ago_is_forgotten(normal, either_path):
     estimator.update(100 * normal(50, 3), zeros(50))
     for features in normal(300, 3).split(10):
         estimator.update(features, zeros(10))
-    assert_close(estimator.weight.item(), 10 / (1 - 0.9**10), rtol=1e-12, atol=0)
+    assert_close(estimator.sample_weight.item(), 10 / (1 - 0.9**10), rtol=1e-12, atol=0)
     assert (estimator.covariance.diagonal(0, 1, 2) < 3).all()
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import semaug.covariance.sharded
 from semaug import ClassCovariance, ISDALoss, explicit_augmentation_loss
 from tests.covariance import sharded_ranks as ranks
 
@@ -42,6 +43,28 @@ def test_losses_and_gradients_sum_to_those_of_one_process(on_ranks, whole, num_c
     for step, expected in enumerate(whole[1]):
         for part in (0, 1):
             assert_close(sum(results[step][part] for results in by_rank), expected[part])
+
+
+def test_other_losses_sum_to_those_of_one_process(on_ranks, whole, num_classes):
+    weight, features, labels = ranks.problem(num_classes)
+    expected = ranks.other_losses(whole[0], weight, features[0], labels[0], slice(None))
+    by_rank = [saved[num_classes]["others"] for saved in on_ranks]
+    for number, pair in enumerate(expected):
+        for part in (0, 1):
+            assert_close(sum(results[number][part] for results in by_rank), pair[part])
+
+
+def test_an_estimator_from_before_the_process_group_is_refused(normal, monkeypatch):
+    estimator = ClassCovariance(3, 4, sharded=True)
+    monkeypatch.setattr(semaug.covariance.sharded, "rank_and_size", lambda: (0, 2))
+    message = r"expected 1 process\(es\), as when the sharded estimator was created, got 2"
+    for call in (
+        lambda: estimator.update(normal(3, 4), torch.arange(3)),
+        lambda: estimator.quadratic_form(normal(3, 4)),
+        estimator.state_dict,
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            call()
 
 
 def test_each_rank_holds_its_share_and_shows_the_whole(on_ranks, whole, num_classes):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from semaug.features import attach, with_features
-from semaug.losses import ISDALoss
+from semaug.losses import ISDALoss, SemanticConsistencyLoss
 from tests.features.networks import (
     NUM_CLASSES,
     NUM_FEATURES,
@@ -197,3 +197,11 @@ def test_the_output_of_a_transformers_model_is_taken_for_its_logits():
     assert criterion(output, labels).ndim == 0
     with pytest.raises(TypeError, match="attach: expected the model to return logits or an object"):
         criterion((output.logits,), labels)
+
+
+def test_a_loss_without_features_is_refused():
+    isda = ISDALoss(NUM_CLASSES, NUM_FEATURES, strength=0.5)
+    consistency = SemanticConsistencyLoss(isda.estimator, strength=0.5)
+    message = "expected `isda` to be called with .* such as ISDALoss, got SemanticConsistencyLoss"
+    with pytest.raises(TypeError, match=message):
+        attach(small_network(), consistency)

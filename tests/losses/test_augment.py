@@ -124,7 +124,7 @@ def test_wrong_arguments_are_named(normal):
         (ValueError, r"`covariance` of shape \(C=4, A=3\)", {"covariance": normal(6, 3)}),
         (ValueError, r"`covariance` of shape \(C=4, A=2\)", {"weight": normal(4, 2)}),
         (TypeError, "`covariance` to be a tensor, got str", {"covariance": "full"}),
-        (ValueError, r"of shape \(C=4, A=3\), got \(4, 2\)", {"covariance": ClassCovariance(4, 2)}),
+        (ValueError, r"`weight` of shape \(C=4, A=2\) of", {"covariance": ClassCovariance(4, 2)}),
         (TypeError, "`covariance` of a floating", {"covariance": torch.ones(4, 3).long()}),
         (
             ValueError,

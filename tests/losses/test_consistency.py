@@ -256,7 +256,7 @@ def test_wrong_arguments_of_the_module_are_named(normal):
         with pytest.raises(ValueError, match=name + message):
             make(ClassCovariance(4, 3), **options)
     loss = make(ClassCovariance(4, 3))
-    with pytest.raises(ValueError, match=name + r"`covariance` of shape \(C=4, A=2\)"):
+    with pytest.raises(ValueError, match=name + r"`weight` of shape \(C=4, A=3\) of the"):
         loss(normal(5, 4), normal(4, 2))
     with pytest.raises(TypeError, match=name + "`logits` of a floating-point"):
         loss(normal(5, 4).long(), normal(4, 3))

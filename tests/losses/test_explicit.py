@@ -296,5 +296,5 @@ def test_wrong_arguments_of_the_module_are_named(normal):
             make(**options)
     with pytest.raises(ValueError, match=name + r"`features` of shape \(N=6, A=3\)"):
         make()(normal(6, 4), LABELS, normal(6, 2), normal(4, 3))
-    with pytest.raises(ValueError, match=name + r"`covariance` of shape \(C=4, A=2\)"):
+    with pytest.raises(ValueError, match=name + r"`weight` of shape \(C=4, A=3\) of the"):
         make()(normal(6, 4), LABELS, normal(6, 2), normal(4, 2))

@@ -378,7 +378,7 @@ def test_wrong_shapes_are_named(batch):
         isda_loss(logits, labels, weight, covariance[:3], strength=0.5)
     with pytest.raises(ValueError, match=r"ISDALoss: expected `features` of shape \(N=6, A=3\)"):
         make()(logits, labels, weight, weight)
-    with pytest.raises(ValueError, match=r"ISDALoss: expected `covariance` of shape \(C=4, A=2"):
+    with pytest.raises(ValueError, match=r"ISDALoss: expected `weight` of shape \(C=4, A=3"):
         make()(logits, labels, torch.zeros(6, 2), weight[:, :2])
     with pytest.raises(ValueError, match=r"`features` of shape \(N=6, A=3\), got \(6, 2\)"):
         make()(logits, labels, torch.zeros(6, 2), weight)

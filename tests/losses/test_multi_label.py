@@ -226,5 +226,5 @@ def test_wrong_arguments_of_the_module_are_named(normal):
         make()(logits, SPARSE, features.long(), weight)
     with pytest.raises(ValueError, match=name + "`features` on the device of `logits`"):
         make()(logits, SPARSE, features.to("meta"), weight)
-    with pytest.raises(ValueError, match=name + r"`covariance` of shape \(C=4, A=2\)"):
+    with pytest.raises(ValueError, match=name + r"`weight` of shape \(C=4, A=3\) of the"):
         make()(logits, SPARSE, features[:, :2], weight[:, :2])

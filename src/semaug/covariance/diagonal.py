@@ -11,8 +11,8 @@ from torch import Tensor
 from semaug._autocast import without_autocast
 from semaug._autograd import known_signature
 from semaug._classes import ClassRows
-from semaug._compile import settled
-from semaug.covariance.form import Noise, centred, difference_form
+from semaug._compile import settled, snapshot
+from semaug.covariance.form import Noise, centred
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Diagonal", "DiagonalKind", "add_squares", "diagonal_differences"]
@@ -37,20 +37,22 @@ class Diagonal(NamedTuple):
         return Diagonal(self.variances.to(dtype))
 
     def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
-        variances = settled(self.variances)
         # A copy, since the estimator may move on before the backward pass.
-        own = variances.clone() if rows.complete else variances.index_select(0, rows.classes)
+        own = snapshot(self.variances) if rows.complete else self._rows(rows.classes)
         return diagonal_differences(weight, own, rows.classes)
 
+    def _rows(self, classes: Tensor) -> Tensor:
+        return settled(self.variances.index_select(0, classes))
+
     def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
-        own = settled(self.variances).index_select(0, classes)
+        own = self._rows(classes)
         return (references * own.unsqueeze(1)) @ weight.T
 
     def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
-        return settled(self.variances).index_select(0, classes) @ weight.square().T
+        return self._rows(classes) @ weight.square().T
 
     def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
-        own = settled(self.variances).sqrt().index_select(0, classes).index_select(0, position)
+        own = self._rows(classes).sqrt().index_select(0, position)
         return noise(len(position), self.shape[1]) * own
 
     def dense(self) -> Tensor:  # noqa: D102
@@ -99,16 +101,8 @@ def diagonal_differences(weight: Tensor, variances: Tensor, classes: Tensor) -> 
     return _Differences.apply(centred(weight), variances, classes)
 
 
-def _differences(weight: Tensor, rows: Tensor, classes: Tensor) -> Tensor:
-    """Q of a centred weight, by operations that autograd knows."""
-    own = weight[classes]
-    scaled = rows * own
-    square = (scaled * own).sum(dim=1, keepdim=True)
-    return difference_form(square, rows @ weight.square().T, scaled @ weight.T, classes)
-
-
 class _Differences(torch.autograd.Function):
-    """:func:`_differences` in fewer steps and with less kept for the backward pass."""
+    """``u'u + v'v - 2 u'v`` in the metric of each row."""
 
     @staticmethod
     @known_signature

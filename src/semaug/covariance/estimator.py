@@ -141,7 +141,7 @@ class ClassCovariance(nn.Module):
     mean: Tensor
     covariance: Tensor
     num_skipped: Tensor
-    weight: Tensor  # (C,), of the samples that count still, where memory fades
+    sample_weight: Tensor  # (C,), of the samples that count still, where memory fades
     pooled: Tensor  # (A, A) or (A,), mean covariance of all classes, for shrinkage
     basis: Tensor
     variance: Tensor
@@ -189,7 +189,7 @@ class ClassCovariance(nn.Module):
         buffers = {"mean": torch.zeros(num_means, num_features)}
         buffers |= self._kind.buffers(num_means, num_features)
         if isinstance(self.memory, float):
-            buffers["weight"] = torch.zeros(num_means)  # of the samples that count still
+            buffers["sample_weight"] = torch.zeros(num_means)  # of the samples that count still
         if shrinkage is not None:
             shape = (num_features,) if kind == "diagonal" else (num_features, num_features)
             buffers["pooled"] = torch.zeros(shape)
@@ -322,7 +322,7 @@ class ClassCovariance(nn.Module):
 
         old = rows.take(self.count)
         if isinstance(self.memory, float):
-            weight = rows.take(self.weight)
+            weight = rows.take(self.sample_weight)
             old = weight * self.memory ** new.to(weight)
         size = new.to(sums.dtype)
         total = old + size
@@ -342,7 +342,7 @@ class ClassCovariance(nn.Module):
         rows.add_to(self.mean, shift.mul_(share.unsqueeze(1)))
         rows.add_to(self.count, new)
         if isinstance(self.memory, float):
-            rows.add_to(self.weight, torch.where(new > 0, total - weight, 0.0))
+            rows.add_to(self.sample_weight, torch.where(new > 0, total - weight, 0.0))
 
     def _add_in_sums(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
         """Add the products of all ranks: those of this rank, on nothing, and then their sum."""
@@ -387,7 +387,7 @@ class ClassCovariance(nn.Module):
         self.mean.add_(shift * share.unsqueeze(1))
         self.count.add_(other.count.to(self.count.device))
         if isinstance(self.memory, float):
-            self.weight.copy_(total)
+            self.sample_weight.copy_(total)
         self.num_skipped.add_(other.num_skipped.to(self.num_skipped.device))
         if self.fresh is not None and other.fresh is not None:
             self.fresh.merge(other.fresh)
@@ -395,7 +395,7 @@ class ClassCovariance(nn.Module):
             self._first_epoch = self._first_epoch and other._first_epoch
 
     def _weights(self) -> Tensor:
-        return self.weight if isinstance(self.memory, float) else self.count
+        return self.sample_weight if isinstance(self.memory, float) else self.count
 
     @torch.no_grad()
     def reset(self) -> None:

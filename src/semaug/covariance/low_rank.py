@@ -8,9 +8,9 @@ matrix. What is cut off moves to the diagonal, so trace and diagonal are always 
 
     |v^T (S - approximation) v| <= trace(cut) |v|^2,   trace(cut) = sum(s_c) - |B_c|^2
 
-holds at any time, by numbers that are in the state: see ``captured``. (On an accelerator, a
-class with many more samples in a batch than its share has sums of samples of alternating signs
-joined instead, and the directions are right on average only; the variances are exact there too.)
+holds at any time, by numbers that are in the state: see ``captured``. On an accelerator, where
+the number of rows is fixed, samples of a class that has more than four times its share of a
+batch are cut off too.
 
 Relatives: incremental singular value decomposition (Brand, 2002; Ross et al., 2008) and
 Frequent Directions (Liberty, 2013), which bounds the error beforehand and pays with a bias.
@@ -55,8 +55,8 @@ class LowRank(NamedTuple):
 
     def _rows(self, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Basis (R, r, A) and remainder (R, A) as copies, since the estimator may move on."""
-        basis = settled(self.basis).index_select(0, classes)
-        return basis, _remainder(settled(self.variances).index_select(0, classes), basis)
+        basis = settled(self.basis.index_select(0, classes))
+        return basis, _remainder(settled(self.variances.index_select(0, classes)), basis)
 
     def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
         basis, remainder = self._rows(rows.classes)
@@ -199,8 +199,7 @@ def _static_blocks(scatter: Scatter) -> list[Tensor]:
     """New rows of each class with shapes that no value decides.
 
     Each class has slots for four times its share of the batch, 8 at least. Should it have
-    more samples, some share a slot: they are added with alternating signs, which keeps the
-    products right on average.
+    more samples, the others count in its variances alone.
     """
     deviation, position, drift, _, _, usable = scatter
     num_samples, num_rows = len(deviation), len(drift)
@@ -211,8 +210,8 @@ def _static_blocks(scatter: Scatter) -> list[Tensor]:
     samples = row.new_zeros(num_rows + 1).index_add_(0, row, torch.ones_like(row))
     start = samples.cumsum(0) - samples
     number = torch.arange(num_samples, device=row.device) - start[row]  # within its class
-    sign = 1 - 2 * (number // slots % 2)
+    inside = (number < slots).to(deviation.dtype)
     new = deviation.new_zeros((num_rows + 1) * slots, deviation.shape[1])
-    new.index_add_(0, row * slots + number % slots, deviation[order] * sign.unsqueeze(1))
+    new.index_add_(0, row * slots + number % slots, deviation[order] * inside.unsqueeze(1))
     new = new.unflatten(0, (num_rows + 1, slots))[:-1]
     return list(torch.cat([new, drift.unsqueeze(1)], dim=1).split(BLOCK, dim=1))

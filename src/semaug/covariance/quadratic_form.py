@@ -90,9 +90,10 @@ def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
         form: Form = covariance.form()
         check_shapes(function, weight=(weight, "C A"))
         if form.shape != tuple(weight.shape):
-            wanted = f"(C={weight.shape[0]}, A={weight.shape[1]})"
+            num_classes, num_features = form.shape
             raise ValueError(
-                f"{function}: expected `covariance` of shape {wanted}, got {form.shape}"
+                f"{function}: expected `weight` of shape (C={num_classes}, A={num_features}) of "
+                f"the statistics, got {tuple(weight.shape)}"
             )
         check_floating(function, weight=weight)
         if form.like.device != weight.device:

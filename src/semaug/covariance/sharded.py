@@ -104,9 +104,10 @@ class ShardedKind(FullKind):
     sums_over_ranks = False  # a rank has no place for the products of all classes
 
     def __init__(self, num_classes: int) -> None:
-        rank, size = rank_and_size()
+        rank, self.num_ranks = rank_and_size()
         self.num_classes = num_classes
-        self.first, self.last = rank * num_classes // size, (rank + 1) * num_classes // size
+        self.first = rank * num_classes // self.num_ranks
+        self.last = (rank + 1) * num_classes // self.num_ranks
 
     def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
         """Create the state."""
@@ -114,10 +115,12 @@ class ShardedKind(FullKind):
 
     def form(self, state: dict[str, Tensor]) -> Sharded:  # type: ignore[override]
         """Show the state to losses."""
+        self._check_ranks()
         return Sharded(Full(state["covariance"]), self.first, self.num_classes)
 
     def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
         """Scale our rows by 1 - share and add the products of a batch."""
+        self._check_ranks()
         restrict = self._restricted_static if scatter.samples is None else self._restricted
         own_rows, own = restrict(rows, scatter)
         if self.first < self.last and len(own_rows.classes) > 0:
@@ -165,8 +168,16 @@ class ShardedKind(FullKind):
         )
         return rows._replace(classes=classes), scatter
 
+    def _check_ranks(self) -> None:
+        if rank_and_size()[1] != self.num_ranks:
+            raise RuntimeError(
+                f"ClassCovariance: expected {self.num_ranks} process(es), as when the sharded "
+                f"estimator was created, got {rank_and_size()[1]}; create it after the group"
+            )
+
     def gathered(self, covariance: Tensor) -> Tensor:
         """Matrices of all classes, on the CPU; they pass the device one after the other."""
+        self._check_ranks()
         whole = torch.empty(self.num_classes, *covariance.shape[1:], dtype=covariance.dtype)
         for c in range(self.num_classes):
             ours = self.first <= c < self.last

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semaug._classes import ClassRows
-from semaug._compile import settled
+from semaug._compile import snapshot
 from semaug.covariance.form import Noise, centred, difference_form
 from semaug.covariance.full import FullKind, root
 
@@ -38,17 +38,17 @@ class Shared(NamedTuple):
 
     def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
         weight = centred(weight)
-        product = weight @ settled(self.matrix).clone()  # the estimator may move on
+        product = weight @ snapshot(self.matrix)  # the estimator may move on
         square = (product * weight).sum(dim=1)
         own, classes = product.index_select(0, rows.classes), rows.classes
         return difference_form(square[classes].unsqueeze(1), square, own @ weight.T, classes)
 
     def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
-        gram = (references @ settled(self.matrix).clone()) @ weight.T
+        gram = (references @ snapshot(self.matrix)) @ weight.T
         return gram.expand(len(classes), -1, -1)
 
     def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
-        variance = ((weight @ settled(self.matrix).clone()) * weight).sum(dim=1)
+        variance = ((weight @ snapshot(self.matrix)) * weight).sum(dim=1)
         return variance.expand(len(classes), -1)
 
     def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102

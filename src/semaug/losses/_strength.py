@@ -1,7 +1,7 @@
 """The strength of a loss's augmentation, and how it grows."""
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from semaug._checks import check_at_least, check_positive_int
 from semaug._compile import settled
 
-__all__ = ["Ramp"]
+__all__ = ["RAMP_STEPS", "STEP", "STRENGTH", "Ramp"]
 
 
 class Ramp(nn.Module):
@@ -38,7 +38,8 @@ class Ramp(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         # Computed with as a tensor, so that a new value reaches compiled code and CUDA graphs;
         # not in the state, because it is an argument: a checkpoint must not bring back an old one.
-        self.register_buffer("_strength_tensor", torch.zeros(()), persistent=False)
+        strength_tensor = torch.zeros((), dtype=torch.float32)  # whatever torch's default is
+        self.register_buffer("_strength_tensor", strength_tensor, persistent=False)
         self.strength = strength
 
     @property
@@ -83,3 +84,20 @@ class Ramp(nn.Module):
 
     def extra_repr(self) -> str:
         return f"strength={self.strength:g}, ramp_steps={self.num_steps}"
+
+
+def _of_ramp(name: str, doc: str) -> property:
+    """Make an attribute of a loss that is one of its ``ramp``."""
+
+    def get(loss: nn.Module) -> Any:
+        return getattr(loss.ramp, name)
+
+    def put(loss: nn.Module, value: Any) -> None:
+        setattr(loss.ramp, name, value)
+
+    return property(get, None if name == "step" else put, doc=doc)
+
+
+STRENGTH = _of_ramp("strength", "Strength at the end of the ramp; may be set.")
+RAMP_STEPS = _of_ramp("num_steps", "Length of the ramp; may be set, also when training goes on.")
+STEP = _of_ramp("step", "Training calls so far, int64 scalar.")

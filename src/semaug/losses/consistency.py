@@ -42,7 +42,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import reference_logsumexp
-from semaug.losses._strength import Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
 from semaug.losses.augment import raise_logits
 
 __all__ = ["SemanticConsistencyLoss", "semantic_consistency_loss"]
@@ -102,7 +102,8 @@ def semantic_consistency_loss(
 class SemanticConsistencyLoss(nn.Module):
     """:func:`semantic_consistency_loss` with the covariances of a loss on labeled images.
 
-    It reads the statistics and never changes them: features without labels do not count.
+    It reads the statistics and never changes them: features without labels do not count. They
+    are no part of its state, which is the step of its ramp: the supervised loss saves them.
 
     Args:
         covariance: The estimator of the supervised loss, ``isda.estimator``.
@@ -121,6 +122,8 @@ class SemanticConsistencyLoss(nn.Module):
     >>> consistency(torch.randn(8, 10), torch.randn(10, 64)).shape
     torch.Size([])
     """
+
+    estimator: ClassCovariance
 
     def __init__(
         self,
@@ -141,18 +144,12 @@ class SemanticConsistencyLoss(nn.Module):
         check_one_of(name, "reference", reference, REFERENCES)
         check_one_of(name, "reduction", reduction, REDUCTIONS)
         self.ramp = Ramp(name, strength, ramp_steps)
-        self.estimator = covariance
+        # No submodule: statistics are saved, moved and given to the optimizer by their owner.
+        object.__setattr__(self, "estimator", covariance)
         self.reference: Reference = reference
         self.reduction: Reduction = reduction
 
-    @property
-    def strength(self) -> float:
-        """Strength at the end of the ramp."""
-        return self.ramp.strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        self.ramp.strength = value
+    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
 
     def current_strength(self) -> Tensor:
         """Strength of the latest training call, a scalar tensor."""
@@ -250,7 +247,8 @@ def _sums(
 
         num_classes, num_features = weight.shape
         every = torch.arange(num_classes, device=weight.device)
-        size = max(len(classes), 1) * (num_classes + num_features)
+        # By shapes that all ranks share, who must agree on the parts where matrices are sharded.
+        size = num_classes * (num_classes + num_features)
         parts = every.split(max(PART_ELEMENTS // size, 1))
         if len(parts) == 1:
             return part(weight, variance, logits, every)

@@ -31,7 +31,7 @@ from semaug.losses._arguments import (
     estimator_of,
     reduced,
 )
-from semaug.losses._strength import Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
 
 __all__ = [
     "ExpectedLoss",
@@ -151,14 +151,7 @@ class ExplicitAugmentationLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.reduction: Reduction = reduction
 
-    @property
-    def strength(self) -> float:
-        """Strength at the end of the ramp."""
-        return self.ramp.strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        self.ramp.strength = value
+    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
 
     def current_strength(self) -> Tensor:
         """Strength of the latest training call, a scalar tensor."""

@@ -40,7 +40,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import reference_logsumexp, used_references
-from semaug.losses._strength import Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
 from semaug.losses.augment import flat_labels, raise_logits
 
 __all__ = ["ISDALoss", "isda_loss"]
@@ -186,28 +186,7 @@ class ISDALoss(nn.Module):
         self.reduction = reduction
         self.upsample = upsample
 
-    @property
-    def strength(self) -> float:
-        """Strength at the end of the ramp."""
-        return self.ramp.strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        self.ramp.strength = value
-
-    @property
-    def ramp_steps(self) -> int | None:
-        """Length of the ramp; may be set when the number of steps is known."""
-        return self.ramp.num_steps
-
-    @ramp_steps.setter
-    def ramp_steps(self, value: int | None) -> None:
-        self.ramp.num_steps = value
-
-    @property
-    def step(self) -> Tensor:
-        """Training calls so far, int64 scalar."""
-        return self.ramp.step
+    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
 
     def current_strength(self) -> Tensor:
         """Strength of the latest training call, a scalar tensor."""

@@ -34,7 +34,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import used_references
-from semaug.losses._strength import Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
 
 __all__ = ["MultiLabelISDALoss", "multi_label_isda_loss"]
 
@@ -141,14 +141,7 @@ class MultiLabelISDALoss(nn.Module):
         self.register_buffer("pos_weight", pos_weight, persistent=False)
         self.reduction = reduction
 
-    @property
-    def strength(self) -> float:
-        """Strength at the end of the ramp."""
-        return self.ramp.strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        self.ramp.strength = value
+    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
 
     def current_strength(self) -> Tensor:
         """Strength of the latest training call, a scalar tensor."""
@@ -259,8 +252,6 @@ def _variance(targets: Tensor, weight: Tensor, form: Form) -> Tensor:
             classes = torch.arange(len(weight), device=weight.device)
         else:
             share = share.index_select(1, classes)
-        if len(classes) == 0:
-            return torch.zeros_like(targets, dtype=dtype)
         return share @ form.to(dtype).variance(weight.to(dtype), classes)
 
 
