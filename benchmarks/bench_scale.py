@@ -151,8 +151,8 @@ def show(scale: list[dict[str, Any]], low_rank: dict[str, Any]) -> None:
         f"C = {IMAGENET}: {last['operations'] / 1e9:,.0f} GFLOP at "
         f"{last['operations_per_second'] / 1e9:,.0f} GFLOP/s and "
         f"{last['moved_bytes'] / 1e9:,.1f} GB at {last['bytes_per_second'] / 1e9:,.1f} GB/s are "
-        f"{last['predicted_seconds']:,.1f} s; the state is {IMAGENET} x {A} x ({A} + 1) x 4 bytes; products "
-        f"{'are' if last['products_kept'] else 'are not'} kept"
+        f"{last['predicted_seconds']:,.1f} s; the state is {IMAGENET} x {A} "
+        f"x ({A} + 1) x 4 bytes; products {'are' if last['products_kept'] else 'are not'} kept"
     )
     each = low_rank["resnet50_seconds"]["each"]
     console.print(

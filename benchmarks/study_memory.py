@@ -1,7 +1,9 @@
 """How much old features of a changing network inflate the covariances.
 
-    python benchmarks/study_memory.py --data-root data                 about 25 minutes on one core
-    python benchmarks/study_memory.py cifar100_resnet32_isda epochs=20 --data-root data
+    python benchmarks/study_memory.py --data-root data
+    python benchmarks/study_memory.py cifar10_5k_resnet20_isda precision=bf16 --data-root data
+
+The latter takes half an hour on one core of a busy AMD EPYC.
 
 Trains a recipe with ISDA as the papers do. Statistics with other memories watch: they get
 the same features and change nothing. After an epoch, each is compared with the truth of that

@@ -36,7 +36,7 @@ def main(epochs: int, accumulate: int = 2) -> None:
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)
         for call, (batch_images, batch_labels) in enumerate(loader, start=1):
-            last = call % accumulate == 0
+            last = call % accumulate == 0 or call == len(loader)
             with nullcontext() if last else model.no_sync():
                 with torch.autocast("cpu", torch.bfloat16):
                     loss = criterion(model(batch_images), batch_labels)

@@ -21,12 +21,15 @@ def main(epochs: int) -> None:
     steps = epochs * len(loader)
 
     model = timm.create_model("test_resnet", in_chans=1, num_classes=10)
-    mixup = Mixup(mixup_alpha=0.2, label_smoothing=0.1, num_classes=10)
+    mixup = Mixup(mixup_alpha=0.2, label_smoothing=0.0, num_classes=10)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
 
     # semaug: in the statistics, a mixed image counts as one of its most probable class
-    isda = semaug.ISDALoss(10, model.num_features, strength=0.5, ramp_steps=steps)
+    # and labels are smoothed here and not by Mixup, which would leave no target at zero
+    isda = semaug.ISDALoss(
+        10, model.num_features, strength=0.5, ramp_steps=steps, label_smoothing=0.1
+    )
     criterion = semaug.attach(model, isda)  # was timm.loss.SoftTargetCrossEntropy()
 
     model.train()

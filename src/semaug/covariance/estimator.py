@@ -97,9 +97,10 @@ class ClassCovariance(nn.Module):
         rank: Of ``low_rank``, 32 if not given; at most A.
         memory: None weighs all samples ever seen alike, as the papers do. A number between 0
             and 1 is the factor by which each sample lowers the weight of those that its class
-            saw in earlier batches: 0.99 remembers about 100 samples. ``"epoch"`` uses
-            the statistics of the whole epoch before, see :meth:`start_epoch`. Features of a
-            network that still changes are scattered more widely than at any one time.
+            saw in earlier batches: 0.99 remembers about 100 samples (not batches) of a class.
+            ``"epoch"`` uses the statistics of the whole epoch before, see :meth:`start_epoch`.
+            Features of a network that still changes are scattered more widely than at any one
+            time.
         shrinkage: After how many samples a class weighs its own covariance as much as
             that of all classes; of ``full``, ``diagonal`` and ``low_rank``, for classes that
             are rare.
@@ -107,9 +108,10 @@ class ClassCovariance(nn.Module):
             update, for which an accelerator waits, and which cannot be compiled. Only
             matters for several processes.
         sharded: Of ``full``: each rank keeps the matrices of its share of the classes, where
-            they are too large for one. Create the estimator after the process group, and let
-            all ranks do all calls, those to ``state_dict`` too, which holds the matrices of
-            all classes, on the CPU, and fits any number of ranks. Gradients of the weight are
+            they are too large for one. Create the estimator after the process group, outside
+            of what ``DistributedDataParallel`` wraps, and let all ranks do all calls, those to
+            ``state_dict`` too, which holds the matrices of all classes, on the CPU, and fits
+            any number of ranks. Gradients of the weight are
             right once averaged over ranks, as ``DistributedDataParallel`` does.
         entropy_weight: Of ``learned``, how much :meth:`uncertainty` counts in the loss, 1 if
             not given.

@@ -3,7 +3,8 @@
 For an upstream gradient g of the shape of Q, ``dQ[c, j] / dw_j = 2 S_c (w_j - w_c)``, and
 minus the same for ``w_c``. The product is kept from the forward pass, so the backward pass
 is a weighted sum. Beyond ``KEPT_ELEMENTS`` it is computed again instead, which bounds the
-memory; the statistics must not change in between then, and torch says so if they do.
+memory; the statistics must not change in between then, and an error says so if they do. While
+compiling it is always kept.
 """
 
 from collections.abc import Iterator
