@@ -4,7 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["known_signature"]
+from torch import Tensor
+
+__all__ = ["known_signature", "version"]
 
 
 def known_signature(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -15,3 +17,8 @@ def known_signature(forward: Callable[..., Any]) -> Callable[..., Any]:
     """
     forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     return forward
+
+
+def version(tensor: Tensor) -> int:
+    """How often a tensor was changed; those of inference mode do not count it."""
+    return 0 if tensor.is_inference() else tensor._version

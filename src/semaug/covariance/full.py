@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semaug._autocast import without_autocast
-from semaug._autograd import known_signature
+from semaug._autograd import known_signature, version
 from semaug._classes import ClassRows, chunks, is_static, select
 from semaug._compile import settled
 from semaug.covariance.form import Noise
@@ -142,7 +142,7 @@ class _Differences(torch.autograd.Function):
         if not torch.compiler.is_compiling():
             # Not saved, for saved tensors must not change, and the statistics may well move on
             # before the backward pass. Only what needs them looks whether they did.
-            ctx.matrices, ctx.version = matrices, _version(matrices)
+            ctx.matrices, ctx.version = matrices, version(matrices)
         ctx.save_for_backward(weight, classes, *products)
 
     @staticmethod
@@ -151,7 +151,7 @@ class _Differences(torch.autograd.Function):
             return None, None, None, None, None
         weight, classes, *products = ctx.saved_tensors
         twice = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        if (twice or not ctx.keep) and _version(ctx.matrices) != ctx.version:
+        if (twice or not ctx.keep) and version(ctx.matrices) != ctx.version:
             raise RuntimeError(
                 "semaug: expected the backward pass before the next update of the statistics, "
                 "because it is itself to be differentiated, or because the "
@@ -170,11 +170,6 @@ class _Differences(torch.autograd.Function):
                 every, own = _sums_again(weight, ctx.matrices, classes, ctx.complete, 2 * grad)
             grad_weight = every.index_add(0, classes, own, alpha=-1)
             return grad_weight, None, None, None, None
-
-
-def _version(tensor: Tensor) -> int:
-    """How often a tensor was changed; those of inference mode do not count it."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _class_chunks(classes: Tensor, weight: Tensor) -> list[tuple[int, int]]:

@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from semaug._autocast import without_autocast
+from semaug._autograd import version
 from semaug._checks import check_floating, check_one_of, check_same_device, check_shapes
 from semaug._classes import class_rows
 from semaug.covariance import ClassCovariance
@@ -266,10 +267,10 @@ def _watch(form: Form) -> Callable[[], None]:
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return lambda: None
     tensors = [x for x in tree_leaves(form) if isinstance(x, Tensor)]
-    versions = [x._version for x in tensors]
+    versions = [version(x) for x in tensors]
 
     def unchanged() -> None:
-        if [x._version for x in tensors] != versions:
+        if [version(x) for x in tensors] != versions:
             raise RuntimeError(
                 "semantic_consistency_loss: expected the backward pass before the next update of "
                 "the statistics, because so many classes are computed again in it"
