@@ -90,9 +90,10 @@ def _present_classes(labels: Tensor, num_classes: int, ignore_index: int | None)
         count = _count(everything[kept], num_classes)
     if count is None:
         shown = labels if kept is None else labels[kept]
+        ignored = "" if ignore_index is None else f"; only {ignore_index} is ignored"
         raise ValueError(
             f"semaug: expected `labels` between 0 and {num_classes - 1}, "
-            f"got {int(shown.min())} to {int(shown.max())}"
+            f"got {int(shown.min())} to {int(shown.max())}{ignored}"
         )
     classes = count.nonzero().squeeze(1)
     if len(classes) == 0 and len(labels) > 0:
