@@ -140,6 +140,6 @@ def test_bad_batches_are_named(normal):
         estimator.update(torch.ones(2, 3).long(), labels)
     with pytest.raises(ValueError, match=r"device of `mean` \(cpu\), got meta"):
         estimator.update(normal(2, 3).to("meta"), labels)
-    with pytest.raises(ValueError, match=r"`labels` between 0 and 1, got 0 to 2; only -100 is ignored"):
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 0 to 2; only -100 is ignored"):
         estimator.update(normal(2, 3), torch.tensor([0, 2]))
     assert_same_state(estimator, ClassCovariance(2, 3), rtol=0, atol=0)
