@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 .PHONY: test demo check lint format types bench clean
 
 test: $(STAMP)  ## the test suite, doctests and README included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 # One thread: so small a network gains nothing from two, and two wait for each other on a busy machine.
 demo: $(STAMP)  ## cross-entropy against ISDA on real images, three seeds each
