@@ -26,9 +26,11 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## timings; wants a quiet machine, takes ten minutes
+bench: $(STAMP)  ## timings; wants a quiet machine, takes twenty minutes
 	$(BIN)/python benchmarks/bench_isda.py
 	$(BIN)/python benchmarks/bench_precision.py
+	$(BIN)/python benchmarks/bench_scale.py
+	$(BIN)/python benchmarks/bench_ranks.py
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
