@@ -80,6 +80,8 @@ def run_rank(rank, world_size, static, folder):
         share = slice(rank * NUM_SAMPLES // world_size, (rank + 1) * NUM_SAMPLES // world_size)
         results = steps(isda, weight, features, labels, share)
         losses = other_losses(shards, weight, features[0], labels[0], share)
+        learned = ClassCovariance(num_classes, NUM_FEATURES, "learned").double()
+        learned_losses = other_losses(learned, weight, features[0], labels[0], share)
         state = dict(shards.state_dict())
         again = estimator(num_classes, sharded=True)
         again.load_state_dict(state)
@@ -87,6 +89,8 @@ def run_rank(rank, world_size, static, folder):
         saved[num_classes] = {
             "results": results,
             "others": losses,
+            "learned": learned_losses,
+            "factor": learned.factor.grad,
             "state": state,
             "rows": len(shards.covariance),
             "gram": shards.gram(weight),

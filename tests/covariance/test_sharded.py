@@ -54,6 +54,18 @@ def test_other_losses_sum_to_those_of_one_process(on_ranks, whole, num_classes):
             assert_close(sum(results[number][part] for results in by_rank), pair[part])
 
 
+def test_learned_covariances_get_the_mean_gradient_of_all_ranks(on_ranks, num_classes):
+    weight, features, labels = ranks.problem(num_classes)
+    learned = ClassCovariance(num_classes, ranks.NUM_FEATURES, "learned").double()
+    expected = ranks.other_losses(learned, weight, features[0], labels[0], slice(None))
+    for number, pair in enumerate(expected):
+        for part in (0, 1):
+            parts = [saved[num_classes]["learned"][number][part] for saved in on_ranks]
+            assert_close(sum(parts), pair[part])
+    for saved in on_ranks:
+        assert_close(saved[num_classes]["factor"] * NUM_RANKS, learned.factor.grad)
+
+
 def test_an_estimator_from_before_the_process_group_is_refused(normal, monkeypatch):
     estimator = ClassCovariance(3, 4, sharded=True)
     monkeypatch.setattr(semaug.covariance.sharded, "rank_and_size", lambda: (0, 2))
