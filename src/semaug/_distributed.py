@@ -31,7 +31,7 @@ def rank_and_size() -> tuple[int, int]:
 
 def is_first_rank() -> bool:
     """Whether this process adds what must be added once."""
-    return world_size() == 1 or dist.get_rank() == 0
+    return rank_and_size()[0] == 0
 
 
 def gather_over_ranks(
@@ -39,8 +39,8 @@ def gather_over_ranks(
 ) -> tuple[Tensor, Tensor]:
     """Concatenate the batches of all ranks, in rank order.
 
-    A no-op in a single process. Batches may differ in size and may be empty. All ranks must
-    call this.
+    Batches may differ in size and may be empty. All ranks must call this, and there must be
+    several.
 
     Args:
         features: ``(N, A)``, N of this rank.
@@ -56,8 +56,6 @@ def gather_over_ranks(
     Raises:
         ValueError: If the batch exceeds the capacity.
     """
-    if world_size() == 1:
-        return features, labels
     if capacity is not None:
         if len(labels) > capacity:
             raise ValueError(

@@ -24,7 +24,14 @@ from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form
 from semaug.covariance.full import Full
 
-__all__ = ["as_form", "logit_variance", "quadratic_form", "rows_of_q", "working_dtype"]
+__all__ = [
+    "as_form",
+    "check_fits",
+    "logit_variance",
+    "quadratic_form",
+    "rows_of_q",
+    "working_dtype",
+]
 
 # N samples, C classes, A features, R rows of a table of classes.
 
@@ -87,20 +94,8 @@ def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
         ValueError: If shapes or devices disagree.
     """
     if not isinstance(covariance, Tensor) and hasattr(covariance, "form"):
+        check_fits(function, weight, covariance)
         form: Form = covariance.form()
-        check_shapes(function, weight=(weight, "C A"))
-        if form.shape != tuple(weight.shape):
-            num_classes, num_features = form.shape
-            raise ValueError(
-                f"{function}: expected `weight` of shape (C={num_classes}, A={num_features}) of "
-                f"the statistics, got {tuple(weight.shape)}"
-            )
-        check_floating(function, weight=weight)
-        if form.like.device != weight.device:
-            raise ValueError(
-                f"{function}: expected `covariance` on the device of `weight` "
-                f"({weight.device}), got {form.like.device}"
-            )
         return form
     full = isinstance(covariance, Tensor) and covariance.ndim == 3
     check_shapes(
@@ -109,6 +104,28 @@ def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
     check_floating(function, weight=weight, covariance=covariance)
     check_same_device(function, weight=weight, covariance=covariance)
     return Full(covariance.detach()) if full else Diagonal(covariance.detach())
+
+
+def check_fits(function: str, weight: Tensor, estimator: Any) -> None:
+    """Check the weight of a classifier against an estimator, whose form is not needed yet.
+
+    Raises:
+        TypeError: If a dtype or type is wrong.
+        ValueError: If shapes or devices disagree.
+    """
+    check_shapes(function, weight=(weight, "C A"))
+    num_classes, num_features = estimator.num_classes, estimator.num_features
+    if weight.shape != (num_classes, num_features):
+        raise ValueError(
+            f"{function}: expected `weight` of shape (C={num_classes}, A={num_features}) of "
+            f"the statistics, got {tuple(weight.shape)}"
+        )
+    check_floating(function, weight=weight)
+    if estimator.mean.device != weight.device:
+        raise ValueError(
+            f"{function}: expected `covariance` on the device of `weight` "
+            f"({weight.device}), got {estimator.mean.device}"
+        )
 
 
 def rows_of_q(weight: Tensor, form: Form, rows: ClassRows) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from semaug._checks import check_at_least, check_positive_int
 from semaug._compile import settled
 
-__all__ = ["RAMP_STEPS", "STEP", "STRENGTH", "Ramp"]
+__all__ = ["RAMP_STEPS", "STEP", "STRENGTH", "Ramp", "current_strength"]
 
 
 class Ramp(nn.Module):
@@ -101,3 +101,10 @@ def _of_ramp(name: str, doc: str) -> property:
 STRENGTH = _of_ramp("strength", "Strength at the end of the ramp; may be set.")
 RAMP_STEPS = _of_ramp("num_steps", "Length of the ramp; may be set, also when training goes on.")
 STEP = _of_ramp("step", "Training calls so far, int64 scalar.")
+
+
+def current_strength(loss: nn.Module) -> Tensor:
+    """Strength of the latest training call, a scalar tensor."""
+    ramp: Any = loss.ramp
+    current: Tensor = ramp.current()
+    return current

@@ -43,7 +43,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import reference_logsumexp
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
 from semaug.losses.augment import raise_logits
 
 __all__ = ["SemanticConsistencyLoss", "semantic_consistency_loss"]
@@ -151,10 +151,7 @@ class SemanticConsistencyLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-
-    def current_strength(self) -> Tensor:
-        """Strength of the latest training call, a scalar tensor."""
-        return self.ramp.current()
+    current_strength = current_strength
 
     def forward(self, logits: Tensor, weight: Tensor, probs: Tensor | None = None) -> Tensor:
         """Compute the loss.

@@ -20,7 +20,7 @@ from semaug._checks import check_at_least, check_positive_int
 from semaug._classes import ClassRows, class_rows
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form, Noise
-from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.covariance.quadratic_form import as_form, check_fits, working_dtype
 from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     Reduction,
@@ -31,7 +31,7 @@ from semaug.losses._arguments import (
     estimator_of,
     reduced,
 )
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
 
 __all__ = [
     "ExpectedLoss",
@@ -152,10 +152,7 @@ class ExplicitAugmentationLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-
-    def current_strength(self) -> Tensor:
-        """Strength of the latest training call, a scalar tensor."""
-        return self.ramp.current()
+    current_strength = current_strength
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -175,7 +172,7 @@ class ExplicitAugmentationLoss(nn.Module):
         """
         name, estimator = "ExplicitAugmentationLoss", self.estimator
         check_logits_and_labels(name, logits, labels, weight, features, dense=False)
-        as_form(name, weight, estimator)
+        check_fits(name, weight, estimator)
         if self.training:
             estimator._update(features, labels, ignore_index=self.ignore_index)
             self.ramp.advance()

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from semaug._classes import ClassRows, all_classes, class_rows, is_static
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form
-from semaug.covariance.quadratic_form import as_form, rows_of_q
+from semaug.covariance.quadratic_form import as_form, check_fits, rows_of_q
 from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     Reduction,
@@ -40,7 +40,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import reference_logsumexp, used_references
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
 from semaug.losses.augment import flat_labels, raise_logits
 
 __all__ = ["ISDALoss", "isda_loss"]
@@ -187,10 +187,7 @@ class ISDALoss(nn.Module):
         self.upsample = upsample
 
     strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-
-    def current_strength(self) -> Tensor:
-        """Strength of the latest training call, a scalar tensor."""
-        return self.ramp.current()
+    current_strength = current_strength
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -212,7 +209,7 @@ class ISDALoss(nn.Module):
         estimator = self.estimator
         check_logits_and_labels("ISDALoss", logits, labels, weight, features, soft=True)
         check_targets("ISDALoss", labels, self.upsample, self.ignore_index)
-        as_form("ISDALoss", weight, estimator)
+        check_fits("ISDALoss", weight, estimator)
         soft = labels.is_floating_point()
         ids = flat_labels(logits, labels.argmax(dim=1) if soft else labels)
         ignore_index = None if soft else self.ignore_index

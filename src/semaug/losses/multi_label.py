@@ -23,7 +23,7 @@ from semaug._checks import check_floating, check_one_of, check_same_device, chec
 from semaug._classes import is_static
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form
-from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.covariance.quadratic_form import as_form, check_fits, working_dtype
 from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     REDUCTIONS,
@@ -34,7 +34,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import used_references
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp
+from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
 
 __all__ = ["MultiLabelISDALoss", "multi_label_isda_loss"]
 
@@ -142,10 +142,7 @@ class MultiLabelISDALoss(nn.Module):
         self.reduction = reduction
 
     strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-
-    def current_strength(self) -> Tensor:
-        """Strength of the latest training call, a scalar tensor."""
-        return self.ramp.current()
+    current_strength = current_strength
 
     def forward(self, logits: Tensor, targets: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -170,7 +167,7 @@ class MultiLabelISDALoss(nn.Module):
         )
         check_floating(name, features=features)
         check_same_device(name, logits=logits, features=features)
-        as_form(name, weight, estimator)
+        check_fits(name, weight, estimator)
         if self.training:
             samples, labels = _one_label_each(features, targets)
             estimator._update(samples, labels)
