@@ -8,9 +8,14 @@
 """
 
 from semaug.networks import resnet_cifar
+from semaug.networks.cifar import CifarNetwork
 from semaug.networks.resnet_cifar import CifarResNet
 
-__all__ = ["NETWORKS", "CifarResNet"]
+__all__ = ["NETWORKS", "CifarNetwork", "CifarResNet"]
 
 # Names for timm.create_model, each with one line for a person who chooses.
-NETWORKS: dict[str, str] = dict(resnet_cifar.DESCRIPTIONS)
+NETWORKS: dict[str, str] = {
+    name: variant.description
+    for family in (resnet_cifar,)
+    for name, variant in family.VARIANTS.items()
+}

@@ -13,54 +13,36 @@ blocks is one of:
 Source: He et al., CVPR 2016, section 4.2, https://arxiv.org/abs/1512.03385
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch.nn.functional as F
-from timm.layers import SelectAdaptivePool2d, create_classifier
-from timm.models import (
-    build_model_with_cfg,
-    checkpoint_seq,
-    generate_default_cfgs,
-    register_model,
-)
 from torch import Tensor, nn
 
 from semaug._checks import check_one_of, check_positive_int
+from semaug.networks.cifar import CifarNetwork, Variant, register_family
 
 __all__ = ["CifarResNet"]
 
-DESCRIPTIONS = {
-    "resnet8_cifar": "one block a stage, 0.08M parameters; for digits and quick looks",
-    "resnet20_cifar": "three blocks a stage, 0.27M parameters",
-    "resnet32_cifar": "five blocks a stage, 0.47M parameters; the small network of the papers",
-    "resnet44_cifar": "seven blocks a stage, 0.66M parameters",
-    "resnet56_cifar": "nine blocks a stage, 0.86M parameters",
-    "resnet110_cifar": "eighteen blocks a stage, 1.73M parameters; the deep one of the papers",
+VARIANTS = {
+    "resnet8_cifar": Variant(
+        "one block a stage, 0.08M parameters; for digits and quick looks", {"blocks_per_stage": 1}
+    ),
+    "resnet20_cifar": Variant("three blocks a stage, 0.27M parameters", {"blocks_per_stage": 3}),
+    "resnet32_cifar": Variant(
+        "five blocks a stage, 0.47M parameters; the small network of the papers",
+        {"blocks_per_stage": 5},
+    ),
+    "resnet44_cifar": Variant("seven blocks a stage, 0.66M parameters", {"blocks_per_stage": 7}),
+    "resnet56_cifar": Variant("nine blocks a stage, 0.86M parameters", {"blocks_per_stage": 9}),
+    "resnet110_cifar": Variant(
+        "eighteen blocks a stage, 1.73M parameters; the deep one of the papers",
+        {"blocks_per_stage": 18},
+    ),
 }
 
 _CHANNELS = (16, 32, 64)
 _SHORTCUTS = ("projection", "pad")
-
-
-def _default_cfg() -> dict[str, Any]:
-    return {
-        "input_size": (3, 32, 32),
-        "min_input_size": (3, 8, 8),
-        "pool_size": (8, 8),
-        "num_classes": 10,
-        "crop_pct": 1.0,
-        "interpolation": "bilinear",
-        "mean": (0.4914, 0.4822, 0.4465),
-        "std": (0.2470, 0.2435, 0.2616),
-        "first_conv": "conv1",
-        "classifier": "fc",
-        "license": "mit",
-        "paper_ids": "arXiv:1512.03385",
-    }
-
-
-default_cfgs = generate_default_cfgs({name: _default_cfg() for name in DESCRIPTIONS})
 
 
 class PadShortcut(nn.Module):
@@ -105,7 +87,7 @@ class BasicBlock(nn.Module):
         return self.act2(residual + self.shortcut(x))
 
 
-class CifarResNet(nn.Module):
+class CifarResNet(CifarNetwork):
     """ResNet of depth ``6 * blocks_per_stage + 2``, with the methods timm expects.
 
     Args:
@@ -121,8 +103,6 @@ class CifarResNet(nn.Module):
         ValueError: If ``blocks_per_stage`` or ``in_chans`` is below 1, or ``shortcut`` unknown.
     """
 
-    global_pool: SelectAdaptivePool2d
-
     def __init__(
         self,
         blocks_per_stage: int,
@@ -135,10 +115,7 @@ class CifarResNet(nn.Module):
         super().__init__()
         check_positive_int("CifarResNet", blocks_per_stage=blocks_per_stage, in_chans=in_chans)
         check_one_of("CifarResNet", "shortcut", shortcut, _SHORTCUTS)
-        self.num_classes = num_classes
         self.in_chans = in_chans
-        self.num_features = _CHANNELS[-1]
-        self.grad_checkpointing = False
 
         self.conv1 = nn.Conv2d(in_chans, _CHANNELS[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(_CHANNELS[0])
@@ -156,8 +133,7 @@ class CifarResNet(nn.Module):
                 (64, 4, "layer3"),
             )
         ]
-        self.head_drop = nn.Dropout(drop_rate)
-        self.reset_classifier(num_classes, global_pool)
+        self.make_head(_CHANNELS[-1], num_classes, global_pool, drop_rate)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -166,48 +142,13 @@ class CifarResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Patterns that sort parameters into groups by depth, for timm's layer decay."""
-        return {"stem": r"^conv1|^bn1", "blocks": r"^layer(\d+)" + ("" if coarse else r"\.(\d+)")}
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """Map images (N, in_chans, H, W) to (N, 16, H, W)."""
+        return self.act1(self.bn1(self.conv1(x)))
 
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory: keep only the input of each block for the backward pass."""
-        self.grad_checkpointing = enable
-
-    def get_classifier(self) -> nn.Module:
-        """Return the last layer, an ``nn.Linear`` unless ``num_classes`` is 0."""
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the last layer by a fresh one; ``global_pool=None`` keeps the pooling."""
-        if global_pool is None:
-            global_pool = self.global_pool.pool_type
-        self.num_classes = num_classes
-        self.global_pool, self.fc = create_classifier(
-            self.num_features, num_classes, pool_type=global_pool
-        )
-        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
-        self.fc.to(self.conv1.weight)  # device and dtype
-        self.fc.train(self.training)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to feature maps (N, 64, H / 4, W / 4)."""
-        x = self.act1(self.bn1(self.conv1(x)))
-        stages = [self.layer1, self.layer2, self.layer3]
-        if self.grad_checkpointing and self.training:
-            return checkpoint_seq(stages, x, flatten=True)
-        for stage in stages:
-            x = stage(x)
-        return x
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Map feature maps to logits (N, num_classes), or to features (N, 64)."""
-        x = self.head_drop(self.global_pool(x))
-        return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to logits (N, num_classes)."""
-        return self.forward_head(self.forward_features(x))
+    def stages(self) -> Sequence[nn.Sequential]:
+        """Return the three stages."""
+        return self.layer1, self.layer2, self.layer3
 
 
 def _stage(
@@ -218,48 +159,4 @@ def _stage(
     return nn.Sequential(first, *rest)
 
 
-def _create(name: str, depth: int, pretrained: bool, **kwargs: Any) -> nn.Module:
-    return build_model_with_cfg(
-        CifarResNet,
-        name,
-        pretrained,
-        feature_cfg={"out_indices": (0, 1, 2, 3)},
-        blocks_per_stage=(depth - 2) // 6,
-        **kwargs,
-    )
-
-
-@register_model
-def resnet8_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-8: one block a stage, for digits."""
-    return _create("resnet8_cifar", 8, pretrained, **kwargs)
-
-
-@register_model
-def resnet20_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-20: three blocks a stage."""
-    return _create("resnet20_cifar", 20, pretrained, **kwargs)
-
-
-@register_model
-def resnet32_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-32: five blocks a stage."""
-    return _create("resnet32_cifar", 32, pretrained, **kwargs)
-
-
-@register_model
-def resnet44_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-44: seven blocks a stage."""
-    return _create("resnet44_cifar", 44, pretrained, **kwargs)
-
-
-@register_model
-def resnet56_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-56: nine blocks a stage."""
-    return _create("resnet56_cifar", 56, pretrained, **kwargs)
-
-
-@register_model
-def resnet110_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-110: eighteen blocks a stage."""
-    return _create("resnet110_cifar", 110, pretrained, **kwargs)
+register_family(__name__, CifarResNet, VARIANTS, paper="arXiv:1512.03385")
