@@ -23,7 +23,8 @@ from torch import Tensor
 
 from measure import parse, record
 from semaug import ClassCovariance
-from semaug.data import DataSet, epoch_order, normalize
+from semaug.augmentation import normalize
+from semaug.data import DataSet, epoch_order
 from semaug.methods import Supervised
 from semaug.training.build import build_data, build_method
 from semaug.training.checkpoint import load_checkpoint

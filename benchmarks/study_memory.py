@@ -26,7 +26,8 @@ from torch import Tensor
 
 from measure import parse, record
 from semaug import ClassCovariance
-from semaug.data import epoch_order, normalize
+from semaug.augmentation import normalize
+from semaug.data import epoch_order
 from semaug.methods import Batch, Supervised
 from semaug.recipes import find_recipe
 from semaug.recipes.overrides import override, split_overrides

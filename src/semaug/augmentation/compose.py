@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from semaug._checks import check_floating, check_shapes
-from semaug.augmentation.operator import Augmentation
+from semaug.augmentation.operator import Augmentation, check_images_and_draws
 
 __all__ = ["Compose"]
 
@@ -17,6 +16,10 @@ class Compose(Augmentation):
 
     Raises:
         TypeError: If one is not an :class:`Augmentation`.
+
+    >>> from semaug.augmentation import Compose, CropFlip, Translate
+    >>> Compose(CropFlip(padding=4), Translate(pixels=2)).num_draws
+    5
     """
 
     def __init__(self, *augmentations: Augmentation) -> None:
@@ -49,8 +52,7 @@ class Compose(Augmentation):
             TypeError: If ``draws`` are not floating-point numbers.
             ValueError: If shapes disagree.
         """
-        check_shapes("Compose", images=(images, "N C H W"), draws=(draws, f"N {self.num_draws}"))
-        check_floating("Compose", draws=draws)
+        check_images_and_draws("Compose", images, draws, self.num_draws)
         columns = torch.split(draws, [x.num_draws for x in self.augmentations], dim=1)
         for augmentation, own in zip(self.augmentations, columns, strict=True):
             images = augmentation(images, own)

@@ -12,7 +12,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-__all__ = ["Augmentation"]
+from semaug._checks import check_floating, check_shapes
+
+__all__ = ["Augmentation", "check_bytes", "check_images_and_draws"]
 
 # N images of C channels, H and W pixels; K draws for each image.
 
@@ -49,3 +51,24 @@ class Augmentation(ABC):
         Returns:
             ``(N, C, H, W)`` of the same dtype.
         """
+
+
+def check_images_and_draws(function: str, images: Tensor, draws: Tensor, num_draws: int) -> None:
+    """Check what an augmentation is called with.
+
+    Raises:
+        TypeError: If ``draws`` are not floating-point numbers.
+        ValueError: If shapes disagree.
+    """
+    check_shapes(function, images=(images, "N C H W"), draws=(draws, f"N {num_draws}"))
+    check_floating(function, draws=draws)
+
+
+def check_bytes(function: str, images: Tensor) -> None:
+    """Check that images are bytes.
+
+    Raises:
+        TypeError: If they are not.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"{function}: expected `images` of dtype torch.uint8, got {images.dtype}")

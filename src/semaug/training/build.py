@@ -15,8 +15,9 @@ from torch import Tensor, nn
 import semaug.networks  # registers ours with timm
 from semaug._names import unknown_name
 from semaug._probe import PROBE_ERRORS, run_probe
+from semaug.augmentation import CropFlip, normalize
 from semaug.covariance import ClassCovariance
-from semaug.data import CropFlip, DataSet, load_data, normalize
+from semaug.data import DataSet, load_data
 from semaug.features import with_features
 from semaug.losses import ISDALoss
 from semaug.methods import Supervised
@@ -58,7 +59,7 @@ def build_augmentation(recipe: Recipe, data: DataSet) -> CropFlip:
     with as_user_error(context, ValueError):
         augment = CropFlip(recipe.padding, recipe.padding_mode, recipe.flip)
         images = data.train.images[:2]
-        augment(images, torch.zeros(len(images), 3, device=images.device))
+        augment(images, torch.zeros(len(images), augment.num_draws, device=images.device))
     return augment
 
 

@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
-from semaug.data import epoch_order, normalize
+from semaug.augmentation import normalize
+from semaug.data import epoch_order
 from semaug.methods import Batch
 from semaug.training.build import (
     build_augmentation,

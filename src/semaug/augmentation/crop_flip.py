@@ -1,0 +1,185 @@
+"""Random crops, shifts and mirror images of a whole batch, each image with its own draws."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semaug._checks import check_at_least, check_one_of
+from semaug.augmentation.operator import Augmentation, check_images_and_draws
+
+__all__ = ["CropFlip", "Translate"]
+
+# N images of C channels, H and W pixels.
+
+
+@dataclass(frozen=True)
+class CropFlip(Augmentation):
+    """Pad each image, crop it at a random place to its old size, and mirror every second one.
+
+    The augmentation of nearly all networks on CIFAR: Lee et al., arXiv:1409.5185; He et al.,
+    arXiv:1512.03385, section 4.2.
+
+    Args:
+        padding: Pixels on each of the four sides; 0 leaves the image where it is.
+        padding_mode: ``"zero"``, or ``"reflect"``, which mirrors the image at its border
+            pixels without repeating them.
+        flip: Whether to mirror left and right, with probability one half.
+
+    Raises:
+        ValueError: If ``padding`` is negative or ``padding_mode`` unknown.
+    """
+
+    padding: int = 4
+    padding_mode: str = "zero"
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        _check_settings("CropFlip", "padding", self.padding, self.padding_mode)
+
+    @property
+    def num_draws(self) -> int:
+        """Three: vertical place, horizontal place, flip; with ``flip`` off too."""
+        return 3
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: ``(N, C, H, W)`` of any dtype and memory format.
+            draws: ``(N, 3)``, the rows of :meth:`draw` for these images. On an accelerator
+                they should lie there already: moving them makes the host wait.
+
+        Returns:
+            ``(N, C, H, W)`` of the same dtype, contiguous.
+
+        Raises:
+            TypeError: If ``draws`` are not floating-point numbers.
+            ValueError: If shapes disagree, or ``"reflect"`` asks for more than there is.
+        """
+        check_images_and_draws("CropFlip", images, draws, self.num_draws)
+        _check_reflection("CropFlip", "padding", self.padding, self.padding_mode, images)
+        return _crop_flip(images, draws, self.padding, self.padding_mode, flip=self.flip)
+
+
+@dataclass(frozen=True)
+class Translate(Augmentation):
+    """Shift each image by up to ``pixels`` pixels up or down, and left or right.
+
+    Every one of the ``(2 * pixels + 1) ** 2`` shifts is equally likely, as in a
+    :class:`CropFlip` of that padding without the flip. Two pixels are usual for SVHN and
+    semi-supervised training (Laine & Aila, arXiv:1610.02242, appendix A).
+
+    Args:
+        pixels: The largest shift; 0 leaves the image where it is.
+        padding_mode: What comes in from outside: ``"zero"``, or ``"reflect"``, which mirrors
+            the image at its border pixels without repeating them.
+
+    Raises:
+        ValueError: If ``pixels`` is negative or ``padding_mode`` unknown.
+    """
+
+    pixels: int = 2
+    padding_mode: str = "zero"
+
+    def __post_init__(self) -> None:
+        _check_settings("Translate", "pixels", self.pixels, self.padding_mode)
+
+    @property
+    def num_draws(self) -> int:
+        """Two: vertical shift, horizontal shift."""
+        return 2
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: ``(N, C, H, W)`` of any dtype and memory format.
+            draws: ``(N, 2)``, the rows of :meth:`draw` for these images. On an accelerator
+                they should lie there already: moving them makes the host wait.
+
+        Returns:
+            ``(N, C, H, W)`` of the same dtype, contiguous.
+
+        Raises:
+            TypeError: If ``draws`` are not floating-point numbers.
+            ValueError: If shapes disagree, or ``"reflect"`` asks for more than there is.
+        """
+        check_images_and_draws("Translate", images, draws, self.num_draws)
+        _check_reflection("Translate", "pixels", self.pixels, self.padding_mode, images)
+        return _crop_flip(images, draws, self.pixels, self.padding_mode, flip=False)
+
+
+def _check_settings(function: str, name: str, padding: int, padding_mode: str) -> None:
+    check_at_least(function, name, padding, 0)
+    check_one_of(function, "padding_mode", padding_mode, _PAD)
+
+
+def _check_reflection(
+    function: str, name: str, padding: int, padding_mode: str, images: Tensor
+) -> None:
+    height, width = images.shape[-2:]
+    if padding_mode == "reflect" and padding >= min(height, width):
+        raise ValueError(
+            f"{function}: expected `{name}` below the size of the images to reflect them, "
+            f"got {name} {padding} for {height} x {width} pixels"
+        )
+
+
+def _crop_flip(
+    images: Tensor, draws: Tensor, padding: int, padding_mode: str, *, flip: bool
+) -> Tensor:
+    """Pad, crop where columns 0 and 1 of ``draws`` say, mirror where column 2 does."""
+    if len(images) == 0:
+        return images.contiguous()
+    padded = _PAD[padding_mode](images.contiguous(), padding)
+    draws = draws.to(images.device)
+    top, left = (draws[:, :2] * (2 * padding + 1)).long().unbind(1)  # 0..2 * padding
+    source = torch.arange(len(images), device=images.device)
+    if flip:
+        # A crop mirrored is a crop of the mirrored image, as far from its other side. So
+        # both images lie ready and one copy of rows does everything.
+        mirrored = draws[:, 2] < 0.5
+        padded = torch.cat([padded, padded.flip(-1)])
+        source = source + mirrored * len(images)
+        left = torch.where(mirrored, 2 * padding - left, left)
+    return _crop(padded, source, top, left, height=images.shape[-2], width=images.shape[-1])
+
+
+def _pad_with_zeros(images: Tensor, padding: int) -> Tensor:
+    return F.pad(images, (padding,) * 4)
+
+
+def _pad_by_reflection(images: Tensor, padding: int) -> Tensor:
+    """Pad by indexing, since the operator of torch does not take bytes."""
+    rows, columns = (_reflected(size, padding, images.device) for size in images.shape[-2:])
+    return images.index_select(2, rows).index_select(3, columns)
+
+
+def _reflected(size: int, padding: int, device: torch.device) -> Tensor:
+    """Return the indices padding..1, 0..size-1, size-2..size-1-padding."""
+    places = torch.arange(-padding, size + padding, device=device).abs()
+    return (size - 1) - (size - 1 - places).abs()
+
+
+_PAD = {"zero": _pad_with_zeros, "reflect": _pad_by_reflection}
+
+
+def _crop(
+    padded: Tensor, source: Tensor, top: Tensor, left: Tensor, *, height: int, width: int
+) -> Tensor:
+    """Cut one piece for each of N entries of ``source``, ``top`` and ``left``.
+
+    A line of a crop is ``width`` neighbors in memory. All such windows are the rows of an
+    overlapping view, so one row lookup copies all lines of all images: several times faster
+    than looking up pixels.
+    """
+    _, num_channels, rows, columns = padded.shape
+    channel = torch.arange(num_channels, device=padded.device).unsqueeze(1)
+    line = channel * rows + torch.arange(height, device=padded.device)  # (C, H)
+    corner = (source * num_channels * rows + top) * columns + left  # (N,)
+    start = corner.view(-1, 1, 1) + line * columns  # (N, C, H)
+    windows = padded.flatten().unfold(0, width, 1)
+    lines = windows.index_select(0, start.flatten())
+    return lines.view(len(source), num_channels, height, width)
