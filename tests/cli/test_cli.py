@@ -1,4 +1,4 @@
-"""Tests of semaug.cli, semaug._report and semaug.__main__."""
+"""Tests of semaug.cli and semaug.__main__."""
 
 import os
 import re
@@ -15,31 +15,12 @@ import torch
 from rich.console import Console
 
 from semaug import cli
+from semaug.cli.options import make_run
 from semaug.methods import Supervised
 from semaug.recipes import RECIPES
 from semaug.training.loop import train
 
 TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
-
-
-@pytest.fixture
-def semaug(monkeypatch, capsys, tmp_path):
-    """Return a function that runs a command line: exit status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["semaug", *arguments])
-        try:
-            cli.main()
-        except SystemExit as exit:
-            status = exit.code
-        else:
-            status = 0
-        output = capsys.readouterr()
-        return status, output.out, output.err
-
-    return run
 
 
 def test_train_prints_the_error_and_where_everything_is(semaug, tmp_path):
@@ -163,7 +144,7 @@ def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch, error
     def fail(name):
         raise error("a mistake of ours")
 
-    monkeypatch.setattr(cli, "find_recipe", fail)
+    monkeypatch.setattr("semaug.cli.options.find_recipe", fail)
     with pytest.raises(error, match="a mistake of ours"):
         semaug("train", "digits_resnet8")
 
@@ -182,7 +163,7 @@ def test_too_little_memory_ends_in_one_line(semaug, monkeypatch):
 def test_arms_of_unequal_precision_are_told(semaug):
     arguments = ["digits_resnet8", "--quick", "--device", "cpu"]
     changed = {"precision": "bf16"}
-    run = cli._make_run("digits_resnet8", changed, 0, True, Path("runs"))
+    run = make_run("digits_resnet8", changed, 0, True, Path("runs"))
     train(replace(run, overrides={}), device="cpu", console=Console(quiet=True))
     status, output, _ = semaug("compare", *arguments, "digits_resnet8_isda", "--seeds", "1")
     assert status == 0
@@ -198,7 +179,7 @@ def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package):
     def fail(name):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
-    monkeypatch.setattr(cli, "find_recipe", fail)
+    monkeypatch.setattr("semaug.cli.options.find_recipe", fail)
     status, _, error = semaug("train", "digits_resnet8")
     assert status == 2
     assert 'pip install "semaug[train]"' in error
@@ -208,7 +189,7 @@ def test_other_missing_modules_are_not_explained_away(semaug, monkeypatch):
     def fail(name):
         raise ModuleNotFoundError("No module named 'semaug.lost'", name="semaug.lost")
 
-    monkeypatch.setattr(cli, "find_recipe", fail)
+    monkeypatch.setattr("semaug.cli.options.find_recipe", fail)
     with pytest.raises(ModuleNotFoundError, match=r"semaug\.lost"):
         semaug("train", "digits_resnet8")
 

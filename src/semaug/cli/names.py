@@ -1,0 +1,41 @@
+"""``semaug list``: the names that other commands take."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from semaug._names import unknown_name
+from semaug.cli.report import print_names
+from semaug.recipes import RECIPES, describe_recipe
+from semaug.training.errors import UserError
+from semaug.training.recipe import LOSSES
+
+__all__ = ["list_names"]
+
+
+def list_names(
+    what: Annotated[
+        str,
+        typer.Argument(help="What to list", metavar="[recipes|networks|data|losses]"),
+    ] = "all",
+) -> None:
+    """List the names that other commands take."""
+    kinds = ("recipes", "networks", "data", "losses", "all")
+    if what not in kinds:
+        raise UserError(unknown_name("list", "kind", what, kinds))
+    console = Console()
+    if what in ("recipes", "all"):
+        descriptions = {name: describe_recipe(name) for name in RECIPES}
+        print_names(console, "Recipes, for semaug train", descriptions)
+    if what in ("losses", "all"):
+        print_names(console, "Losses, for loss=", LOSSES)
+    if what in ("networks", "all"):
+        from semaug.networks import NETWORKS
+
+        print_names(console, "Networks, for network=, besides all of timm's", NETWORKS)
+    if what in ("data", "all"):
+        from semaug.data import DATA_SETS
+
+        descriptions = {name: source.description for name, source in DATA_SETS.items()}
+        print_names(console, "Data sets, for data=", descriptions)

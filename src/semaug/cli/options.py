@@ -1,0 +1,63 @@
+"""Arguments and options that several commands share, and the run that they describe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from semaug.recipes import find_recipe, make_quick
+from semaug.recipes.overrides import describe_overrides, override
+from semaug.training.run import Run
+
+__all__ = [
+    "CheckpointSeconds",
+    "DataRoot",
+    "Device",
+    "Overrides",
+    "Quick",
+    "RecipeName",
+    "Runs",
+    "Threads",
+    "make_run",
+]
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="See: semaug list recipes", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FIELD=VALUE]...",
+        help="Change fields of the recipe, such as epochs=20 lr=0.05 strength=0.25",
+        show_default=False,
+    ),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Shrink to two epochs on few images: does it run at all?")
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
+]
+Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="CPU threads, part of what makes runs equal bit for bit. Else what torch chooses",
+        show_default=False,
+    ),
+]
+CheckpointSeconds = Annotated[
+    float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
+]
+
+
+def make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: Path) -> Run:
+    """Look up a recipe and apply what was changed about it."""
+    recipe = find_recipe(name)
+    if quick:
+        recipe = make_quick(recipe)
+    recipe = override(recipe, changes)
+    return Run(name, recipe, seed, describe_overrides(recipe, changes), quick, runs)

@@ -1,0 +1,81 @@
+"""``semaug train``: one recipe with one seed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from semaug.cli.options import (
+    CheckpointSeconds,
+    DataRoot,
+    Device,
+    Overrides,
+    Quick,
+    RecipeName,
+    Runs,
+    Threads,
+    make_run,
+)
+from semaug.cli.report import print_summary, say
+from semaug.recipes.overrides import split_overrides
+from semaug.training.errors import UserError
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Same as seed=N; else 0", show_default=False)
+    ] = None,
+    quick: Quick = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped")] = False,
+    data_root: DataRoot = None,
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    threads: Threads = None,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
+) -> None:
+    """Train one recipe with one seed.
+
+    A run may be stopped at any moment, even killed. With --resume it goes on, and
+    on a CPU ends bit for bit where it would have ended.
+
+    [bold]Examples[/bold]
+
+    semaug train digits_resnet8_isda
+
+    semaug train cifar100_resnet32_isda seed=1 strength=0.25 --data-root data
+    """
+    changes, chosen_seed = _split_seed(overrides or [], seed)
+    run = make_run(recipe, changes, chosen_seed, quick, runs)
+    console = Console()
+    say(console, f"{run.label} seed {run.seed} {run.state()}, in {run.folder}")
+
+    from semaug.training.loop import train as train_run
+
+    summary = train_run(
+        run,
+        data_root=data_root,
+        device=device,
+        threads=threads,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+        console=console,
+    )
+    print_summary(console, run, summary)
+
+
+def _split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:
+    """Take ``seed=N`` out of the overrides; it is no field, for a recipe has no seed."""
+    given = [text.partition("=")[2] for text in texts if text.partition("=")[0] == "seed"]
+    rest = split_overrides(text for text in texts if text.partition("=")[0] != "seed")
+    if len(given) + (option is not None) > 1:
+        raise UserError("semaug: expected one seed, got several")
+    if not given:
+        return rest, option or 0
+    if not given[0].isdecimal():
+        raise UserError(f"semaug: expected `seed` to be a whole number >= 0, got {given[0]!r}")
+    return rest, int(given[0])
