@@ -32,6 +32,17 @@ def test_a_subset_by_mask_keeps_the_order(images, labels):
     assert part.images[:, 0, 0, 0].tolist() == [1, 2, 4]
 
 
+def test_other_labels_leave_the_images_and_the_old_set_as_they_were(images, labels):
+    before = ImageSet(images, labels, CLASSES)
+    after = before.with_labels(1 - labels)
+    assert after.labels.tolist() == [1, 0, 0, 1, 0]
+    assert before.labels.tolist() == [0, 1, 1, 0, 1]
+    assert after.images is before.images
+    assert after.classes == CLASSES
+    with pytest.raises(ValueError, match=r"`labels` in 0\.\.1, got values in 2\.\.3"):
+        before.with_labels(labels + 2)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_moving_takes_images_and_labels_along(images, labels):

@@ -1,12 +1,11 @@
-"""CIFAR-10 and CIFAR-100 from the files that torchvision unpacks.
+"""CIFAR-10 and CIFAR-100 from the files that their archives hold.
 
 Every file is compared with its official MD5 sum before it is read further.
 
 Source: Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,78 +14,83 @@ import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.official import Download, OfficialFiles, open_official
 from semaug.data.unpickle import load_arrays
 
 __all__ = ["CIFAR10", "CIFAR100", "CifarFiles", "load_cifar10", "load_cifar100"]
 
 
 @dataclass(frozen=True)
-class CifarFiles:
-    """Where the parts of one data set lie, and what they must be.
+class CifarFiles(OfficialFiles):
+    """What the files of one data set hold.
 
     Args:
         name: Name for :func:`semaug.data.load_data`.
-        torchvision_class: The class of torchvision that fetches the files.
         folder: Folder under the data root.
+        md5: Official sum of each file.
+        downloads: The archive.
         train: Files of the training images, in order.
         test: Files of the test images.
         meta: File of the class names.
         label_key: Entry of a batch with the labels.
         classes_key: Entry of ``meta`` with the class names.
-        md5: Official sum of each file.
         mean: Of each channel over the training images, on a scale of 0 to 1.
         std: Standard deviation, likewise.
     """
 
-    name: str
-    torchvision_class: str
-    folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     meta: str
     label_key: bytes
     classes_key: bytes
-    md5: dict[str, str]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
+def _archive(name: str, md5: str, files: Iterable[str]) -> Download:
+    return Download(f"https://www.cs.toronto.edu/~kriz/{name}", md5, tuple(files))
+
+
+_MD5_10 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+}
+
 CIFAR10 = CifarFiles(
     name="cifar10",
-    torchvision_class="CIFAR10",
     folder="cifar-10-batches-py",
     train=("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"),
     test=("test_batch",),
     meta="batches.meta",
     label_key=b"labels",
     classes_key=b"label_names",
-    md5={
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "test_batch": "40351d587109b95175f43aff81a1287e",
-        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-    },
+    md5=_MD5_10,
+    downloads=(_archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", _MD5_10),),
     mean=(0.49139968, 0.48215841, 0.44653091),
     std=(0.24703223, 0.24348513, 0.26158784),
 )
 
+_MD5_100 = {
+    "train": "16019d7e3df5f24257cddd939b257f8d",
+    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    "meta": "7973b15100ade9c7d40fb424638fde48",
+}
+
 CIFAR100 = CifarFiles(
     name="cifar100",
-    torchvision_class="CIFAR100",
     folder="cifar-100-python",
     train=("train",),
     test=("test",),
     meta="meta",
     label_key=b"fine_labels",
     classes_key=b"fine_label_names",
-    md5={
-        "train": "16019d7e3df5f24257cddd939b257f8d",
-        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-        "meta": "7973b15100ade9c7d40fb424638fde48",
-    },
+    md5=_MD5_100,
+    downloads=(_archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", _MD5_100),),
     mean=(0.50707516, 0.48654887, 0.44091784),
     std=(0.26733429, 0.25643846, 0.27615047),
 )
@@ -137,28 +141,5 @@ def _read_images(
 
 
 def _read(files: CifarFiles, root: Path, name: str) -> dict[bytes, Any]:
-    path = root / files.folder / name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"load_data: expected {files.name} under {str(root)!r}, got no file {str(path)!r}; "
-            + _remedy(files, root)
-        )
-    content = path.read_bytes()
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if md5 != files.md5[name]:
-        raise ValueError(
-            f"load_data: expected {str(path)!r} with MD5 sum {files.md5[name]}, got {md5} "
-            f"({len(content):,} bytes), so it is damaged or cut short; " + _remedy(files, root)
-        )
-    return load_arrays(content, str(path))
-
-
-def _remedy(files: CifarFiles, root: Path) -> str:
-    code = (
-        f"from torchvision.datasets import {files.torchvision_class} as D; "
-        f"D({str(root)!r}, download=True)"
-    )
-    return (
-        f'fetch it with: python -c "{code}", '
-        f"or name the folder that holds {files.folder}/ with --data-root or SEMAUG_DATA"
-    )
+    with open_official(files, root, name) as file:
+        return load_arrays(file.read(), str(root / files.folder / name))

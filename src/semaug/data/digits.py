@@ -36,7 +36,8 @@ def load_digits(root: Path) -> DataSet:
         from sklearn import datasets  # slow to import, and only this data set needs it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "load_data: 'digits' needs scikit-learn; install it with: pip install 'semaug[train]'"
+            "load_data: 'digits' needs scikit-learn; install it with: pip install 'semaug[train]'",
+            name="sklearn",  # by which the command line knows what to say
         ) from error
     digits = datasets.load_digits()
     grey = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)

@@ -51,6 +51,10 @@ class ImageSet:
         indices = indices.to(self.labels.device)
         return type(self)(self.images[indices], self.labels[indices], self.classes)
 
+    def with_labels(self, labels: Tensor) -> Self:
+        """Give the same images other labels ``(N,)``, of the same classes."""
+        return type(self)(self.images, labels.to(self.labels.device), self.classes)
+
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
