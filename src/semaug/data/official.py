@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 __all__ = ["Download", "OfficialFiles", "fetch_command", "md5_of", "open_official"]
 
@@ -50,7 +50,7 @@ class OfficialFiles:
 
 
 @contextmanager
-def open_official(files: OfficialFiles, root: Path, name: str) -> Iterator[BinaryIO]:
+def open_official(files: OfficialFiles, root: Path, name: str) -> Iterator[BufferedReader]:
     """Open a file after comparing it with its official MD5 sum.
 
     Args:
@@ -80,7 +80,7 @@ def open_official(files: OfficialFiles, root: Path, name: str) -> Iterator[Binar
         yield file
 
 
-def md5_of(file: BinaryIO) -> str:
+def md5_of(file: BufferedReader) -> str:
     """Return the MD5 sum of an open file, and go back to its start."""
     digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
     file.seek(0)
