@@ -5,19 +5,25 @@ A family is a file with a subclass of :class:`CifarNetwork` and a table of its v
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
+import torch
 from timm.layers import SelectAdaptivePool2d, create_classifier
-from timm.models import (
-    build_model_with_cfg,
-    checkpoint_seq,
-    generate_default_cfgs,
-    register_model,
-)
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-__all__ = ["CifarNetwork", "Variant", "register_family"]
+__all__ = [
+    "CifarNetwork",
+    "Variant",
+    "checkpointed",
+    "feature_info",
+    "init_by_fan_out",
+    "make_stage",
+    "register_family",
+]
 
 
 class CifarNetwork(nn.Module, ABC):
@@ -79,13 +85,17 @@ class CifarNetwork(nn.Module, ABC):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, in_chans, H, W) to the last feature maps (N, num_features, h, w)."""
-        x = self.forward_stem(x)
-        if self.grad_checkpointing and self.training:
-            x = checkpoint_seq(list(self.stages()), x, flatten=True)
-        else:
-            for stage in self.stages():
+        return self.forward_norm(self.forward_stages(self.forward_stem(x)))
+
+    def forward_stages(self, x: Tensor) -> Tensor:
+        """Map what the stem returns to the output of the last stage."""
+        for stage in self.stages():
+            if self.grad_checkpointing and self.training:
+                for block in stage:
+                    x = checkpointed(block, x)
+            else:
                 x = stage(x)
-        return self.forward_norm(x)
+        return x
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Map feature maps to logits (N, num_classes), or to features (N, num_features)."""
@@ -97,6 +107,80 @@ class CifarNetwork(nn.Module, ABC):
         return self.forward_head(self.forward_features(x))
 
 
+def make_stage(
+    block: Callable[[int, int, int], nn.Module],
+    num_blocks: int,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+) -> nn.Sequential:
+    """Make a stage of blocks; the first takes other channels and has the stride.
+
+    Args:
+        block: Makes one from the channels that it takes and gives, and its stride.
+        num_blocks: How many.
+        in_channels: Of the first.
+        out_channels: Of all.
+        stride: Of the first; the others have 1.
+    """
+    first = block(in_channels, out_channels, stride)
+    rest = [block(out_channels, out_channels, 1) for _ in range(num_blocks - 1)]
+    return nn.Sequential(first, *rest)
+
+
+def init_by_fan_out(network: CifarNetwork, *, zero_bias: bool = False) -> None:
+    """Draw each convolution from a normal of variance 2 / fan-out, counted over all groups.
+
+    Args:
+        network: Other layers stay as torch starts them.
+        zero_bias: Whether the bias of the classifier starts at 0, too.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    if zero_bias and network.num_classes > 0:
+        nn.init.zeros_(network.fc.bias)
+
+
+def feature_info(*rows: tuple[int, int, str]) -> list[dict[str, Any]]:
+    """Tell timm where to take feature maps: channels, reduction and name of a module."""
+    names = ("num_chs", "reduction", "module")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
+    """Run a block keeping only its inputs; the backward pass runs it again.
+
+    It drops the same elements again, and batch norms follow the first run only: gradients
+    and statistics are those of an ordinary run.
+
+    Args:
+        block: Maps tensors to a tensor.
+        *inputs: What it takes.
+    """
+    if torch.compiler.is_compiling():  # a graph writes statistics once, whatever it repeats
+        return checkpoint(block, *inputs, use_reentrant=False)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _statistics_kept(block)
+
+    return checkpoint(block, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Let batch norms blend nothing in and count no batch."""
+    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, momentum, count in before:
+            norm.momentum, norm.num_batches_tracked = momentum, count
+
+
 class Variant(NamedTuple):
     """One network of a family."""
 
@@ -105,7 +189,12 @@ class Variant(NamedTuple):
 
 
 def register_family(
-    module: str, family: type[CifarNetwork], variants: dict[str, Variant], *, paper: str
+    module: str,
+    family: type[CifarNetwork],
+    variants: dict[str, Variant],
+    *,
+    paper: str,
+    **configuration: Any,
 ) -> None:
     """Register the networks of one file with timm.
 
@@ -115,10 +204,14 @@ def register_family(
         variants: Each network by its name; an argument given to ``timm.create_model``
             replaces that of the variant.
         paper: Of the architecture, such as ``"arXiv:1512.03385"``.
+        **configuration: Entries of timm's ``default_cfg`` where this family differs, such as
+            ``min_input_size``.
     """
     file = sys.modules[module]
     # Where timm looks for them, and whether there are weights to load (there are none).
-    configurations = generate_default_cfgs({name: _configuration(paper) for name in variants})
+    configurations = generate_default_cfgs(
+        {name: {**_configuration(paper), **configuration} for name in variants}
+    )
     vars(file)["default_cfgs"] = configurations
     for name, variant in variants.items():
         vars(file)[name] = register_model(_entry_point(module, family, name, variant))

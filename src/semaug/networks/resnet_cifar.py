@@ -13,14 +13,21 @@ blocks is one of:
 Source: He et al., CVPR 2016, section 4.2, https://arxiv.org/abs/1512.03385
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._checks import check_one_of, check_positive_int
-from semaug.networks.cifar import CifarNetwork, Variant, register_family
+from semaug.networks.cifar import (
+    CifarNetwork,
+    Variant,
+    feature_info,
+    init_by_fan_out,
+    make_stage,
+    register_family,
+)
 
 __all__ = ["CifarResNet"]
 
@@ -68,22 +75,38 @@ def _shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut around them."""
+    """Two 3x3 convolutions and a shortcut around them.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut: str) -> None:
+    Args:
+        in_channels: Of the input.
+        out_channels: Of the output.
+        stride: Of the first convolution.
+        shortcut: ``"projection"`` or ``"pad"``, used where ``stride`` is 2.
+        attention: Makes, from ``out_channels``, what the convolved maps go through last.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        shortcut: str,
+        attention: Callable[[int], nn.Module] = nn.Identity,
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.act1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
+        self.attention = attention(out_channels)
         self.shortcut = _shortcut(shortcut, in_channels, out_channels, stride)
         self.act2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, ceil(H / stride), ceil(W / stride))."""
         residual = self.act1(self.bn1(self.conv1(x)))
-        residual = self.bn2(self.conv2(residual))
+        residual = self.attention(self.bn2(self.conv2(residual)))
         return self.act2(residual + self.shortcut(x))
 
 
@@ -97,6 +120,8 @@ class CifarResNet(CifarNetwork):
         global_pool: Pooling of timm before the classifier; ``""`` leaves feature maps.
         drop_rate: Dropout before the classifier.
         shortcut: ``"projection"`` or ``"pad"``, see the top of this file.
+        attention: Makes, from its number of channels, what the convolved maps of each block
+            go through before they are added; nothing by default.
 
     Raises:
         TypeError: If a size is not an int.
@@ -111,6 +136,7 @@ class CifarResNet(CifarNetwork):
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         shortcut: str = "projection",
+        attention: Callable[[int], nn.Module] = nn.Identity,
     ) -> None:
         super().__init__()
         check_positive_int("CifarResNet", blocks_per_stage=blocks_per_stage, in_chans=in_chans)
@@ -120,27 +146,16 @@ class CifarResNet(CifarNetwork):
         self.conv1 = nn.Conv2d(in_chans, _CHANNELS[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(_CHANNELS[0])
         self.act1 = nn.ReLU(inplace=True)
-        stage = partial(_stage, blocks_per_stage, shortcut)
+        block = partial(BasicBlock, shortcut=shortcut, attention=attention)
+        stage = partial(make_stage, block, blocks_per_stage)
         self.layer1 = stage(_CHANNELS[0], _CHANNELS[0], stride=1)
         self.layer2 = stage(_CHANNELS[0], _CHANNELS[1], stride=2)
         self.layer3 = stage(_CHANNELS[1], _CHANNELS[2], stride=2)
-        self.feature_info = [
-            {"num_chs": channels, "reduction": reduction, "module": module}
-            for channels, reduction, module in (
-                (16, 1, "act1"),
-                (16, 1, "layer1"),
-                (32, 2, "layer2"),
-                (64, 4, "layer3"),
-            )
-        ]
+        self.feature_info = feature_info(
+            (16, 1, "act1"), (16, 1, "layer1"), (32, 2, "layer2"), (64, 4, "layer3")
+        )
         self.make_head(_CHANNELS[-1], num_classes, global_pool, drop_rate)
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Draw each convolution from a normal of variance 2 / fan-out, as the source does."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init_by_fan_out(self)  # as the source does
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_chans, H, W) to (N, 16, H, W)."""
@@ -149,14 +164,6 @@ class CifarResNet(CifarNetwork):
     def stages(self) -> Sequence[nn.Sequential]:
         """Return the three stages."""
         return self.layer1, self.layer2, self.layer3
-
-
-def _stage(
-    num_blocks: int, shortcut: str, in_channels: int, out_channels: int, stride: int
-) -> nn.Sequential:
-    first = BasicBlock(in_channels, out_channels, stride, shortcut)
-    rest = [BasicBlock(out_channels, out_channels, 1, shortcut) for _ in range(num_blocks - 1)]
-    return nn.Sequential(first, *rest)
 
 
 register_family(__name__, CifarResNet, VARIANTS, paper="arXiv:1512.03385")
