@@ -23,6 +23,7 @@ __all__ = [
     "hold_out",
     "labeled_subset",
     "long_tailed",
+    "num_drawn_labels",
 ]
 
 # N images of C classes.
@@ -213,10 +214,19 @@ def corrupt_labels(labels: Tensor, num_classes: int, percent: float, seed: int) 
     generator = _make_generator("corrupt_labels", seed)
     chosen = torch.randperm(len(labels), generator=generator)
     drawn = torch.randint(num_classes, (len(labels),), generator=generator)
-    chosen = chosen[: round(percent * len(labels) / 100)]
+    chosen = chosen[: num_drawn_labels(len(labels), percent)]
     corrupted = labels.clone()
     corrupted[chosen] = drawn[chosen].to(labels.device)
     return corrupted
+
+
+def num_drawn_labels(num_images: int, percent: float) -> int:
+    """Return how many labels :func:`corrupt_labels` draws anew.
+
+    >>> num_drawn_labels(50_000, 20)
+    10000
+    """
+    return round(percent * num_images / 100)
 
 
 def _random_ranks(function: str, labels: Tensor, seed: int) -> Tensor:

@@ -1,0 +1,136 @@
+"""Tests of semaug.data.select."""
+
+import pytest
+import torch
+
+from semaug.data import DataSet, ImageSet
+from semaug.data.file_set import FilePaths, FileSet
+from semaug.data.select import select
+from semaug.data.splits import corrupt_labels, first_per_class, fraction, hold_out, long_tailed
+
+CLASSES = tuple("abcd")
+EVERYTHING = {
+    "train_per_class": 60,
+    "hold_out": 40,
+    "imbalance": 5,
+    "train_percent": 50,
+    "corrupt_percent": 30,
+}
+
+
+def make_part(kind, num_images):
+    """A set of images, each of which carries its place: in its pixel or in its name."""
+    labels = torch.arange(num_images) % 4
+    if kind == "images":
+        images = torch.arange(num_images).byte().view(-1, 1, 1, 1)
+        return ImageSet(images, labels, CLASSES)
+    return FileSet(FilePaths.of("root", [str(n) for n in range(num_images)]), labels, CLASSES)
+
+
+def places_of(part):
+    if isinstance(part, ImageSet):
+        return part.images.flatten().tolist()
+    return [int(path.name) for path in part.paths]
+
+
+@pytest.fixture(params=["images", "files"])
+def data(request):
+    train, test = make_part(request.param, 256), make_part(request.param, 8)
+    return DataSet("toy", train, test, (0.5,) * 3, (0.2,) * 3)
+
+
+def test_nothing_asked_for_changes_nothing(data):
+    chosen, selection = select(data)
+    assert chosen.train is data.train
+    assert chosen.test is data.test
+    assert selection.indices.tolist() == list(range(len(data.train)))
+    assert selection.labels.tolist() == data.train.labels.tolist()
+    assert len(selection.held_out) == 0
+    assert selection.test_on == "test"
+
+
+def test_the_choices_follow_in_the_documented_order(data):
+    chosen, selection = select(data, **EVERYTHING, seed=3)
+    official = data.train.labels
+    indices = first_per_class(official, 60)
+    kept, held_out = hold_out(official[indices], 40, 3)
+    held_out, indices = indices[held_out], indices[kept]
+    indices = indices[long_tailed(official[indices], 5, 3)]
+    indices = indices[fraction(official[indices], 50, 3)]
+    labels = corrupt_labels(official[indices], 4, 30, 3)
+    assert selection.indices.tolist() == places_of(chosen.train) == indices.tolist()
+    assert selection.labels.tolist() == chosen.train.labels.tolist() == labels.tolist()
+    assert selection.official_labels.tolist() == official[indices].tolist()
+    assert selection.held_out.tolist() == places_of(chosen.test) == held_out.tolist()
+    assert chosen.test.labels.tolist() == official[held_out].tolist()
+    assert selection.options == {**EVERYTHING, "seed": 3}
+    assert (selection.data, selection.classes) == ("toy", CLASSES)
+    assert selection.num_official == len(data.train)
+    assert (chosen.name, chosen.mean, chosen.std) == (data.name, data.mean, data.std)
+
+
+def test_held_out_images_are_not_trained_on(data):
+    chosen, _ = select(data, hold_out=50)
+    together = places_of(chosen.train) + places_of(chosen.test)
+    assert sorted(together) == list(range(len(data.train)))
+
+
+def test_the_official_test_images_can_stay_those_tested_on(data):
+    chosen, selection = select(data, hold_out=50, test_on="test")
+    assert chosen.test is data.test
+    assert len(chosen.train) == len(data.train) - 50
+    assert (selection.test_on, len(selection.held_out)) == ("test", 50)
+
+
+def test_corruption_leaves_the_given_set_as_it_was(data):
+    before = data.train.labels.clone()
+    chosen, _ = select(data, corrupt_percent=80)
+    assert data.train.labels.tolist() == before.tolist()
+    assert chosen.train.labels.tolist() != before.tolist()
+    assert chosen.test is data.test
+
+
+def test_seeds_decide(data):
+    first, again, other = (select(data, **EVERYTHING, seed=seed)[1] for seed in (0, 0, 1))
+    assert first.indices.tolist() == again.indices.tolist()
+    assert first.labels.tolist() == again.labels.tolist()
+    assert first.indices.tolist() != other.indices.tolist()
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        (
+            {"train_per_class": 1000},
+            ValueError,
+            r"select: expected `train_per_class` <= \d+, .* of class 'a', got 1000",
+        ),
+        ({"train_per_class": 0}, ValueError, "select: expected `train_per_class` >= 1, got 0"),
+        ({"train_per_class": 0.5}, TypeError, "`train_per_class` to be an int, got 0.5"),
+        ({"hold_out": 10_000}, ValueError, "hold_out: expected `num_images` < "),
+        ({"imbalance": 0.1}, ValueError, "long_tailed: expected `imbalance` >= 1"),
+        ({"train_percent": 0}, ValueError, "fraction: expected `percent` > 0"),
+        ({"corrupt_percent": 101}, ValueError, "corrupt_labels: expected `percent` <= 100"),
+        ({"corrupt_percent": 10, "seed": -1}, ValueError, "expected `seed` >= 0, got -1"),
+        (
+            {"test_on": "train"},
+            ValueError,
+            "`test_on` to be one of 'test', 'hold_out'; got 'train'",
+        ),
+        (
+            {"test_on": "hold_out"},
+            ValueError,
+            "expected `hold_out` with `test_on` 'hold_out', got None",
+        ),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(data, asked, error, message):
+    with pytest.raises(error, match=message):
+        select(data, **asked)
+
+
+def test_a_class_without_images_is_named_where_it_lacks_them(data):
+    train = data.train.subset(data.train.labels != 3)
+    lacking = DataSet("toy", train, data.test, data.mean, data.std)
+    with pytest.raises(ValueError, match=r"`train_per_class` <= 0, .* of class 'd', got 1"):
+        select(lacking, train_per_class=1)
