@@ -1,0 +1,95 @@
+"""Files of images become pixels.
+
+The reference is ``PIL.Image.open(path).convert("RGB")``. What torchvision knows (JPEG, PNG, WebP)
+it decodes to equal pixels in a tenth less time, and all the rest (BMP, TIFF, PPM, the first frame
+of an animation, whatever torchvision refuses) is left to Pillow. So is everything once torchvision
+has no decoder any more, which it has announced in version 0.29. Grey, CMYK and
+palette images become RGB and transparency is dropped; the turn that a camera notes in a
+photograph (EXIF) is not applied. There is one exception to the reference: of grey images with
+16 bits the upper byte is kept, as Pillow itself does in color, where it would cut off at 255.
+"""
+
+import io
+import os
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+try:
+    from torchvision.io import decode_image
+except ImportError:
+    decode_image = None
+
+__all__ = ["decode_bytes", "decode_file"]
+
+
+def decode_file(path: str | os.PathLike[str]) -> Tensor:
+    """Read an image.
+
+    Args:
+        path: Of a file in any format that Pillow knows; its content decides, not its name.
+
+    Returns:
+        ``(3, H, W)`` uint8, red, green and blue. In memory the channels lie together.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is empty, truncated, damaged or no image; the message names it.
+    """
+    return _decode(np.fromfile(path, dtype=np.uint8), os.fspath(path))
+
+
+def decode_bytes(content: bytes, name: str) -> Tensor:
+    """Decode the content of a file.
+
+    Args:
+        content: In any format that Pillow knows.
+        name: Of the file, for messages.
+
+    Returns:
+        ``(3, H, W)`` uint8, as from :func:`decode_file`.
+
+    Raises:
+        ValueError: If it is empty, truncated, damaged or no image; the message names it.
+    """
+    return _decode(np.frombuffer(bytearray(content), dtype=np.uint8), name)
+
+
+def _decode(content: np.ndarray, name: str) -> Tensor:
+    image = None if decode_image is None else _by_torchvision(content)
+    try:
+        return _by_pillow(content) if image is None else image
+    # What Pillow and its plugins raise for damaged files.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        unknown = isinstance(error, Image.UnidentifiedImageError)  # its own message is no help
+        reason = "no image of a known format" if unknown else str(error).partition("\n")[0]
+        raise ValueError(
+            f"decode: cannot read {name!r} ({len(content):,} bytes): {reason}; copy or fetch the "
+            "file again, or take it out of its folder"
+        ) from error
+
+
+def _by_torchvision(content: np.ndarray) -> Tensor | None:
+    """Return None for an animation, another format, and what is damaged or odd."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            image: Tensor = decode_image(torch.from_numpy(content), mode="RGB")
+        except RuntimeError:
+            return None
+    if image.ndim != 3:
+        return None
+    if image.dtype == torch.uint16:
+        return (image.int() >> 8).to(torch.uint8)
+    return image
+
+
+def _by_pillow(content: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd but harmless metadata
+        with Image.open(io.BytesIO(content.tobytes())) as image:
+            pixels = np.array(image.convert("RGB"))  # (H, W, 3)
+    return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -1,0 +1,174 @@
+"""Images in one folder for each class, as torchvision's ``ImageFolder`` reads them.
+
+    root/train/cat/1.jpg      root/val/cat/7.jpg
+    root/train/dog/2.png      root/val/dog/8.png
+
+The classes are the names of the folders, sorted; files may lie in folders within these.
+Nothing is decoded here. Unlike torchvision, files and folders whose name begins with a dot are
+passed over: they are what editors and other systems leave behind.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from semaug.data.file_set import FilePaths, FileSet
+from semaug.data.image_set import DataSet
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "IMAGE_EXTENSIONS", "find_images", "load_folder"]
+
+IMAGE_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+
+# Of the training images of ImageNet, on a scale of 0 to 1, as everybody rounds them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_TRAIN = "train"
+_TESTS = ("val", "validation", "test")
+
+
+def load_folder(root: Path, *, test: str | None = None) -> DataSet:
+    """Find the images below a folder.
+
+    Training images lie in ``train``, images to measure the error on in ``val``, ``validation``
+    or ``test``. Without these folders, the classes lie in ``root`` itself, and all images are
+    for training. Where there is nothing to test on, ``DataSet.test`` is empty: hold some
+    training images out (:func:`semaug.data.splits.hold_out`).
+
+    Args:
+        root: The folder.
+        test: Folder of the test images, if there are several.
+
+    Returns:
+        Two :class:`FileSet`, normalized with the constants of ImageNet.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no class in it.
+        ValueError: If a class is empty, the parts have different classes, or there are several
+            folders to test on and none is chosen.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"load_data: expected a folder of images, got no folder {str(root)!r}; name the one "
+            "that holds train/ and val/ with --data-root or SEMAUG_DATA"
+        )
+    parts = _folders_in(root)
+    if _TRAIN not in parts:
+        if found := [name for name in _TESTS if name in parts]:
+            raise FileNotFoundError(
+                f"load_data: expected training images in {str(root / _TRAIN)!r}, got no such "
+                f"folder beside {', '.join(found)}"
+            )
+        train = find_images(root)
+        return DataSet("folder", train, _nothing(train), IMAGENET_MEAN, IMAGENET_STD)
+    train = find_images(root / _TRAIN)
+    name = _choose_test(root, parts, test)
+    held = _nothing(train) if name is None else find_images(root / name, train.classes)
+    return DataSet("folder", train, held, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def find_images(folder: Path, classes: Sequence[str] | None = None) -> FileSet:
+    """Find the images of one part of a data set, and their classes.
+
+    Args:
+        folder: With a folder for each class.
+        classes: Names that must be found, no more and no less; None takes those there are.
+
+    Returns:
+        Files sorted by class, then by folder, then by name, as torchvision sorts them.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no class in it.
+        ValueError: If a class is empty, or classes are missing or too many.
+    """
+    found = sorted(_folders_in(folder))
+    if not found:
+        raise FileNotFoundError(
+            f"load_data: expected one folder for each class in {str(folder)!r}, got "
+            + _describe_files(folder)
+        )
+    _check_same_classes(folder, found, found if classes is None else classes)
+    names: list[str] = []
+    counts = []
+    for name in found:
+        images = _images_below(folder, name)
+        counts.append(len(images))
+        names.extend(images)
+    if empty := [name for name, count in zip(found, counts, strict=True) if count == 0]:
+        raise ValueError(
+            f"load_data: expected images ({', '.join(IMAGE_EXTENSIONS)}) of every class in "
+            f"{str(folder)!r}, got none of {_listed(empty)}; add some, or remove the folder"
+        )
+    labels = torch.arange(len(found)).repeat_interleave(torch.tensor(counts))
+    return FileSet(FilePaths.of(folder, names), labels, tuple(found))
+
+
+def _choose_test(root: Path, parts: Iterable[str], test: str | None) -> str | None:
+    """Name the folder of the test images, or None if there is none."""
+    found = [name for name in _TESTS if name in parts] if test is None else [test]
+    if len(found) > 1:
+        raise ValueError(
+            f"load_data: expected one folder to test on in {str(root)!r}, got "
+            f"{' and '.join(found)}; choose with load_folder(root, test={found[0]!r}), or give a "
+            f"folder with links to train and to the one that is meant"
+        )
+    return found[0] if found else None
+
+
+def _nothing(images: FileSet) -> FileSet:
+    return images.subset(torch.arange(0))
+
+
+def _folders_in(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"load_data: expected images in {str(folder)!r}, got no such folder"
+        )
+    with os.scandir(folder) as entries:
+        return {x.name for x in entries if not x.name.startswith(".") and x.is_dir()}
+
+
+def _images_below(folder: Path, name: str) -> list[str]:
+    """Return the paths, relative to ``folder``, of all images in its folder ``name``."""
+    begin = len(os.path.join(folder, ""))  # noqa: PTH118, a million paths are strings here
+    found = []
+    for parent, folders, files in os.walk(folder / name, onerror=_fail, followlinks=True):
+        folders[:] = [x for x in folders if not x.startswith(".")]
+        found += [(parent[begin:], file) for file in files if _is_image(file)]
+    return [f"{parent}{os.sep}{file}" for parent, file in sorted(found)]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+
+
+def _fail(error: OSError) -> None:
+    """Raise what ``os.walk`` would pass over in silence."""
+    raise error
+
+
+def _check_same_classes(folder: Path, found: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = sorted(set(wanted) - set(found))
+    extra = sorted(set(found) - set(wanted))
+    if not missing and not extra:
+        return
+    problems = [f"no {_listed(missing)}"] * bool(missing) + [f"also {_listed(extra)}"] * bool(extra)
+    raise ValueError(
+        f"load_data: expected the {len(wanted)} classes of the training images in "
+        f"{str(folder)!r}, got {' and '.join(problems)}"
+    )
+
+
+def _describe_files(folder: Path) -> str:
+    count = sum(_is_image(path.name) for path in folder.iterdir())
+    return f"{count:,} images directly in it" if count else "none"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name a few, and say how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(repr(name) for name in names[:5]) + more

@@ -1,0 +1,61 @@
+"""ImageNet: the 1,000 classes of the ILSVRC 2012 challenge, as files.
+
+    root/imagenet/train/n01440764/n01440764_10026.JPEG    1,281,167 files
+    root/imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG    50,000 files
+
+Source: Russakovsky et al., 2015, https://arxiv.org/abs/1409.0575
+"""
+
+from pathlib import Path
+
+from semaug.data.file_set import FileSet
+from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_images
+from semaug.data.image_set import DataSet
+
+__all__ = ["load_imagenet"]
+
+_FOLDER = "imagenet"
+_NUM_CLASSES = 1000
+_NUM_IMAGES = {"train": 1_281_167, "val": 50_000}
+
+
+def load_imagenet(root: Path) -> DataSet:
+    """Find the files of ImageNet; the validation images are the test part, as in the papers.
+
+    The classes are named by their WordNet ids, such as ``n01440764``.
+
+    Args:
+        root: Folder that holds ``imagenet``.
+
+    Raises:
+        FileNotFoundError: If a folder is missing, or the validation images are not sorted into
+            folders; the message says how to unpack them.
+        ValueError: If classes or images are missing or too many.
+    """
+    folder = root / _FOLDER
+    train = _find(folder, "train", None)
+    return DataSet("imagenet", train, _find(folder, "val", train), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _find(folder: Path, part: str, train: FileSet | None) -> FileSet:
+    try:
+        images = find_images(folder / part, None if train is None else train.classes)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; {_remedy(folder, part)}") from error
+    if (len(images.classes), len(images)) != (_NUM_CLASSES, _NUM_IMAGES[part]):
+        raise ValueError(
+            f"load_data: expected {_NUM_IMAGES[part]:,} images of {_NUM_CLASSES:,} classes in "
+            f"{str(folder / part)!r}, got {len(images):,} of {len(images.classes):,}; "
+            f"{_remedy(folder, part)}; a part of ImageNet can be read as the data set 'folder'"
+        )
+    return images
+
+
+def _remedy(folder: Path, part: str) -> str:
+    code = f"from torchvision.datasets import ImageNet as D; D({str(folder)!r}, {part!r})"
+    return (
+        f"put ILSVRC2012_img_{part}.tar and ILSVRC2012_devkit_t12.tar.gz of image-net.org into "
+        f"{str(folder)!r}, remove its folder {part}, and unpack and sort the images with: "
+        f'python -c "{code}"; or name the folder that holds {_FOLDER}/ with --data-root or '
+        "SEMAUG_DATA"
+    )

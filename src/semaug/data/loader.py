@@ -1,0 +1,285 @@
+"""Batches of a set, in memory or in files, for one process or for many.
+
+The order of an epoch is cut into joint batches, and each of them into one piece for each rank.
+Nothing is repeated, nothing is skipped, and all pieces together are the batch of one process.
+An epoch may begin at any step: what came before is not read.
+"""
+
+import math
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from semaug._checks import check_floating, check_labels, check_positive_int, check_shapes
+from semaug.data.file_set import FileSet
+from semaug.data.image_set import ImageSet
+from semaug.data.views import View
+
+if TYPE_CHECKING:
+    from semaug.data.workers import FileReader, Request
+
+__all__ = ["LoadedBatch", "Loader", "batches"]
+
+# N images of the set, n images of a batch, C channels, H and W pixels.
+
+
+class LoadedBatch(NamedTuple):
+    """Images and where in the set they stand, on the device of the set's labels."""
+
+    pixels: Tensor  # (n, C, H, W) uint8
+    labels: Tensor  # (n,) int64
+    positions: Tensor  # (n,) int64, to find other things that were drawn for the whole set
+
+
+class Loader:
+    """Delivers the batches of one epoch after the other.
+
+    An :class:`ImageSet` is indexed where it lies. The files of a :class:`FileSet` are decoded
+    ahead of time by processes, which start with the first epoch and stay for all others; leave
+    the loader as a context manager, or call :meth:`close`, to end them.
+
+    >>> images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
+    >>> numbers = ImageSet(images, torch.tensor([0, 1, 0, 1, 0]), ("even", "odd"))
+    >>> with Loader(numbers, batch_size=2) as loader:
+    ...     for batch in loader.epoch(torch.tensor([4, 1, 0, 3, 2])):
+    ...         print(batch.positions.tolist(), batch.labels.tolist())
+    [4, 1] [0, 1]
+    [0, 3] [0, 1]
+    [2] [0]
+
+    Args:
+        images: What to deliver.
+        batch_size: Images in a joint batch, of all ranks together. The last one may be shorter.
+        view: Makes pictures of one size of what is decoded; None if the files are of one size.
+        workers: Processes that decode files; 0 decodes in this one. How many there are changes
+            no result. An :class:`ImageSet` needs none, whatever is asked for.
+        rank: Which piece of each batch is delivered.
+        world_size: Number of pieces.
+
+    Raises:
+        TypeError: If a number is not an int.
+        ValueError: If a number is out of range, or a ``view`` is given for images in memory.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet | FileSet,
+        *,
+        batch_size: int,
+        view: View | None = None,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        check_positive_int("Loader", batch_size=batch_size, world_size=world_size)
+        _check_index("Loader", "workers", workers)
+        _check_index("Loader", "rank", rank, world_size)
+        if view is not None and isinstance(images, ImageSet):
+            raise ValueError(
+                f"Loader: expected no `view` of images that lie in memory, ready and of one size, "
+                f"got {view}"
+            )
+        self.images = images
+        self.batch_size = batch_size
+        self._view = view
+        self._workers = workers
+        self._rank = rank
+        self._world_size = world_size
+        self._reader: FileReader | None = None
+
+    def epoch(
+        self, order: Tensor, *, view_draws: Tensor | None = None, first_step: int = 0
+    ) -> Iterator[LoadedBatch]:
+        """Deliver the images in an order.
+
+        Args:
+            order: int64 positions in the set, such as :func:`semaug.data.epoch_order`; any
+                number of them, on any device.
+            view_draws: ``(N, view.num_draws)`` float32, one row for each image of the set, on
+                the CPU. Not needed by a view that draws nothing.
+            first_step: Begin with this batch.
+
+        Returns:
+            An iterator over what is left of the epoch. A rank for which the last joint batch
+            has no image gets an empty batch of the usual shape, so that all ranks take the same
+            number of steps. A loader delivers one epoch at a time; to begin another one ends it.
+
+        Raises:
+            TypeError: If ``order`` is not int64, or ``view_draws`` are no floating-point numbers.
+            ValueError: If a position is not in the set, a shape or ``first_step`` does not fit,
+                or draws are missing or not used.
+            OSError: While iterating, if a file cannot be read.
+            RuntimeError: While iterating, if a process was killed, or the epoch was ended.
+        """
+        check_shapes("epoch", order=(order, "n"))
+        check_labels("epoch", order, "order")
+        _check_positions(order, len(self.images))
+        steps = math.ceil(len(order) / self.batch_size)
+        _check_index("epoch", "first_step", first_step, steps + 1)
+        draws = self._check_draws(view_draws)
+        pieces = self._pieces(len(order), first_step)
+        if isinstance(self.images, FileSet):
+            return self._from_files(self.images, order, draws, list(pieces))
+        return _from_memory(self.images, order, pieces)
+
+    def close(self) -> None:
+        """End the processes that decode; another epoch would start new ones."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _pieces(self, length: int, first_step: int) -> Iterator[slice]:
+        """Yield where in the order this rank's part of each batch stands."""
+        for start in range(first_step * self.batch_size, length, self.batch_size):
+            size = min(self.batch_size, length - start)
+            share, larger = divmod(size, self._world_size)  # as `torch.tensor_split`
+            begin = start + self._rank * share + min(self._rank, larger)
+            yield slice(begin, begin + share + (self._rank < larger))
+
+    def _from_files(
+        self, images: FileSet, order: Tensor, draws: Tensor, pieces: list[slice]
+    ) -> Iterator[LoadedBatch]:
+        reader = self._reader_of(images)
+        results = reader.read(_requests(order.cpu(), draws, pieces))
+        labels = images.labels
+        order = order.to(labels.device)
+        for piece, pixels in zip(pieces, results, strict=True):
+            positions = order[piece]
+            pixels = pixels.to(labels.device, non_blocking=True)
+            yield LoadedBatch(pixels, labels[positions], positions)
+
+    def _reader_of(self, images: FileSet) -> "FileReader":
+        """Return what reads the files, made when first needed: torchvision is slow to import."""
+        if self._reader is None:
+            from semaug.data.workers import FileReader
+
+            self._reader = FileReader(
+                images.paths,
+                self._view,
+                workers=self._workers,
+                pin_memory=images.labels.is_cuda,
+            )
+        return self._reader
+
+    def _check_draws(self, draws: Tensor | None) -> Tensor:
+        """Check the draws of the view, and return them, or none for each image."""
+        num_draws = 0 if self._view is None else self._view.num_draws
+        num_images = len(self.images)
+        if draws is None and num_draws == 0:
+            return torch.empty(num_images, 0)
+        if draws is None:
+            raise ValueError(
+                f"epoch: expected `view_draws` of shape ({num_images}, {num_draws}) for "
+                f"{self._view}, got none"
+            )
+        if self._view is None:
+            raise ValueError(
+                f"epoch: expected no `view_draws` without a `view`, got {tuple(draws.shape)}"
+            )
+        check_shapes("epoch", view_draws=(draws, f"{num_images} {num_draws}"))
+        check_floating("epoch", view_draws=draws)
+        return draws.float().cpu()
+
+
+def batches(
+    images: ImageSet | FileSet,
+    order: Tensor,
+    *,
+    batch_size: int,
+    first_step: int = 0,
+    view: View | None = None,
+    view_draws: Tensor | None = None,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[LoadedBatch]:
+    """Deliver one epoch, with processes of its own for files, which end with it.
+
+    For several epochs a :class:`Loader` keeps the processes. To measure an error, ``order`` is
+    ``torch.arange(len(images))``, and ``view`` one that draws nothing.
+
+    Args:
+        images: What to deliver.
+        order: int64 positions in the set.
+        batch_size: Images in a joint batch, of all ranks together.
+        first_step: Begin with this batch.
+        view: Makes pictures of one size of what is decoded.
+        view_draws: One row for each image of the set.
+        workers: Processes that decode files; 0 decodes in this one.
+        rank: Which piece of each batch is delivered.
+        world_size: Number of pieces.
+
+    Returns:
+        An iterator; closing it, or dropping it, ends the processes.
+
+    Raises:
+        OSError: While iterating, if a file cannot be read.
+        RuntimeError: While iterating, if a process was killed.
+        TypeError: As :class:`Loader` and :meth:`Loader.epoch`.
+        ValueError: Likewise; and while iterating, if a file is damaged.
+    """
+    loader = Loader(
+        images,
+        batch_size=batch_size,
+        view=view,
+        workers=workers,
+        rank=rank,
+        world_size=world_size,
+    )
+    return _then_close(loader, loader.epoch(order, view_draws=view_draws, first_step=first_step))
+
+
+def _then_close(loader: Loader, epoch: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
+    with loader:
+        yield from epoch
+
+
+def _from_memory(images: ImageSet, order: Tensor, pieces: Iterator[slice]) -> Iterator[LoadedBatch]:
+    order = order.to(images.labels.device)
+    for piece in pieces:
+        positions = order[piece]
+        yield LoadedBatch(images.images[positions], images.labels[positions], positions)
+
+
+def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Request"]:
+    from semaug.data.workers import Request
+
+    for piece in pieces:
+        count = piece.stop - piece.start
+        # An empty batch gets its shape from a neighbor; rank 0 always has an image.
+        shown = piece if count else slice(piece.start - 1, piece.start)
+        positions = order[shown]
+        yield Request(positions.numpy(), draws[positions].numpy(), count)
+
+
+def _check_positions(order: Tensor, num_images: int) -> None:
+    """Check ranges once for an epoch; an accelerator is waited for."""
+    if len(order) == 0:
+        return
+    lowest, highest = (int(bound) for bound in order.aminmax())
+    if lowest < 0 or highest >= num_images:
+        raise ValueError(
+            f"epoch: expected `order` in 0..{num_images - 1}, got values in {lowest}..{highest}"
+        )
+
+
+def _check_index(function: str, name: str, value: int, stop: int | None = None) -> None:
+    """Check an int from 0 to below ``stop``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
+    if value < 0 or (stop is not None and value >= stop):
+        wanted = ">= 0" if stop is None else f"in 0..{stop - 1}"
+        raise ValueError(f"{function}: expected `{name}` {wanted}, got {value}")

@@ -1,0 +1,232 @@
+"""Pictures of one size from photographs of any size, where they are decoded.
+
+A view is applied to each image by itself, by the process that decodes it, and makes it small
+enough to travel; all other augmentation follows for the whole batch, on its device
+(:mod:`semaug.augmentation`). What is random about it comes from numbers drawn for all images of
+the set at once, so that workers, batch size and the moment of resuming change nothing.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semaug._checks import check_floating, check_positive_int, check_shapes
+
+__all__ = ["RandomResizedCrop", "ResizeCenterCrop", "View"]
+
+# C channels, H and W pixels.
+
+_ATTEMPTS = 10  # to find a box that lies inside the image, as in torchvision
+_BITS = 24  # of a float32 in [0, 1)
+
+
+class View(Protocol):
+    """What makes a picture of a fixed size of an image. It must be picklable."""
+
+    @property
+    def num_draws(self) -> int:
+        """How many uniform numbers it takes for an image."""
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
+        """Draw ``(num_images, num_draws)`` float32, uniform in [0, 1), on the CPU."""
+
+    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
+        """Turn ``(C, H, W)`` uint8 and one row of draws into a picture, uint8 too."""
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cut out a box of random area, shape and place, and resize it to a square.
+
+    The area is uniform in ``scale`` (a share of the image's), the logarithm of width over height
+    uniform in that of ``ratio``, the place uniform. A box that does not lie inside the image is
+    drawn anew, ten times at most; then the largest box in the middle is taken whose shape
+    ``ratio`` allows. This is the crop of torchvision, and with equal decisions gives equal pixels.
+
+    Two numbers of 24 bits are drawn for an image. They seed a small generator of their own
+    (SplitMix64), which delivers as many uniform numbers as the attempts need.
+
+    Source: Szegedy et al., 2015, https://arxiv.org/abs/1409.4842, section 6
+
+    Args:
+        size: Height and width of the picture.
+        scale: Lowest and highest share of the area.
+        ratio: Lowest and highest width over height.
+
+    Raises:
+        TypeError: If ``size`` is not an int.
+        ValueError: If ``size`` is below 1, or a range is empty or not positive.
+    """
+
+    size: int = 224
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        check_positive_int("RandomResizedCrop", size=self.size)
+        for name, (lowest, highest) in {"scale": self.scale, "ratio": self.ratio}.items():
+            if not 0 < lowest <= highest < math.inf:
+                raise ValueError(
+                    f"RandomResizedCrop: expected `{name}` to be two finite numbers, 0 < lowest "
+                    f"<= highest, got {(lowest, highest)}"
+                )
+
+    @property
+    def num_draws(self) -> int:
+        """Two: the upper and the lower half of a seed."""
+        return 2
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
+        """Draw the decisions of one epoch.
+
+        Args:
+            num_images: Size of the set.
+            generator: On the CPU.
+
+        Returns:
+            ``(num_images, 2)`` float32, uniform in [0, 1), on the CPU.
+        """
+        return torch.rand(num_images, self.num_draws, generator=generator)
+
+    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
+        """Crop and resize an image.
+
+        Args:
+            image: ``(C, H, W)`` uint8.
+            draws: ``(2,)``, the row of :meth:`draw` for this image.
+
+        Returns:
+            ``(C, size, size)`` uint8.
+
+        Raises:
+            TypeError: If the image is not of bytes, or ``draws`` are not floating-point numbers.
+            ValueError: If a shape is another one.
+        """
+        _check_image("RandomResizedCrop", image)
+        check_shapes("RandomResizedCrop", draws=(draws, "2"))
+        check_floating("RandomResizedCrop", draws=draws)
+        top, left, rows, columns = self.box(image.shape[1], image.shape[2], draws)
+        return _resize(image[:, top : top + rows, left : left + columns], self.size, self.size)
+
+    def box(self, height: int, width: int, draws: Tensor) -> tuple[int, int, int, int]:
+        """Decide which part of an image is shown.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Likewise.
+            draws: ``(2,)``, the row of :meth:`draw` for this image.
+
+        Returns:
+            Top, left, height and width of the box.
+        """
+        upper, lower = (int(draw * 2**_BITS) for draw in draws.tolist())
+        uniform = _uniform_numbers((upper << _BITS) + lower)
+        (smallest, largest), (narrowest, widest) = self.scale, self.ratio
+        for _ in range(_ATTEMPTS):
+            area = height * width * _between(smallest, largest, next(uniform))
+            shape = math.exp(_between(math.log(narrowest), math.log(widest), next(uniform)))
+            rows, columns = round(math.sqrt(area / shape)), round(math.sqrt(area * shape))
+            if 0 < rows <= height and 0 < columns <= width:
+                top = int(next(uniform) * (height - rows + 1))
+                return top, int(next(uniform) * (width - columns + 1)), rows, columns
+        rows, columns = height, width
+        if width / height < narrowest:
+            rows = max(1, round(width / narrowest))
+        elif width / height > widest:
+            columns = max(1, round(height * widest))
+        return (height - rows) // 2, (width - columns) // 2, rows, columns
+
+
+@dataclass(frozen=True)
+class ResizeCenterCrop:
+    """Make the shorter side ``resize`` pixels long, and cut out the square in the middle.
+
+    Equal to torchvision's ``Resize(resize)`` and ``CenterCrop(size)``. Nothing about it is random.
+
+    Args:
+        resize: Pixels of the shorter side.
+        size: Height and width of the picture.
+
+    Raises:
+        TypeError: If a size is not an int.
+        ValueError: If a size is below 1, or ``size`` above ``resize``.
+    """
+
+    resize: int = 256
+    size: int = 224
+
+    def __post_init__(self) -> None:
+        check_positive_int("ResizeCenterCrop", resize=self.resize, size=self.size)
+        if self.size > self.resize:
+            raise ValueError(
+                f"ResizeCenterCrop: expected `size` <= `resize`, got {self.size} and {self.resize}"
+            )
+
+    @property
+    def num_draws(self) -> int:
+        """None."""
+        return 0
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
+        """Return ``(num_images, 0)`` float32; the generator is not used."""
+        return torch.empty(num_images, 0)
+
+    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
+        """Resize and crop an image.
+
+        Args:
+            image: ``(C, H, W)`` uint8.
+            draws: ``(0,)``.
+
+        Returns:
+            ``(C, size, size)`` uint8.
+
+        Raises:
+            TypeError: If the image is not of bytes.
+            ValueError: If a shape is another one.
+        """
+        _check_image("ResizeCenterCrop", image)
+        check_shapes("ResizeCenterCrop", draws=(draws, "0"))
+        height, width = image.shape[1:]
+        shorter = min(height, width)
+        height, width = (int(self.resize * side / shorter) for side in (height, width))
+        top, left = (round((side - self.size) / 2) for side in (height, width))
+        resized = _resize(image, height, width)
+        return resized[:, top : top + self.size, left : left + self.size]
+
+
+def _check_image(function: str, image: Tensor) -> None:
+    check_shapes(function, image=(image, "C H W"))
+    if image.dtype != torch.uint8:
+        raise TypeError(f"{function}: expected `image` of dtype torch.uint8, got {image.dtype}")
+    if image.numel() == 0:
+        raise ValueError(f"{function}: expected an image with pixels, got {tuple(image.shape)}")
+
+
+def _resize(image: Tensor, height: int, width: int) -> Tensor:
+    if image.shape[1:] == (height, width):
+        return image
+    size = (height, width)
+    return F.interpolate(image.unsqueeze(0), size=size, mode="bilinear", antialias=True).squeeze(0)
+
+
+def _between(lowest: float, highest: float, uniform: float) -> float:
+    return lowest + (highest - lowest) * uniform
+
+
+def _uniform_numbers(seed: int) -> Iterator[float]:
+    """Yield numbers in [0, 1) with 53 bits, by SplitMix64.
+
+    Source: Steele, Lea and Flood, 2014, https://doi.org/10.1145/2660193.2660195, figure 17
+    """
+    mask = 2**64 - 1
+    while True:
+        seed = (seed + 0x9E3779B97F4A7C15) & mask
+        mixed = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & mask
+        yield ((mixed ^ (mixed >> 31)) >> 11) * 2.0**-53

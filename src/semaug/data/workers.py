@@ -1,0 +1,181 @@
+"""Processes that decode files, batch by batch, in the order in which they are asked.
+
+Built on torch's ``DataLoader``, which brings processes, shared memory and pinned memory. What
+it would do with data sets, samplers and random numbers is not used: a request says which files
+are wanted and what was drawn for them, and the answer is their pixels.
+"""
+
+import multiprocessing
+import signal
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from semaug.data.decode import decode_file
+from semaug.data.file_set import FilePaths
+from semaug.data.views import View
+
+__all__ = ["FileReader", "Request"]
+
+_AHEAD = 2  # batches that each process works on, or holds ready
+
+
+class Request(NamedTuple):
+    """Which files are wanted.
+
+    Arrays, not tensors: those would each travel to a process through shared memory.
+    """
+
+    positions: np.ndarray  # (n,) int64, at least one
+    draws: np.ndarray  # (n, number of draws of the view) float32
+    wanted: int  # how many of these; 0 asks for an empty batch of the right shape
+
+
+class FileReader:
+    """Reads, decodes and views files.
+
+    Args:
+        paths: All files.
+        view: Makes pictures of one size; None if the files are of one size already.
+        workers: Processes; with 0, everything happens in this one. They start with the first
+            request and stay until :meth:`close`.
+        pin_memory: Whether pixels lie in memory that a GPU copies from without waiting.
+    """
+
+    def __init__(
+        self, paths: FilePaths, view: View | None, *, workers: int, pin_memory: bool
+    ) -> None:
+        self._files = _Files(paths, view)
+        self._workers = workers
+        self._pin_memory = pin_memory
+        self._requests = _Requests()
+        self._loader: DataLoader[Any] | None = None
+        self._results: Iterator[Any] | None = None
+        self._round = 0
+
+    def read(self, requests: Iterable[Request]) -> Iterator[Tensor]:
+        """Yield ``(wanted, 3, H, W)`` uint8 for each request, in their order.
+
+        A second call makes what is left of the first one useless.
+
+        Raises:
+            OSError: If a file cannot be read.
+            RuntimeError: If a process was killed, or another call or :meth:`close` came between.
+            ValueError: If a file is damaged, or pictures differ in size; the message names it.
+        """
+        if self._workers == 0:
+            yield from map(self._files.read, requests)
+            return
+        self._start(requests)
+        current = self._round
+        while True:
+            if current != self._round:
+                raise RuntimeError("FileReader: expected one use at a time, got another or `close`")
+            # No variable here holds what `close` lets go of, even if this generator lives on.
+            result = self._next()
+            if result is None:
+                return
+            if isinstance(result, Exception):
+                raise result
+            yield result
+
+    def close(self) -> None:
+        """End the processes."""
+        self._round += 1
+        self._results = self._loader = None  # torch ends them when nobody holds the iterator
+
+    def _start(self, requests: Iterable[Request]) -> None:
+        """Hand requests to the processes, which are started if there are none."""
+        self._round += 1
+        self._requests.now = requests
+        if self._loader is None:
+            self._loader = DataLoader(
+                self._files,
+                batch_size=None,  # a request is a batch
+                sampler=self._requests,
+                num_workers=self._workers,
+                collate_fn=_unchanged,
+                pin_memory=self._pin_memory,
+                worker_init_fn=_ignore_interrupts,
+                multiprocessing_context=_context(),
+                generator=torch.Generator(),  # or it would draw from the global one
+                prefetch_factor=_AHEAD,
+                persistent_workers=True,
+            )
+        with warnings.catch_warnings():
+            # Python warns of forks beside threads. The children decode, and take no lock of ours.
+            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+            self._results = iter(self._loader)
+
+    def _next(self) -> Tensor | Exception | None:
+        try:
+            return next(self._results, None) if self._results is not None else None
+        except RuntimeError as error:
+            if "DataLoader worker (pid" not in str(error):
+                raise
+            self.close()
+            raise RuntimeError(
+                f"FileReader: a process that decodes images was killed, often for want of memory "
+                f"(also of /dev/shm); take fewer workers or smaller batches: {error}"
+            ) from error
+
+
+class _Files(Dataset[Any]):
+    """What a process needs to answer a request."""
+
+    def __init__(self, paths: FilePaths, view: View | None) -> None:
+        self.paths = paths
+        self.view = view
+
+    def __getitem__(self, request: Request) -> Tensor | Exception:
+        """Answer, with an error as a value: raised here, torch would wrap it."""
+        try:
+            return self.read(request)
+        except (ValueError, OSError) as error:
+            return error
+
+    def read(self, request: Request) -> Tensor:
+        pictures: list[Tensor] = []
+        for position, draws in zip(
+            request.positions.tolist(), torch.from_numpy(request.draws), strict=True
+        ):
+            path = self.paths[position]
+            image = decode_file(path)
+            picture = image if self.view is None else self.view(image, draws)
+            if pictures and picture.shape != pictures[0].shape:
+                raise ValueError(
+                    f"Loader: expected pictures of one shape, got {tuple(pictures[0].shape)} and, "
+                    f"for {str(path)!r}, {tuple(picture.shape)}; a `view` would make them equal"
+                )
+            pictures.append(picture)
+        return torch.stack(pictures)[: request.wanted].contiguous()
+
+
+class _Requests:
+    """A sampler of torch that hands out what is wanted now."""
+
+    def __init__(self) -> None:
+        self.now: Iterable[Request] = ()
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self.now)
+
+
+def _context() -> Any:
+    """Fork where torch does by default: it is quick, and shares the paths without copying."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+
+
+def _unchanged(result: Any) -> Any:
+    return result
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to all processes, to the one that trains."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
