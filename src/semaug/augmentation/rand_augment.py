@@ -1,0 +1,109 @@
+"""RandAugment: a few operations out of fourteen, all of one strength.
+
+Source: Cubuk et al., 2019, https://arxiv.org/abs/1909.13719
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from semaug._checks import check_at_least, check_positive_int, check_shapes
+from semaug.augmentation.operations import Operation, apply_operations
+from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
+
+__all__ = ["RandAugment"]
+
+# N images, H and W pixels.
+
+_NAMES = (
+    "Identity",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+    "Brightness",
+    "Color",
+    "Contrast",
+    "Sharpness",
+    "Posterize",
+    "Solarize",
+    "AutoContrast",
+    "Equalize",
+)
+
+
+@dataclass(frozen=True)
+class RandAugment(Augmentation):
+    """Apply operations to each image, each drawn from the same fourteen.
+
+    All are equally likely, doing nothing among them. Those that have a direction go either
+    way with probability one half. Given the same decisions, every image comes out as from
+    ``torchvision.transforms.RandAugment`` of a Pillow image, bit for bit: pixels are moved,
+    not interpolated, and outside of the image is black.
+
+    Args:
+        num_ops: How many operations, one after the other; N in the paper.
+        magnitude: How strong they are, from 0 to ``num_bins - 1``; M in the paper.
+        num_bins: Number of magnitudes to choose from.
+
+    Raises:
+        TypeError: If an argument is not an int.
+        ValueError: If ``num_ops`` is below 1, ``num_bins`` below 2 or ``magnitude`` not
+            below ``num_bins``.
+    """
+
+    num_ops: int = 2
+    magnitude: int = 9
+    num_bins: int = 31
+    # All there is to choose from, each in both directions.
+    _operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_positive_int("RandAugment", num_ops=self.num_ops, num_bins=self.num_bins)
+        check_at_least("RandAugment", "num_bins", self.num_bins, 2)
+        if not isinstance(self.magnitude, int):
+            raise TypeError(
+                f"RandAugment: expected `magnitude` to be an int, got {self.magnitude!r}"
+            )
+        if not 0 <= self.magnitude < self.num_bins:
+            raise ValueError(
+                f"RandAugment: expected `magnitude` from 0 to {self.num_bins - 1}, "
+                f"got {self.magnitude}"
+            )
+        operations = tuple(
+            Operation(name, self.magnitude, self.num_bins, negative)
+            for name in _NAMES
+            for negative in (False, True)
+        )
+        object.__setattr__(self, "_operations", operations)
+
+    @property
+    def num_draws(self) -> int:
+        """Two for each operation: which one, and its direction."""
+        return 2 * self.num_ops
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: ``(N, 3, H, W)`` uint8.
+            draws: ``(N, 2 * num_ops)``, the rows of :meth:`draw` for these images. On an
+                accelerator they should lie there already: moving them makes the host wait.
+
+        Returns:
+            ``(N, 3, H, W)`` uint8, contiguous.
+
+        Raises:
+            TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
+            ValueError: If shapes disagree, or images do not have three channels.
+        """
+        check_shapes("RandAugment", images=(images, "N 3 H W"))
+        check_images_and_draws("RandAugment", images, draws, self.num_draws)
+        check_bytes("RandAugment", images)
+        draws = draws.to(images.device)
+        name = (draws[:, ::2] * len(_NAMES)).long().clamp_(max=len(_NAMES) - 1)
+        choice = 2 * name + (draws[:, 1::2] < 0.5)
+        for own in choice.unbind(1):
+            images = apply_operations(images, self._operations, own)
+        return images
