@@ -1,0 +1,140 @@
+"""Wide ResNets for small images: few blocks of many channels, batch norm and ReLU first.
+
+A network of depth ``6n + 4`` and width k has n blocks of two 3x3 convolutions in each of
+three stages of 16k, 32k and 64k channels, after a 3x3 convolution to 16. Blocks normalize
+what they take, and add their input as it was:
+
+    x + conv2(dropout(relu(bn2(conv1(relu(bn1(x)))))))
+
+The first block of a stage has other channels than its input, and adds a 1x1 convolution of
+relu(bn1(x)) instead. The last stage is followed by batch norm and ReLU. Dropout is 0.3 in
+the source where it is used, and in all results of ISDA with WRN-28-10.
+
+Convolutions start from a normal of variance 2 / fan-out, the bias of the classifier at 0,
+as in the code of the source.
+
+Source: Zagoruyko and Komodakis, BMVC 2016, section 2, https://arxiv.org/abs/1605.07146
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from semaug._checks import check_positive_int
+from semaug.networks.cifar import (
+    CifarNetwork,
+    Variant,
+    feature_info,
+    init_by_fan_out,
+    make_stage,
+    register_family,
+)
+
+__all__ = ["CifarWideResNet"]
+
+VARIANTS = {
+    "wide_resnet16_8_cifar": Variant(
+        "two blocks a stage, 8 times as wide as a ResNet, 11.0M parameters",
+        {"blocks_per_stage": 2, "width": 8},
+    ),
+    "wide_resnet28_10_cifar": Variant(
+        "four blocks a stage, 10 times as wide, 36.5M parameters; give it block_drop_rate=0.3",
+        {"blocks_per_stage": 4, "width": 10},
+    ),
+}
+
+_STEM_CHANNELS = 16
+
+
+class PreActivationBlock(nn.Module):
+    """Two 3x3 convolutions, each after batch norm and ReLU, and a shortcut around them."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, drop_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.act1 = nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.act2 = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(drop_rate)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.shortcut = None
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ceil(H / stride), ceil(W / stride))."""
+        active = self.act1(self.bn1(x))
+        short = x if self.shortcut is None else self.shortcut(active)
+        residual = self.drop(self.act2(self.bn2(self.conv1(active))))
+        return self.conv2(residual) + short
+
+
+class CifarWideResNet(CifarNetwork):
+    """Wide ResNet of depth ``6 * blocks_per_stage + 4``, with the methods timm expects.
+
+    Args:
+        blocks_per_stage: n of the source; 4 gives depth 28.
+        width: k of the source; how many times the channels of a ResNet.
+        num_classes: Outputs of the classifier; 0 leaves the features.
+        in_chans: Channels of the images.
+        global_pool: Pooling of timm before the classifier; ``""`` leaves feature maps.
+        drop_rate: Dropout before the classifier.
+        block_drop_rate: Dropout between the two convolutions of each block.
+
+    Raises:
+        TypeError: If a size is not an int.
+        ValueError: If a size is below 1, or a rate outside of 0 to 1.
+    """
+
+    def __init__(
+        self,
+        blocks_per_stage: int,
+        width: int,
+        num_classes: int = 10,
+        in_chans: int = 3,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        block_drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive_int(
+            "CifarWideResNet", blocks_per_stage=blocks_per_stage, width=width, in_chans=in_chans
+        )
+        self.in_chans = in_chans
+        channels = [16 * width, 32 * width, 64 * width]
+
+        self.conv1 = nn.Conv2d(in_chans, _STEM_CHANNELS, 3, 1, 1, bias=False)
+        block = partial(PreActivationBlock, drop_rate=block_drop_rate)
+        stage = partial(make_stage, block, blocks_per_stage)
+        self.layer1 = stage(_STEM_CHANNELS, channels[0], stride=1)
+        self.layer2 = stage(channels[0], channels[1], stride=2)
+        self.layer3 = stage(channels[1], channels[2], stride=2)
+        self.norm = nn.BatchNorm2d(channels[2])
+        self.act = nn.ReLU(inplace=True)
+        self.feature_info = feature_info(
+            (_STEM_CHANNELS, 1, "conv1"),
+            (channels[0], 1, "layer1"),
+            (channels[1], 2, "layer2"),
+            (channels[2], 4, "act"),
+        )
+        self.make_head(channels[2], num_classes, global_pool, drop_rate)
+        init_by_fan_out(self, zero_bias=True)
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """Map images (N, in_chans, H, W) to (N, 16, H, W)."""
+        return self.conv1(x)
+
+    def stages(self) -> Sequence[nn.Sequential]:
+        """Return the three stages."""
+        return self.layer1, self.layer2, self.layer3
+
+    def forward_norm(self, x: Tensor) -> Tensor:
+        """Normalize and rectify what the last stage adds up."""
+        return self.act(self.norm(x))
+
+
+register_family(__name__, CifarWideResNet, VARIANTS, paper="arXiv:1605.07146")
