@@ -13,7 +13,7 @@ import torch
 
 from semaug.data import DataSet, ImageSet
 from semaug.data.description import describe_selection, pack_selection, unpack_selection
-from semaug.data.select import select
+from semaug.data.selection import select
 
 CLASSES = ("cat", "dog", "owl")
 

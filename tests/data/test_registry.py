@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from semaug.data import DATA_SETS, DataSet, ImageSet, load_data
+from semaug.data import DATA_SETS, DataSet, FileSet, ImageSet, load_data
 from semaug.data.registry import DataSource
 
 
@@ -31,7 +31,7 @@ def test_the_first_images_of_each_class_are_kept_in_order(toy):
 
 
 def test_more_images_than_a_class_has_are_refused(toy):
-    expected = r"load_data: expected `train_per_class` <= 3, .* of class 'cat', got 4"
+    expected = r"select: expected `train_per_class` <= 3, .* of class 'cat', got 4"
     with pytest.raises(ValueError, match=expected):
         load_data("toy", train_per_class=4)
 
@@ -68,3 +68,41 @@ def test_every_set_has_one_line_of_description():
     for source in DATA_SETS.values():
         assert 10 < len(source.description) < 100
         assert "\n" not in source.description
+
+
+def test_every_set_is_registered_under_the_name_it_has():
+    assert list(DATA_SETS) == [
+        "digits",
+        "cifar10",
+        "cifar100",
+        "svhn",
+        "svhn_extra",
+        "tiny_imagenet",
+        "imagenet",
+        "folder",
+    ]
+    for name, source in DATA_SETS.items():
+        assert source.files is None or source.files.name == name
+
+
+@pytest.mark.parametrize("name", [name for name in DATA_SETS if name != "digits"])
+def test_sets_without_their_files_say_what_to_do(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^load_data: expected .*, got no") as caught:
+        load_data(name, tmp_path / "nowhere")
+    message = str(caught.value)
+    if DATA_SETS[name].files is not None:
+        assert f"semaug data fetch {name} --data-root {tmp_path / 'nowhere'}" in message
+    assert "--data-root" in message
+
+
+def test_images_in_files_are_found_by_the_name_folder(tmp_path):
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(3):
+                (tmp_path / part / name / f"{number}.jpg").touch()
+    data = load_data("folder", tmp_path, train_per_class=2)
+    assert isinstance(data.train, FileSet)
+    assert data.train.classes == ("cat", "dog")
+    assert [path.name for path in data.train.paths] == ["0.jpg", "1.jpg"] * 2
+    assert len(data.test) == 6

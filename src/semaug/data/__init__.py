@@ -1,9 +1,14 @@
-"""Data sets that live whole, as bytes, on the device.
+"""Data sets, what a run sees of them, and batches of that.
+
+Sets live whole, as bytes, on the device (:class:`ImageSet`), or in files that processes decode
+(:class:`FileSet`).
 
 >>> import torch
 >>> from semaug.augmentation import CropFlip, normalize
->>> from semaug.data import load_data
->>> digits = load_data("digits")
+>>> from semaug.data import load_data, select
+>>> digits, selection = select(load_data("digits"), hold_out=200, corrupt_percent=20)
+>>> len(digits.train), len(digits.test)
+(800, 200)
 >>> augment = CropFlip(padding=1, flip=False)
 >>> draws = augment.draw(len(digits.train), torch.Generator().manual_seed(0))
 >>> images = augment(digits.train.images[:4], draws[:4])
@@ -11,14 +16,44 @@
 torch.Size([4, 3, 8, 8])
 """
 
+from semaug.data.description import describe_selection, pack_selection, unpack_selection
+from semaug.data.file_set import FileSet
 from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.loader import LoadedBatch, Loader, batches
 from semaug.data.order import epoch_order
 from semaug.data.registry import DATA_SETS, load_data
+from semaug.data.selection import Selection, select
+from semaug.data.splits import (
+    corrupt_labels,
+    first_per_class,
+    fraction,
+    hold_out,
+    labeled_subset,
+    long_tailed,
+)
+from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 
 __all__ = [
     "DATA_SETS",
     "DataSet",
+    "FileSet",
     "ImageSet",
+    "LoadedBatch",
+    "Loader",
+    "RandomResizedCrop",
+    "ResizeCenterCrop",
+    "Selection",
+    "batches",
+    "corrupt_labels",
+    "describe_selection",
     "epoch_order",
+    "first_per_class",
+    "fraction",
+    "hold_out",
+    "labeled_subset",
     "load_data",
+    "long_tailed",
+    "pack_selection",
+    "select",
+    "unpack_selection",
 ]

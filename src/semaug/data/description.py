@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semaug.data.select import Selection
+from semaug.data.selection import Selection
 from semaug.data.splits import num_drawn_labels
 
 __all__ = ["describe_selection", "pack_selection", "unpack_selection"]
@@ -76,7 +76,7 @@ def pack_selection(selection: Selection) -> bytes:
         for field in fields(selection)
         if field.name not in _TENSORS
     }
-    arrays = {name: _narrow(getattr(selection, name)) for name in _TENSORS}
+    arrays: dict[str, Any] = {name: _narrow(getattr(selection, name)) for name in _TENSORS}
     content = io.BytesIO()
     np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
     return content.getvalue()
@@ -91,8 +91,10 @@ def unpack_selection(content: bytes) -> Selection:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
-            tensors = {name: torch.from_numpy(arrays[name].astype(np.int64)) for name in _TENSORS}
-        return Selection(**{**about, "classes": tuple(about["classes"])}, **tensors)
+            about["classes"] = tuple(about["classes"])
+            for name in _TENSORS:
+                about[name] = torch.from_numpy(arrays[name].astype(np.int64))
+        return Selection(**about)
     except _MALFORMED as error:
         raise ValueError(f"unpack_selection: expected a packed selection, got {error}") from error
 

@@ -1,4 +1,4 @@
-"""Labeled images that fit in memory, as bytes."""
+"""Labeled images that fit in memory, as bytes; and a data set, of these or of files."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from semaug._checks import check_labels, check_same_device, check_shapes
+from semaug.data.file_set import FileSet
 
 __all__ = ["DataSet", "ImageSet"]
 
@@ -62,15 +63,15 @@ class DataSet:
 
     Args:
         name: Name for :func:`semaug.data.load_data`.
-        train: Images to learn from.
-        test: Images to measure the error on.
+        train: Images to learn from, in memory or in files.
+        test: Images to measure the error on, likewise.
         mean: Of each channel over the whole official training part, on a scale of 0 to 1.
         std: Standard deviation, likewise.
     """
 
     name: str
-    train: ImageSet
-    test: ImageSet
+    train: ImageSet | FileSet
+    test: ImageSet | FileSet
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

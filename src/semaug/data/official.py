@@ -9,7 +9,7 @@ from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
-__all__ = ["Download", "OfficialFiles", "fetch_command", "md5_of", "open_official"]
+__all__ = ["Download", "OfficialFiles", "fetch_command", "has_md5", "md5_of", "open_official"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class OfficialFiles:
     Args:
         name: Name for :func:`semaug.data.load_data`.
         folder: Folder under the data root that holds them.
-        md5: Official sum of each file, by its name.
+        md5: Official sum of each file, by its name; none of a folder of very many files, which
+            is provided whole.
         downloads: What provides them all.
     """
 
@@ -87,6 +88,15 @@ def md5_of(file: BufferedReader) -> str:
     return digest.hexdigest()
 
 
+def has_md5(path: Path, md5: str) -> bool:
+    """Tell whether a file is there, can be read, and has this sum."""
+    try:
+        with path.open("rb") as file:
+            return md5_of(file) == md5
+    except OSError:
+        return False
+
+
 def fetch_command(name: str, root: Path) -> str:
     """Return the command that downloads a data set.
 
@@ -98,7 +108,7 @@ def fetch_command(name: str, root: Path) -> str:
 
 def _remedy_for_missing(files: OfficialFiles, root: Path, name: str) -> str:
     for found, md5, remedy in _misplaced(files, root, name):
-        if found.is_file() and _has_md5(found, md5):
+        if has_md5(found, md5):
             return f"found {str(found)!r}; {remedy}"
     return (
         f"fetch it with: {fetch_command(files.name, root)}, or name the folder that holds "
@@ -122,11 +132,3 @@ def _misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Pa
             yield place / archive.name, archive.md5, remedy
     for place in (root, *folders):
         yield place / name, files.md5[name], f"move it to {str(root / files.folder)!r}"
-
-
-def _has_md5(path: Path, md5: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            return md5_of(file) == md5
-    except OSError:  # no file that helps
-        return False

@@ -2,37 +2,110 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from semaug._checks import check_positive_int
 from semaug._names import unknown_name
-from semaug.data.cifar import load_cifar10, load_cifar100
+from semaug.data.cifar import CIFAR10, CIFAR100, load_cifar10, load_cifar100
 from semaug.data.digits import load_digits
-from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.image_set import DataSet
+from semaug.data.official import Download, OfficialFiles
+from semaug.data.selection import select
+from semaug.data.svhn import SVHN, SVHN_EXTRA, load_svhn, load_svhn_extra
 
-__all__ = ["DATA_SETS", "DataSource", "load_data"]
+__all__ = ["DATA_SETS", "DataSource", "data_root", "find_source", "load_data"]
 
 
 class DataSource(NamedTuple):
-    """How a data set is read, and one line for a person who chooses."""
+    """How a data set is read, and one line for a person who chooses.
+
+    Args:
+        load: Reads it from a data root.
+        description: For people.
+        files: What :func:`semaug.data.fetch` downloads; None if nothing can be.
+        how_to_get: What to do instead, with ``{root}`` for the data root.
+    """
 
     load: Callable[[Path], DataSet]
     description: str
+    files: OfficialFiles | None = None
+    how_to_get: str = "it needs no files"
 
+
+def _load_tiny_imagenet(root: Path) -> DataSet:
+    from semaug.data.tiny_imagenet import load_tiny_imagenet  # imports torchvision, which is slow
+
+    return load_tiny_imagenet(root)
+
+
+def _load_imagenet(root: Path) -> DataSet:
+    from semaug.data.imagenet import load_imagenet
+
+    return load_imagenet(root)
+
+
+def _load_folder(root: Path) -> DataSet:
+    from semaug.data.folder import load_folder
+
+    return load_folder(root)
+
+
+_TINY_IMAGENET = OfficialFiles(
+    name="tiny_imagenet",
+    folder="tiny-imagenet-200",
+    md5={},
+    downloads=(
+        Download(
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            "90528d7ca1a48142e341f4ef8d21d0de",
+            ("tiny-imagenet-200",),
+        ),
+    ),
+)
+
+_HOW_TO_GET_IMAGENET = (
+    "only image-net.org hands it out, to people it knows; put ILSVRC2012_img_train.tar, "
+    "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into {root}/imagenet and unpack them "
+    'with: python -c "from torchvision.datasets import ImageNet as D; '
+    "[D('{root}/imagenet', part) for part in ('train', 'val')]\""
+)
+_HOW_TO_GET_FOLDER = (
+    "it is made of your own files: {root}/train/CLASS/*.jpg and {root}/val/CLASS/*.jpg"
+)
 
 DATA_SETS: dict[str, DataSource] = {
     "digits": DataSource(
         load_digits, "1,797 handwritten digits of 8 x 8 pixels, from scikit-learn; no download"
     ),
     "cifar10": DataSource(
-        load_cifar10, "60,000 photographs of 32 x 32 pixels, 10 classes; files of torchvision"
+        load_cifar10, "60,000 photographs of 32 x 32 pixels, 10 classes; 0.2 GB", CIFAR10
     ),
     "cifar100": DataSource(
-        load_cifar100, "60,000 photographs of 32 x 32 pixels, 100 classes; files of torchvision"
+        load_cifar100, "60,000 photographs of 32 x 32 pixels, 100 classes; 0.2 GB", CIFAR100
+    ),
+    "svhn": DataSource(
+        load_svhn, "99,289 house numbers of 32 x 32 pixels, 10 classes; 0.2 GB", SVHN
+    ),
+    "svhn_extra": DataSource(
+        load_svhn_extra,
+        "the same and 531,131 simpler ones to train on; 1.5 GB, 4 GB of memory",
+        SVHN_EXTRA,
+    ),
+    "tiny_imagenet": DataSource(
+        _load_tiny_imagenet,
+        "110,000 photographs of 64 x 64 pixels, 200 classes; 0.2 GB, 1.4 GB of memory",
+        _TINY_IMAGENET,
+    ),
+    "imagenet": DataSource(
+        _load_imagenet,
+        "1,331,167 photographs, 1,000 classes, decoded in training; 160 GB, not to be fetched",
+        how_to_get=_HOW_TO_GET_IMAGENET,
+    ),
+    "folder": DataSource(
+        _load_folder,
+        "your own photographs, a folder for each class below the data root",
+        how_to_get=_HOW_TO_GET_FOLDER,
     ),
 }
 
@@ -40,45 +113,45 @@ DATA_SETS: dict[str, DataSource] = {
 def load_data(
     name: str, root: str | Path | None = None, train_per_class: int | None = None
 ) -> DataSet:
-    """Read a data set whole into memory.
+    """Read a data set: whole into memory, or the names of its files where it is large.
 
     Args:
         name: One of ``DATA_SETS``.
-        root: Folder that holds the files in torchvision's layout. If None, the environment
+        root: Folder that holds the files, see ``docs/data.md``. If None, the environment
             variable ``SEMAUG_DATA``, and ``data`` without it. ``"digits"`` has no files.
         train_per_class: Keep only the first so many training images of each class, in
-            official order. The test images and the normalization stay those of the whole.
+            official order; :func:`~semaug.data.select` chooses in other ways. The test images
+            and the normalization stay those of the whole.
 
     Returns:
         Training and test images on the CPU.
 
     Raises:
         TypeError: If ``train_per_class`` is not an int.
-        ModuleNotFoundError: If ``"digits"`` is asked for and scikit-learn is not installed.
+        ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
         FileNotFoundError: If a file is missing; the message says how to fetch it.
         ValueError: If the name is unknown, a file is damaged, ``train_per_class`` is below 1,
             or a class has fewer images.
     """
-    if name not in DATA_SETS:
-        raise ValueError(unknown_name("load_data", "data set", name, DATA_SETS))
+    source = find_source("load_data", name)
     if train_per_class is not None:
         check_positive_int("load_data", train_per_class=train_per_class)
-    root = Path(root if root is not None else os.environ.get("SEMAUG_DATA") or "data")
-    data = DATA_SETS[name].load(root.expanduser())
-    if train_per_class is None:
-        return data
-    return replace(data, train=_first_of_each_class(data.train, train_per_class))
+    data = source.load(data_root(root))
+    return select(data, train_per_class=train_per_class)[0]
 
 
-def _first_of_each_class(images: ImageSet, count: int) -> ImageSet:
-    """Keep ``count`` images of each class, in the order in which they stand."""
-    kept = []
-    for label, name in enumerate(images.classes):
-        found = (images.labels == label).nonzero().squeeze(1)
-        if len(found) < count:
-            raise ValueError(
-                f"load_data: expected `train_per_class` <= {len(found)}, the number of training "
-                f"images of class {name!r}, got {count}"
-            )
-        kept.append(found[:count])
-    return images.subset(torch.cat(kept).sort().values)
+def find_source(function: str, name: str) -> DataSource:
+    """Look up a data set for ``function``, which the message names.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in DATA_SETS:
+        raise ValueError(unknown_name(function, "data set", name, DATA_SETS))
+    return DATA_SETS[name]
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Return the folder of the data sets: ``root``, else ``SEMAUG_DATA``, else ``data``."""
+    chosen = root if root is not None else os.environ.get("SEMAUG_DATA") or "data"
+    return Path(chosen).expanduser()

@@ -1,11 +1,11 @@
-"""Tests of semaug.data.select."""
+"""Tests of semaug.data.selection."""
 
 import pytest
 import torch
 
 from semaug.data import DataSet, ImageSet
 from semaug.data.file_set import FilePaths, FileSet
-from semaug.data.select import select
+from semaug.data.selection import select
 from semaug.data.splits import corrupt_labels, first_per_class, fraction, hold_out, long_tailed
 
 CLASSES = tuple("abcd")
