@@ -36,7 +36,10 @@ class View(Protocol):
         """Draw ``(num_images, num_draws)`` float32, uniform in [0, 1), on the CPU."""
 
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
-        """Turn ``(C, H, W)`` uint8 and one row of draws into a picture, uint8 too."""
+        """Turn ``(C, H, W)`` uint8 and one row of draws into a picture, uint8 too.
+
+        The picture may share the memory of the image.
+        """
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class RandomResizedCrop:
         Returns:
             ``(num_images, 2)`` float32, uniform in [0, 1), on the CPU.
         """
-        return torch.rand(num_images, self.num_draws, generator=generator)
+        return torch.rand(num_images, self.num_draws, generator=generator, dtype=torch.float32)
 
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
         """Crop and resize an image.
@@ -174,7 +177,7 @@ class ResizeCenterCrop:
 
     def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
         """Return ``(num_images, 0)`` float32; the generator is not used."""
-        return torch.empty(num_images, 0)
+        return torch.empty(num_images, 0, dtype=torch.float32)
 
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
         """Resize and crop an image.

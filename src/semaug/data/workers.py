@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,14 +109,21 @@ class FileReader:
                 prefetch_factor=_AHEAD,
                 persistent_workers=True,
             )
-        with warnings.catch_warnings():
+        with self._explain_deaths(), warnings.catch_warnings():
             # Python warns of forks beside threads. The children decode, and take no lock of ours.
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             self._results = iter(self._loader)
 
     def _next(self) -> Tensor | Exception | None:
+        """Return the next answer, or None after the last one."""
+        with self._explain_deaths():
+            return None if self._results is None else next(self._results, None)
+
+    @contextmanager
+    def _explain_deaths(self) -> Iterator[None]:
+        """Say what to do when torch reports that a process has died."""
         try:
-            return next(self._results, None) if self._results is not None else None
+            yield
         except RuntimeError as error:
             if "DataLoader worker (pid" not in str(error):
                 raise

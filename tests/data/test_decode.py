@@ -1,0 +1,128 @@
+"""Tests of semaug.data.decode, against Pillow."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from semaug.data import decode
+from semaug.data.decode import decode_bytes, decode_file
+
+PHOTO = Image.fromarray(
+    np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+).resize((61, 47), Image.Resampling.BICUBIC)
+GREY = PHOTO.convert("L")
+PALETTE = PHOTO.convert("P")
+
+# Name: image, format, options.
+FILES = {
+    "jpeg": (PHOTO, "JPEG", {"quality": 90}),
+    "jpeg, colors at full size": (PHOTO, "JPEG", {"subsampling": 0}),
+    "jpeg, progressive": (PHOTO, "JPEG", {"progressive": True}),
+    "jpeg, grey": (GREY, "JPEG", {}),
+    "jpeg, CMYK": (PHOTO.convert("CMYK"), "JPEG", {}),
+    "png": (PHOTO, "PNG", {}),
+    "png, grey": (GREY, "PNG", {}),
+    "png, grey and alpha": (PHOTO.convert("LA"), "PNG", {}),
+    "png, alpha": (Image.merge("RGBA", (*PHOTO.split(), GREY)), "PNG", {}),
+    "png, palette": (PALETTE, "PNG", {}),
+    "png, transparent palette": (PALETTE, "PNG", {"transparency": bytes(range(256))}),
+    "png, one bit": (PHOTO.convert("1"), "PNG", {}),
+    "bmp": (PHOTO, "BMP", {}),
+    "tiff": (PHOTO, "TIFF", {}),
+    "ppm": (PHOTO, "PPM", {}),
+    "pgm": (GREY, "PPM", {}),
+    "webp": (PHOTO, "WEBP", {}),
+    "animation": (PHOTO, "GIF", {"save_all": True, "append_images": [PHOTO.rotate(90)]}),
+}
+
+
+def write(image, kind, options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def as_pillow(content):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(content)) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+@pytest.fixture(params=["torchvision", "Pillow alone"])
+def either_decoder(request, monkeypatch):
+    if request.param == "Pillow alone":
+        monkeypatch.setattr(decode, "decode_image", None)
+    elif decode.decode_image is None:
+        pytest.skip("this torchvision has no decoder")
+
+
+@pytest.mark.usefixtures("either_decoder")
+@pytest.mark.parametrize("name", FILES)
+def test_pixels_are_those_of_pillow(name):
+    content = write(*FILES[name])
+    actual = decode_bytes(content, name)
+    assert actual.dtype == torch.uint8
+    assert_close(actual, as_pillow(content), atol=0, rtol=0)
+
+
+@pytest.mark.usefixtures("either_decoder")
+def test_a_file_reads_like_its_bytes(tmp_path):
+    path = tmp_path / "wrong name.png"  # ImageNet has a PNG that is called JPEG
+    path.write_bytes(write(*FILES["jpeg"]))
+    expected = decode_bytes(path.read_bytes(), "bytes")
+    assert_close(decode_file(path), expected, atol=0, rtol=0)
+    assert_close(decode_file(str(path)), expected, atol=0, rtol=0)
+
+
+def test_of_sixteen_bits_the_upper_eight_are_kept():
+    levels = np.array([[0, 255, 256, 4096, 65535]], dtype=np.uint16)
+    image = decode_bytes(write(Image.fromarray(levels), "PNG", {}), "deep.png")
+    assert image.tolist() == [[[0, 0, 1, 16, 255]]] * 3
+
+
+@pytest.mark.usefixtures("either_decoder")
+def test_the_turn_of_the_camera_is_not_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    content = write(PHOTO, "JPEG", {"exif": exif})
+    assert decode_bytes(content, "turned.jpg").shape == (3, PHOTO.height, PHOTO.width)
+
+
+@pytest.mark.usefixtures("either_decoder")
+@pytest.mark.parametrize("name", ["jpeg", "jpeg, progressive", "png", "bmp", "tiff", "webp"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_file_is_named(tmp_path, name, share):
+    content = write(*FILES[name])
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"decode: cannot read '.*cut\.jpg' \([\d,]+ bytes\): ."):
+        decode_file(path)
+
+
+@pytest.mark.usefixtures("either_decoder")
+def test_what_is_no_image_is_named():
+    for content in (b"", b"x", b"<html>not found</html>"):
+        with pytest.raises(ValueError, match=r"'a\.jpg' \(\d+ bytes\): no image of a known format"):
+            decode_bytes(content, "a.jpg")
+
+
+def test_the_message_says_what_to_do():
+    with pytest.raises(ValueError, match="copy or fetch the file again, or take it out"):
+        decode_bytes(b"", "a.jpg")
+
+
+def test_a_missing_file_is_reported_as_such(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.jpg"):
+        decode_file(tmp_path / "nothing.jpg")
+
+
+def test_an_image_of_absurd_size_is_refused(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"cannot read 'bomb\.bmp' .* pixels"):
+        decode_bytes(write(*FILES["bmp"]), "bomb.bmp")
