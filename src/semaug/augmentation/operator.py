@@ -8,13 +8,22 @@ was resumed change nothing.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from semaug._checks import check_floating, check_shapes
+from semaug._classes import is_static
 
-__all__ = ["Augmentation", "check_bytes", "check_images_and_draws"]
+__all__ = [
+    "Augmentation",
+    "apply_where",
+    "check_bytes",
+    "check_images_and_draws",
+    "check_probability",
+    "in_pieces",
+]
 
 # N images of C channels, H and W pixels; K draws for each image.
 
@@ -72,3 +81,61 @@ def check_bytes(function: str, images: Tensor) -> None:
     """
     if images.dtype != torch.uint8:
         raise TypeError(f"{function}: expected `images` of dtype torch.uint8, got {images.dtype}")
+
+
+def check_probability(function: str, name: str, value: float) -> None:
+    """Check a probability.
+
+    Raises:
+        ValueError: If it is not between 0 and 1.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"{function}: expected `{name}` between 0 and 1, got {value}")
+
+
+def apply_where(
+    chosen: Tensor, function: Callable[..., Tensor], images: Tensor, *columns: Tensor
+) -> Tensor:
+    """Change the chosen images only.
+
+    A CPU looks which these are and leaves the others alone. Elsewhere looking would make the
+    host wait, so all are changed, and the chosen ones taken. Both give the same.
+
+    Args:
+        chosen: ``(N,)`` bool.
+        function: Of images and columns; its result has the shape and dtype of the images.
+        images: ``(N, C, H, W)``.
+        *columns: What else the function needs, ``(N, ...)`` each.
+
+    Returns:
+        ``(N, C, H, W)``; the images themselves if none was chosen.
+    """
+    if is_static(images.device):
+        return torch.where(chosen.view(-1, 1, 1, 1), function(images, *columns), images)
+    rows = chosen.nonzero().squeeze(1)
+    if len(rows) == 0:
+        return images
+    changed = function(*(x.index_select(0, rows) for x in (images, *columns)))
+    return images.index_copy(0, rows, changed)
+
+
+def in_pieces(function: Callable[..., Tensor], images: Tensor, *columns: Tensor) -> Tensor:
+    """Return ``function(images, *columns)``, on a CPU computed on few images at a time.
+
+    What is computed on the way, four bytes and more for each byte of an image, stays in the
+    caches then, and in memory that the process already has: twice as fast.
+
+    Args:
+        function: Of images and columns, image by image.
+        images: ``(N, C, H, W)``.
+        *columns: ``(N, ...)`` each.
+    """
+    num_pieces = images.numel() // _PIECE_ELEMENTS
+    if num_pieces < 2 or len(images) == 1 or is_static(images.device):
+        return function(images, *columns)
+    size = max(1, len(images) // num_pieces)
+    pieces = zip(*(x.split(size) for x in (images, *columns)), strict=True)
+    return torch.cat([function(*piece) for piece in pieces])
+
+
+_PIECE_ELEMENTS = 2**17

@@ -1,0 +1,199 @@
+"""Random changes of color: grey images, and jitter of brightness, contrast, saturation, hue.
+
+Bit for bit what torchvision does to Pillow's images, given the same decisions.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from semaug._checks import check_at_least
+from semaug.augmentation.blend import blend, luminance
+from semaug.augmentation.hue import turn_hue
+from semaug.augmentation.operator import (
+    Augmentation,
+    apply_where,
+    check_bytes,
+    check_images_and_draws,
+    check_probability,
+    in_pieces,
+)
+
+__all__ = ["ColorJitter", "Grayscale"]
+
+# N images of C channels, H and W pixels.
+
+
+@dataclass(frozen=True)
+class Grayscale(Augmentation):
+    """Replace some images by their luminance, the same in all three channels.
+
+    Luminance is Pillow's, ``0.299 red + 0.587 green + 0.114 blue`` with weights of 16 bits.
+    Images of one channel stay as they are.
+
+    Args:
+        probability: How many of the images, from 0 to 1.
+
+    Raises:
+        ValueError: If ``probability`` is not between 0 and 1.
+    """
+
+    probability: float
+
+    def __post_init__(self) -> None:
+        check_probability("Grayscale", "probability", self.probability)
+
+    @property
+    def num_draws(self) -> int:
+        """One: whether."""
+        return 1
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: ``(N, C, H, W)`` uint8 of 1 or 3 channels.
+            draws: ``(N, 1)``, the rows of :meth:`draw` for these images. On an accelerator
+                they should lie there already: moving them makes the host wait.
+
+        Returns:
+            ``(N, C, H, W)`` uint8.
+
+        Raises:
+            TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
+            ValueError: If shapes disagree, or images have neither 1 nor 3 channels.
+        """
+        check_images_and_draws("Grayscale", images, draws, self.num_draws)
+        _check_color("Grayscale", images)
+        if images.shape[1] == 1:
+            return images
+        chosen = draws[:, 0].to(images.device) < self.probability
+        return apply_where(chosen, _gray, images)
+
+
+@dataclass(frozen=True)
+class ColorJitter(Augmentation):
+    """Change brightness, contrast, saturation and hue of each image, in an order of its own.
+
+    The semantics of ``torchvision.transforms.ColorJitter``: the first three are multiplied
+    by factors that are uniform from ``max(0, 1 - x)`` to ``1 + x``, hue is shifted by a
+    share of a turn that is uniform from ``-x`` to ``x``, every order of those that are not 0
+    is equally likely. Images of one channel have no saturation and no hue to change.
+
+    Args:
+        brightness: x of the factor of brightness; 0 leaves it alone, and so for the others.
+        contrast: x of the factor of contrast.
+        saturation: x of the factor of saturation.
+        hue: x of the shift of hue, at most one half.
+        probability: How many of the images, from 0 to 1.
+
+    Raises:
+        TypeError: If one is not a number.
+        ValueError: If one is negative, ``hue`` above one half or ``probability`` above 1.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in _OPERATIONS:
+            check_at_least("ColorJitter", name, getattr(self, name), 0)
+        if self.hue > 0.5:
+            raise ValueError(f"ColorJitter: expected `hue` <= 0.5, got {self.hue}")
+        check_probability("ColorJitter", "probability", self.probability)
+
+    @property
+    def num_draws(self) -> int:
+        """Nine: four factors, four numbers that sort the operations, and whether at all."""
+        return 9
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: ``(N, C, H, W)`` uint8 of 1 or 3 channels.
+            draws: ``(N, 9)``, the rows of :meth:`draw` for these images. On an accelerator
+                they should lie there already: moving them makes the host wait.
+
+        Returns:
+            ``(N, C, H, W)`` uint8.
+
+        Raises:
+            TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
+            ValueError: If shapes disagree, or images have neither 1 nor 3 channels.
+        """
+        check_images_and_draws("ColorJitter", images, draws, self.num_draws)
+        _check_color("ColorJitter", images)
+        draws = draws.to(images.device)
+        if self.probability == 1:
+            return in_pieces(self._jitter, images, draws)
+        chosen = draws[:, 8] < self.probability
+        return apply_where(chosen, partial(in_pieces, self._jitter), images, draws)
+
+    def _jitter(self, images: Tensor, draws: Tensor) -> Tensor:
+        usable = _OPERATIONS if images.shape[1] == 3 else _OPERATIONS[:2]
+        names = [name for name in usable if getattr(self, name) > 0]
+        if not names:
+            return images
+        places = [_OPERATIONS.index(name) for name in names]
+        factors = torch.stack([self._factor(k, draws[:, k]) for k in places], dim=1)
+        order = torch.stack([draws[:, 4 + k] for k in places], dim=1).argsort(dim=1)
+
+        for operation in order.unbind(1):
+            factor = factors.gather(1, operation.unsqueeze(1)).squeeze(1)
+            is_now = {name: operation == k for k, name in enumerate(names)}
+            if names != ["hue"]:
+                images = _blend(images.float(), factor, is_now)
+            if "hue" in names:
+                images = apply_where(is_now["hue"], turn_hue, images, factor)
+        return images
+
+    def _factor(self, place: int, draws: Tensor) -> Tensor:
+        """Turn uniform numbers into factors, or for hue into shifts of 1/256 of a turn."""
+        name = _OPERATIONS[place]
+        width = getattr(self, name)
+        if name == "hue":
+            turns = -width + draws * (2 * width)
+            return (turns.double() * 255).trunc().float()  # 255, as torchvision
+        lowest = max(0.0, 1 - width)
+        return lowest + draws * (1 + width - lowest)
+
+
+_OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+
+
+def _check_color(function: str, images: Tensor) -> None:
+    check_bytes(function, images)
+    if images.shape[1] not in (1, 3):
+        raise ValueError(f"{function}: expected `images` of 1 or 3 channels, got {images.shape[1]}")
+
+
+def _gray(images: Tensor) -> Tensor:
+    return luminance(images).byte().repeat(1, images.shape[1], 1, 1)
+
+
+def _blend(images: Tensor, factor: Tensor, is_now: dict[str, Tensor]) -> Tensor:
+    """Mix with black, with the mean luminance or with the luminance, as is each image's turn.
+
+    Args:
+        images: ``(N, C, H, W)`` float32, whole numbers.
+        factor: ``(N,)``.
+        is_now: For each operation wanted, ``(N,)`` bool, whose turn it is. The images whose
+            hue it is stay as they are.
+    """
+    one_color = images.new_zeros(len(images), 1, 1, 1)
+    if {"contrast", "saturation"} & is_now.keys():
+        grey = luminance(images) if images.shape[1] == 3 else images
+        if "contrast" in is_now:
+            mean = grey.mean((1, 2, 3), dtype=torch.float64).add_(0.5).floor_()
+            one_color = (mean.float() * is_now["contrast"]).view(-1, 1, 1, 1)
+        if "saturation" in is_now:
+            one_color = grey * is_now["saturation"].view(-1, 1, 1, 1) + one_color
+    if "hue" in is_now:
+        factor = torch.where(is_now["hue"], 1.0, factor)
+    return blend(one_color, images, factor.view(-1, 1, 1, 1))

@@ -1,0 +1,78 @@
+"""Tests of semaug.augmentation.compose."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from semaug.augmentation import Augmentation, Compose, CropFlip, Cutout, Grayscale
+
+
+def test_augmentations_follow_each_other_with_draws_of_their_own(images, generator):
+    crop, gray, cut = CropFlip(2), Grayscale(0.5), Cutout(4)
+    augment = Compose(crop, gray, cut)
+    draws = augment.draw(len(images), generator)
+    assert draws.shape == (40, augment.num_draws) == (40, 3 + 1 + 2)
+    by_hand = cut(gray(crop(images, draws[:, :3]), draws[:, 3:4]), draws[:, 4:])
+    assert_close(augment(images, draws), by_hand, rtol=0, atol=0)
+
+
+def test_one_may_be_inside_another(images, generator):
+    flat = Compose(CropFlip(2), Grayscale(0.5), Cutout(4))
+    nested = Compose(Compose(CropFlip(2), Compose()), Compose(Grayscale(0.5), Cutout(4)))
+    draws = flat.draw(len(images), generator)
+    assert_close(nested(images, draws), flat(images, draws), rtol=0, atol=0)
+
+
+def test_nothing_leaves_images_as_they_are(images, generator):
+    augment = Compose()
+    assert augment(images, augment.draw(40, generator)).equal(images)
+
+
+def test_it_shows_what_it_does():
+    assert repr(Compose(Cutout(4), Grayscale(0.5))) == (
+        "Compose(Cutout(size=4, fill=0), Grayscale(probability=0.5))"
+    )
+
+
+def test_draws_are_reproducible_and_one_row_for_each_image():
+    augment = Compose(CropFlip(), Cutout(4))
+    draws = [augment.draw(7, torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert_close(draws[0], draws[1], rtol=0, atol=0)
+    assert draws[0].shape == (7, 5)
+    assert draws[0].dtype == torch.float32
+    assert (draws[0] >= 0).all()
+    assert (draws[0] < 1).all()
+
+
+def test_an_augmentation_of_ones_own_joins_in(images, generator):
+    class Invert(Augmentation):
+        @property
+        def num_draws(self):
+            return 1
+
+        def __call__(self, images, draws):
+            return torch.where(draws.view(-1, 1, 1, 1) < 0.5, 255 - images, images)
+
+    augment = Compose(Cutout(4), Invert())
+    draws = augment.draw(len(images), generator)
+    expected = Invert()(Cutout(4)(images, draws[:, :2]), draws[:, 2:])
+    assert_close(augment(images, draws), expected, rtol=0, atol=0)
+
+
+def test_compiles_without_a_graph_break(images, generator):
+    augment = Compose(CropFlip(2), Grayscale(0.5), Cutout(4))
+    draws = augment.draw(len(images), generator)
+    compiled = torch.compile(augment, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(images, draws), augment(images, draws), rtol=0, atol=0)
+
+
+def test_wrong_arguments_are_named(images):
+    with pytest.raises(TypeError, match=r"objects of type Augmentation, got <class .*Cutout'>"):
+        Compose(CropFlip(), Cutout)
+    augment = Compose(CropFlip(), Cutout(4))
+    with pytest.raises(
+        ValueError, match=r"Compose: .* `draws` of shape \(N=40, 5\), got \(40, 4\)"
+    ):
+        augment(images, torch.rand(40, 4))
+    with pytest.raises(TypeError, match="Compose: expected `draws` of a floating-point dtype"):
+        augment(images, torch.zeros(40, 5, dtype=torch.int64))
