@@ -8,27 +8,39 @@
 """
 
 from semaug.networks import (
+    cnn13_cifar,
     densenet_cifar,
     imagenet,
+    mobilenetv2_cifar,
+    pyramidnet_cifar,
     resnet_cifar,
     resnext_cifar,
     se_resnet_cifar,
+    shake_shake_cifar,
     wide_resnet_cifar,
 )
 from semaug.networks.cifar import CifarNetwork
+from semaug.networks.cnn13_cifar import CifarCNN13
 from semaug.networks.densenet_cifar import CifarDenseNet
+from semaug.networks.mobilenetv2_cifar import CifarMobileNetV2
+from semaug.networks.pyramidnet_cifar import CifarPyramidNet
 from semaug.networks.resnet_cifar import CifarResNet
 from semaug.networks.resnext_cifar import CifarResNeXt
 from semaug.networks.se_resnet_cifar import CifarSEResNet
+from semaug.networks.shake_shake_cifar import CifarShakeShake
 from semaug.networks.wide_resnet_cifar import CifarWideResNet
 
 __all__ = [
     "NETWORKS",
+    "CifarCNN13",
     "CifarDenseNet",
+    "CifarMobileNetV2",
     "CifarNetwork",
+    "CifarPyramidNet",
     "CifarResNeXt",
     "CifarResNet",
     "CifarSEResNet",
+    "CifarShakeShake",
     "CifarWideResNet",
 ]
 
@@ -41,6 +53,10 @@ NETWORKS: dict[str, str] = {
         wide_resnet_cifar,
         resnext_cifar,
         densenet_cifar,
+        shake_shake_cifar,
+        pyramidnet_cifar,
+        cnn13_cifar,
+        mobilenetv2_cifar,
         imagenet,
     )
     for name, variant in family.VARIANTS.items()
