@@ -1,8 +1,9 @@
 """Wide ResNets for small images: few blocks of many channels, batch norm and ReLU first.
 
 A network of depth ``6n + 4`` and width k has n blocks of two 3x3 convolutions in each of
-three stages of 16k, 32k and 64k channels, after a 3x3 convolution to 16. Blocks normalize
-what they take, and add their input as it was:
+three stages of 16k, 32k and 64k channels, after a 3x3 convolution to 16; the depth counts
+the convolutions of three shortcuts too. Blocks normalize what they take, and add their input
+as it was:
 
     x + conv2(dropout(relu(bn2(conv1(relu(bn1(x)))))))
 
