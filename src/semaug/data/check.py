@@ -1,0 +1,243 @@
+"""Checking a data set: every file read, every image counted, every problem named."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semaug.data.file_set import FilePaths, FileSet
+from semaug.data.folder import IMAGE_EXTENSIONS
+from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.official import open_official
+from semaug.data.registry import DataSource, data_root, find_source
+
+__all__ = ["CheckReport", "PartReport", "Problem", "check"]
+
+# N images of C channels, H and W pixels.
+
+Progress = Callable[[int, int], None]
+
+_CHUNK = 1024  # images measured, or files handed to the threads, at a time
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file or folder; the message says what mends it."""
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What one part of a data set holds.
+
+    Args:
+        num_images: Of the whole part.
+        smallest_class: Images of the class that has fewest.
+        largest_class: Images of the class that has most.
+        height: Least and greatest, in pixels.
+        width: Likewise.
+        mean: Of each channel over all pixels of all images, on a scale of 0 to 1.
+        std: Standard deviation, likewise.
+    """
+
+    num_images: int
+    smallest_class: int
+    largest_class: int
+    height: tuple[int, int]
+    width: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Args:
+        name: Of the data set.
+        root: Data root.
+        num_classes: 0 if the set could not be read.
+        parts: By name, ``"train"`` and ``"test"``; without parts that are empty or could not be
+            read.
+        problems: None is how it should be.
+    """
+
+    name: str
+    root: Path
+    num_classes: int = 0
+    parts: dict[str, PartReport] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def check(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> CheckReport:
+    """Check the files of a data set, and measure what is in them.
+
+    Files with official MD5 sums are compared with these; images in files of their own are all
+    decoded. So a set that passes will not stop a training run.
+
+    Args:
+        name: One of :data:`semaug.data.DATA_SETS`.
+        root: Data root, as in :func:`semaug.data.load_data`.
+        progress: Called now and then with the number of images measured so far, and of all.
+        threads: How many decode images; None is one for each core. They change no result.
+
+    Returns:
+        Sizes, and all problems.
+
+    Raises:
+        ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
+        ValueError: If the name is unknown.
+    """
+    source = find_source("check", name)
+    root = data_root(root)
+    if problems := _compare_sums(source, root):
+        return CheckReport(name, root, problems=tuple(problems))
+    try:
+        data = source.load(root)
+    except (OSError, ValueError) as error:
+        # Reading stops at the first one.
+        problems = _find_damaged(source, root, threads) or [Problem(root, _reason(error))]
+        return CheckReport(name, root, problems=tuple(problems))
+    return _measure(data, root, progress or (lambda done, total: None), threads)
+
+
+def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
+    files, problems = source.files, []
+    if files is None:
+        return []
+    for name in files.md5:
+        try:
+            with open_official(files, root, name):
+                pass
+        except (OSError, ValueError) as error:
+            problems.append(Problem(root / files.folder / name, _reason(error)))
+    return problems
+
+
+def _measure(data: DataSet, root: Path, progress: Progress, threads: int | None) -> CheckReport:
+    parts: dict[str, PartReport] = {}
+    problems: list[Problem] = []
+    total, done = len(data.train) + len(data.test), 0
+    for name, images in (("train", data.train), ("test", data.test)):
+        found = _Found()
+        for one in _look_at_all(images, threads):
+            if isinstance(one, Problem):
+                problems.append(one)
+                done += 1
+            else:
+                found = found.merge(one)
+                done += one.num_images
+            progress(done, total)
+        if found.num_images:
+            parts[name] = _report(images, found)
+    return CheckReport(data.name, root, data.num_classes, parts, tuple(problems))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What some images hold.
+
+    Args:
+        num_images: How many.
+        histogram: ``(C, 256)`` int64, pixels of each level in each channel.
+        height: Least and greatest.
+        width: Likewise.
+    """
+
+    num_images: int = 0
+    histogram: np.ndarray | int = 0
+    height: tuple[int, int] = (sys.maxsize, 0)
+    width: tuple[int, int] = (sys.maxsize, 0)
+
+    @classmethod
+    def of(cls, images: Tensor) -> Self:
+        """Look at ``(N, C, H, W)`` bytes; by NumPy, whose threads do not multiply."""
+        channels = images.cpu().numpy().swapaxes(0, 1)
+        histogram = np.stack([np.bincount(one.ravel(), minlength=256) for one in channels])
+        height, width = images.shape[2:]
+        return cls(len(images), histogram, (height, height), (width, width))
+
+    def merge(self, other: Self) -> Self:
+        """Put two findings together."""
+        return type(self)(
+            self.num_images + other.num_images,
+            self.histogram + other.histogram,
+            _span(self.height, other.height),
+            _span(self.width, other.width),
+        )
+
+
+def _span(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    return min(first[0], second[0]), max(first[1], second[1])
+
+
+def _report(images: ImageSet | FileSet, found: _Found) -> PartReport:
+    counts = torch.bincount(images.labels, minlength=len(images.classes))
+    share = found.histogram / np.sum(found.histogram, axis=1, keepdims=True)  # (C, 256)
+    levels = np.arange(256) / 255
+    mean = share @ levels
+    variance = (share * (levels - mean[:, None]) ** 2).sum(1)
+    return PartReport(
+        num_images=len(images),
+        smallest_class=int(counts.min()),
+        largest_class=int(counts.max()),
+        height=found.height,
+        width=found.width,
+        mean=tuple(mean.tolist()),
+        std=tuple(np.sqrt(variance).tolist()),
+    )
+
+
+def _look_at_all(images: ImageSet | FileSet, threads: int | None) -> Iterator[_Found | Problem]:
+    if isinstance(images, FileSet):
+        yield from _look_at_files(images.paths, threads)
+        return
+    for chunk in images.images.split(_CHUNK):
+        yield _Found.of(chunk)
+
+
+def _look_at_files(
+    paths: FilePaths | Sequence[Path], threads: int | None
+) -> Iterator[_Found | Problem]:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        for start in range(0, len(paths), _CHUNK):  # a pool queues all that it is given
+            places = range(start, min(start + _CHUNK, len(paths)))
+            yield from pool.map(_look_at_file, [paths[place] for place in places])
+
+
+def _look_at_file(path: Path) -> _Found | Problem:
+    from semaug.data.decode import decode_file  # imports torchvision, which is slow
+
+    try:
+        return _Found.of(decode_file(path).unsqueeze(0))
+    except (OSError, ValueError) as error:
+        return Problem(path, _reason(error))
+
+
+def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[Problem]:
+    """Name every damaged image of a set that decodes all of them when it is read."""
+    if source.files is None or source.files.md5:
+        return []
+    folder = root / source.files.folder
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS)
+    return [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
+
+
+def _reason(error: Exception) -> str:
+    """Return the message without the name of the function, which nobody called."""
+    return str(error).removeprefix("load_data: ").removeprefix("decode: ")
