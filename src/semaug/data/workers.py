@@ -57,7 +57,7 @@ class FileReader:
         self._pin_memory = pin_memory
         self._requests = _Requests()
         self._loader: DataLoader[Any] | None = None
-        self._results: Iterator[Any] | None = None
+        self._results: Any = None  # an iterator of torch
         self._round = 0
 
     def read(self, requests: Iterable[Request]) -> Iterator[Tensor]:
@@ -89,7 +89,10 @@ class FileReader:
     def close(self) -> None:
         """End the processes."""
         self._round += 1
-        self._results = self._loader = None  # torch ends them when nobody holds the iterator
+        results, self._results, self._loader = self._results, None, None
+        if results is not None:
+            # Torch does this once nobody holds the iterator, but the traceback of an error may.
+            results._shutdown_workers()
 
     def _start(self, requests: Iterable[Request]) -> None:
         """Hand requests to the processes, which are started if there are none."""
