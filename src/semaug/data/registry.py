@@ -89,7 +89,7 @@ DATA_SETS: dict[str, DataSource] = {
     ),
     "svhn_extra": DataSource(
         load_svhn_extra,
-        "the same and 531,131 simpler ones to train on; 1.5 GB, 4 GB of memory",
+        "the same and 531,131 simpler ones to train on; 1.6 GB, 4 GB of memory",
         SVHN_EXTRA,
     ),
     "tiny_imagenet": DataSource(

@@ -1,0 +1,155 @@
+"""``semaug data``: which data sets there are, fetching and checking their files."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from semaug.cli.options import DataRoot
+from semaug.cli.report import say
+from semaug.training.errors import UserError, as_user_error
+
+if TYPE_CHECKING:
+    from semaug.data.check import CheckReport, PartReport
+
+__all__ = ["data_app"]
+
+data_app = typer.Typer(
+    name="data",
+    help="List, fetch and check data sets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SetName = Annotated[
+    str, typer.Argument(metavar="NAME", help="See: semaug data list", show_default=False)
+]
+
+_MOST_PROBLEMS = 20  # that are printed
+
+
+@data_app.command("list")
+def list_sets(data_root: DataRoot = None) -> None:
+    """List the data sets, and which of them lie in the data root."""
+    from semaug.data import DATA_SETS
+    from semaug.data.registry import data_root as find_root
+
+    console, root = Console(), find_root(data_root)
+    table = Table(title=f"Data sets, for data=; files in {root}", box=None, pad_edge=False)
+    table.title_justify = "left"
+    for heading in ("name", "files", "what it is"):
+        table.add_column(heading, overflow="fold")
+    for name, source in DATA_SETS.items():
+        state = ""
+        if source.files is not None:
+            paths = [root / source.files.folder / file for file in source.files.md5 or ("",)]
+            state = "found" if all(path.exists() for path in paths) else "missing"
+        table.add_row(Text(name, style="bold"), state, Text(source.description))
+    console.print(table)
+
+
+@data_app.command()
+def fetch(name: SetName, data_root: DataRoot = None) -> None:
+    """Download what is missing or damaged of a data set.
+
+    Stop at any moment: files are whole or absent.
+
+    [bold]Example[/bold]
+
+    semaug data fetch cifar10 --data-root data
+    """
+    from semaug.data.fetch import fetch as fetch_set
+    from semaug.data.registry import data_root as find_root
+
+    console = Console()
+    with as_user_error("", ValueError):
+        placed = fetch_set(name, data_root)
+    for path in placed:
+        say(console, f"fetched {path}")
+    if not placed:
+        say(console, f"all files of {name} are in {find_root(data_root)} already")
+
+
+@data_app.command()
+def check(
+    name: SetName,
+    data_root: DataRoot = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Decode by so many. Else one for each core", show_default=False),
+    ] = None,
+) -> None:
+    """Read every file of a data set, and count and measure what is in it.
+
+    [bold]Example[/bold]
+
+    semaug data check cifar10 --data-root data
+    """
+    from semaug.data.check import check as check_set
+
+    console = Console()
+    with as_user_error("", ValueError), _progress(console) as progress:
+        task = progress.add_task("images", total=None)
+        report = check_set(
+            name,
+            data_root,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            threads=threads,
+        )
+    if report.parts:
+        console.print(_table(report))
+    for problem in report.problems[:_MOST_PROBLEMS]:
+        say(console, problem.message, style="red")
+    if len(report.problems) > _MOST_PROBLEMS:
+        say(console, f"and {len(report.problems) - _MOST_PROBLEMS:,} more", style="red")
+    if report.problems:
+        raise UserError(_verdict(report))
+    say(console, f"{name} is whole", style="green")
+
+
+def _progress(console: Console) -> Progress:
+    """Build a bar that is gone when the table appears."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _table(report: "CheckReport") -> Table:
+    table = Table(title=f"{report.name}, {report.num_classes:,} classes")
+    table.title_justify = "left"
+    table.add_column("part")
+    for heading in ("images", "per class", "height x width", "mean", "std"):
+        table.add_column(heading, justify="right")
+    for name, part in report.parts.items():
+        table.add_row(name, *_cells(part))
+    return table
+
+
+def _cells(part: "PartReport") -> tuple[str, ...]:
+    return (
+        f"{part.num_images:,}",
+        _span(part.smallest_class, part.largest_class),
+        f"{_span(*part.height)} x {_span(*part.width)}",
+        " ".join(f"{value:.4f}" for value in part.mean),
+        " ".join(f"{value:.4f}" for value in part.std),
+    )
+
+
+def _span(least: int, most: int) -> str:
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _verdict(report: "CheckReport") -> str:
+    count = len(report.problems)
+    problems = "1 problem" if count == 1 else f"{count:,} problems"
+    return f"data check: {problems} with {report.name} in {str(report.root)!r}"
