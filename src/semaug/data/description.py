@@ -68,7 +68,7 @@ def pack_selection(selection: Selection) -> bytes:
 
     Returns:
         A compressed file for :func:`unpack_selection`, which is also NumPy's ``.npz`` with the
-        arrays ``indices``, ``labels``, ``official_labels`` and ``held_out``: 0.1 MB for 50,000
+        arrays ``indices``, ``labels``, ``official_labels`` and ``held_out``: 0.2 MB for 50,000
         images.
     """
     about = {
