@@ -38,6 +38,19 @@ def test_padded_shortcuts_cost_less_than_the_papers_print():
     assert paper_flops(network, 32) == 69_431_936 - projections
 
 
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_networks_without_data_are_counted_alike(counter):
+    with torch.device("meta"):
+        empty = timm.create_model("resnet20_cifar")
+    assert counter(empty, 16) == counter(timm.create_model("resnet20_cifar"), 16)
+    assert all(parameter.is_meta for parameter in empty.parameters())
+
+
+@pytest.mark.parametrize("act", [nn.LeakyReLU(0.1), nn.GELU(), nn.SiLU()])
+def test_other_activations_count_nothing(act):
+    assert paper_flops(nn.Sequential(nn.Conv2d(3, 2, 1), act), 4) == 16 * 6
+
+
 def test_every_kind_of_layer_is_counted():
     convolutions = 4 * 4 * 8 * 27 + 4 * 4 * 8 * 18
     relus, poolings, linear = 2 * 128, 128 + 32, 40

@@ -2,7 +2,16 @@
 
 The tables of ISDA count each multiply-add of a convolution or linear layer once, and add
 one for each output element of a ReLU and one for each input element of a pooling layer:
-69.43 million for ResNet-32 on CIFAR-10. Other programs count multiply-adds only.
+69.43 million for ResNet-32 on CIFAR-10. Other activations count nothing, as no network of the
+tables has them. Other programs count multiply-adds only, as the tables do for Shake-Shake.
+
+Networks on the meta device are counted without computing anything:
+
+>>> import timm, torch
+>>> with torch.device("meta"):
+...     network = timm.create_model("resnet50")
+>>> paper_flops(network, 224)
+4099696128
 
 Source: Wang et al., NeurIPS 2019, Table 3, https://arxiv.org/abs/1909.12220; the
 convention is found from its numbers.
