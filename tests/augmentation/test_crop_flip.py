@@ -105,16 +105,51 @@ def test_compiles_without_a_graph_break(images, generator):
     assert_close(compiled(images, draws), step(images, draws))
 
 
+@pytest.mark.parametrize("padding_mode", ["zero", "reflect"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_shift_is_torchvisions_image_by_image(images, generator, padding_mode, dtype):
+    augment = Translate(2, padding_mode)
+    draws = augment.draw(len(images), generator)
+    assert draws.shape == (40, 2)
+    actual = augment(images.to(dtype), draws)
+    for row, image, (y, x) in zip(actual, images.to(dtype), draws.tolist(), strict=True):
+        down, right = 2 - int(y * 5), 2 - int(x * 5)
+        sides = [max(right, 0), max(down, 0), max(-right, 0), max(-down, 0)]
+        padded = TF.pad(image, sides, padding_mode=TORCHVISION_MODE[padding_mode])
+        expected = TF.crop(padded, max(-down, 0), max(-right, 0), 12, 10)
+        assert_close(row, expected, rtol=0, atol=0)
+
+
+def test_every_shift_is_equally_likely(generator):
+    place = torch.arange(25, dtype=torch.uint8).view(1, 1, 5, 5).expand(10_000, 1, 5, 5)
+    augment = Translate(2)
+    middle = augment(place, augment.draw(10_000, generator))[:, 0, 2, 2]
+    assert_chi_squared(torch.bincount(middle, minlength=25))
+
+
+@pytest.mark.parametrize("augment", [CropFlip(0, flip=False), Translate(0)])
+def test_no_padding_leaves_images_as_they_are(images, generator, augment):
+    result = augment(images, augment.draw(len(images), generator))
+    assert result.equal(images)
+    assert result.data_ptr() != images.data_ptr()
+
+
 def test_wrong_draws_are_named(images):
     with pytest.raises(ValueError, match=r"`draws` of shape \(N=40, 3\), got \(39, 3\)"):
         CropFlip()(images, torch.rand(39, 3))
     with pytest.raises(TypeError, match="`draws` of a floating-point dtype"):
         CropFlip()(images, torch.zeros(40, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"Translate: .* of shape \(N=40, 2\), got \(40, 3\)"):
+        Translate()(images, torch.rand(40, 3))
+    with pytest.raises(TypeError, match="Translate: expected `draws` of a floating-point dtype"):
+        Translate()(images, torch.zeros(40, 2, dtype=torch.int64))
 
 
 def test_a_reflection_wider_than_the_image_is_refused(images):
     with pytest.raises(ValueError, match="got padding 10 for 12 x 10 pixels"):
         CropFlip(padding=10, padding_mode="reflect")(images, torch.rand(40, 3))
+    with pytest.raises(ValueError, match="Translate: expected `pixels` .* got pixels 10 for"):
+        Translate(pixels=10, padding_mode="reflect")(images, torch.rand(40, 2))
 
 
 def test_wrong_settings_are_named():
@@ -122,6 +157,10 @@ def test_wrong_settings_are_named():
         CropFlip(padding=-1)
     with pytest.raises(ValueError, match="one of 'zero', 'reflect'; got 'edge'"):
         CropFlip(padding_mode="edge")
+    with pytest.raises(ValueError, match="Translate: expected `pixels` >= 0, got -1"):
+        Translate(-1)
+    with pytest.raises(ValueError, match="Translate: .* one of 'zero', 'reflect'; got 'edge'"):
+        Translate(2, "edge")
 
 
 @pytest.mark.gpu

@@ -5,11 +5,14 @@ from semaug.augmentation.color import ColorJitter, Grayscale
 from semaug.augmentation.compose import Compose
 from semaug.augmentation.crop_flip import CropFlip, Translate
 from semaug.augmentation.cutout import Cutout
+from semaug.augmentation.mix import Mix, cutmix, mixup
 from semaug.augmentation.normalize import normalize
 from semaug.augmentation.operator import Augmentation
 from semaug.augmentation.rand_augment import RandAugment
+from semaug.augmentation.zca import ZCA
 
 __all__ = [
+    "ZCA",
     "Augmentation",
     "AutoAugment",
     "ColorJitter",
@@ -17,7 +20,10 @@ __all__ = [
     "CropFlip",
     "Cutout",
     "Grayscale",
+    "Mix",
     "RandAugment",
     "Translate",
+    "cutmix",
+    "mixup",
     "normalize",
 ]
