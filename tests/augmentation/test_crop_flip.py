@@ -5,7 +5,7 @@ import torch
 import torchvision.transforms.v2.functional as TF
 from torch.testing import assert_close
 
-from semaug.augmentation import CropFlip, normalize
+from semaug.augmentation import CropFlip, Translate, normalize
 
 TORCHVISION_MODE = {"zero": "constant", "reflect": "reflect"}
 
@@ -148,7 +148,7 @@ def test_wrong_draws_are_named(images):
 def test_a_reflection_wider_than_the_image_is_refused(images):
     with pytest.raises(ValueError, match="got padding 10 for 12 x 10 pixels"):
         CropFlip(padding=10, padding_mode="reflect")(images, torch.rand(40, 3))
-    with pytest.raises(ValueError, match="Translate: expected `pixels` .* got pixels 10 for"):
+    with pytest.raises(ValueError, match=r"Translate: expected `pixels` .* got pixels 10 for"):
         Translate(pixels=10, padding_mode="reflect")(images, torch.rand(40, 2))
 
 
@@ -159,7 +159,7 @@ def test_wrong_settings_are_named():
         CropFlip(padding_mode="edge")
     with pytest.raises(ValueError, match="Translate: expected `pixels` >= 0, got -1"):
         Translate(-1)
-    with pytest.raises(ValueError, match="Translate: .* one of 'zero', 'reflect'; got 'edge'"):
+    with pytest.raises(ValueError, match=r"Translate: .* one of 'zero', 'reflect'; got 'edge'"):
         Translate(2, "edge")
 
 
