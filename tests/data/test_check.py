@@ -1,6 +1,7 @@
 """Tests of semaug.data.check."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,12 @@ def test_a_part_without_images_is_left_out(folder):
     report = check("folder", root / "train")
     assert list(report.parts) == ["train"]
     assert report.problems == ()
+
+
+def test_an_empty_part_in_memory_is_left_out(toy, tmp_path, monkeypatch):
+    data = replace(toy, test=toy.test.subset(torch.arange(0)))
+    monkeypatch.setitem(DATA_SETS, "toy", DataSource(lambda root: data, "toy", FILES))
+    assert list(check("toy", tmp_path).parts) == ["train"]
 
 
 def test_a_part_of_damaged_files_alone_is_left_out(folder):

@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from semaug.data.file_set import FilePaths, FileSet
@@ -166,9 +167,10 @@ class _Found:
 
     @classmethod
     def of(cls, images: Tensor) -> Self:
-        """Look at ``(N, C, H, W)`` bytes; by NumPy, whose threads do not multiply."""
-        channels = images.cpu().numpy().swapaxes(0, 1)
-        histogram = np.stack([np.bincount(one.ravel(), minlength=256) for one in channels])
+        """Look at ``(N, C, H, W)`` bytes, N > 0."""
+        channels = images.cpu().transpose(0, 1).flatten(1, 2).contiguous().numpy()  # (C, NH, W)
+        # Twice as fast as `numpy.bincount`, and in one thread.
+        histogram = np.array([Image.fromarray(channel).histogram() for channel in channels])
         height, width = images.shape[2:]
         return cls(len(images), histogram, (height, height), (width, width))
 
@@ -208,7 +210,8 @@ def _look_at_all(images: ImageSet | FileSet, threads: int | None) -> Iterator[_F
         yield from _look_at_files(images.paths, threads)
         return
     for chunk in images.images.split(_CHUNK):
-        yield _Found.of(chunk)
+        if len(chunk):
+            yield _Found.of(chunk)
 
 
 def _look_at_files(
