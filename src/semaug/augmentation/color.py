@@ -142,7 +142,8 @@ class ColorJitter(Augmentation):
             return images
         places = [_OPERATIONS.index(name) for name in names]
         factors = torch.stack([self._factor(k, draws[:, k]) for k in places], dim=1)
-        order = torch.stack([draws[:, 4 + k] for k in places], dim=1).argsort(dim=1)
+        keys = torch.stack([draws[:, 4 + k] for k in places], dim=1)
+        order = keys.argsort(dim=1, stable=True)  # equal keys: alike on every device
 
         for operation in order.unbind(1):
             factor = factors.gather(1, operation.unsqueeze(1)).squeeze(1)
