@@ -128,7 +128,7 @@ def _table(report: "CheckReport") -> Table:
     table = Table(title=f"{report.name}, {report.num_classes:,} classes")
     table.title_justify = "left"
     table.add_column("part")
-    for heading in ("images", "per class", "height x width", "mean", "std"):
+    for heading in ("images", "per class", "pixels", "mean", "std"):
         table.add_column(heading, justify="right")
     for name, part in report.parts.items():
         table.add_row(name, *_cells(part))
@@ -140,8 +140,8 @@ def _cells(part: "PartReport") -> tuple[str, ...]:
         f"{part.num_images:,}",
         _span(part.smallest_class, part.largest_class),
         f"{_span(*part.height)} x {_span(*part.width)}",
-        " ".join(f"{value:.4f}" for value in part.mean),
-        " ".join(f"{value:.4f}" for value in part.std),
+        " ".join(f"{value:.3f}" for value in part.mean),
+        " ".join(f"{value:.3f}" for value in part.std),
     )
 
 
