@@ -1,0 +1,119 @@
+"""``semaug flops``: what a network costs, and what ISDA adds to it."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from semaug._names import unknown_name
+from semaug.training.errors import UserError, as_user_error
+
+__all__ = ["flops"]
+
+_COVARIANCES = ("full", "diagonal")  # those that the papers count
+
+
+def flops(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="See: semaug list networks. Or any of timm's",
+            show_default=False,
+        ),
+    ],
+    num_classes: Annotated[int, typer.Option(min=2, help="Outputs of the classifier")] = 10,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Height and width. Else what the network is for", show_default=False
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of a training step")] = 128,
+    covariance: Annotated[
+        str, typer.Option(help="Of ISDA: full, or diagonal as in the papers for ImageNet")
+    ] = "full",
+) -> None:
+    """Count what one image costs in a network, and what ISDA adds.
+
+    Only counts: nothing is trained, and no weights are drawn.
+
+    [bold]Examples[/bold]
+
+    semaug flops wide_resnet28_10_cifar --num-classes 100
+
+    semaug flops resnet50 --num-classes 1000 --batch-size 256 --covariance diagonal
+    """
+    if covariance not in _COVARIANCES:
+        raise UserError(unknown_name("flops", "covariance", covariance, _COVARIANCES))
+    model = _create(network, num_classes)
+
+    from semaug._probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
+    from semaug.analysis import multiply_adds, paper_flops
+
+    channels, height, _ = declared_size(model) or GUESSED_SIZE
+    size = image_size or height
+    shape = f"{channels} x {size} x {size}"
+    with as_user_error(f"flops: cannot count {network} for images of {shape}: ", *PROBE_ERRORS):
+        ours = multiply_adds(model, size, num_channels=channels)
+        papers = paper_flops(model, size, num_channels=channels)
+    num_features = model.head_hidden_size
+
+    table = _table(f"{network}, {num_classes} classes, images of {shape}")
+    table.add_row("parameters", f"{sum(p.numel() for p in model.parameters()):,}")
+    table.add_row("features before the classifier", f"{num_features:,}")
+    table.add_row("multiply-adds of one image, forward", f"{ours:,}")
+    table.add_row("the same with ReLUs and poolings, as the papers count", f"{papers:,}")
+    console = Console()
+    console.print(table)
+    console.print()
+    console.print(
+        _cost_of_isda(num_classes, num_features, batch_size, covariance, papers=papers, ours=ours)
+    )
+
+
+def _create(name: str, num_classes: int) -> Any:
+    """Make a network without weights."""
+    import timm
+    import torch
+
+    from semaug.networks import NETWORKS
+
+    if not timm.is_model(name):
+        choices = {*NETWORKS, *timm.list_models()}
+        raise UserError(unknown_name("flops", "network", name, choices))
+    with torch.device("meta"):
+        return timm.create_model(name, num_classes=num_classes)
+
+
+def _cost_of_isda(
+    num_classes: int, num_features: int, batch_size: int, covariance: str, *, papers: int, ours: int
+) -> Table:
+    """Show what ISDA adds to a network of these operations, by the papers' count and ours."""
+    from semaug.analysis import isda_multiply_adds, paper_isda_cost
+
+    sizes = num_classes, num_features, batch_size, covariance
+    title = f"ISDA adds to an image ({covariance} covariances, batches of {batch_size})"
+    table = _table(title, "", "multiply-adds", "of the network,\nforward")
+    rows = [("as the papers count it, forward", paper_isda_cost(*sizes), papers)]
+    cpu, accelerator = (isda_multiply_adds(*sizes, accelerator=where) for where in (False, True))
+    if cpu == accelerator:
+        rows.append(("semaug, forward", cpu.forward, ours))
+    else:
+        rows.append(("semaug, forward, on a CPU at most", cpu.forward, ours))
+        rows.append(("semaug, forward, on a GPU", accelerator.forward, ours))
+    rows.append(("semaug, backward", cpu.backward, ours))
+    for label, cost, whole in rows:
+        table.add_row(label, f"{cost:,.0f}", f"{100 * cost / whole:.2f} %")
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, box=None, show_header=bool(headings), pad_edge=False)
+    table.title_justify = "left"
+    first, *others = headings or ("", "")
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
