@@ -94,7 +94,7 @@ def move(images: Tensor, pixels: Tensor) -> Tensor:
         ``(N, C, H, W)``.
     """
     padded = F.pad(images.flatten(2), (0, 1))  # the last pixel is what lies outside
-    source = pixels.unsqueeze(1).expand(-1, images.shape[1], -1).contiguous()
+    source = pixels.unsqueeze(1).expand(-1, images.shape[1], -1)
     return padded.gather(2, source).view(images.shape)
 
 

@@ -4,13 +4,13 @@ Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from semaug._checks import check_one_of, check_shapes
+from semaug.augmentation.constants import computed_once
 from semaug.augmentation.operations import Operation, apply_operations
 from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
 from semaug.augmentation.policies import POLICIES
@@ -81,13 +81,8 @@ class _Policy(NamedTuple):
     positive: Tensor  # (P, 2) int64, which operation; the next one is its negative
 
 
-@torch.compiler.assume_constant_result
+@computed_once
 def _policy(name: str, device: torch.device) -> _Policy:
-    return _cached_policy(name, device)
-
-
-@cache
-def _cached_policy(name: str, device: torch.device) -> _Policy:
     """Number the operations of a policy, and put its numbers on a device."""
     halves = [[Operation(what, level) for what, _, level in pair] for pair in POLICIES[name]]
     distinct = sorted({half for pair in halves for half in pair})

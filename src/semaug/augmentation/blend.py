@@ -59,9 +59,9 @@ def luminance(images: Tensor) -> Tensor:
         ``(N, 1, H, W)`` float32, whole numbers from 0 to 255.
     """
     red, green, blue = images.float().split(1, dim=1)
-    # All sums stay below 2**24, so float32 holds them exactly.
-    total = (red * 19595).add_(green * 38470).add_(blue * 7471).add_(2**15)
-    return total.mul_(2**-16).floor_()
+    # Multiples of 2**-16 below 256, so float32 holds them exactly, whatever is rounded when.
+    weighted = (red * (19595 / 2**16)).add_(green, alpha=38470 / 2**16)
+    return weighted.add_(blue, alpha=7471 / 2**16).add_(0.5).floor_()
 
 
 def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:

@@ -99,13 +99,13 @@ def equalize(images: Tensor) -> Tensor:
         ``(N, C, 256)`` uint8; a channel with one value only stays as it is.
     """
     pixels = images.flatten(2).long()
-    byte = torch.arange(256, device=images.device)
-    one = torch.ones((), dtype=torch.int64, device=images.device)
-    count = one.new_zeros(*pixels.shape[:2], 256)
-    count.scatter_add_(2, pixels, one.expand_as(pixels))
+    count = torch.zeros(*pixels.shape[:2], 256, dtype=torch.int32, device=images.device)
+    count.scatter_add_(2, pixels, torch.ones_like(pixels, dtype=torch.int32))
     # The brightest value does not count, for there is nothing above it.
-    brightest = pixels.amax(2, keepdim=True)
+    brightest = images.flatten(2).amax(2, keepdim=True).long()
     step = (pixels.shape[2] - count.gather(2, brightest)) // 255
-    below = count.cumsum(2) - count
-    table = ((below + step // 2) // step.clamp(min=1)).clamp_(max=255)
-    return torch.where(step > 0, table, byte).byte()
+    below = count.cumsum(2, dtype=torch.float64) - count
+    # Whole numbers, and float64 divides them exactly enough; several times faster.
+    table = (below + step // 2).div_(step.clamp(min=1)).clamp_(max=255).byte()
+    byte = torch.arange(256, dtype=torch.uint8, device=images.device)
+    return torch.where(step > 0, table, byte)

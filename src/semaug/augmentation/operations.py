@@ -11,7 +11,6 @@ of torchvision's ``AutoAugment``, and every image comes out as there, from Pillo
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from operator import index
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from torch import Tensor
 from semaug._classes import is_static
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
 from semaug.augmentation.blend import color, sharpness
+from semaug.augmentation.constants import computed_once
 from semaug.augmentation.lookup import (
     auto_contrast,
     constant_tables,
@@ -112,7 +112,7 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
     images = images.contiguous()
     if images.numel() == 0:
         return images
-    # For the compiler, sizes of images are constants from here on, and tables are as well.
+    # The compiler takes tables for constants, and so what they depend on.
     height, width = map(index, images.shape[-2:])
     tables = _tables(operations, height, width, images.device)
     if is_static(images.device):
@@ -206,15 +206,8 @@ _KIND_OF = {
 }
 
 
-@torch.compiler.assume_constant_result
+@computed_once
 def _tables(
-    operations: tuple[Operation, ...], height: int, width: int, device: torch.device
-) -> Tables:
-    return _cached_tables(operations, height, width, device)
-
-
-@lru_cache(maxsize=8)
-def _cached_tables(
     operations: tuple[Operation, ...], height: int, width: int, device: torch.device
 ) -> Tables:
     """Compute what does not depend on pixels, for images of one size on one device."""

@@ -3,11 +3,13 @@
 Source: Cubuk et al., 2019, https://arxiv.org/abs/1909.13719
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import index
 
 from torch import Tensor
 
 from semaug._checks import check_at_least, check_positive_int, check_shapes
+from semaug.augmentation.constants import computed_once
 from semaug.augmentation.operations import Operation, apply_operations
 from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
 
@@ -56,8 +58,6 @@ class RandAugment(Augmentation):
     num_ops: int = 2
     magnitude: int = 9
     num_bins: int = 31
-    # All there is to choose from, each in both directions.
-    _operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_positive_int("RandAugment", num_ops=self.num_ops, num_bins=self.num_bins)
@@ -71,12 +71,6 @@ class RandAugment(Augmentation):
                 f"RandAugment: expected `magnitude` from 0 to {self.num_bins - 1}, "
                 f"got {self.magnitude}"
             )
-        operations = tuple(
-            Operation(name, self.magnitude, self.num_bins, negative)
-            for name in _NAMES
-            for negative in (False, True)
-        )
-        object.__setattr__(self, "_operations", operations)
 
     @property
     def num_draws(self) -> int:
@@ -104,6 +98,17 @@ class RandAugment(Augmentation):
         draws = draws.to(images.device)
         name = (draws[:, ::2] * len(_NAMES)).long().clamp_(max=len(_NAMES) - 1)
         choice = 2 * name + (draws[:, 1::2] < 0.5)
+        operations = _operations(index(self.magnitude), index(self.num_bins))
         for own in choice.unbind(1):
-            images = apply_operations(images, self._operations, own)
+            images = apply_operations(images, operations, own)
         return images
+
+
+@computed_once
+def _operations(magnitude: int, num_bins: int) -> tuple[Operation, ...]:
+    """List all there is to choose from, each in both directions."""
+    return tuple(
+        Operation(name, magnitude, num_bins, negative)
+        for name in _NAMES
+        for negative in (False, True)
+    )

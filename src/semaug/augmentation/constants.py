@@ -1,0 +1,34 @@
+"""Tables that are computed once and then kept, by the compiler too."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+
+__all__ = ["computed_once"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def computed_once(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep the last results of a function; while compiling, take them for constants.
+
+    ``torch.compile`` would look into the function and compute tables in every step anew. It
+    must not see the cache itself, which it goes around with a warning.
+
+    Args:
+        function: Of hashable arguments. While compiling they must be constants as well:
+            sizes of images go through :func:`operator.index` first.
+
+    Returns:
+        The same function.
+    """
+    cached = lru_cache(maxsize=16)(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+    return torch.compiler.assume_constant_result(call)

@@ -1,0 +1,134 @@
+"""Tests of semaug.augmentation.auto_augment and its policies."""
+
+import pytest
+import torch
+from torchvision.transforms import AutoAugment as Reference
+from torchvision.transforms import AutoAugmentPolicy
+
+from semaug.augmentation import AutoAugment, auto_augment
+from semaug.augmentation.policies import POLICIES
+from tests.references.pillow import transform_by_images
+
+
+def auto_augment_by_images(images, draws, policy):
+    """Have torchvision take the decisions of the draws instead of its own."""
+
+    def transform(row):
+        reference = Reference(AutoAugmentPolicy(policy))
+        decisions = int(row[0] * 25), row[1:3], (row[3:] >= 0.5).int()
+        reference.get_params = lambda transform_num: decisions
+        return reference
+
+    return transform_by_images(images, [transform(row) for row in draws])
+
+
+@pytest.fixture
+def many(generator):
+    """Random images, smooth ones, and images of few values: 600 in all."""
+    noise = torch.randint(0, 256, (200, 3, 12, 10), dtype=torch.uint8, generator=generator)
+    coarse = torch.rand(200, 3, 4, 4, generator=generator) * 255
+    smooth = torch.nn.functional.interpolate(coarse, (12, 10), mode="bilinear").byte()
+    return torch.cat([noise, smooth, smooth // 64 * 50])
+
+
+def test_policies_are_those_of_torchvision():
+    assert list(POLICIES) == ["cifar10", "svhn", "imagenet"]
+    for name, pairs in POLICIES.items():
+        wanted = Reference(AutoAugmentPolicy(name)).policies
+        assert pairs == [
+            tuple((what, probability, level or 0) for what, probability, level in pair)
+            for pair in wanted
+        ]
+
+
+@pytest.mark.usefixtures("either_path")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_equals_torchvision_image_by_image(many, generator, policy):
+    augment = AutoAugment(policy)
+    draws = augment.draw(len(many), generator)
+    assert torch.equal(augment(many, draws), auto_augment_by_images(many, draws, policy))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_draws_at_their_limits_decide_as_in_torchvision(images, policy):
+    """Zero applies even what has probability 0, as there; the largest draw the last pair."""
+    limits = torch.cartesian_prod(*[torch.tensor([0.0, 1 - 2**-24])] * 5)
+    images = images[:32]
+    actual = AutoAugment(policy)(images, limits)
+    assert torch.equal(actual, auto_augment_by_images(images, limits, policy))
+
+
+@pytest.mark.usefixtures("either_path")
+def test_an_image_does_not_depend_on_its_batch(images, generator):
+    augment = AutoAugment()
+    draws = augment.draw(len(images), generator)
+    before = images.clone()
+    whole = augment(images, draws)
+    for size in (1, 7):
+        parts = map(augment, images.split(size), draws.split(size))
+        assert torch.equal(torch.cat(list(parts)), whole)
+    assert augment(images[:0], draws[:0]).shape == (0, 3, 12, 10)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_operations_are_as_likely_as_the_policy_says(generator, monkeypatch, policy):
+    halves = []
+
+    def record(images, operations, choice):
+        halves.append([operations[k] for k in choice.tolist()])
+        return images
+
+    monkeypatch.setattr(auto_augment, "apply_operations", record)
+    count = 20_000
+    images = torch.zeros(1, 3, 1, 1, dtype=torch.uint8).expand(count, -1, -1, -1)
+    AutoAugment(policy)(images, AutoAugment(policy).draw(count, generator))
+    for half, seen in enumerate(halves):
+        for negative in (False, True):
+            for name in {pair[half][0] for pair in POLICIES[policy]}:
+                share = sum(p[half][1] for p in POLICIES[policy] if p[half][0] == name) / 50
+                times = sum(o.name == name and o.negative == negative for o in seen)
+                deviation = (count * share * (1 - share)) ** 0.5
+                assert abs(times - count * share) <= 5 * deviation
+
+
+def test_compiles_without_a_graph_break(images, generator):
+    augment = AutoAugment("svhn")
+    draws = augment.draw(len(images), generator)
+    compiled = torch.compile(augment, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(images, draws), augment(images, draws))
+
+
+def test_an_unknown_policy_is_named():
+    with pytest.raises(ValueError, match="one of 'cifar10', 'svhn', 'imagenet'; got 'cifar'"):
+        AutoAugment("cifar")
+
+
+def test_wrong_images_and_draws_are_named(images, generator):
+    augment = AutoAugment()
+    draws = augment.draw(40, generator)
+    with pytest.raises(TypeError, match=r"`images` of dtype torch.uint8, got torch.float32"):
+        augment(images.float(), draws)
+    with pytest.raises(ValueError, match=r"shape \(N, 3, H, W\), got \(40, 1, 12, 10\)"):
+        augment(images[:, :1], draws)
+    with pytest.raises(ValueError, match=r"`draws` of shape \(N=40, 5\), got \(40, 4\)"):
+        augment(images, draws[:, 1:])
+    with pytest.raises(TypeError, match=r"`draws` of a floating-point dtype, got torch.int64"):
+        augment(images, draws.long())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_gpu_gives_the_same_images_and_is_never_waited_for(many, generator, policy):
+    augment = AutoAugment(policy)
+    draws = augment.draw(len(many), generator)
+    wanted = augment(many, draws)
+    images, draws = many.cuda(), draws.cuda()
+    augment(images, draws)  # the first call copies the tables
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        actual = augment(images, draws)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(actual.cpu(), wanted)

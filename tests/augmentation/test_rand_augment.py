@@ -1,0 +1,160 @@
+"""Tests of semaug.augmentation.rand_augment."""
+
+import pytest
+import torch
+from torchvision import transforms
+
+from semaug.augmentation import RandAugment, rand_augment
+from tests.references.pillow import transform_by_images
+
+SETTINGS = [RandAugment(), RandAugment(3, 30), RandAugment(1, 0), RandAugment(2, 5, num_bins=11)]
+
+
+def rand_augment_by_images(images, draws, augment, monkeypatch):
+    """Have torchvision take the decisions of the draws instead of its own."""
+    decisions = iter([])
+
+    def randint(high, size):
+        return torch.tensor([next(decisions)])
+
+    def transform(row):
+        def apply(image):
+            nonlocal decisions
+            # torchvision asks for a direction only if the operation has one.
+            decisions = iter(
+                decision
+                for name, sign in zip((row[::2] * 14).tolist(), row[1::2].tolist(), strict=True)
+                for decision in ([int(name), int(sign < 0.5)] if 1 <= name < 10 else [int(name)])
+            )
+            return reference(image)
+
+        return apply
+
+    reference = transforms.RandAugment(augment.num_ops, augment.magnitude, augment.num_bins)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "randint", randint)
+        return transform_by_images(images, [transform(row) for row in draws])
+
+
+@pytest.fixture
+def many(generator):
+    """Random images, smooth ones, and images of few values: 600 in all."""
+    noise = torch.randint(0, 256, (200, 3, 12, 10), dtype=torch.uint8, generator=generator)
+    coarse = torch.rand(200, 3, 4, 4, generator=generator) * 255
+    smooth = torch.nn.functional.interpolate(coarse, (12, 10), mode="bilinear").byte()
+    return torch.cat([noise, smooth, smooth // 64 * 50])
+
+
+@pytest.mark.usefixtures("either_path")
+@pytest.mark.parametrize("augment", SETTINGS)
+def test_equals_torchvision_image_by_image(many, generator, augment, monkeypatch):
+    draws = augment.draw(len(many), generator)
+    wanted = rand_augment_by_images(many, draws, augment, monkeypatch)
+    assert torch.equal(augment(many, draws), wanted)
+
+
+def test_the_largest_draw_chooses_the_last_operation(images, monkeypatch):
+    largest = torch.full((40, 4), 1 - 2**-24)
+    wanted = rand_augment_by_images(images, largest, RandAugment(), monkeypatch)
+    assert torch.equal(RandAugment()(images, largest), wanted)
+    assert torch.equal(RandAugment()(images, torch.ones(40, 4)), wanted)
+
+
+@pytest.mark.usefixtures("either_path")
+def test_an_image_does_not_depend_on_its_batch(images, generator):
+    augment = RandAugment()
+    draws = augment.draw(len(images), generator)
+    before = images.clone()
+    whole = augment(images, draws)
+    for size in (1, 7):
+        parts = map(augment, images.split(size), draws.split(size))
+        assert torch.equal(torch.cat(list(parts)), whole)
+    assert augment(images[:0], draws[:0]).shape == (0, 3, 12, 10)
+    assert torch.equal(images, before)
+
+
+def test_every_operation_and_direction_is_equally_likely(generator, monkeypatch):
+    choices = []
+
+    def record(images, operations, choice):
+        choices.append(choice)
+        return images
+
+    monkeypatch.setattr(rand_augment, "apply_operations", record)
+    augment = RandAugment()
+    images = torch.zeros(1, 3, 1, 1, dtype=torch.uint8).expand(56_000, -1, -1, -1)
+    augment(images, augment.draw(56_000, generator))
+    first, second = choices
+    for count in (first.bincount(), second.bincount(), (first // 2 * 14 + second // 2).bincount()):
+        expected = 56_000 / len(count)
+        statistic = ((count - expected) ** 2 / expected).sum()
+        freedom = len(count) - 1
+        assert abs(statistic - freedom) < 5 * (2 * freedom) ** 0.5
+
+
+def test_a_seed_decides_everything(images):
+    augment = RandAugment()
+    first, second = (
+        augment(images, augment.draw(40, torch.Generator().manual_seed(3))) for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+def test_settings_decide_on_equality():
+    assert RandAugment() == RandAugment(2, 9, 31) != RandAugment(2, 10)
+    assert repr(RandAugment()) == "RandAugment(num_ops=2, magnitude=9, num_bins=31)"
+
+
+def test_compiles_without_a_graph_break(images, generator):
+    """The same compiled function, for other settings and sizes of images as well."""
+    compiled = torch.compile(
+        lambda augment, *batch: augment(*batch), fullgraph=True, backend="eager"
+    )
+    for magnitude, size in [(9, 12), (15, 8)]:
+        augment = RandAugment(1, magnitude)
+        batch = images[:, :, :size].contiguous(), augment.draw(40, generator)
+        assert torch.equal(compiled(augment, *batch), augment(*batch))
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ValueError, match="`num_ops` >= 1, got 0"):
+        RandAugment(num_ops=0)
+    with pytest.raises(ValueError, match="`num_bins` >= 2, got 1"):
+        RandAugment(magnitude=0, num_bins=1)
+    with pytest.raises(ValueError, match="`magnitude` from 0 to 30, got 31"):
+        RandAugment(magnitude=31)
+    with pytest.raises(ValueError, match="`magnitude` from 0 to 30, got -1"):
+        RandAugment(magnitude=-1)
+    with pytest.raises(TypeError, match=r"`magnitude` to be an int, got 9\.5"):
+        RandAugment(magnitude=9.5)
+    with pytest.raises(TypeError, match=r"`num_ops` to be an int, got 2\.0"):
+        RandAugment(num_ops=2.0)
+
+
+def test_wrong_images_and_draws_are_named(images, generator):
+    augment = RandAugment()
+    draws = augment.draw(40, generator)
+    with pytest.raises(TypeError, match=r"`images` of dtype torch.uint8, got torch.float32"):
+        augment(images.float(), draws)
+    with pytest.raises(ValueError, match=r"shape \(N, 3, H, W\), got \(40, 1, 12, 10\)"):
+        augment(images[:, :1], draws)
+    with pytest.raises(ValueError, match=r"`draws` of shape \(N=40, 4\), got \(39, 4\)"):
+        augment(images, draws[1:])
+    with pytest.raises(TypeError, match=r"`draws` of a floating-point dtype, got torch.int64"):
+        augment(images, draws.long())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_images_and_is_never_waited_for(many, generator):
+    augment = RandAugment(num_ops=3)
+    draws = augment.draw(len(many), generator)
+    wanted = augment(many, draws)
+    images, draws = many.cuda(), draws.cuda()
+    augment(images, draws)  # the first call copies the tables
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        actual = augment(images, draws)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(actual.cpu(), wanted)
