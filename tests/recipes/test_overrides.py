@@ -4,8 +4,14 @@ from dataclasses import fields
 
 import pytest
 
-from semaug.recipes import Loss, Recipe, find_recipe
-from semaug.recipes.overrides import _SYNONYMS, describe_overrides, override, split_overrides
+from semaug.recipes import Augment, Loss, Recipe, Subset, find_recipe
+from semaug.recipes.overrides import (
+    _SYNONYMS,
+    describe_fields,
+    describe_overrides,
+    override,
+    split_overrides,
+)
 
 
 def change(*texts, recipe="digits_resnet8_isda"):
@@ -27,10 +33,22 @@ def change(*texts, recipe="digits_resnet8_isda"):
         ("channels_last=true", True),
         ("channels_last=auto", "auto"),
         ("precision=32", "32"),
+        ("subset.hold_out=50", 50),
+        ("jitter=0.4,0.4,0.4,0.1", (0.4, 0.4, 0.4, 0.1)),
+        ("jitter=none", ()),
+        ("policy=autoaugment_svhn", "autoaugment_svhn"),
+        ("policy=none", None),
+        ("cutout=8", 8),
+        ("ema_decay=0.999", 0.999),
     ],
 )
 def test_values_are_read_by_the_type_of_their_field(text, value):
-    actual = getattr(change(text), text.partition("=")[0])
+    recipe, name = change(text), text.partition("=")[0].rpartition(".")[2]
+    (actual,) = (
+        getattr(group, name)
+        for group in (recipe, recipe.augment, recipe.subset)
+        if hasattr(group, name)
+    )
     assert actual == value
     assert type(actual) is type(value)
 
@@ -78,13 +96,33 @@ def test_mistakes_are_named(text, message):
     assert message in str(error.value)
 
 
+def test_another_policy_drops_the_options_of_the_old_one():
+    on = change("policy=randaugment", "randaugment_magnitude=14")
+    assert (on.augment.randaugment_ops, on.augment.randaugment_magnitude) == (2, 14)
+    off = override(on, {"policy": "autoaugment_cifar10"}).augment
+    assert (off.randaugment_ops, off.randaugment_magnitude) == (None, None)
+
+
+def test_every_field_is_described_by_name():
+    told = describe_fields()
+    assert told["loss"] == "Name of the loss, see semaug list losses."
+    assert all(len(text) > 10 and "`" not in text for text in told.values())
+    for name in told:
+        assert split_overrides([f"{name}=x"]) == {name: "x"}
+
+
+def test_no_two_groups_share_the_name_of_a_field():
+    names = [field.name for group in (Recipe, Augment, Loss, Subset) for field in fields(group)]
+    assert len(names) == len(set(names))
+
+
 def test_a_field_is_changed_once():
     with pytest.raises(ValueError, match="expected `strength` once, got it twice"):
         change("strength=1", "loss.strength=2")
 
 
 def test_synonyms_lead_to_fields_that_exist():
-    known = {field.name for data in (Recipe, Loss) for field in fields(data)}
+    known = {field.name for data in (Recipe, Augment, Loss, Subset) for field in fields(data)}
     assert set(_SYNONYMS.values()) <= known
     assert known.isdisjoint(_SYNONYMS)
 

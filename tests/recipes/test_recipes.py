@@ -33,19 +33,19 @@ def test_settings_are_those_of_table_9(name):
     assert (recipe.weight_decay, recipe.momentum, recipe.nesterov) == (1e-4, 0.9, True)
     milestones = [percent / 100 * recipe.epochs for percent in recipe.milestones_percent]
     assert (recipe.schedule, milestones, recipe.lr_factor) == ("step", [80, 120], 0.1)
-    assert (recipe.padding, recipe.flip) == (4, True)
+    assert (recipe.augment.padding, recipe.augment.flip) == (4, True)
     assert find_recipe(f"{name}_isda").loss.strength == 0.5
 
 
 def test_the_small_protocol_trains_on_500_images_of_each_class():
     recipe = find_recipe("cifar10_5k_resnet20")
-    assert (recipe.train_per_class, recipe.test_images) == (500, None)
+    assert (recipe.subset.train_per_class, recipe.subset.test_images) == (500, None)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_quick_is_small(name):
     quick = make_quick(find_recipe(name))
-    assert (quick.epochs, quick.train_per_class, quick.test_images) == (2, 10, 500)
+    assert (quick.epochs, quick.subset.train_per_class, quick.subset.test_images) == (2, 10, 500)
 
 
 def test_unknown_recipe_is_named():
@@ -54,13 +54,32 @@ def test_unknown_recipe_is_named():
 
 
 ON_CIFAR = {
+    "augment": {
+        "cutmix": 0.0,
+        "cutout": 0,
+        "flip": True,
+        "grayscale": 0.0,
+        "image_size": None,
+        "jitter": [],
+        "mixup": 0.0,
+        "padding": 4,
+        "padding_mode": "zero",
+        "policy": None,
+        "randaugment_magnitude": None,
+        "randaugment_ops": None,
+        "whitening": False,
+    },
     "batch_size": 128,
+    "block_drop_rate": 0.0,
     "channels_last": "auto",
+    "clip_norm": None,
+    "compile": False,
     "data": "cifar10",
+    "deterministic": False,
+    "ema_decay": None,
     "epochs": 160,
     "evaluate_every_epochs": 1,
     "evaluation_batch_size": 1000,
-    "flip": True,
     "loss": {
         "covariance": None,
         "memory": None,
@@ -74,12 +93,18 @@ ON_CIFAR = {
     "momentum": 0.9,
     "nesterov": True,
     "network": "resnet32_cifar",
-    "padding": 4,
-    "padding_mode": "zero",
     "precision": "auto",
     "schedule": "step",
-    "test_images": None,
-    "train_per_class": None,
+    "subset": {
+        "corrupt_percent": None,
+        "hold_out": None,
+        "imbalance": None,
+        "subset_seed": 0,
+        "test_images": None,
+        "train_per_class": None,
+        "train_percent": None,
+    },
+    "warmup_epochs": 0.0,
     "weight_decay": 1e-4,
 }
 
@@ -93,7 +118,7 @@ ON_CIFAR = {
             "cifar10_5k_resnet20",
             {
                 "network": "resnet20_cifar",
-                "train_per_class": 500,
+                "subset": ON_CIFAR["subset"] | {"train_per_class": 500},
                 "epochs": 100,
                 "evaluate_every_epochs": 20,
             },
@@ -109,4 +134,5 @@ def test_no_recipe_changes_unnoticed(name, changes):
 def test_every_recipe_tells_how_to_run_it_and_where_its_result_is(name):
     header = import_module(f"semaug.recipes.{name}").__doc__
     assert f"Run:     semaug train {name} seed=0" in header
-    assert "Result:  see results/README.md" in header
+    own_images = find_recipe(name).data == "folder"
+    assert ("Result:  none" if own_images else "Result:  see results/README.md") in header

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from semaug.recipes import find_recipe
+from semaug.recipes import Subset, find_recipe
 from semaug.recipes.overrides import override, split_overrides
 from semaug.training.loop import train
 from semaug.training.run import Run
@@ -16,9 +16,8 @@ def make_run(tmp_path):
     """Return a function that describes a run: 100 training images, 4 steps an epoch."""
 
     def make(name="digits_resnet8_isda", *changes, seed=0, root="runs"):
-        tiny = replace(
-            find_recipe(name), epochs=3, train_per_class=10, test_images=60, batch_size=32
-        )
+        subset = Subset(train_per_class=10, test_images=60)
+        tiny = replace(find_recipe(name), epochs=3, subset=subset, batch_size=32)
         recipe = override(tiny, split_overrides(changes))
         return Run(name, recipe, seed, root=tmp_path / root)
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from semaug.data import load_data
 from semaug.training import build
-from semaug.training.build import build_augmentation, build_data, build_method
+from semaug.training.build import build_data, build_method
 from semaug.training.errors import UserError
+from semaug.training.pipeline import Pipeline
 
 # Batch norm on one pixel, and a hidden layer between `num_features` and the classifier.
 MOBILE = "network=mobilenetv3_small_050"
@@ -18,9 +18,9 @@ def build_from(make_run):
 
     def build(*arguments):
         recipe = make_run(*arguments).recipe
-        return build_method(
-            recipe, build_data(recipe, None, torch.device("cpu")), seed=0, num_steps=1
-        )
+        data, _ = build_data(recipe, None, torch.device("cpu"))
+        images = Pipeline(recipe, data).example_images()
+        return build_method(recipe, data, images, seed=0, num_steps=1)
 
     return build
 
@@ -88,11 +88,16 @@ def test_a_step_of_one_image_leaves_no_trace(build_from):
         assert torch.equal(value, tried.state_dict()[name])
 
 
-def test_an_augmentation_for_larger_images_is_named(make_run):
-    recipe = make_run("digits_resnet8", "padding=8", "padding_mode=reflect").recipe
-    message = r"^recipe: padding=8 padding_mode=reflect do not fit data=digits: .* 8 x 8 pixels$"
+def test_dropout_inside_blocks_reaches_the_network(build_from):
+    method = build_from("digits_resnet8", "network=wide_resnet16_8_cifar", "block_drop_rate=0.3")
+    rates = {m.p for m in method.network.modules() if isinstance(m, torch.nn.Dropout)}
+    assert 0.3 in rates
+
+
+def test_a_network_without_dropout_inside_its_blocks_is_named(build_from):
+    message = r"^recipe: network=resnet8_cifar has no dropout inside its blocks: .*block_drop_rate"
     with pytest.raises(UserError, match=message):
-        build_augmentation(recipe, load_data("digits"))
+        build_from("digits_resnet8", "block_drop_rate=0.3")
 
 
 def test_too_many_test_images_are_named(make_run):

@@ -3,19 +3,21 @@
 import pytest
 import torch
 
-from semaug.data import ImageSet
+from semaug.methods import Batch
 from semaug.training.evaluate import count_wrong
 
 
 @pytest.fixture
 def images():
-    """Ten images whose first pixel is their class, but for three."""
+    """Ten images whose first pixel is their class, but for three, and their labels."""
     labels = torch.arange(10) % 4
     pixels = labels.clone()
     pixels[[2, 5, 9]] = (labels[[2, 5, 9]] + 1) % 4
-    return ImageSet(
-        pixels.view(10, 1, 1, 1).repeat(1, 3, 2, 2).to(torch.uint8), labels, ("a", "b", "c", "d")
-    )
+    return pixels.view(10, 1, 1, 1).repeat(1, 3, 2, 2).float(), labels
+
+
+def batches(images, size):
+    return map(Batch, *(tensor.split(size) for tensor in images))
 
 
 def predict(pixels):
@@ -24,7 +26,11 @@ def predict(pixels):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10, 100])
 def test_counts_do_not_depend_on_the_batch(images, batch_size):
-    assert count_wrong(predict, images, batch_size) == 3
+    assert count_wrong(predict, batches(images, batch_size)) == 3
+
+
+def test_without_images_nothing_is_wrong():
+    assert count_wrong(predict, []) == 0
 
 
 def test_stops_when_asked(images):
@@ -34,7 +40,7 @@ def test_stops_when_asked(images):
         seen.append(len(pixels))
         return predict(pixels)
 
-    count_wrong(predict_and_note, images, 2, stop=lambda: len(seen) == 2)
+    count_wrong(predict_and_note, batches(images, 2), stop=lambda: len(seen) == 2)
     assert seen == [2, 2]
 
 
@@ -43,4 +49,4 @@ def test_keeps_no_gradients(images):
         assert not torch.is_grad_enabled()
         return predict(pixels)
 
-    count_wrong(predict_with_gradient, images, 10)
+    count_wrong(predict_with_gradient, batches(images, 10))

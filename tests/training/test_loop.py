@@ -19,6 +19,8 @@ def test_folder_holds_all_about_a_run(train_tiny):
     assert names == {
         "checkpoint.pt",
         "environment.json",
+        "images.json",
+        "images.npz",
         "lock",
         "metrics.jsonl",
         "recipe.json",
@@ -234,12 +236,12 @@ def test_a_damaged_checkpoint_is_named(train_tiny):
 def test_evaluation_gets_images_only(make_run, quiet, monkeypatch):
     sizes = []
 
-    def count_wrong(predict, images, batch_size, stop):
-        logits = predict(images.images)
-        sizes.append((logits.shape, logits.requires_grad, batch_size))
+    def count_wrong(predict, batches, stop):
+        (batch,) = batches
+        sizes.append(predict(batch.images).shape)
         return 6
 
     monkeypatch.setattr(loop, "count_wrong", count_wrong)
     summary = train(make_run(), **quiet)
     assert summary["error_last"] == 10
-    assert [size[0] for size in sizes] == 3 * [(60, 10)]
+    assert sizes == 3 * [(60, 10)]

@@ -16,6 +16,8 @@ try:
     from rich.console import Console
 
     from semaug.cli.compare import compare
+    from semaug.cli.data import data_app
+    from semaug.cli.flops import flops
     from semaug.cli.names import list_names
     from semaug.cli.report import say
     from semaug.cli.train import train
@@ -65,6 +67,8 @@ def _options(
 app.command()(train)
 app.command()(compare)
 app.command("list")(list_names)
+app.command()(flops)
+app.add_typer(data_app)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from semaug.cli.options import (
     Quick,
     Runs,
     Threads,
+    Workers,
     make_run,
 )
 from semaug.cli.report import print_comparison, say
@@ -36,6 +37,7 @@ def compare(
     runs: Runs = Path("runs"),
     device: Device = "auto",
     threads: Threads = None,
+    workers: Workers = None,
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
     """Train two recipes on the same seeds and compare them pair by pair.
@@ -77,6 +79,7 @@ def compare(
             data_root=data_root,
             device=device,
             threads=threads,
+            workers=workers,
             resume=True,
             checkpoint_seconds=checkpoint_seconds,
             console=console,

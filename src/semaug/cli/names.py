@@ -8,6 +8,7 @@ from rich.console import Console
 from semaug._names import unknown_name
 from semaug.cli.report import print_names
 from semaug.recipes import RECIPES, describe_recipe
+from semaug.recipes.overrides import describe_fields
 from semaug.training.errors import UserError
 from semaug.training.recipe import LOSSES
 
@@ -17,17 +18,19 @@ __all__ = ["list_names"]
 def list_names(
     what: Annotated[
         str,
-        typer.Argument(help="What to list", metavar="[recipes|networks|data|losses]"),
+        typer.Argument(help="What to list", metavar="[recipes|fields|networks|data|losses]"),
     ] = "all",
 ) -> None:
     """List the names that other commands take."""
-    kinds = ("recipes", "networks", "data", "losses", "all")
+    kinds = ("recipes", "fields", "networks", "data", "losses", "all")
     if what not in kinds:
         raise UserError(unknown_name("list", "kind", what, kinds))
     console = Console()
     if what in ("recipes", "all"):
         descriptions = {name: describe_recipe(name) for name in RECIPES}
         print_names(console, "Recipes, for semaug train", descriptions)
+    if what in ("fields", "all"):
+        print_names(console, "Fields of a recipe, for field=value", describe_fields())
     if what in ("losses", "all"):
         print_names(console, "Losses, for loss=", LOSSES)
     if what in ("networks", "all"):

@@ -18,6 +18,7 @@ __all__ = [
     "RecipeName",
     "Runs",
     "Threads",
+    "Workers",
     "make_run",
 ]
 
@@ -28,7 +29,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FIELD=VALUE]...",
-        help="Change fields of the recipe, such as epochs=20 lr=0.05 strength=0.25",
+        help="Change fields of the recipe, such as epochs=20 lr=0.05; see: semaug list fields",
         show_default=False,
     ),
 ]
@@ -46,6 +47,14 @@ Threads = Annotated[
     typer.Option(
         min=1,
         help="CPU threads, part of what makes runs equal bit for bit. Else what torch chooses",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Processes that decode images in files; changes no result. Else cores - 1",
         show_default=False,
     ),
 ]

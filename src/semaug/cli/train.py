@@ -15,6 +15,7 @@ from semaug.cli.options import (
     RecipeName,
     Runs,
     Threads,
+    Workers,
     make_run,
 )
 from semaug.cli.report import print_summary, say
@@ -36,6 +37,7 @@ def train(
     runs: Runs = Path("runs"),
     device: Device = "auto",
     threads: Threads = None,
+    workers: Workers = None,
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
     """Train one recipe with one seed.
@@ -61,6 +63,7 @@ def train(
         data_root=data_root,
         device=device,
         threads=threads,
+        workers=workers,
         resume=resume,
         checkpoint_seconds=checkpoint_seconds,
         console=console,

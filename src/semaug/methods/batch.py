@@ -12,6 +12,7 @@ class Batch(NamedTuple):
 
     images: Tensor  # (N, 3, H, W) float32
     labels: Tensor  # (N,) int64
+    targets: Tensor | None = None  # (N, C) soft targets of mixed images, instead of the labels
 
 
 class StepOutput(NamedTuple):

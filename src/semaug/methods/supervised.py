@@ -19,7 +19,8 @@ class Supervised(nn.Module):
             features, it may be the result of :func:`semaug.with_features` already.
         loss: Called as ``loss(logits, labels)``, or, if its ``forward`` has a parameter
             ``features``, as ``loss(logits, labels, features, weight)``, such as
-            :class:`semaug.ISDALoss`.
+            :class:`semaug.ISDALoss`. Mixed images come with soft targets ``(N, C)`` in place
+            of labels.
         example_images: ``(N, 3, H, W)``, to find the classifier of networks that do not
             say where it is; see :func:`semaug.with_features`.
 
@@ -47,11 +48,12 @@ class Supervised(nn.Module):
 
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of a batch, in training mode with all side effects of the loss."""
+        wanted = batch.labels if batch.targets is None else batch.targets
         if not self.needs_features:
             logits = self.network(batch.images)
-            return StepOutput(self.criterion(logits, batch.labels), logits)
+            return StepOutput(self.criterion(logits, wanted), logits)
         logits, features = self.network(batch.images)
-        loss = self.criterion(logits, batch.labels, features, self.network.weight)
+        loss = self.criterion(logits, wanted, features, self.network.weight)
         return StepOutput(loss, logits)
 
     def predict(self, images: Tensor) -> Tensor:

@@ -10,9 +10,18 @@ from importlib import import_module
 
 from semaug._names import unknown_name
 from semaug.training.errors import UserError
-from semaug.training.recipe import Loss, Recipe
+from semaug.training.recipe import Augment, Loss, Recipe, Subset
 
-__all__ = ["RECIPES", "Loss", "Recipe", "describe_recipe", "find_recipe", "make_quick"]
+__all__ = [
+    "RECIPES",
+    "Augment",
+    "Loss",
+    "Recipe",
+    "Subset",
+    "describe_recipe",
+    "find_recipe",
+    "make_quick",
+]
 
 RECIPES = (
     "digits_resnet8",
@@ -23,6 +32,8 @@ RECIPES = (
     "cifar10_resnet32_isda",
     "cifar100_resnet32",
     "cifar100_resnet32_isda",
+    "folder_resnet18",
+    "folder_resnet18_isda",
 )
 
 
@@ -48,10 +59,15 @@ def make_quick(recipe: Recipe) -> Recipe:
 
     Two epochs on a few images of each class. What it learns says nothing about the recipe.
     """
+    subset = replace(
+        recipe.subset,
+        train_per_class=min(recipe.subset.train_per_class or 10, 10),
+        test_images=500,
+    )
     return replace(
         recipe,
         epochs=2,
-        train_per_class=min(recipe.train_per_class or 10, 10),
-        test_images=500,
+        warmup_epochs=min(recipe.warmup_epochs, 1),
+        subset=subset,
         batch_size=min(recipe.batch_size, 64),
     )

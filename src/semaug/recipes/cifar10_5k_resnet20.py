@@ -11,7 +11,7 @@ Source:  settings of arXiv:2007.10538, Table 9; differs from it in: network, num
 
 from dataclasses import replace
 
-from semaug.recipes import Recipe
+from semaug.recipes import Recipe, Subset
 from semaug.recipes.cifar10_resnet32 import recipe as on_all_images
 
 __all__ = ["recipe"]
@@ -21,7 +21,7 @@ def recipe() -> Recipe:
     """Return the recipe."""
     return replace(
         on_all_images(),
-        train_per_class=500,
+        subset=Subset(train_per_class=500),
         network="resnet20_cifar",
         epochs=100,
         evaluate_every_epochs=20,  # testing costs as much time as half an epoch of training

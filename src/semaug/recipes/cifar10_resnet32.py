@@ -7,7 +7,7 @@ Source:  arXiv:2007.10538, Table 9; differs from it in: zero padding, as in the 
          cites for its augmentation, where the released code has padding_mode=reflect
 """
 
-from semaug.recipes import Recipe
+from semaug.recipes import Augment, Recipe
 
 __all__ = ["recipe"]
 
@@ -26,6 +26,5 @@ def recipe() -> Recipe:
         momentum=0.9,
         nesterov=True,
         weight_decay=1e-4,
-        padding=4,
-        flip=True,
+        augment=Augment(padding=4, flip=True),
     )

@@ -6,7 +6,7 @@ Smoke:   semaug train digits_resnet8 --quick   (CPU, seconds)
 Source:  no paper; a recipe for demonstrations and tests, for 1000 images of 8 x 8 pixels
 """
 
-from semaug.recipes import Recipe
+from semaug.recipes import Augment, Recipe
 
 __all__ = ["recipe"]
 
@@ -20,6 +20,5 @@ def recipe() -> Recipe:
         batch_size=64,
         lr=0.1,
         schedule="cosine",
-        padding=1,
-        flip=False,  # a mirrored digit is another shape
+        augment=Augment(padding=1, flip=False),  # a mirrored digit is another shape
     )

@@ -5,40 +5,68 @@
 Loss(name='isda', strength=0.25, ramp='linear', covariance='full', memory=None)
 """
 
+import inspect
+import re
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semaug._names import unknown_name
 from semaug.training.errors import UserError
-from semaug.training.recipe import Loss, Recipe
+from semaug.training.recipe import Augment, Loss, Recipe
 
-__all__ = ["LOSS_OPTIONS", "describe_overrides", "override", "split_overrides"]
+__all__ = [
+    "LOSS_OPTIONS",
+    "describe_fields",
+    "describe_overrides",
+    "override",
+    "split_overrides",
+]
 
 LOSS_OPTIONS = tuple(field.name for field in fields(Loss) if field.name != "name")
 
-_FIELDS = {field.name for field in fields(Recipe)}
-_LOSS_FIELDS = {f"loss.{field.name}" for field in fields(Loss)}
+_HINTS = get_type_hints(Recipe)
+# Groups of options, such as loss, augment and subset, and the group of each of their fields.
+_GROUPS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if is_dataclass(hint)}
+_GROUP_OF = {field.name: name for name, group in _GROUPS.items() for field in fields(group)}
+_TYPES = _HINTS | {
+    name: hint for group in _GROUPS.values() for name, hint in get_type_hints(group).items()
+}
+# `loss` stands for its name; other groups have none.
+_FIELDS = (_HINTS.keys() - _GROUPS.keys() | _GROUP_OF.keys() | {"loss"}) - {"name"}
+_DOTTED = {f"{group}.{name}": name for name, group in _GROUP_OF.items()} | {"loss.name": "loss"}
 # Names that people bring from elsewhere and that spelling alone does not lead to ours.
 _SYNONYMS = {
     "alpha": "strength",
     "arch": "network",
+    "autoaugment": "policy",
     "bs": "batch_size",
+    "color_jitter": "jitter",
     "crop": "padding",
     "dataset": "data",
+    "dropout": "block_drop_rate",
+    "droprate": "block_drop_rate",
+    "ema": "ema_decay",
+    "fraction": "train_percent",
     "gamma": "lr_factor",
+    "grad_clip": "clip_norm",
+    "holdout": "hold_out",
     "lambda": "strength",
     "lambda_0": "strength",
     "learning_rate": "lr",
     "mirror": "flip",
     "model": "network",
     "net": "network",
+    "noise": "corrupt_percent",
     "optimizer": "momentum",
+    "randaugment": "policy",
     "ratio": "strength",
     "scheduler": "schedule",
     "steps": "epochs",
+    "warmup": "warmup_epochs",
     "wd": "weight_decay",
+    "zca": "whitening",
 }
 
 
@@ -73,22 +101,25 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     Raises:
         UserError: If a value does not fit its field.
     """
-    hints, loss_hints = get_type_hints(Recipe), get_type_hints(Loss)
-    loss = recipe.loss
-    loss_changes: dict[str, Any] = {}
-    own_changes: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
     for name, text in changes.items():
         if name == "loss":
-            loss_changes["name"] = text
-        elif name in LOSS_OPTIONS:
-            loss_changes[name] = _parse(name, text, loss_hints[name])
+            inner["loss"]["name"] = text
         else:
-            own_changes[name] = _parse(name, text, hints[name])
-    if loss_changes.get("name", loss.name) != loss.name:
-        loss = Loss(**loss_changes)  # options of the former loss mean nothing to another
-    else:
-        loss = replace(loss, **loss_changes)
-    return replace(recipe, loss=loss, **own_changes)
+            target = inner[_GROUP_OF[name]] if name in _GROUP_OF else own
+            target[name] = _parse(name, text, _TYPES[name])
+    groups = {name: _changed(getattr(recipe, name), inner[name]) for name in _GROUPS}
+    return replace(recipe, **groups, **own)
+
+
+def _changed(group: Any, changes: dict[str, Any]) -> Any:
+    """Replace options of a group; those of a former loss or policy mean nothing to another."""
+    if isinstance(group, Loss) and changes.get("name", group.name) != group.name:
+        return Loss(**changes)
+    if isinstance(group, Augment) and changes.get("policy", group.policy) != group.policy:
+        changes = {"randaugment_ops": None, "randaugment_magnitude": None, **changes}
+    return replace(group, **changes)
 
 
 def describe_overrides(recipe: Recipe, changes: Mapping[str, str]) -> dict[str, str]:
@@ -99,32 +130,56 @@ def describe_overrides(recipe: Recipe, changes: Mapping[str, str]) -> dict[str, 
     >>> describe_overrides(override(find_recipe("digits_resnet8"), changes), changes)
     {'lr': '0.1', 'milestones_percent': '50,75', 'nesterov': 'true'}
     """
-    loss = {"loss": recipe.loss.name}
-    loss |= {option: getattr(recipe.loss, option) for option in LOSS_OPTIONS}
+    return {name: _as_text(_value(recipe, name)) for name in changes}
+
+
+def describe_fields() -> dict[str, str]:
+    """Return what each field means, as the recipe's own documentation says it.
+
+    >>> describe_fields()["cutout"]
+    'Side of the square hole, in pixels; 0 is none.'
+    """
+    texts: dict[str, str] = {}
+    for group in (Recipe, *_GROUPS.values()):
+        texts |= _arguments(inspect.getdoc(group) or "")
+    own = {name: texts["name" if name == "loss" else name] for name in _HINTS if name in _FIELDS}
+    return own | {name: texts[name] for name in _GROUP_OF if name != "name"}
+
+
+def _arguments(documentation: str) -> dict[str, str]:
+    """Read the part `Args:` of a docstring: the text of each argument, without markup."""
+    section = documentation.partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.split(r"^    (?=\w)", section, flags=re.MULTILINE)[1:]
+    pairs = (entry.partition(": ") for entry in entries)
     return {
-        name: _as_text(loss[name] if name in loss else getattr(recipe, name)) for name in changes
+        name: re.sub(r"`+|:class:|\s+(?=\s)", "", " ".join(text.split())) for name, _, text in pairs
     }
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    if name == "loss":
+        return recipe.loss.name
+    return getattr(getattr(recipe, _GROUP_OF[name]) if name in _GROUP_OF else recipe, name)
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(_as_text(part) for part in value)
+        return ",".join(_as_text(part) for part in value) or "none"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def _field_of(name: str) -> str:
-    if name == "loss.name":
-        return "loss"
-    known = _FIELDS | _LOSS_FIELDS | set(LOSS_OPTIONS)
-    if name in known:
-        return name.removeprefix("loss.")
+    if name in _FIELDS:
+        return name
+    if name in _DOTTED:
+        return _DOTTED[name]
     if name.lower() in _SYNONYMS:
         raise UserError(
             f"recipe: unknown field {name!r}; did you mean {_SYNONYMS[name.lower()]!r}?"
         )
-    raise UserError(unknown_name("recipe", "field", name, known))
+    raise UserError(unknown_name("recipe", "field", name, _FIELDS | _DOTTED.keys()))
 
 
 def _parse(name: str, text: str, hint: Any) -> Any:
@@ -146,7 +201,8 @@ def _parse_one(text: str, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         return {choice: choice for choice in get_args(kind)}[text]
     if get_origin(kind) is tuple:
-        return tuple(get_args(kind)[0](part) for part in text.split(","))
+        parts = [] if text.lower() == "none" else text.split(",")
+        return tuple(get_args(kind)[0](part) for part in parts)
     return kind(text)
 
 

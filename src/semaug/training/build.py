@@ -7,6 +7,8 @@ written.
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import MethodType
+from typing import Any
 
 import timm
 import torch
@@ -15,9 +17,8 @@ from torch import Tensor, nn
 import semaug.networks  # registers ours with timm
 from semaug._names import unknown_name
 from semaug._probe import PROBE_ERRORS, run_probe
-from semaug.augmentation import CropFlip, normalize
 from semaug.covariance import ClassCovariance
-from semaug.data import DataSet, load_data
+from semaug.data import DataSet, Selection, load_data, select
 from semaug.features import with_features
 from semaug.losses import ISDALoss
 from semaug.methods import Supervised
@@ -25,50 +26,52 @@ from semaug.training.errors import UserError, as_user_error
 from semaug.training.recipe import Recipe
 from semaug.training.seeding import derive_seed
 
-__all__ = ["build_augmentation", "build_data", "build_method", "build_optimizer"]
+__all__ = ["build_data", "build_method", "build_optimizer", "compile_steps"]
 
 
-def build_data(recipe: Recipe, root: Path | None, device: torch.device) -> DataSet:
-    """Read the images of a recipe and put them on the device.
+def build_data(
+    recipe: Recipe, root: Path | None, device: torch.device
+) -> tuple[DataSet, Selection]:
+    """Read the images of a recipe, choose among them and put them on the device.
+
+    Returns:
+        The images, and how those to train on were chosen.
 
     Raises:
         FileNotFoundError: If there are no files; the message says how to fetch them.
         UserError: If the data set is unknown or damaged, or has fewer images than asked for.
     """
+    subset = recipe.subset
     with as_user_error("", ValueError):
-        data = load_data(recipe.data, root, recipe.train_per_class)
-    if recipe.test_images is not None:
-        if recipe.test_images > len(data.test):
+        data = load_data(recipe.data, root)
+    with as_user_error("recipe: ", ValueError):
+        data, selection = select(
+            data,
+            train_per_class=subset.train_per_class,
+            hold_out=subset.hold_out,
+            imbalance=subset.imbalance,
+            train_percent=subset.train_percent,
+            corrupt_percent=subset.corrupt_percent,
+            seed=subset.subset_seed,
+        )
+    if subset.test_images is not None:
+        if subset.test_images > len(data.test):
             raise UserError(
-                f"recipe: expected `test_images` <= {len(data.test)}, got {recipe.test_images}"
+                f"recipe: expected `test_images` <= {len(data.test)}, got {subset.test_images}"
             )
-        data = replace(data, test=data.test.subset(torch.arange(recipe.test_images)))
-    return data.to(device)
+        data = replace(data, test=data.test.subset(torch.arange(subset.test_images)))
+    return data.to(device), selection
 
 
-def build_augmentation(recipe: Recipe, data: DataSet) -> CropFlip:
-    """Build the augmentation, and try it.
-
-    Raises:
-        UserError: If it cannot take the images.
-    """
-    context = (
-        f"recipe: padding={recipe.padding} padding_mode={recipe.padding_mode} "
-        f"do not fit data={recipe.data}: "
-    )
-    with as_user_error(context, ValueError):
-        augment = CropFlip(recipe.padding, recipe.padding_mode, recipe.flip)
-        images = data.train.images[:2]
-        augment(images, torch.zeros(len(images), augment.num_draws, device=images.device))
-    return augment
-
-
-def build_method(recipe: Recipe, data: DataSet, *, seed: int, num_steps: int) -> Supervised:
+def build_method(
+    recipe: Recipe, data: DataSet, example_images: Tensor, *, seed: int, num_steps: int
+) -> Supervised:
     """Build network and loss on the CPU; initial weights depend on the seed alone.
 
     Args:
         recipe: Names the network and the loss.
-        data: Gives the number of classes, and images to try the network on.
+        data: Gives the number of classes.
+        example_images: ``(N, 3, H, W)`` to try the network on.
         seed: Of the run.
         num_steps: Steps of the whole run, over which ISDA ramps.
 
@@ -76,12 +79,9 @@ def build_method(recipe: Recipe, data: DataSet, *, seed: int, num_steps: int) ->
         UserError: If timm does not know the network, it cannot take the images, or the loss
             needs features and it has no classifier.
     """
-    if not timm.is_model(recipe.network):
-        choices = {*semaug.networks.NETWORKS, *timm.list_models()}
-        raise UserError(unknown_name("recipe", "network", recipe.network, choices))
     torch.manual_seed(derive_seed(seed, "weights"))
-    network = timm.create_model(recipe.network, num_classes=data.num_classes)
-    images = normalize(data.train.images[:2].cpu(), data.mean, data.std)
+    network = _create_network(recipe, data.num_classes)
+    images = example_images.cpu()
     _try_network(recipe, network, images)
     _try_last_step(recipe, network, images, len(data.train))
 
@@ -105,6 +105,19 @@ def build_method(recipe: Recipe, data: DataSet, *, seed: int, num_steps: int) ->
     return Supervised(net, criterion)
 
 
+def _create_network(recipe: Recipe, num_classes: int) -> nn.Module:
+    if not timm.is_model(recipe.network):
+        choices = {*semaug.networks.NETWORKS, *timm.list_models()}
+        raise UserError(unknown_name("recipe", "network", recipe.network, choices))
+    options: dict[str, Any] = {"num_classes": num_classes}
+    if recipe.block_drop_rate:
+        options["block_drop_rate"] = recipe.block_drop_rate
+    context = f"recipe: network={recipe.network} has no dropout inside its blocks: "
+    with as_user_error(context, TypeError):
+        network: nn.Module = timm.create_model(recipe.network, **options)
+    return network
+
+
 def build_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
     """Build SGD over all parameters, biases and batch norm decayed too, as in the papers."""
     return torch.optim.SGD(
@@ -115,6 +128,16 @@ def build_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
         weight_decay=recipe.weight_decay,
         fused=True,  # one kernel for all parameters, where a loop over them costs milliseconds
     )
+
+
+def compile_steps(method: nn.Module) -> None:
+    """Compile the two functions of a method, each with network and loss in one graph.
+
+    The method stays the module that it is, so its parameters keep their names.
+    """
+    for name in ("loss", "predict"):
+        compiled = torch.compile(getattr(type(method), name))
+        setattr(method, name, MethodType(compiled, method))
 
 
 def _try_network(recipe: Recipe, network: nn.Module, images: Tensor) -> None:

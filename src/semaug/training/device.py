@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +16,17 @@ from semaug._checks import check_one_of
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.recipe import Recipe
 
-__all__ = ["DEVICES", "choose_device", "describe_device", "describe_software", "settle"]
+__all__ = [
+    "DEVICES",
+    "choose_device",
+    "count_workers",
+    "describe_device",
+    "describe_software",
+    "operators",
+    "settle",
+]
+
+_MOST_WORKERS = 16  # more of them wait for memory and disk
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -53,6 +65,35 @@ def settle(recipe: Recipe, device: torch.device) -> Recipe:
     return recipe
 
 
+def count_workers(wanted: int | None) -> int:
+    """Return how many processes decode images: as wanted, or one for each core but one."""
+    if wanted is not None:
+        return wanted
+    return max(1, min(_MOST_WORKERS, _num_cores() - 1))
+
+
+@contextmanager
+def operators(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Choose the operators of torch for a while: the fastest, or those that repeat themselves.
+
+    Raises:
+        RuntimeError: In the ``with`` block, if torch has no deterministic form of an operator.
+    """
+    benchmark, was_deterministic = (
+        torch.backends.cudnn.benchmark,
+        torch.are_deterministic_algorithms_enabled(),
+    )
+    if deterministic and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+    torch.backends.cudnn.benchmark = not deterministic  # the shapes of a run hardly change
+    torch.use_deterministic_algorithms(deterministic or was_deterministic)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+        torch.use_deterministic_algorithms(was_deterministic)
+
+
 def describe_device(device: torch.device) -> str:
     """Name the device as a person would, with what its speed depends on."""
     if device.type == "cuda":
@@ -72,6 +113,13 @@ def describe_software() -> dict[str, Any]:
 def _is_built_for_bf16(device: torch.device) -> bool:
     # Older GPUs emulate bf16, slower than they compute in float32.
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _num_cores() -> int:
+    """Count the cores that this process may use, not those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

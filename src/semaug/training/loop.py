@@ -7,6 +7,7 @@ all the rest (:mod:`semaug.training.session`), in the middle of an epoch too.
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,25 +18,27 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
-from semaug.augmentation import normalize
-from semaug.data import epoch_order
-from semaug.methods import Batch
-from semaug.training.build import (
-    build_augmentation,
-    build_data,
-    build_method,
-    build_optimizer,
+from semaug.training.average import WeightAverage
+from semaug.training.build import build_data, build_method, build_optimizer, compile_steps
+from semaug.training.device import (
+    choose_device,
+    count_workers,
+    describe_device,
+    describe_software,
+    operators,
+    settle,
 )
-from semaug.training.device import choose_device, describe_device, describe_software, settle
 from semaug.training.display import show_progress
 from semaug.training.errors import UserError
 from semaug.training.evaluate import count_wrong
 from semaug.training.files import read_json, remove_partial_files, write_json
 from semaug.training.interrupt import watch_interrupts
+from semaug.training.pipeline import Pipeline
 from semaug.training.record import Record, summarize
 from semaug.training.run import Run
 from semaug.training.schedule import learning_rate_schedule
-from semaug.training.seeding import derive_seed, make_generator
+from semaug.training.seeding import derive_seed
+from semaug.training.selection import record_selection
 from semaug.training.session import Session, check_same_recipe
 
 __all__ = ["train"]
@@ -53,6 +56,7 @@ def train(
     data_root: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    workers: int | None = None,
     resume: bool = False,
     checkpoint_seconds: float = 300.0,
     console: Console | None = None,
@@ -64,6 +68,8 @@ def train(
         data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         threads: CPU threads of torch; None leaves them as they are.
+        workers: Processes that decode images that lie in files; None is one for each core but
+            one, 0 decodes in this process. What a run learns does not depend on it.
         resume: Go on from the checkpoint, if there is one. Without it, a folder that holds
             a run is an error. A finished run returns its summary.
         checkpoint_seconds: Save at least this often, besides after each epoch.
@@ -96,7 +102,10 @@ def train(
             torch.set_num_threads(threads)
         remove_partial_files(run.folder)
         try:
-            return _train(run, data_root, place, checkpoint_seconds, console or Console())
+            with operators(place, deterministic=run.recipe.deterministic):
+                return _train(
+                    run, data_root, place, workers, checkpoint_seconds, console or Console()
+                )
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"train: {describe_device(place)} has too little memory for "
@@ -109,22 +118,26 @@ def _train(
     run: Run,
     data_root: Path | None,
     device: torch.device,
+    workers: int | None,
     checkpoint_seconds: float,
     console: Console,
 ) -> dict[str, Any]:
     recipe, seed = run.recipe, run.seed
 
     # Everything on the device.
-    torch.backends.cudnn.benchmark = True  # the shapes of a run hardly change
-    data = build_data(recipe, data_root, device)
+    data, selection = build_data(recipe, data_root, device)
     num_images = len(data.train)
     steps_per_epoch = math.ceil(num_images / recipe.batch_size)
     total_steps = recipe.epochs * steps_per_epoch
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    method = build_method(recipe, data, seed=seed, num_steps=total_steps)
-    method.to(device).to(memory_format=layout)
+    pipeline = Pipeline(recipe, data, count_workers(workers))
+    method = build_method(recipe, data, pipeline.example_images(), seed=seed, num_steps=total_steps)
+    method.to(device).to(memory_format=pipeline.layout)
     optimizer = build_optimizer(recipe, method)
-    augment = build_augmentation(recipe, data)
+    average = None
+    if recipe.ema_decay is not None:
+        average = WeightAverage(method.network, recipe.ema_decay)
+    if recipe.compile:
+        compile_steps(method)
     learning_rate = learning_rate_schedule(recipe, steps_per_epoch)
     fabric = Fabric(
         accelerator=device.type, devices=1, precision=_FABRIC_PRECISION[recipe.precision]
@@ -133,52 +146,49 @@ def _train(
     wrapped_method.mark_forward_method("loss")
     wrapped_method.mark_forward_method("predict")
 
-    def prepare(pixels: Tensor) -> Tensor:
-        return normalize(pixels, data.mean, data.std).contiguous(memory_format=layout)
-
-    def predict(pixels: Tensor) -> Tensor:
+    def predict(images: Tensor) -> Tensor:
         with fabric.autocast():
-            logits: Tensor = wrapped_method.predict(prepare(pixels))
+            logits: Tensor = wrapped_method.predict(images)
         return logits
 
     # Nothing is missing, misspelt or of the wrong size: the run begins, or goes on.
     _write_start(run, device)
+    record_selection(run, selection)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
-    session = Session(run, device, method, optimizer, num_images)
+    session = Session(run, device, method, optimizer, average, num_images)
     if run.checkpoint.exists():
         session.restore()
     next_checkpoint = time.monotonic() + checkpoint_seconds
 
     with (
+        pipeline,
         Record(run, session.rows) as record,
         watch_interrupts() as interrupt,
         show_progress(console, recipe) as display,
     ):
         for epoch in range(session.epoch, recipe.epochs):
-            order = epoch_order(num_images, make_generator(seed, "order", epoch)).to(device)
-            draws = augment.draw(num_images, make_generator(seed, "augmentation", epoch)).to(device)
-
             # The steps of one epoch, or what is left of them.
             method.train()
             if session.step == 0:
                 method.start_epoch()
             session.lap()
-            for step in range(session.step, steps_per_epoch):
+            for batch in pipeline.train_batches(seed, epoch, session.step):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(session.total_step)
-                chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-                labels = data.train.labels[chosen]
-                images = prepare(augment(data.train.images[chosen], draws[chosen]))
 
                 wrapped_optimizer.zero_grad()
                 with fabric.autocast():
-                    output = wrapped_method.loss(Batch(images, labels))
+                    output = wrapped_method.loss(batch)
                 fabric.backward(output.loss)
+                if recipe.clip_norm is not None:
+                    fabric.clip_gradients(
+                        wrapped_method, wrapped_optimizer, max_norm=recipe.clip_norm
+                    )
                 wrapped_optimizer.step()
+                if average is not None:
+                    average.update(method.network)
 
-                session.losses[step] = output.loss.detach()
-                session.wrong[step] = (output.logits.argmax(dim=1) != labels).sum()
-                session.step += 1
+                session.count_step(output, batch)
                 if display.wants_step():
                     session.check_losses()
                     display.show_step(session)
@@ -198,9 +208,8 @@ def _train(
             if recipe.is_evaluated(epoch + 1):
                 method.eval()
                 display.show_test()
-                wrong = count_wrong(
-                    predict, data.test, recipe.evaluation_batch_size, lambda: bool(interrupt)
-                )
+                with average.in_place_of(method.network) if average else nullcontext():
+                    wrong = count_wrong(predict, pipeline.test_batches(), lambda: bool(interrupt))
                 if interrupt:
                     session.lap()
                     raise session.stop(interrupt.signal_number)

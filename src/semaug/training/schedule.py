@@ -12,7 +12,8 @@ def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int) -> Callable[[in
     """Return the function from step, counted from 0, to learning rate.
 
     ``"step"`` multiplies by ``lr_factor`` at each milestone. ``"cosine"`` falls as half a
-    cosine from ``lr`` towards 0, which it would reach one step after the last.
+    cosine from ``lr`` towards 0, which it would reach one step after the last. In the first
+    ``warmup_epochs`` the rate is a share of that: k / K at the k-th of their K steps.
 
     Args:
         recipe: Says how.
@@ -24,12 +25,16 @@ def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int) -> Callable[[in
     [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
     total = recipe.epochs * steps_per_epoch
-    if recipe.schedule == "cosine":
-        return lambda step: recipe.lr * (1 + math.cos(math.pi * step / total)) / 2
+    num_warmup = round(recipe.warmup_epochs * steps_per_epoch)
     milestones = [round(percent / 100 * total) for percent in recipe.milestones_percent]
 
-    def by_steps(step: int) -> float:
-        passed = sum(step >= milestone for milestone in milestones)
-        return recipe.lr * recipe.lr_factor**passed
+    def factor(step: int) -> float:
+        if recipe.schedule == "cosine":
+            return (1 + math.cos(math.pi * step / total)) / 2
+        return recipe.lr_factor ** sum(step >= milestone for milestone in milestones)
 
-    return by_steps
+    def learning_rate(step: int) -> float:
+        warmup = (step + 1) / num_warmup if step < num_warmup else 1.0
+        return recipe.lr * factor(step) * warmup
+
+    return learning_rate

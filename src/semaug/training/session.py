@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semaug.methods import Batch, StepOutput
 from semaug.training.checkpoint import (
     load_checkpoint,
     random_state,
@@ -31,6 +32,7 @@ class Session:
         device: Where.
         method: On the device.
         optimizer: Of the method's parameters.
+        average: Of the weights, if it is what is tested.
         num_images: In the training set.
     """
 
@@ -38,6 +40,7 @@ class Session:
     device: torch.device
     method: nn.Module
     optimizer: torch.optim.Optimizer
+    average: nn.Module | None
     num_images: int
     epoch: int = 0  # whole epochs done, their test included
     step: int = 0  # steps done in the epoch after them
@@ -57,6 +60,13 @@ class Session:
     def total_step(self) -> int:
         """Steps done since the beginning of the run."""
         return self.epoch * self.steps_per_epoch + self.step
+
+    def count_step(self, output: StepOutput, batch: Batch) -> None:
+        """Note what a step came to, on the device; a mixed image counts as its larger part."""
+        wanted = batch.labels if batch.targets is None else batch.targets.argmax(dim=1)
+        self.losses[self.step] = output.loss.detach()
+        self.wrong[self.step] = (output.logits.argmax(dim=1) != wanted).sum()
+        self.step += 1
 
     def lap(self, *, of_steps: bool = False) -> None:
         """Add the seconds since the last call to the run, and to its epoch if of steps."""
@@ -146,6 +156,7 @@ class Session:
             "seed": self.run.seed,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "random": random_state(self.device),
             "epoch": self.epoch,
             "step": self.step,
@@ -169,6 +180,8 @@ class Session:
         with as_user_error(context, KeyError, RuntimeError, ValueError):
             self.method.load_state_dict(state["method"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
         restore_random_state(state["random"], self.device)
         self.losses.copy_(state["losses"])
         self.wrong.copy_(state["wrong"])
@@ -191,7 +204,8 @@ def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
     Raises:
         UserError: If they differ; the message lists the fields.
     """
-    asked = {**run.recipe.as_plain_data(), "seed": run.seed}
+    asked = _flat({**run.recipe.as_plain_data(), "seed": run.seed})
+    found = _flat(found)
     differences = [
         f"{name} is {found.get(name)!r} there and {asked.get(name)!r} now"
         for name in sorted({*asked, *found})
@@ -202,3 +216,14 @@ def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
             f"{run.folder}: holds a run of another recipe: {'; '.join(differences)}; "
             "choose another folder with --runs, or undo the difference"
         )
+
+
+def _flat(plain: dict[str, Any]) -> dict[str, Any]:
+    """Bring the fields of groups up: loss.strength beside lr."""
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            flat[name] = value
+    return flat

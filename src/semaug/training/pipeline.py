@@ -1,0 +1,223 @@
+"""From images on a disk to what a network takes: augmented, normalized, in the order of an epoch.
+
+What an epoch shows depends on the seed and the epoch alone, whatever the batch size, the
+number of workers, the device, and the step at which a stopped run goes on.
+"""
+
+from collections.abc import Iterator
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from semaug.augmentation import (
+    ZCA,
+    Augmentation,
+    AutoAugment,
+    ColorJitter,
+    Compose,
+    CropFlip,
+    Cutout,
+    Grayscale,
+    Mix,
+    RandAugment,
+    normalize,
+)
+from semaug.data import (
+    DataSet,
+    FileSet,
+    ImageSet,
+    LoadedBatch,
+    Loader,
+    RandomResizedCrop,
+    ResizeCenterCrop,
+    epoch_order,
+)
+from semaug.data import batches as load_batches
+from semaug.data.views import View
+from semaug.methods import Batch
+from semaug.training.errors import UserError, as_user_error
+from semaug.training.recipe import Augment, Recipe
+from semaug.training.seeding import make_generator
+
+__all__ = ["Pipeline", "build_augmentation"]
+
+_IMAGE_SIZE = 224  # of images that lie in files
+_RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
+
+
+class Pipeline:
+    """The batches of a run. Leave it as a context manager, to end what reads files.
+
+    Args:
+        recipe: Says how images are augmented.
+        data: On the device; if its images lie in files, they follow batch by batch.
+        workers: Processes that decode images that lie in files, for training and for testing
+            each; 0 decodes in this one.
+
+    Raises:
+        UserError: If an augmentation cannot take the images, or a file is damaged.
+    """
+
+    def __init__(self, recipe: Recipe, data: DataSet, workers: int = 0) -> None:
+        self.recipe = recipe
+        self.data = data
+        self.device = data.train.labels.device
+        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        in_files = isinstance(data.train, FileSet)
+        _check_fit(recipe, data)
+        size = recipe.augment.image_size or _IMAGE_SIZE
+        self.train_view = RandomResizedCrop(size) if in_files else None
+        test_view = ResizeCenterCrop(round(size * _RESIZE), size) if in_files else None
+        self.augment = build_augmentation(recipe.augment, data)
+        self.mix = None
+        if recipe.augment.mixup or recipe.augment.cutmix:
+            self.mix = Mix(recipe.augment.mixup, recipe.augment.cutmix)
+        self.whitening = None
+        if recipe.augment.whitening:
+            assert isinstance(data.train, ImageSet)
+            self.whitening = ZCA.fit(data.train.images).to(self.device)
+        self.train_loader = Loader(
+            data.train, batch_size=recipe.batch_size, view=self.train_view, workers=workers
+        )
+        self.test_loader = Loader(
+            data.test, batch_size=recipe.evaluation_batch_size, view=test_view, workers=workers
+        )
+        self._try()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.train_loader.close()
+        self.test_loader.close()
+
+    def train_batches(self, seed: int, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the augmented batches of an epoch, or what is left of it.
+
+        Args:
+            seed: Of the run.
+            epoch: Counted from 0.
+            first_step: Batches of this epoch that the run has seen already.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        num_images = len(self.data.train)
+
+        def draw(what: Augmentation | Mix | View | None, purpose: str) -> Tensor | None:
+            if what is None:
+                return None
+            return what.draw(num_images, make_generator(seed, purpose, epoch))
+
+        order = epoch_order(num_images, make_generator(seed, "order", epoch))
+        view_draws = draw(self.train_view, "view")
+        draws = self.augment.draw(num_images, make_generator(seed, "augmentation", epoch))
+        draws = draws.to(self.device)
+        mix_draws = draw(self.mix, "mix")
+        if mix_draws is not None:
+            mix_draws = mix_draws.to(self.device)
+        loaded = self.train_loader.epoch(order, view_draws=view_draws, first_step=first_step)
+        for pixels, labels, places in _read(loaded):
+            images = self.prepare(self.augment(pixels, draws[places]))
+            if self.mix is None or mix_draws is None:
+                yield Batch(images, labels)
+            else:
+                mixed = self.mix(images, labels, mix_draws[places], self.data.num_classes)
+                yield Batch(mixed[0], labels, mixed[1])
+
+    def test_batches(self) -> Iterator[Batch]:
+        """Yield the test images in order, as they are.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        for pixels, labels, _ in _read(self.test_loader.epoch(torch.arange(len(self.data.test)))):
+            yield Batch(self.prepare(pixels), labels)
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Turn bytes into network input, in the memory format of the recipe."""
+        if self.whitening is not None:
+            images = self.whitening(pixels)
+        else:
+            images = normalize(pixels, self.data.mean, self.data.std)
+        return images.contiguous(memory_format=self.layout)
+
+    def example_images(self) -> Tensor:
+        """Return two training images as the network takes them."""
+        return self.prepare(self._first_pixels())
+
+    def _first_pixels(self) -> Tensor:
+        """Return the first two training images, or the only one."""
+        order = torch.arange(min(2, len(self.data.train)))
+        view_draws = None
+        if self.train_view is not None:
+            view_draws = torch.zeros(len(self.data.train), self.train_view.num_draws)
+        batches = load_batches(
+            self.data.train,
+            order,
+            batch_size=2,
+            view=self.train_view,
+            view_draws=view_draws,
+        )
+        return next(_read(batches)).pixels
+
+    def _try(self) -> None:
+        """Augment two images, to find what does not fit before anything is written."""
+        pixels = self._first_pixels()
+        context = f"recipe: augmentation does not fit data={self.recipe.data}: "
+        with as_user_error(context, ValueError, TypeError):
+            draws = torch.zeros(len(pixels), self.augment.num_draws, device=self.device)
+            self.prepare(self.augment(pixels, draws))
+
+
+def _check_fit(recipe: Recipe, data: DataSet) -> None:
+    """Refuse what has no meaning for images in memory, or for those in files."""
+    augment = recipe.augment
+    in_files = isinstance(data.train, FileSet)
+    if in_files and augment.padding > 0:
+        raise UserError(
+            f"recipe: images of data={recipe.data} lie in files and get a random resized crop, so "
+            f"`padding` has no meaning for them, got {augment.padding}; add padding=0"
+        )
+    if in_files and augment.whitening:
+        raise UserError(
+            f"recipe: expected no `whitening` of images that lie in files, as in data={recipe.data}"
+        )
+    if not in_files and augment.image_size is not None:
+        raise UserError(
+            f"recipe: `image_size` has no effect, for images of data={recipe.data} have one size"
+        )
+
+
+def _read(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
+    """Hand batches on; what is wrong with a file is an error for users."""
+    while True:
+        with as_user_error("", ValueError, RuntimeError):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def build_augmentation(augment: Augment, data: DataSet) -> Compose:
+    """Build what happens to bytes on the device, in the order of the fields of the recipe."""
+    parts: list[Augmentation] = []
+    if augment.padding or augment.flip:
+        parts.append(CropFlip(augment.padding, augment.padding_mode, augment.flip))
+    if augment.policy == "randaugment":
+        assert augment.randaugment_ops is not None
+        assert augment.randaugment_magnitude is not None
+        parts.append(RandAugment(augment.randaugment_ops, augment.randaugment_magnitude))
+    elif augment.policy is not None:
+        parts.append(AutoAugment(augment.policy.removeprefix("autoaugment_")))
+    if augment.grayscale:
+        parts.append(Grayscale(augment.grayscale))
+    if any(augment.jitter):
+        parts.append(ColorJitter(*augment.jitter))
+    if augment.cutout:
+        # The color that normalization turns into 0, to the nearest byte.
+        parts.append(Cutout(augment.cutout, fill=tuple(round(255 * value) for value in data.mean)))
+    return Compose(*parts)
