@@ -114,26 +114,6 @@ def test_a_share_of_the_images_is_changed(many, generator, augment):
     assert abs(changed.float().mean() - 0.3) < 5 * (0.3 * 0.7 / 10_000) ** 0.5
 
 
-@pytest.mark.usefixtures("either_path")
-@pytest.mark.parametrize("augment", [ColorJitter(0.4, 0.4, 0.4, 0.1, 0.5), Grayscale(0.5)])
-def test_an_image_does_not_depend_on_its_batch(images, generator, augment):
-    draws = augment.draw(len(images), generator)
-    before = images.clone()
-    whole = augment(images, draws)
-    for size in (1, 20):
-        parts = map(augment, images.split(size), draws.split(size))
-        assert_close(torch.cat(list(parts)), whole, rtol=0, atol=0)
-    assert augment(images[:0], draws[:0]).shape == (0, 3, 12, 10)
-    assert_close(images, before)
-
-
-@pytest.mark.parametrize("augment", [ColorJitter(0.4, 0.4, 0.4, 0.1, 0.5), Grayscale(0.5)])
-def test_compiles_without_a_graph_break(images, generator, augment):
-    draws = augment.draw(len(images), generator)
-    compiled = torch.compile(augment, fullgraph=True, backend="aot_eager")
-    assert_close(compiled(images, draws), augment(images, draws), rtol=0, atol=0)
-
-
 def test_wrong_images_are_named(images):
     for augment in (ColorJitter(0.4), Grayscale(0.2)):
         name, draws = type(augment).__name__, torch.rand(40, augment.num_draws)

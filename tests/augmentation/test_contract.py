@@ -98,6 +98,18 @@ def test_an_accelerator_need_not_look_at_values(images, augment):
     assert result.dtype == torch.uint8
 
 
+@every_one
+def test_compiles_without_a_graph_break(images, generator, augment):
+    draws = augment.draw(len(images), generator)
+    torch.compiler.reset()  # the graphs of the other augmentations count against this one
+
+    def step(images, draws):
+        return normalize(augment(images, draws), (0.5,) * 3, (0.2,) * 3)
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(images, draws), step(images, draws))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @every_one

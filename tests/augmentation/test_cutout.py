@@ -74,23 +74,6 @@ def test_filling_bytes_with_the_mean_is_nearly_zero_after_normalization(images, 
     assert (before - after).abs().max() <= 0.5 / 255 / min(std)
 
 
-def test_an_image_does_not_depend_on_its_batch(images, generator):
-    augment = Cutout(5, (1, 2, 3))
-    draws = augment.draw(len(images), generator)
-    whole = augment(images, draws)
-    for size in (1, 20):
-        parts = map(augment, images.split(size), draws.split(size))
-        assert_close(torch.cat(list(parts)), whole, rtol=0, atol=0)
-    assert augment(images[:0], draws[:0]).shape == (0, 3, 12, 10)
-
-
-def test_compiles_without_a_graph_break(images, generator):
-    augment = Cutout(5, (1, 2, 3))
-    draws = augment.draw(len(images), generator)
-    compiled = torch.compile(augment, fullgraph=True, backend="aot_eager")
-    assert_close(compiled(images, draws), augment(images, draws), rtol=0, atol=0)
-
-
 def test_wrong_arguments_are_named(images):
     draws = torch.rand(40, 2)
     with pytest.raises(ValueError, match="Cutout: expected `size` >= 1, got 0"):

@@ -160,6 +160,7 @@ def test_draws_are_reproducible():
 def test_compiles_without_a_graph_break(batch, generator):
     mix = Mix(0.4, 1.0)
     labels, draws = torch.arange(32) % NUM_CLASSES, mix.draw(32, generator)
+    torch.compiler.reset()
     compiled = torch.compile(mix, fullgraph=True, backend="aot_eager")
     arguments = batch[0].float(), labels, draws, NUM_CLASSES
     assert_close(compiled(*arguments), mix(*arguments))
