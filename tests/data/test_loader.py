@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,9 @@ from tests.data.image_files import write_image
 NUM_IMAGES = 14
 VIEW = RandomResizedCrop(8)
 WORKERS = [0, 1, 2]
+
+# Of torch, where there is one core.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
 
 @pytest.fixture(scope="module")
@@ -292,15 +297,33 @@ def test_processes_take_one_thread_and_leave_interrupts_to_others(pictures):
     assert batch.pixels.flatten(1).tolist() == [[1, True]] * 3
 
 
-def test_processes_survive_an_interrupt(pictures, order):
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_processes_survive_a_signal_that_is_sent_to_all(pictures, order, name):
+    if name == "TERM" and sys.platform != "linux":
+        pytest.skip("needs to know who sent a signal")
     files, images = pictures
     with Loader(files, batch_size=2, workers=2) as loader:
         epoch = loader.epoch(order)
         loaded = [next(epoch)]
         for process in multiprocessing.active_children():
-            os.kill(process.pid, signal.SIGINT)
+            subprocess.run(["kill", f"-{name}", str(process.pid)], check=True)
         loaded += epoch
     assert_same(loaded, batches(images, order, batch_size=2))
+
+
+def test_a_program_that_closes_nothing_ends(pictures):
+    code = """if True:
+        import sys, torch
+        from semaug.data.file_set import FilePaths, FileSet
+        from semaug.data.loader import Loader
+        files = FileSet(FilePaths.of(sys.argv[1], ["0.png"] * 9), torch.zeros(9).long(), ("a",))
+        loader = Loader(files, batch_size=1, workers=2)
+        epoch = loader.epoch(torch.arange(9))
+        print(len(next(epoch).pixels))
+    """
+    command = [sys.executable, "-c", code, pictures[0].paths.root]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout == "1\n"
 
 
 def test_a_killed_process_is_reported(pictures, order):

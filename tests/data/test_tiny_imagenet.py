@@ -67,6 +67,7 @@ def test_validation_images_sorted_into_folders_are_the_same(root):
     assert_close(actual.labels, expected.labels)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on one core
 def test_processes_read_the_same(root, monkeypatch):
     monkeypatch.setattr(tiny_imagenet, "_BATCH_SIZE", 5)
     alone = load_tiny_imagenet(root, workers=0)

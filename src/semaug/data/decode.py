@@ -1,12 +1,12 @@
 """Files of images become pixels.
 
 The reference is ``PIL.Image.open(path).convert("RGB")``. What torchvision knows (JPEG, PNG, WebP)
-it decodes to equal pixels in a tenth less time, and all the rest (BMP, TIFF, PPM, the first frame
-of an animation, whatever torchvision refuses) is left to Pillow. So is everything once torchvision
-has no decoder any more, which it has announced in version 0.29. Grey, CMYK and
-palette images become RGB and transparency is dropped; the turn that a camera notes in a
-photograph (EXIF) is not applied. There is one exception to the reference: of grey images with
-16 bits the upper byte is kept, as Pillow itself does in color, where it would cut off at 255.
+it decodes faster, to equal pixels, and all the rest (BMP, TIFF, PPM, the first frame of an
+animation, whatever torchvision refuses) is left to Pillow. So is everything once torchvision has
+no decoder any more, as it has announced in version 0.29. Grey, CMYK and palette images become RGB
+and transparency is dropped; the turn that a camera notes in a photograph (EXIF) is not applied.
+There is one exception to the reference: of grey images with 16 bits the upper byte is kept, as
+Pillow itself does in color, where it would cut off at 255.
 """
 
 import io

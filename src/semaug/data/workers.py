@@ -6,17 +6,19 @@ are wanted and what was drawn for them, and the answer is their pixels.
 """
 
 import multiprocessing
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from semaug.data.decode import decode_file
 from semaug.data.file_set import FilePaths
@@ -106,7 +108,7 @@ class FileReader:
                 num_workers=self._workers,
                 collate_fn=_unchanged,
                 pin_memory=self._pin_memory,
-                worker_init_fn=_ignore_interrupts,
+                worker_init_fn=_leave_signals_to_the_parent,
                 multiprocessing_context=_context(),
                 generator=torch.Generator(),  # or it would draw from the global one
                 prefetch_factor=_AHEAD,
@@ -165,7 +167,9 @@ class _Files(Dataset[Any]):
                     f"for {str(path)!r}, {tuple(picture.shape)}; a `view` would make them equal"
                 )
             pictures.append(picture)
-        return torch.stack(pictures)[: request.wanted].contiguous()
+        # In a process of its own, this stacks straight into shared memory.
+        batch: Tensor = default_collate(pictures)
+        return batch[: request.wanted]
 
 
 class _Requests:
@@ -187,6 +191,20 @@ def _unchanged(result: Any) -> Any:
     return result
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C, which a terminal sends to all processes, to the one that trains."""
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Let the process that trains decide when to stop.
+
+    A terminal sends Ctrl-C to all processes, and so do cluster schedulers with SIGTERM; a run
+    that saves itself after the current step needs its workers until then.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # elsewhere nobody says who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_end_when_the_parent_says, daemon=True).start()
+
+
+def _end_when_the_parent_says() -> None:
+    parent = os.getppid()
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
