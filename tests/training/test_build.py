@@ -1,8 +1,11 @@
 """Tests of semaug.training.build."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from semaug.data import load_data
 from semaug.training import build
 from semaug.training.build import build_data, build_method
 from semaug.training.errors import UserError
@@ -98,6 +101,18 @@ def test_a_network_without_dropout_inside_its_blocks_is_named(build_from):
     message = r"^recipe: network=resnet8_cifar has no dropout inside its blocks: .*block_drop_rate"
     with pytest.raises(UserError, match=message):
         build_from("digits_resnet8", "block_drop_rate=0.3")
+
+
+def test_a_set_without_test_images_is_named(make_run, monkeypatch):
+    digits = load_data("digits")
+    alone = replace(digits, test=digits.test.subset(torch.arange(0)))
+    monkeypatch.setattr(build, "load_data", lambda name, root: alone)
+    message = "data=digits has no images to test on; keep some .* back with hold_out=N"
+    recipe = make_run("digits_resnet8", "test_images=none").recipe
+    with pytest.raises(UserError, match=message):
+        build_data(recipe, None, torch.device("cpu"))
+    recipe = make_run("digits_resnet8", "test_images=none", "hold_out=20").recipe
+    assert len(build_data(recipe, None, torch.device("cpu"))[0].test) == 20
 
 
 def test_too_many_test_images_are_named(make_run):

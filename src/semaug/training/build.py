@@ -54,6 +54,11 @@ def build_data(
             corrupt_percent=subset.corrupt_percent,
             seed=subset.subset_seed,
         )
+    if len(data.test) == 0:
+        raise UserError(
+            f"recipe: data={recipe.data} has no images to test on; keep some of the training "
+            "images back with hold_out=N"
+        )
     if subset.test_images is not None:
         if subset.test_images > len(data.test):
             raise UserError(
