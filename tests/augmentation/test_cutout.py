@@ -80,6 +80,11 @@ def test_wrong_arguments_are_named(images):
         Cutout(0)
     with pytest.raises(TypeError, match=r"Cutout: expected `size` to be an int, got 1\.5"):
         Cutout(1.5)
+    for fill in ([1, 2, 3], "grey"):
+        with pytest.raises(TypeError, match="Cutout: expected `fill` to be a number or a tuple"):
+            Cutout(4, fill)
+    with pytest.raises(ValueError, match=r"Cutout: expected finite `fill`, got \(0, nan\)"):
+        Cutout(4, (0, float("nan")))
     with pytest.raises(ValueError, match=r"`fill` for each of 3 channels, got \(1, 2\)"):
         Cutout(4, (1, 2))(images, draws)
     for fill in (256, -1, 0.5):

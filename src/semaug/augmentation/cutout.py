@@ -3,7 +3,9 @@
 Source: DeVries & Taylor, 2017, https://arxiv.org/abs/1708.04552
 """
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -36,8 +38,8 @@ class Cutout(Augmentation):
             number from 0 to 255.
 
     Raises:
-        TypeError: If ``size`` is not an int.
-        ValueError: If ``size`` is below 1.
+        TypeError: If ``size`` is not an int, or ``fill`` neither a number nor a tuple of them.
+        ValueError: If ``size`` is below 1, or ``fill`` not finite.
     """
 
     size: int
@@ -45,6 +47,13 @@ class Cutout(Augmentation):
 
     def __post_init__(self) -> None:
         check_positive_int("Cutout", size=self.size)
+        fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
+        if not all(isinstance(x, Real) for x in fill):
+            raise TypeError(
+                f"Cutout: expected `fill` to be a number or a tuple of numbers, got {self.fill!r}"
+            )
+        if not all(math.isfinite(x) for x in fill):
+            raise ValueError(f"Cutout: expected finite `fill`, got {self.fill}")
 
     @property
     def num_draws(self) -> int:
