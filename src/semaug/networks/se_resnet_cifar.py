@@ -27,11 +27,20 @@ from semaug.networks.resnet_cifar import CifarResNet
 __all__ = ["CifarSEResNet", "SqueezeExcitation"]
 
 VARIANTS = {
-    "se_resnet20_cifar": Variant("three blocks a stage, 0.27M parameters", {"blocks_per_stage": 3}),
-    "se_resnet32_cifar": Variant("five blocks a stage, 0.47M parameters", {"blocks_per_stage": 5}),
-    "se_resnet56_cifar": Variant("nine blocks a stage, 0.86M parameters", {"blocks_per_stage": 9}),
+    "se_resnet20_cifar": Variant(
+        "three blocks a stage with squeeze and excitation, 0.27M parameters",
+        {"blocks_per_stage": 3},
+    ),
+    "se_resnet32_cifar": Variant(
+        "five blocks a stage with squeeze and excitation, 0.47M parameters",
+        {"blocks_per_stage": 5},
+    ),
+    "se_resnet56_cifar": Variant(
+        "nine blocks a stage with squeeze and excitation, 0.86M parameters",
+        {"blocks_per_stage": 9},
+    ),
     "se_resnet110_cifar": Variant(
-        "eighteen blocks a stage, 1.74M parameters; the one of the papers",
+        "eighteen blocks a stage with squeeze and excitation, 1.74M parameters; in the papers",
         {"blocks_per_stage": 18},
     ),
 }
