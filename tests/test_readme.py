@@ -1,7 +1,7 @@
 """Everything the README and the method cards show is run here.
 
 Python blocks run as they are. A ``diff`` block runs twice, before and after. Commands of
-``semaug`` run with ``--quick`` added, in an empty folder. Other commands are checked for
+``semaug`` run in an empty folder, those that train with ``--quick`` added. Other commands are checked for
 existence: what they would do, installing and running the tests, is going on already.
 """
 
@@ -70,7 +70,7 @@ def test_commands_work(line, tmp_path, monkeypatch):
     else:
         assert program == "semaug"
         monkeypatch.chdir(tmp_path)
-        quick = [] if arguments[0] == "list" else ["--quick"]
+        quick = ["--quick"] if arguments[0] in ("train", "compare") else []
         result = CliRunner().invoke(app, [*arguments, *quick])
         assert result.exit_code == 0, result.output
 
