@@ -104,8 +104,8 @@ def equalize(images: Tensor) -> Tensor:
     # The brightest value does not count, for there is nothing above it.
     brightest = images.flatten(2).amax(2, keepdim=True).long()
     step = (pixels.shape[2] - count.gather(2, brightest)) // 255
-    below = count.cumsum(2, dtype=torch.float64) - count
-    # Whole numbers, and float64 divides them exactly enough; several times faster.
-    table = (below + step // 2).div_(step.clamp(min=1)).clamp_(max=255).byte()
+    below = count.cumsum(2) - count  # of integers: GPUs repeat themselves with these alone
+    # Float64 divides whole numbers exactly enough, and several times faster.
+    table = (below + step // 2).double().div_(step.clamp(min=1)).clamp_(max=255).byte()
     byte = torch.arange(256, dtype=torch.uint8, device=images.device)
     return torch.where(step > 0, table, byte)
