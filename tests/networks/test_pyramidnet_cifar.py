@@ -100,6 +100,32 @@ def test_shakedrop_keeps_or_disturbs_each_image():
     assert abs(torch.corrcoef(torch.stack([alpha, beta]))[0, 1]) < 0.05
 
 
+def test_each_image_is_disturbed_as_the_source_says():
+    block = CifarPyramidNet(1, 12, shakedrop=0.5).layer3[0]
+    assert block.shakedrop.probability == 0.5
+    images = torch.randn(12, 24, 4, 4, requires_grad=True)
+    for norm in block.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.eval()
+    torch.manual_seed(0)
+    output = block(images)
+    output.square().sum().backward()
+    torch.manual_seed(0)
+    chances, alphas, betas = torch.rand(3, len(images))
+    for n, chance in enumerate(chances):
+        b = float(chance >= 0.5)
+        alpha, beta = 2 * alphas[n] - 1, betas[n]
+        image = images.detach()[n : n + 1].requires_grad_()
+        branch = block.body(image)
+        shortcut = nn.functional.pad(nn.functional.avg_pool2d(image, 2), (0, 0, 0, 0, 0, 4))
+        disturbed = shortcut + (b + alpha - b * alpha) * branch
+        assert_close(output[n : n + 1], disturbed)
+        outside = 2 * disturbed.detach()
+        (shortcut + (b + beta - b * beta) * branch).backward(outside)
+        assert_close(images.grad[n : n + 1], image.grad)
+    assert 0 < (chances >= 0.5).sum() < len(images)  # both happened
+
+
 def test_shakedrop_of_a_batch_draws_once():
     factors = [ShakeDrop(0.5, "batch")(torch.ones(8, 1, 1, 1)).flatten() for _ in range(20)]
     assert all(len(factor.unique()) == 1 for factor in factors)

@@ -96,6 +96,24 @@ def test_shares_are_drawn_for_each_image_or_once_or_never(images, shake):
     assert ((shares - 0.5).abs().max() < 1e-3) == (shake == "none")
 
 
+def test_each_image_is_mixed_as_the_source_says(images):
+    block = trained(ShakeShakeBlock(8, 8, 1, "image"))
+    images = images.requires_grad_()
+    torch.manual_seed(0)
+    output = block(images)
+    output.square().sum().backward()
+    torch.manual_seed(0)
+    shares, backward_shares = torch.rand(2, len(images))
+    for n, (alpha, beta) in enumerate(zip(shares, backward_shares, strict=True)):
+        image = images.detach()[n : n + 1].requires_grad_()
+        first, second = (branch(image.relu()) for branch in (block.branch1, block.branch2))
+        mixed = image + alpha * first + (1 - alpha) * second
+        assert_close(output[n : n + 1], mixed)
+        outside = 2 * mixed.detach()
+        (image + beta * first + (1 - beta) * second).backward(outside)
+        assert_close(images.grad[n : n + 1], image.grad)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_shortcut_looks_at_pixels_and_their_neighbours_up_left(stride):
     shortcut = ShakeShakeBlock(3, 4, stride, "image").shortcut.eval()
