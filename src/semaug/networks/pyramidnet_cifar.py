@@ -11,8 +11,8 @@ mode the branch is multiplied by the mean, which is that probability. ``level`` 
 this is drawn for each ``"image"`` (the default) or once for the ``"batch"``.
 
 Source: Han et al., CVPR 2017, https://arxiv.org/abs/1610.02915;
-ShakeDrop: Yamada et al., 2018, https://arxiv.org/abs/1802.02375, Eq. (6), with the range of
-alpha and beta and the linear decay to p_L = 0.5 that it recommends for PyramidNet
+ShakeDrop: Yamada et al., 2018, https://arxiv.org/abs/1802.02375, with its ranges of alpha and
+beta and its linear decay to p_L = 0.5
 """
 
 from collections.abc import Callable, Sequence
@@ -97,7 +97,9 @@ class PyramidBlock(nn.Module):
         stride: Of the body.
     """
 
-    def __init__(self, body: nn.Sequential, shakedrop: ShakeDrop, num_new: int, stride: int):
+    def __init__(
+        self, body: nn.Sequential, shakedrop: ShakeDrop, num_new: int, stride: int
+    ) -> None:
         super().__init__()
         self.body = body
         self.shakedrop = shakedrop
