@@ -191,7 +191,10 @@ def _blend(images: Tensor, factor: Tensor, is_now: dict[str, Tensor]) -> Tensor:
     if {"contrast", "saturation"} & is_now.keys():
         grey = luminance(images) if images.shape[1] == 3 else images
         if "contrast" in is_now:
-            mean = grey.mean((1, 2, 3), dtype=torch.float64).add_(0.5).floor_()
+            # Rounded half up; a quarter of the smallest step more leaves room for rounding.
+            num_pixels = grey.shape[2] * grey.shape[3]
+            total = grey.sum((1, 2, 3), dtype=torch.float64)
+            mean = (total + 0.5 * num_pixels + 0.25).div_(num_pixels).floor_()
             one_color = (mean.float() * is_now["contrast"]).view(-1, 1, 1, 1)
         if "saturation" in is_now:
             one_color = grey * is_now["saturation"].view(-1, 1, 1, 1) + one_color

@@ -39,7 +39,8 @@ def to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     value = images.amax(1, keepdim=True)
     spread = value - images.amin(1, keepdim=True)
-    saturation = (spread / value.clamp(min=1)).mul_(255).floor_()
+    # Half of the smallest step more, so that no rounding of the quotient decides.
+    saturation = (spread * 255).add_(0.5).div_(value.clamp(min=1)).floor_()
     # 0 at the strongest channel, 1 at the weakest.
     red, green, blue = (value - images).div_(spread.clamp(min=1)).split(1, dim=1)
     # Float32 and float64 by turns, as Pillow: rounding decides on one hue in four hundred.
@@ -48,7 +49,7 @@ def to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if_blue = (green.double() - red).add_(4).float()
     # A choice by weights of 0 and 1 is exact, and several times faster than one by bools.
     sixths = if_red.lerp_(if_green.lerp_(if_blue, green.ceil()), red.ceil())
-    turns = sixths.double().div_(6)
+    turns = sixths.double().mul_(1 / 6)
     turns = turns.sub_(turns.floor()).float()
     hue = turns.double().mul_(255).floor_().float()
     return hue, saturation, value
@@ -69,9 +70,10 @@ def from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
         ``(N, 3, H, W)`` float32, whole numbers from 0 to 255.
     """
     # A sixth of a turn is 255, so that all numbers are whole, and below 2**24: float32 holds
-    # them exactly, and 255 * 255 is odd, so that nothing lies halfway.
+    # them exactly, and 255 * 255 is odd, so that nothing lies halfway. The quotient has room
+    # for rounding, since GPUs multiply by the reciprocal.
     own_hue = torch.arange(0, 3 * 510, 510, device=hue.device).view(3, 1, 1)
     distance_from_opposite = (hue * 6 - own_hue).abs_().sub_(765).abs_()
     rest = distance_from_opposite.clamp_(255, 510)  # 255 + what is not taken away
     total = rest.mul_(saturation).add_(255**2 - 510 * saturation).mul_(value)
-    return total.add_(255**2 // 2).div_(255**2).floor_()
+    return total.double().add_(255**2 // 2 + 0.5).mul_(1 / 255**2).floor_().float()
