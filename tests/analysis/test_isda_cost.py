@@ -1,5 +1,7 @@
 """Tests of semaug.analysis.isda_cost."""
 
+from functools import cache
+
 import pytest
 import timm
 import torch
@@ -48,10 +50,8 @@ TABLE_1 = {
 def test_full_covariances_cost_what_the_papers_print(
     name, batch_size, num_classes, absolute, relative
 ):
-    network = on_meta(name)
-    cost = paper_isda_cost(num_classes, network.num_features, batch_size)
-    shake = name.startswith("shake_shake")  # of which the papers count multiply-adds only
-    whole = (multiply_adds if shake else paper_flops)(network, 32)
+    num_features, whole = features_and_operations(name, 32)
+    cost = paper_isda_cost(num_classes, num_features, batch_size)
     counted = f"{cost / 1e6:.2f}", f"{100 * cost / whole:.2f}"
     assert counted == DIFFERENT.get((absolute, relative), (absolute, relative))
 
@@ -69,15 +69,17 @@ def test_for_dense_networks_the_papers_print_more(name, published, counted):
     assert share_of_network(name) == counted < published
 
 
-def on_meta(name):
+@cache
+def features_and_operations(name, image_size):
     with torch.device("meta"):
-        return timm.create_model(name)
+        network = timm.create_model(name)
+    shake = name.startswith("shake_shake")  # of which the papers count multiply-adds only
+    return network.num_features, (multiply_adds if shake else paper_flops)(network, image_size)
 
 
 def share_of_network(name):
-    network = on_meta(name)
-    cost = paper_isda_cost(1000, network.num_features, 256, "diagonal")
-    return f"{100 * cost / paper_flops(network, 224):.2f}"
+    num_features, whole = features_and_operations(name, 224)
+    return f"{100 * paper_isda_cost(1000, num_features, 256, 'diagonal') / whole:.2f}"
 
 
 def products(self_shape, a_shape, b_shape, **_):
