@@ -43,7 +43,7 @@ def to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     saturation = (spread * 255).add_(0.5).div_(value.clamp(min=1)).floor_()
     # 0 at the strongest channel, 1 at the weakest.
     red, green, blue = (value - images).div_(spread.clamp(min=1)).split(1, dim=1)
-    # Float32 and float64 by turns, as Pillow: rounding decides on one hue in four hundred.
+    # Float32 and float64 by turns, as Pillow: rounding decides on one color in 350.
     if_red = blue - green
     if_green = (red.double() - blue).add_(2).float()
     if_blue = (green.double() - red).add_(4).float()
