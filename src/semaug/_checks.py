@@ -63,6 +63,21 @@ def check_labels(function: str, labels: Tensor, name: str = "labels") -> None:
         raise TypeError(f"{function}: expected `{name}` of dtype torch.int64, got {labels.dtype}")
 
 
+def check_range(function: str, name: str, values: Tensor, stop: int) -> None:
+    """Check that ids lie in 0 to below ``stop``. It reads values: an accelerator is waited for.
+
+    Raises:
+        ValueError: If one does not.
+    """
+    if len(values) == 0:
+        return
+    lowest, highest = (int(bound) for bound in values.aminmax())
+    if lowest < 0 or highest >= stop:
+        raise ValueError(
+            f"{function}: expected `{name}` in 0..{stop - 1}, got values in {lowest}..{highest}"
+        )
+
+
 def check_floating(function: str, **tensors: Tensor) -> None:
     """Check that tensors hold floating-point numbers.
 

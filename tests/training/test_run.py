@@ -1,5 +1,6 @@
 """Tests of semaug.training.run."""
 
+import os
 import sys
 
 import pytest
@@ -33,6 +34,28 @@ def test_a_folder_is_for_one_process_at_a_time(run):
         pass
     with run.lock():  # free again
         pass
+
+
+def test_a_child_does_not_hold_the_lock_of_its_parent(run):
+    """Else the folder of a killed run stays locked while processes that decode live on."""
+    begun, alive = os.pipe(), os.pipe()
+    with run.lock():
+        child = os.fork()
+        if child == 0:
+            os.close(alive[1])
+            os.write(begun[1], b".")
+            os.read(alive[0], 1)  # until the parent closes its end
+            os._exit(0)
+        os.close(alive[0])
+        os.read(begun[0], 1)
+        with pytest.raises(RunIsBusyError), run.lock():  # still that of the parent
+            pass
+    try:
+        with run.lock():
+            pass
+    finally:
+        os.close(alive[1])
+        os.waitpid(child, 0)
 
 
 def test_damaged_summary_is_named(run):

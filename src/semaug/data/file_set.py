@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from semaug._checks import check_labels, check_shapes
+from semaug._checks import check_labels, check_range, check_shapes
 
 __all__ = ["FilePaths", "FileSet"]
 
@@ -91,7 +91,7 @@ class FileSet:
                 f"FileSet: expected one label for each of {len(self.paths)} `paths`, "
                 f"got {len(self.labels)}"
             )
-        _check_label_range(self.labels, len(self.classes))
+        check_range("FileSet", "labels", self.labels, len(self.classes))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -108,13 +108,3 @@ class FileSet:
     def with_labels(self, labels: Tensor) -> Self:
         """Give the same files other labels ``(N,)``, of the same classes."""
         return type(self)(self.paths, labels.to(self.labels.device), self.classes)
-
-
-def _check_label_range(labels: Tensor, num_classes: int) -> None:
-    if len(labels) == 0:
-        return
-    lowest, highest = (int(bound) for bound in labels.aminmax())
-    if lowest < 0 or highest >= num_classes:
-        raise ValueError(
-            f"FileSet: expected `labels` in 0..{num_classes - 1}, got values in {lowest}..{highest}"
-        )

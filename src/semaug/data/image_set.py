@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from semaug._checks import check_labels, check_same_device, check_shapes
+from semaug._checks import check_labels, check_range, check_same_device, check_shapes
 from semaug.data.file_set import FileSet
 
 __all__ = ["DataSet", "ImageSet"]
@@ -38,7 +38,7 @@ class ImageSet:
             raise TypeError(
                 f"ImageSet: expected `images` of dtype torch.uint8, got {self.images.dtype}"
             )
-        _check_label_range(self.labels, len(self.classes))
+        check_range("ImageSet", "labels", self.labels, len(self.classes))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,15 +84,4 @@ class DataSet:
         """Copy both parts to a device."""
         return type(self)(
             self.name, self.train.to(device), self.test.to(device), self.mean, self.std
-        )
-
-
-def _check_label_range(labels: Tensor, num_classes: int) -> None:
-    if len(labels) == 0:
-        return
-    lowest, highest = (int(bound) for bound in labels.aminmax())
-    if lowest < 0 or highest >= num_classes:
-        raise ValueError(
-            f"ImageSet: expected `labels` in 0..{num_classes - 1}, "
-            f"got values in {lowest}..{highest}"
         )

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from semaug._checks import check_floating, check_labels, check_positive_int, check_shapes
+from semaug._checks import (
+    check_floating,
+    check_labels,
+    check_positive_int,
+    check_range,
+    check_shapes,
+)
 from semaug.data.file_set import FileSet
 from semaug.data.image_set import ImageSet
 from semaug.data.views import View
@@ -116,7 +122,7 @@ class Loader:
         """
         check_shapes("epoch", order=(order, "n"))
         check_labels("epoch", order, "order")
-        _check_positions(order, len(self.images))
+        check_range("epoch", "order", order, len(self.images))
         steps = math.ceil(len(order) / self.batch_size)
         _check_index("epoch", "first_step", first_step, steps + 1)
         draws = self._check_draws(view_draws)
@@ -263,17 +269,6 @@ def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Re
         shown = piece if count else slice(piece.start - 1, piece.start)
         positions = order[shown]
         yield Request(positions.numpy(), draws[positions].numpy(), count)
-
-
-def _check_positions(order: Tensor, num_images: int) -> None:
-    """Check ranges once for an epoch; an accelerator is waited for."""
-    if len(order) == 0:
-        return
-    lowest, highest = (int(bound) for bound in order.aminmax())
-    if lowest < 0 or highest >= num_images:
-        raise ValueError(
-            f"epoch: expected `order` in 0..{num_images - 1}, got values in {lowest}..{highest}"
-        )
 
 
 def _check_index(function: str, name: str, value: int, stop: int | None = None) -> None:

@@ -11,8 +11,9 @@ things differ from the sources:
   sources; those of DenseNets, in timm and torchvision, of variance 2 / fan-in.
 
 The tables of ISDA print 44.6 and 60.3 million parameters for ResNet-101 and ResNet-152.
-These have 44.55 and 60.19, in timm as in torchvision; the tables count biases for their
-convolutions, which have none. The other networks have what they print without that.
+These have 44.55 and 60.19, in timm as in torchvision. The printed numbers come out if a bias is
+counted for each output of a convolution, which these do not have; the other networks have
+what is printed without that.
 
 Sources: He et al., CVPR 2016, Table 1, https://arxiv.org/abs/1512.03385; Huang et al., CVPR
 2017, Table 1, https://arxiv.org/abs/1608.06993; Xie et al., CVPR 2017, Table 1,

@@ -125,7 +125,8 @@ def _train(
     recipe, seed = run.recipe, run.seed
 
     # Everything on the device.
-    data, selection = build_data(recipe, data_root, device)
+    with console.status(f"reading {recipe.data}"):
+        data, selection = build_data(recipe, data_root, device)
     num_images = len(data.train)
     steps_per_epoch = math.ceil(num_images / recipe.batch_size)
     total_steps = recipe.epochs * steps_per_epoch

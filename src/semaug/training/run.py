@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from semaug.training.errors import UserError
 from semaug.training.files import read_json
@@ -116,7 +117,7 @@ class Run:
                 "lacks; on Windows train inside WSL"
             ) from error
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
+        with (self.folder / "lock").open("w") as file, _closed_in_children(file):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -124,6 +125,29 @@ class Run:
                     f"{self.folder}: another process is training this run"
                 ) from None
             yield
+
+
+_locks: set[IO[str]] = set()
+
+
+def _close_locks() -> None:
+    for file in _locks:
+        file.close()
+    _locks.clear()
+
+
+# A process that decodes images must not hold the lock when this one is killed.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_locks)
+
+
+@contextmanager
+def _closed_in_children(file: IO[str]) -> Iterator[None]:
+    _locks.add(file)
+    try:
+        yield
+    finally:
+        _locks.discard(file)
 
 
 def label(name: str, overrides: Mapping[str, str], quick: bool) -> str:
