@@ -1,5 +1,7 @@
 """Tests of semaug.augmentation.lookup."""
 
+import shutil
+
 import pytest
 import torch
 from PIL import ImageOps, ImageStat
@@ -61,3 +63,11 @@ def test_contrast_has_a_table_for_each_mean_and_others_have_one():
     assert constant_tables("Solarize", 128.0)[0, 126:130].tolist() == [126, 127, 127, 126]
     assert constant_tables("Invert", 0.0)[0, 3] == 252
     assert torch.equal(constant_tables("Rotate", 3.0)[0], torch.arange(256).byte())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+@pytest.mark.parametrize("tables_of", [auto_contrast, equalize, mean_luminance])
+def test_compiles_to_the_same(images, tables_of):
+    images = images.clamp(min=40)
+    compiled = torch.compile(tables_of, fullgraph=True)
+    assert torch.equal(compiled(images), tables_of(images))

@@ -73,6 +73,29 @@ def test_an_image_does_not_depend_on_its_batch(images, generator):
     assert torch.equal(images, before)
 
 
+@pytest.fixture
+def deterministic():
+    """Have torch refuse operators that do not repeat themselves, as training does."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("either_path", "deterministic")
+def test_uses_operators_that_repeat_themselves(images, generator):
+    draws = RandAugment().draw(len(images), generator)
+    assert torch.equal(RandAugment()(images, draws), RandAugment()(images, draws))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.usefixtures("deterministic")
+def test_uses_operators_that_repeat_themselves_on_a_gpu(many, generator):
+    draws = RandAugment().draw(len(many), generator)
+    actual = RandAugment()(many.cuda(), draws.cuda())
+    assert torch.equal(actual.cpu(), RandAugment()(many, draws))
+
+
 def test_every_operation_and_direction_is_equally_likely(generator, monkeypatch):
     choices = []
 

@@ -78,7 +78,8 @@ def auto_contrast(images: Tensor) -> Tensor:
     Returns:
         ``(N, C, 256)`` uint8; a channel with one value only stays as it is.
     """
-    pixels = images.flatten(2)
+    # Not of bytes, whose minimum torch 2.15 compiles to 0 on a CPU.
+    pixels = images.flatten(2).short()
     darkest, brightest = pixels.amin(2, keepdim=True), pixels.amax(2, keepdim=True)
     byte = torch.arange(256, device=images.device)
     # In float64 and in Pillow's order, for its rounding errors: they may cost a grey level.
