@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from semaug._checks import check_at_least, check_one_of
 from semaug._classes import is_static
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
 from semaug.augmentation.blend import color, sharpness
@@ -108,6 +109,9 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
 
     Returns:
         ``(N, 3, H, W)`` uint8, contiguous.
+
+    Raises:
+        ValueError: If an operation has an unknown name, or a level that it does not have.
     """
     images = images.contiguous()
     if images.numel() == 0:
@@ -123,7 +127,7 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
 def _apply_to_all(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     """Compute each kind of operation for all images, and keep what was asked for."""
     kind = tables.kind[choice].view(-1, 1, 1, 1)
-    present = {_KIND_OF.get(operation.name, 0) for operation in tables.operations}
+    present = {_KIND_OF[operation.name] for operation in tables.operations}
     result = images
     for number in sorted(present - {0}):
         changed = _KINDS[number](images, tables, choice)
@@ -211,6 +215,8 @@ def _tables(
     operations: tuple[Operation, ...], height: int, width: int, device: torch.device
 ) -> Tables:
     """Compute what does not depend on pixels, for images of one size on one device."""
+    for operation in operations:
+        _check(operation)
     names = [operation.name for operation in operations]
     magnitudes = [magnitude_of(operation, height, width) for operation in operations]
     named = list(zip(names, magnitudes, strict=True))
@@ -230,3 +236,13 @@ def _tables(
         pixels=source_pixels(distinct, height, width).to(device) if fits else None,
         matrix=matrix.to(device),
     )
+
+
+def _check(operation: Operation) -> None:
+    check_one_of("Operation", "name", operation.name, _KIND_OF)
+    check_at_least("Operation", "num_levels", operation.num_levels, 2)
+    if not 0 <= operation.level < operation.num_levels:
+        raise ValueError(
+            f"Operation: expected `level` from 0 to {operation.num_levels - 1}, "
+            f"got {operation.level}"
+        )
