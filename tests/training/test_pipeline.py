@@ -146,6 +146,25 @@ def test_whitening_leaves_pixels_uncorrelated(make_pipeline):
     assert off_diagonal.abs().mean() < 0.2 * (normal - normal.diagonal().diag()).abs().mean()
 
 
+def test_whitened_images_are_shifted_and_cut_like_others(make_pipeline):
+    white = whole_epoch(make_pipeline("padding=0", "flip=false", "whitening=true"))[0]
+    changed = ["padding=1", "flip=true", "cutout=3"]
+    images = whole_epoch(make_pipeline(*changed, "whitening=true"))[0]
+    assert images.dtype == torch.float32
+    shares = (images == 0).float().mean(), (white == 0).float().mean()
+    assert shares[0] > shares[1] + 0.05  # holes and borders
+    test = next(make_pipeline(*changed, "whitening=true").test_batches()).images
+    plain = next(make_pipeline("padding=0", "flip=false", "whitening=true").test_batches())
+    assert torch.equal(test, plain.images)
+
+
+@pytest.mark.parametrize("change", ["policy=randaugment", "grayscale=0.1", "jitter=0.1"])
+def test_colors_of_whitened_images_are_refused(make_pipeline, change):
+    name = change.partition("=")[0]
+    with pytest.raises(UserError, match=f"expected no `{name}` with `whitening`: it changes colo"):
+        make_pipeline("whitening=true", change)
+
+
 def test_holes_have_the_color_that_becomes_nearly_zero():
     data = load_data("digits")
     (cutout,) = build_augmentation(Augment(padding=0, flip=False, cutout=3), data).augmentations

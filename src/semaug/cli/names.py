@@ -36,7 +36,7 @@ def list_names(
     if what in ("networks", "all"):
         from semaug.networks import NETWORKS
 
-        print_names(console, "Networks of the papers, for network=; all others of timm work too", NETWORKS)
+        print_names(console, "Networks of the papers, for network=, as any of timm's", NETWORKS)
     if what in ("data", "all"):
         from semaug.data import DATA_SETS
 
