@@ -26,11 +26,15 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## timings; wants a quiet machine, takes twenty minutes
+bench: $(STAMP)  ## timings; wants a quiet machine, takes forty minutes
 	$(BIN)/python benchmarks/bench_isda.py
 	$(BIN)/python benchmarks/bench_precision.py
 	$(BIN)/python benchmarks/bench_scale.py
 	$(BIN)/python benchmarks/bench_ranks.py
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python benchmarks/bench_augment.py
+	$(BIN)/python benchmarks/bench_loader.py --record
+	$(BIN)/python benchmarks/bench_training.py
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

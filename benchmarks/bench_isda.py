@@ -2,6 +2,7 @@
 
     python benchmarks/bench_isda.py                    on a quiet machine, about eight minutes
     python benchmarks/bench_isda.py --device cuda
+    python benchmarks/bench_isda.py --only-steps --networks wide_resnet16_8_cifar --classes 100
 
 Part one times loss, statistics and backward pass of our code and of the formula as it is
 written (``literal.py``), on the same batches, taking turns. The floor is what no exact
@@ -44,19 +45,25 @@ SEGMENTATION = {"images": 2, "pixels": 97, "label_pixels": 769, "classes": 19, "
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only-steps", action="store_true", help="part three alone")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, help="of part three")
+    parser.add_argument("--classes", nargs="+", type=int, default=[10, 100], help="likewise")
+    parser.add_argument("--precisions", nargs="+", default=["32", "bf16"], help="likewise")
     arguments = parse(parser, seconds=15.0)
     device = choose_device(arguments.device)
     torch.manual_seed(0)
-    losses = [compare_losses(*case, device, arguments.seconds) for case in CASES]
-    segmentation = compare_segmentation(device, arguments.seconds)
+    losses, segmentation = [], []
+    if not arguments.only_steps:
+        losses = [compare_losses(*case, device, arguments.seconds) for case in CASES]
+        segmentation = [compare_segmentation(device, arguments.seconds)]
     steps = [
         compare_steps(network, num_classes, precision, device, arguments.seconds)
-        for network in NETWORKS
-        for num_classes in (10, 100)
-        for precision in ("32", "bf16")
+        for network in arguments.networks
+        for num_classes in arguments.classes
+        for precision in arguments.precisions
     ]
     show(losses, segmentation, steps)
-    path = record("bench_isda", arguments.device, [*losses, segmentation, *steps])
+    path = record("bench_isda", arguments.device, [*losses, *segmentation, *steps])
     print(f"added to {path}")
 
 
@@ -217,17 +224,25 @@ def compare_steps(
 
 
 def show(
-    losses: list[dict[str, Any]], segmentation: dict[str, Any], steps: list[dict[str, Any]]
+    losses: list[dict[str, Any]], segmentation: list[dict[str, Any]], steps: list[dict[str, Any]]
 ) -> None:
-    """Print all parts as tables."""
+    """Print the parts that were measured as tables."""
     console = Console(width=160)
+    if losses:
+        console.print(table_of_losses(losses))
+    for measured in segmentation:
+        console.print(table_of_segmentation(measured))
+    console.print(table_of_steps(steps))
+
+
+def table_of_losses(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="loss + statistics + backward: milliseconds, median (quartiles); MB")
     for column in (
         "N", "C", "A", "kind", "literal ms", "semaug ms", "floor ms", "faster (target)",
         "literal MB", "semaug MB", "smaller (target)",
     ):  # fmt: skip
         table.add_column(column, justify="right", no_wrap=True)
-    for row in losses:
+    for row in rows:
         seconds, memory = row["seconds"], row["peak_bytes"]
         table.add_row(
             *map(str, row["shape"].values()),
@@ -239,11 +254,14 @@ def show(
             f"{memory['semaug'] / 1e6:.1f}",
             f"{row['smaller']:.1f}x ({row['targets']['smaller'] or '-'})",
         )
-    console.print(table)
+    return table
+
+
+def table_of_segmentation(row: dict[str, Any]) -> Table:
     table = Table(title="segmentation, 2 x 97 x 97 pixels, 19 classes, 512 features")
     for column in ("contestant", "ms", "MB", "faster", "smaller (target 30)"):
         table.add_column(column, justify="right", no_wrap=True)
-    seconds, memory = segmentation["seconds"], segmentation["peak_bytes"]
+    seconds, memory = row["seconds"], row["peak_bytes"]
     for name, own in seconds.items():
         table.add_row(
             name,
@@ -252,7 +270,10 @@ def show(
             f"{seconds['literal diagonal']['median'] / own['median']:.1f}x",
             f"{memory['literal diagonal'] / memory[name]:.1f}x",
         )
-    console.print(table)
+    return table
+
+
+def table_of_steps(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="training step, batch 128: milliseconds, median (quartiles)")
     for column in (
         "network",
@@ -263,7 +284,7 @@ def show(
         "ratio (target)",
     ):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in steps:
+    for row in rows:
         ratio = row["ratio"]
         table.add_row(
             row["network"],
@@ -274,7 +295,7 @@ def show(
             f"{ratio['median']:.3f} ({ratio['lower']:.3f}-{ratio['upper']:.3f}; "
             f"{row['targets']['ratio']})",
         )
-    console.print(table)
+    return table
 
 
 if __name__ == "__main__":
