@@ -76,6 +76,7 @@ Epoch = Callable[[], Iterator[Tensor]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--compile", action="store_true", help="let torch.compile enter as well")
     arguments = parse(parser, seconds=60.0)
     try:
         device = choose_device(arguments.device)
@@ -86,8 +87,12 @@ def main() -> None:
     images = natural_images(NUM_IMAGES)
     rows = []
     for name, ours, torchvisions, kornias, target in CASES:
+        compiled = {}
+        if arguments.compile:
+            compiled["semaug, compiled"] = semaug_epochs(images, ours, device, compiled=True)
         contestants = {
             "semaug": semaug_epochs(images, ours, device),
+            **compiled,
             **torchvision_epochs(images, torchvisions, device),
             "kornia, a batch at once": kornia_epochs(images, kornias, device),
         }
@@ -105,19 +110,26 @@ def natural_images(count: int) -> Tensor:
     return (sum(octaves) * 45 + 120).clamp_(0, 255).byte()
 
 
-def semaug_epochs(images: Tensor, extra: Augmentation | None, device: torch.device) -> Epoch:
+def semaug_epochs(
+    images: Tensor, extra: Augmentation | None, device: torch.device, *, compiled: bool = False
+) -> Epoch:
     """Draw decisions for the epoch, and change a batch at once."""
     crop, hole = CropFlip(padding=4), Cutout(HOLE, fill=tuple(round(255 * x) for x in MEAN))
     augment = Compose(crop, hole) if extra is None else Compose(crop, extra, hole)
     images = images.to(device)
     generator = torch.Generator().manual_seed(0)
 
+    def change(images: Tensor, draws: Tensor) -> Tensor:
+        return normalize(augment(images, draws), MEAN, STD)
+
+    if compiled:
+        change = torch.compile(change, fullgraph=True)
+
     def epoch() -> Iterator[Tensor]:
         draws = augment.draw(len(images), generator).to(device)
         order = torch.randperm(len(images), generator=generator).to(device)
         for own in order.split(BATCH_SIZE):
-            batch = augment(images.index_select(0, own), draws.index_select(0, own))
-            yield normalize(batch, MEAN, STD)
+            yield change(images.index_select(0, own), draws.index_select(0, own))
 
     return epoch
 

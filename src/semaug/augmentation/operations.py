@@ -7,7 +7,8 @@ together; on an accelerator, or while compiling, every kind is computed for all 
 since counting them would make the host wait.
 
 Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501, Table 6; the ranges are those
-of torchvision's ``AutoAugment``, and every image comes out as there, from Pillow.
+of torchvision's ``AutoAugment``, and every image comes out as there, from Pillow. Compiled
+for a GPU, which may round a product and a sum at once, this has not been tested.
 """
 
 from collections.abc import Callable
