@@ -1,8 +1,8 @@
 """Everything the README and the method cards show is run here.
 
 Python blocks run as they are. A ``diff`` block runs twice, before and after. Commands of
-``semaug`` run in an empty folder, those that train with ``--quick`` added. Other commands are checked for
-existence: what they would do, installing and running the tests, is going on already.
+``semaug`` run in an empty folder, those that train with ``--quick`` added. Other commands are
+checked for existence: what they would do, installing and running the tests, is going on already.
 """
 
 import re

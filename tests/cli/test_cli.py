@@ -259,3 +259,13 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, number, status):
         f"go on with: semaug train digits_resnet8 --device cpu epochs=1000 --threads 1 "
         f"--runs {tmp_path} --resume" in error
     )
+
+
+def test_show_draws_a_picture(semaug, tmp_path):
+    arguments = ["show", "digits_resnet8", "cutout=2", "--images", "2", "--epochs", "2"]
+    status, output, _ = semaug(*arguments, "-o", "seen.png")
+    assert (status, output) == (0, "wrote seen.png\n")
+    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
+    status, _, errors = semaug("show", "digits_resnet8", "cutoff=2")
+    assert status == 2
+    assert "did you mean 'cutout'" in errors

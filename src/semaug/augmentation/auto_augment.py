@@ -4,6 +4,7 @@ Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -66,31 +67,40 @@ class AutoAugment(Augmentation):
         check_images_and_draws("AutoAugment", images, draws, self.num_draws)
         check_bytes("AutoAugment", images)
         draws = draws.to(images.device)
-        operations, probability, positive = _policy(self.policy, images.device)
-        pair = (draws[:, 0] * len(probability)).long().clamp_(max=len(probability) - 1)
-        choice = positive[pair] + (draws[:, 3:] < 0.5)
-        choice = torch.where(draws[:, 1:3] <= probability[pair], choice, 0)
+        operations, pairs = _operations(self.policy), _pairs(self.policy, images.device)
+        num_pairs = len(pairs.probability)
+        pair = (draws[:, 0] * num_pairs).long().clamp_(max=num_pairs - 1)
+        choice = pairs.positive[pair] + (draws[:, 3:] < 0.5)
+        choice = torch.where(draws[:, 1:3] <= pairs.probability[pair], choice, 0)
         for own in choice.unbind(1):
             images = apply_operations(images, operations, own)
         return images
 
 
-class _Policy(NamedTuple):
-    operations: tuple[Operation, ...]  # K: nothing, and then each one in both directions
+class _Pairs(NamedTuple):
+    """The P pairs of a policy; nothing may unpack it, for torch 2.11 cannot compile that."""
+
     probability: Tensor  # (P, 2) float32
     positive: Tensor  # (P, 2) int64, which operation; the next one is its negative
 
 
 @computed_once
-def _policy(name: str, device: torch.device) -> _Policy:
-    """Number the operations of a policy, and put its numbers on a device."""
-    halves = [[Operation(what, level) for what, _, level in pair] for pair in POLICIES[name]]
-    distinct = sorted({half for pair in halves for half in pair})
-    operations = [Operation()]
-    for operation in distinct:
-        operations += [operation, operation._replace(negative=True)]
-    return _Policy(
-        tuple(operations),
-        torch.tensor([[half[1] for half in pair] for pair in POLICIES[name]], device=device),
-        torch.tensor([[operations.index(half) for half in pair] for pair in halves], device=device),
+def _operations(policy: str) -> tuple[Operation, ...]:
+    """Number the operations of a policy: nothing, and then each one in both directions."""
+    distinct = sorted({half for pair in _halves(policy) for half in pair})
+    both = [(operation, operation._replace(negative=True)) for operation in distinct]
+    return (Operation(), *chain.from_iterable(both))
+
+
+@computed_once
+def _pairs(policy: str, device: torch.device) -> _Pairs:
+    """Put the numbers of a policy on a device."""
+    place = {operation: number for number, operation in enumerate(_operations(policy))}
+    return _Pairs(
+        torch.tensor([[half[1] for half in pair] for pair in POLICIES[policy]], device=device),
+        torch.tensor([[place[half] for half in pair] for pair in _halves(policy)], device=device),
     )
+
+
+def _halves(policy: str) -> list[list[Operation]]:
+    return [[Operation(what, level) for what, _, level in pair] for pair in POLICIES[policy]]

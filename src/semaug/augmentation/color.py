@@ -188,7 +188,7 @@ def _blend(images: Tensor, factor: Tensor, is_now: dict[str, Tensor]) -> Tensor:
             hue it is stay as they are.
     """
     one_color = images.new_zeros(len(images), 1, 1, 1)
-    if {"contrast", "saturation"} & is_now.keys():
+    if "contrast" in is_now or "saturation" in is_now:
         grey = luminance(images) if images.shape[1] == 3 else images
         if "contrast" in is_now:
             # Rounded half up; a quarter of the smallest step more leaves room for rounding.

@@ -114,7 +114,7 @@ class FileReader:
                 prefetch_factor=_AHEAD,
                 persistent_workers=True,
             )
-        with self._explain_deaths(), warnings.catch_warnings():
+        with self._explain_deaths(), _terminations_wait(), warnings.catch_warnings():
             # Python warns of forks beside threads. The children decode, and take no lock of ours.
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             self._results = iter(self._loader)
@@ -185,6 +185,19 @@ class _Requests:
 def _context() -> Any:
     """Fork where torch does by default: it is quick, and shares the paths without copying."""
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+
+
+@contextmanager
+def _terminations_wait() -> Iterator[None]:
+    """Keep SIGTERM waiting, for the processes that start now too, until they deal with it."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _unchanged(result: Any) -> Any:

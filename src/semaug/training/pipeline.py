@@ -90,13 +90,17 @@ class Pipeline:
         self.train_loader.close()
         self.test_loader.close()
 
-    def train_batches(self, seed: int, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+    def train_batches(
+        self, seed: int, epoch: int, first_step: int = 0, order: Tensor | None = None
+    ) -> Iterator[Batch]:
         """Yield the augmented batches of an epoch, or what is left of it.
 
         Args:
             seed: Of the run.
             epoch: Counted from 0.
             first_step: Batches of this epoch that the run has seen already.
+            order: int64 places of the images wanted, as the epoch shows them; None is all of
+                them in the order of the epoch.
 
         Raises:
             OSError: If a file cannot be read.
@@ -109,7 +113,8 @@ class Pipeline:
                 return None
             return what.draw(num_images, make_generator(seed, purpose, epoch))
 
-        order = epoch_order(num_images, make_generator(seed, "order", epoch))
+        if order is None:
+            order = epoch_order(num_images, make_generator(seed, "order", epoch))
         view_draws = draw(self.train_view, "view")
         draws = self.augment.draw(num_images, make_generator(seed, "augmentation", epoch))
         draws = draws.to(self.device)

@@ -1,0 +1,43 @@
+"""``semaug show``: a picture of what a recipe does to images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from semaug.cli.options import DataRoot, Overrides, RecipeName
+from semaug.cli.report import say
+from semaug.recipes import find_recipe
+from semaug.recipes.overrides import override, split_overrides
+
+__all__ = ["show"]
+
+
+def show(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture, a PNG")] = Path(
+        "augmented.png"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run")] = 0,
+    images: Annotated[int, typer.Option(min=1, help="Rows, one for each image")] = 6,
+    epochs: Annotated[int, typer.Option(min=1, help="Columns, one for each epoch")] = 9,
+    data_root: DataRoot = None,
+) -> None:
+    """Draw what the epochs of a recipe show of a few training images.
+
+    [bold]Examples[/bold]
+
+    semaug show digits_resnet8 policy=randaugment -o digits.png
+
+    semaug show cifar10_resnet32 policy=autoaugment_cifar10 cutout=16 --data-root data
+    """
+    changed = override(find_recipe(recipe), split_overrides(overrides or []))
+
+    from semaug.training.gallery import draw_gallery
+
+    draw_gallery(
+        output, changed, data_root=data_root, seed=seed, num_images=images, num_epochs=epochs
+    )
+    say(Console(), f"wrote {output}")

@@ -1,0 +1,107 @@
+"""A picture of what a recipe does to training images."""
+
+from pathlib import Path
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from semaug.data import ImageSet
+from semaug.training.build import build_data
+from semaug.training.files import write_atomically
+from semaug.training.pipeline import Pipeline
+from semaug.training.recipe import Recipe
+
+__all__ = ["augmented_images", "draw_gallery"]
+
+# R images, E epochs, C channels, H and W pixels.
+
+_GAP = 2  # pixels between images
+_INCHES = 1.1  # an image
+
+
+def draw_gallery(
+    path: Path,
+    recipe: Recipe,
+    *,
+    data_root: Path | None = None,
+    seed: int = 0,
+    num_images: int = 6,
+    num_epochs: int = 9,
+) -> None:
+    """Write a PNG: a row for each of a few training images, a column for each epoch.
+
+    Where images lie in memory, the first column has them as they are.
+
+    Args:
+        path: Of the picture; an old one is replaced.
+        recipe: Says how images are augmented.
+        data_root: Folder of the data sets.
+        seed: Of the run whose images are wanted; its epochs show these very pictures, but for
+            the partners that Mixup and CutMix find.
+        num_images: Rows.
+        num_epochs: Columns.
+
+    Raises:
+        FileNotFoundError: If there are no data files.
+        OSError: If the picture cannot be written.
+        UserError: If something in the recipe does not exist or does not fit.
+    """
+    data, _ = build_data(recipe, data_root, torch.device("cpu"))
+    num_images = min(num_images, len(data.train))
+    with Pipeline(recipe, data) as pipeline:
+        images = augmented_images(pipeline, seed, num_images, num_epochs)
+    titles = [f"epoch {epoch + 1}" for epoch in range(num_epochs)]
+    if isinstance(data.train, ImageSet):
+        images = torch.cat([data.train.images[:num_images].unsqueeze(1), images], dim=1)
+        titles = ["as it is", *titles]
+    names = [data.train.classes[label] for label in data.train.labels[:num_images].tolist()]
+    _write(path, images, titles, names)
+
+
+def augmented_images(pipeline: Pipeline, seed: int, num_images: int, num_epochs: int) -> Tensor:
+    """Return the first training images as so many epochs show them.
+
+    Returns:
+        ``(R, E, C, H, W)`` uint8. Whitened images, which are no colors, are stretched.
+    """
+    order = torch.arange(num_images)
+    columns = []
+    for epoch in range(num_epochs):
+        batches = pipeline.train_batches(seed, epoch, order=order)
+        columns.append(torch.cat([batch.images for batch in batches]))
+    images = torch.stack(columns, dim=1).contiguous()
+    if pipeline.white is None:
+        mean, std = (
+            torch.tensor(values).view(-1, 1, 1)
+            for values in (pipeline.data.mean, pipeline.data.std)
+        )
+        images = images * std + mean
+    else:
+        lowest, highest = images.aminmax()
+        images = (images - lowest) / (highest - lowest).clamp(min=1e-8)
+    return images.mul(255).round().clamp(0, 255).byte()
+
+
+def _write(path: Path, images: Tensor, titles: list[str], names: list[str]) -> None:
+    num_rows, num_columns, num_channels, height, width = images.shape
+    grid = torch.full(
+        (num_channels, num_rows * (height + _GAP), num_columns * (width + _GAP)), 255
+    ).byte()
+    for row in range(num_rows):
+        for column in range(num_columns):
+            top, left = row * (height + _GAP), column * (width + _GAP)
+            grid[:, top : top + height, left : left + width] = images[row, column]
+    with matplotlib.rc_context({"font.size": 8}):
+        figure = Figure(
+            figsize=(_INCHES * (num_columns + 1), _INCHES * (num_rows + 0.5)), layout="constrained"
+        )
+        axes = figure.subplots()
+        axes.imshow(grid.expand(3, -1, -1).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_xticks([(width + _GAP) * (c + 0.5) for c in range(num_columns)], titles)
+        axes.set_yticks([(height + _GAP) * (r + 0.5) for r in range(num_rows)], names)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
