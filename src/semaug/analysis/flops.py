@@ -13,8 +13,8 @@ Networks on the meta device are counted without computing anything:
 >>> paper_flops(network, 224)
 4099696128
 
-Source: Wang et al., NeurIPS 2019, Table 3, https://arxiv.org/abs/1909.12220; the
-convention is found from its numbers.
+Source: Wang et al., T-PAMI 2021, Table 3, https://arxiv.org/abs/2007.10538; the convention
+is found from its numbers. Its ResNeXt and Shake-Shake are multiply-adds alone.
 """
 
 import math
