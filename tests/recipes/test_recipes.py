@@ -104,6 +104,7 @@ ON_CIFAR = {
         "train_per_class": None,
         "train_percent": None,
     },
+    "sync_batch_norm": False,
     "warmup_epochs": 0.0,
     "weight_decay": 1e-4,
 }

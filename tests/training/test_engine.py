@@ -30,8 +30,8 @@ def stop_at_step(monkeypatch, step):
     """Interrupt the run after so many steps."""
     count_step = Session.count_step
 
-    def count_and_stop(self, output, batch):
-        count_step(self, output, batch)
+    def count_and_stop(self, *arguments):
+        count_step(self, *arguments)
         if self.total_step == step:
             signal.raise_signal(signal.SIGINT)
 

@@ -26,7 +26,13 @@ from semaug.training.errors import UserError, as_user_error
 from semaug.training.recipe import Recipe
 from semaug.training.seeding import derive_seed
 
-__all__ = ["build_data", "build_method", "build_optimizer", "compile_steps"]
+__all__ = [
+    "build_data",
+    "build_method",
+    "build_optimizer",
+    "compile_steps",
+    "synchronize_batch_norm",
+]
 
 
 def build_data(
@@ -86,7 +92,7 @@ def build_method(
     """
     torch.manual_seed(derive_seed(seed, "weights"))
     network = _create_network(recipe, data.num_classes)
-    images = example_images.cpu()
+    images = example_images.cpu().float()  # Fabric changes the precision later
     _try_network(recipe, network, images)
     _try_last_step(recipe, network, images, len(data.train))
 
@@ -133,6 +139,18 @@ def build_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
         weight_decay=recipe.weight_decay,
         fused=True,  # one kernel for all parameters, where a loop over them costs milliseconds
     )
+
+
+def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
+    """Make batch norm see the joint batch of all processes.
+
+    Raises:
+        UserError: If the device is not a GPU, where torch has it.
+    """
+    if device.type != "cuda":
+        raise UserError("recipe: `sync_batch_norm` needs GPUs; torch has none for a CPU")
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return converted
 
 
 def compile_steps(method: nn.Module) -> None:

@@ -48,7 +48,9 @@ def choose_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+    if name == "cuda":  # torchrun starts a process for each of them
+        return torch.device(name, int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(name)
 
 
 def settle(recipe: Recipe, device: torch.device) -> Recipe:

@@ -11,15 +11,20 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
 from semaug.training.average import WeightAverage
-from semaug.training.build import build_data, build_method, build_optimizer, compile_steps
+from semaug.training.build import (
+    build_data,
+    build_method,
+    build_optimizer,
+    compile_steps,
+    synchronize_batch_norm,
+)
 from semaug.training.device import (
     choose_device,
     count_workers,
@@ -34,6 +39,7 @@ from semaug.training.evaluate import count_wrong
 from semaug.training.files import read_json, remove_partial_files, write_json
 from semaug.training.interrupt import watch_interrupts
 from semaug.training.pipeline import Pipeline
+from semaug.training.processes import Processes, is_first_process
 from semaug.training.record import Record, summarize
 from semaug.training.run import Run
 from semaug.training.schedule import learning_rate_schedule
@@ -42,12 +48,6 @@ from semaug.training.selection import record_selection
 from semaug.training.session import Session, check_same_recipe
 
 __all__ = ["train"]
-
-# As Fabric calls what recipes call "32" and "bf16".
-_FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {
-    "32": "32-true",
-    "bf16": "bf16-mixed",
-}
 
 
 def train(
@@ -87,24 +87,26 @@ def train(
             the folder holds another run, another process is training this one, or the
             memory of the device is too small.
     """
-    if run.has_begun and not resume:
+    if run.has_begun and not resume:  # asked before any process of this run writes
         raise UserError(
             f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
             "its summary if it is finished, or choose another seed=N or another folder with --runs"
         )
     place = choose_device(device)
-    with run.lock():
+    with run.lock() if is_first_process() else nullcontext():
         run = _settled(run, place)
         summary = run.summary()
         if summary is not None:
             return summary
         if threads is not None:
             torch.set_num_threads(threads)
-        remove_partial_files(run.folder)
+        if not is_first_process() or console is None:
+            console = Console(quiet=not is_first_process())
         try:
             with operators(place, deterministic=run.recipe.deterministic):
+                processes = Processes(place, run.recipe.precision)
                 return _train(
-                    run, data_root, place, workers, checkpoint_seconds, console or Console()
+                    run, data_root, place, processes, workers, checkpoint_seconds, console
                 )
         except torch.OutOfMemoryError as error:
             raise UserError(
@@ -118,11 +120,12 @@ def _train(
     run: Run,
     data_root: Path | None,
     device: torch.device,
+    processes: Processes,
     workers: int | None,
     checkpoint_seconds: float,
     console: Console,
 ) -> dict[str, Any]:
-    recipe, seed = run.recipe, run.seed
+    recipe, seed, fabric = run.recipe, run.seed, processes.fabric
 
     # Everything on the device.
     with console.status(f"reading {recipe.data}"):
@@ -130,22 +133,22 @@ def _train(
     num_images = len(data.train)
     steps_per_epoch = math.ceil(num_images / recipe.batch_size)
     total_steps = recipe.epochs * steps_per_epoch
-    pipeline = Pipeline(recipe, data, count_workers(workers))
+    processes.check_batches(recipe, num_images)
+    pipeline = Pipeline(recipe, data, count_workers(workers), processes.rank, processes.size)
     method = build_method(recipe, data, pipeline.example_images(), seed=seed, num_steps=total_steps)
     method.to(device).to(memory_format=pipeline.layout)
+    if recipe.sync_batch_norm and processes.size > 1:
+        method.network = synchronize_batch_norm(method.network, device)
     optimizer = build_optimizer(recipe, method)
-    average = None
-    if recipe.ema_decay is not None:
-        average = WeightAverage(method.network, recipe.ema_decay)
     if recipe.compile:
         compile_steps(method)
     learning_rate = learning_rate_schedule(recipe, steps_per_epoch)
-    fabric = Fabric(
-        accelerator=device.type, devices=1, precision=_FABRIC_PRECISION[recipe.precision]
-    )
     wrapped_method, wrapped_optimizer = fabric.setup(method, optimizer)
     wrapped_method.mark_forward_method("loss")
     wrapped_method.mark_forward_method("predict")
+    average = None
+    if recipe.ema_decay is not None:
+        average = WeightAverage(method.network, recipe.ema_decay)
 
     def predict(images: Tensor) -> Tensor:
         with fabric.autocast():
@@ -153,17 +156,19 @@ def _train(
         return logits
 
     # Nothing is missing, misspelt or of the wrong size: the run begins, or goes on.
-    _write_start(run, device)
-    record_selection(run, selection)
+    if processes.is_first:
+        remove_partial_files(run.folder)
+        _write_start(run, device)
+        record_selection(run, selection)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
-    session = Session(run, device, method, optimizer, average, num_images)
+    session = Session(run, device, processes, method, optimizer, average, num_images)
     if run.checkpoint.exists():
         session.restore()
     next_checkpoint = time.monotonic() + checkpoint_seconds
 
     with (
         pipeline,
-        Record(run, session.rows) as record,
+        Record(run, session.rows) if processes.is_first else nullcontext() as record,
         watch_interrupts() as interrupt,
         show_progress(console, recipe) as display,
     ):
@@ -176,11 +181,18 @@ def _train(
             for batch in pipeline.train_batches(seed, epoch, session.step):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(session.total_step)
+                if processes.size > 1:  # a checkpoint has no room for the generators of all
+                    purpose = f"training, process {processes.rank}"
+                    torch.manual_seed(derive_seed(seed, purpose, session.total_step))
 
                 wrapped_optimizer.zero_grad()
                 with fabric.autocast():
                     output = wrapped_method.loss(batch)
-                fabric.backward(output.loss)
+                share = session.share(batch)
+                loss = output.loss
+                if processes.size > 1:  # gradients are averaged, and pieces may differ in size
+                    loss = loss * (share * processes.size)
+                fabric.backward(loss)
                 if recipe.clip_norm is not None:
                     fabric.clip_gradients(
                         wrapped_method, wrapped_optimizer, max_norm=recipe.clip_norm
@@ -189,14 +201,15 @@ def _train(
                 if average is not None:
                     average.update(method.network)
 
-                session.count_step(output, batch)
+                session.count_step(output, batch, share)
                 if display.wants_step():
                     session.check_losses()
                     display.show_step(session)
-                if interrupt:
+                stopped, due = processes.any(bool(interrupt), time.monotonic() >= next_checkpoint)
+                if stopped:
                     session.lap(of_steps=True)
                     raise session.stop(interrupt.signal_number)
-                if time.monotonic() >= next_checkpoint:
+                if due:
                     session.lap(of_steps=True)
                     session.save()
                     next_checkpoint = time.monotonic() + checkpoint_seconds
@@ -209,18 +222,24 @@ def _train(
             if recipe.is_evaluated(epoch + 1):
                 method.eval()
                 display.show_test()
+                session.average_buffers()
                 with average.in_place_of(method.network) if average else nullcontext():
-                    wrong = count_wrong(predict, pipeline.test_batches(), lambda: bool(interrupt))
-                if interrupt:
+                    wrong = count_wrong(
+                        predict,
+                        pipeline.test_batches(),
+                        lambda: processes.any(bool(interrupt))[0],
+                    )
+                if processes.any(bool(interrupt))[0]:
                     session.lap()
                     raise session.stop(interrupt.signal_number)
-                test_error = 100 * wrong / len(data.test)
+                test_error = 100 * processes.sum(wrong) / len(data.test)
 
             # What is known now goes to disk.
             session.lap()
             rate = learning_rate(session.total_step - 1)
             row = session.finish_epoch(test_error, rate, method.diagnostics())
-            record.add(row)
+            if record is not None:
+                record.add(row)
             session.save()
             next_checkpoint = time.monotonic() + checkpoint_seconds
             display.show_epoch(row)
@@ -279,5 +298,6 @@ def _write_summary(run: Run, session: Session, device: torch.device) -> dict[str
         "recipe": run.recipe.as_plain_data(),
         "finished": True,
     }
-    write_json(run.folder / "summary.json", summary)
+    if is_first_process():
+        write_json(run.folder / "summary.json", summary)
     return summary

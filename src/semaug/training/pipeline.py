@@ -5,6 +5,7 @@ number of workers, the device, and the step at which a stopped run goes on.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple, Self
 
 import torch
@@ -55,16 +56,26 @@ class Pipeline:
         data: On the device; if its images lie in files, they follow batch by batch.
         workers: Processes that decode images that lie in files, for training and for testing
             each; 0 decodes in this one.
+        rank: Which piece of each batch is wanted, where several processes train together.
+        world_size: Number of pieces.
 
     Raises:
         UserError: If an augmentation cannot take the images, or a file is damaged.
     """
 
-    def __init__(self, recipe: Recipe, data: DataSet, workers: int = 0) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSet,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         self.recipe = recipe
         self.data = data
         self.device = data.train.labels.device
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.dtype = torch.float64 if recipe.precision == "64" else torch.float32
         in_files = isinstance(data.train, FileSet)
         _check_fit(recipe, data)
         size = recipe.augment.image_size or _IMAGE_SIZE
@@ -75,12 +86,9 @@ class Pipeline:
         if recipe.augment.mixup or recipe.augment.cutmix:
             self.mix = Mix(recipe.augment.mixup, recipe.augment.cutmix)
         self.white = _whiten(data) if recipe.augment.whitening else None
-        self.train_loader = Loader(
-            data.train, batch_size=recipe.batch_size, view=self.train_view, workers=workers
-        )
-        self.test_loader = Loader(
-            data.test, batch_size=recipe.evaluation_batch_size, view=test_view, workers=workers
-        )
+        load = partial(Loader, workers=workers, rank=rank, world_size=world_size)
+        self.train_loader = load(data.train, batch_size=recipe.batch_size, view=self.train_view)
+        self.test_loader = load(data.test, batch_size=recipe.evaluation_batch_size, view=test_view)
         self._try()
 
     def __enter__(self) -> Self:
@@ -149,7 +157,7 @@ class Pipeline:
         """Turn bytes, or whitened images, into network input in the memory format of the recipe."""
         if self.white is None:
             pixels = normalize(pixels, self.data.mean, self.data.std)
-        return pixels.contiguous(memory_format=self.layout)
+        return pixels.to(self.dtype).contiguous(memory_format=self.layout)
 
     def example_images(self) -> Tensor:
         """Return two training images as the network takes them."""

@@ -41,8 +41,10 @@ class Recipe:
             itself at each step; None tests the weights themselves.
         evaluate_every_epochs: How often to test before the last ten epochs, which always are.
         evaluation_batch_size: Images in a step of testing.
-        precision: ``"32"``, ``"bf16"`` (mixed), or ``"auto"``: what is fastest on the device.
+        precision: ``"32"``, ``"bf16"`` (mixed), ``"64"``, or ``"auto"``: what is fastest on the
+            device.
         channels_last: Memory format of images and kernels, or ``"auto"``.
+        sync_batch_norm: Whether batch norm sees the joint batch of several processes, on GPUs.
         compile: Whether ``torch.compile`` makes network and loss faster, after a minute or more.
         deterministic: Whether every operator must give the same result each time, slower, on an
             accelerator too. On a CPU runs are the same bit for bit in any case.
@@ -71,8 +73,9 @@ class Recipe:
     ema_decay: float | None = None
     evaluate_every_epochs: int = 1
     evaluation_batch_size: int = 1000
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Literal["auto", "32", "bf16", "64"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+    sync_batch_norm: bool = False
     compile: bool = False
     deterministic: bool = False
 

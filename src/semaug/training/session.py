@@ -1,6 +1,7 @@
 """The state of a run while it trains, and how it is saved and taken up again."""
 
 import math
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from semaug.training.checkpoint import (
 )
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.interrupt import InterruptedRunError
+from semaug.training.processes import Processes
 from semaug.training.run import Run
 
 __all__ = ["Session", "check_same_recipe"]
@@ -30,6 +32,7 @@ class Session:
     Args:
         run: What is trained; its recipe has no ``"auto"`` left.
         device: Where.
+        processes: Those that train together.
         method: On the device.
         optimizer: Of the method's parameters.
         average: Of the weights, if it is what is tested.
@@ -38,6 +41,7 @@ class Session:
 
     run: Run
     device: torch.device
+    processes: Processes
     method: nn.Module
     optimizer: torch.optim.Optimizer
     average: nn.Module | None
@@ -61,10 +65,15 @@ class Session:
         """Steps done since the beginning of the run."""
         return self.epoch * self.steps_per_epoch + self.step
 
-    def count_step(self, output: StepOutput, batch: Batch) -> None:
+    def share(self, batch: Batch) -> float:
+        """Return which part of the joint batch of this step a batch is."""
+        batch_size = self.run.recipe.batch_size
+        return len(batch.labels) / min(batch_size, self.num_images - self.step * batch_size)
+
+    def count_step(self, output: StepOutput, batch: Batch, share: float) -> None:
         """Note what a step came to, on the device; a mixed image counts as its larger part."""
         wanted = batch.labels if batch.targets is None else batch.targets.argmax(dim=1)
-        self.losses[self.step] = output.loss.detach()
+        self.losses[self.step] = output.loss.detach() * share
         self.wrong[self.step] = (output.logits.argmax(dim=1) != wanted).sum()
         self.step += 1
 
@@ -81,20 +90,29 @@ class Session:
         num_seen = min(self.step * batch_size, self.num_images)
         return num_seen / (self.epoch_seconds + time.monotonic() - self._mark)
 
-    def means(self) -> tuple[float, float]:
-        """Return the mean loss and the error in percent of the images seen in this epoch."""
+    def means(self, *, joint: bool = False) -> tuple[float, float]:
+        """Return the mean loss and the error in percent of the images seen in this epoch.
+
+        Args:
+            joint: Whether of all processes, which must all call this; else what this one saw
+                stands for all.
+        """
+        losses, wrong = self.losses[: self.step], self.wrong[: self.step].sum()
+        if joint:
+            losses, wrong = map(self.processes.sum_tensor, (losses, wrong))
+        else:
+            losses, wrong = losses * self.processes.size, wrong * self.processes.size
         batch_size = self.run.recipe.batch_size
         num_seen = min(self.step * batch_size, self.num_images)
         sizes = torch.full((self.step,), batch_size, dtype=torch.float64)
         sizes[-1] = num_seen - (self.step - 1) * batch_size
-        loss = float(self.losses[: self.step].double().cpu() @ sizes) / num_seen
-        return loss, 100 * int(self.wrong[: self.step].sum()) / num_seen
+        return float(losses.double().cpu() @ sizes) / num_seen, 100 * int(wrong) / num_seen
 
     def finish_epoch(
         self, test_error: float | None, rate: float, diagnostics: Mapping[str, Tensor]
     ) -> dict[str, float | None]:
         """Go on to the next epoch, and return the row of this one, errors in percent."""
-        loss, error = self.means()
+        loss, error = self.means(joint=True)
         row: dict[str, float | None] = {
             "epoch": self.epoch + 1,
             "step": self.total_step,
@@ -151,6 +169,10 @@ class Session:
             OSError: If the disk does not take it; the former checkpoint stays.
         """
         self.check_finite()
+        self.average_buffers()
+        losses, wrong = map(self.processes.sum_tensor, (self.losses, self.wrong))
+        if not self.processes.is_first:
+            return
         state = {
             "recipe": self.run.recipe.as_plain_data(),
             "seed": self.run.seed,
@@ -160,13 +182,20 @@ class Session:
             "random": random_state(self.device),
             "epoch": self.epoch,
             "step": self.step,
-            "losses": self.losses,
-            "wrong": self.wrong,
+            "losses": losses,
+            "wrong": wrong,
             "epoch_seconds": self.epoch_seconds,
             "seconds": self.seconds,
             "rows": self.rows,
         }
         save_checkpoint(self.run.checkpoint, state)
+
+    def average_buffers(self) -> None:
+        """Give all processes the same statistics of batch norms."""
+        networks = [self.method.get_submodule("network")]
+        if self.average is not None:
+            networks.append(self.average)
+        self.processes.average_buffers(networks)
 
     def restore(self) -> None:
         """Take up the checkpoint.
@@ -183,18 +212,23 @@ class Session:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
         restore_random_state(state["random"], self.device)
-        self.losses.copy_(state["losses"])
-        self.wrong.copy_(state["wrong"])
+        if self.processes.is_first:  # what all of them saw together
+            self.losses.copy_(state["losses"])
+            self.wrong.copy_(state["wrong"])
         for name in ("epoch", "step", "epoch_seconds", "seconds", "rows"):
             setattr(self, name, state[name])
 
     def stop(self, signal_number: int) -> InterruptedRunError:
-        """Save, and return the exception that says where the run stopped."""
+        """Save, and return the exception that says where the run stopped.
+
+        Args:
+            signal_number: What stopped it; 0 if another process was told to stop.
+        """
         self.save()
         return InterruptedRunError(
             f"{self.run.label} seed {self.run.seed}: stopped in epoch {self.epoch + 1} of "
             f"{self.run.recipe.epochs} after step {self.step} of {self.steps_per_epoch}, saved",
-            signal_number,
+            signal_number or signal.SIGTERM,
         )
 
 
