@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch.testing import assert_close
 
 from semaug.data.decode import decode_file
+from semaug.data.errors import LoadError, explain_worker_death
 from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.image_set import ImageSet
 from semaug.data.loader import Loader, batches
@@ -191,7 +193,7 @@ def test_an_epoch_may_be_left_for_another(files, order, draws):
         left = loader.epoch(order, view_draws=draws)
         next(left)
         again = list(loader.epoch(order, view_draws=draws))
-        with pytest.raises(RuntimeError, match="FileReader: expected one use at a time"):
+        with pytest.raises(LoadError, match="FileReader: expected one use at a time"):
             next(left)
     assert_same(again, batches(files, order, batch_size=2, view=VIEW, view_draws=draws))
 
@@ -203,7 +205,7 @@ def test_leaving_a_loader_ends_its_processes(pictures, order):
         next(epoch)
         assert len(multiprocessing.active_children()) == 2
     assert multiprocessing.active_children() == []
-    with pytest.raises(RuntimeError, match="expected one use at a time, got another or `close`"):
+    with pytest.raises(LoadError, match="expected one use at a time, got another or `close`"):
         next(epoch)
     assert len(list(loader.epoch(order))) == 7  # a closed loader starts anew
     loader.close()
@@ -328,11 +330,55 @@ def test_a_program_that_closes_nothing_ends(pictures):
 
 def test_a_killed_process_is_reported(pictures, order):
     files, _ = pictures
-    with pytest.raises(
-        RuntimeError, match=r"was killed, often for want of memory .* fewer workers"
-    ):
+    with pytest.raises(LoadError, match=r"was killed, often for want of memory .* fewer workers"):
         list(batches(files, order, batch_size=2, view=Deadly(), workers=2))
     assert multiprocessing.active_children() == []
+
+
+def kill_one_meanwhile():
+    """Kill a process while this one is busy with something else; return what torch raises."""
+    with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+        time.sleep(100)  # ended by the signal
+    return caught.value
+
+
+def test_a_process_killed_during_a_step_is_replaced_in_the_next_epoch(pictures, order):
+    files, images = pictures
+    with Loader(files, batch_size=2, workers=2) as loader:
+        next(loader.epoch(order))
+        explained = explain_worker_death(kill_one_meanwhile())
+        assert isinstance(explained, LoadError)
+        assert "killed, often for want of memory" in str(explained)
+        assert_same(loader.epoch(order), batches(images, order, batch_size=2))
+        assert len(multiprocessing.active_children()) == 2
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_killed_during_a_step_ends_the_epoch(pictures, order):
+    files, _ = pictures
+    loader = Loader(files, batch_size=1, workers=1)
+    epoch = loader.epoch(order)
+    next(epoch)
+    kill_one_meanwhile()
+    with pytest.raises(LoadError, match="was killed"):
+        list(epoch)
+    assert multiprocessing.active_children() == []
+
+
+def test_pixels_that_died_with_their_process_are_explained(pictures, order, monkeypatch):
+    files, _ = pictures
+    loader = Loader(files, batch_size=2, workers=1)
+    epoch = loader.epoch(order)
+    next(epoch)
+    kill_one_meanwhile()
+    error = ConnectionRefusedError(111, "Connection refused")
+    monkeypatch.setattr(
+        type(loader._reader._results), "__next__", lambda _: (_ for _ in ()).throw(error)
+    )
+    with pytest.raises(LoadError, match=r"was killed.*: 1 of 1 ended \(.*refused\)") as caught:
+        next(epoch)
+    assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -17,6 +17,7 @@ torch.Size([4, 3, 8, 8])
 """
 
 from semaug.data.description import describe_selection, pack_selection, unpack_selection
+from semaug.data.errors import LoadError, explain_worker_death
 from semaug.data.file_set import FileSet
 from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.loader import LoadedBatch, Loader, batches
@@ -38,6 +39,7 @@ __all__ = [
     "DataSet",
     "FileSet",
     "ImageSet",
+    "LoadError",
     "LoadedBatch",
     "Loader",
     "RandomResizedCrop",
@@ -47,6 +49,7 @@ __all__ = [
     "corrupt_labels",
     "describe_selection",
     "epoch_order",
+    "explain_worker_death",
     "first_per_class",
     "fraction",
     "hold_out",

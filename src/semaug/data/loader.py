@@ -117,8 +117,10 @@ class Loader:
             TypeError: If ``order`` is not int64, or ``view_draws`` are no floating-point numbers.
             ValueError: If a position is not in the set, a shape or ``first_step`` does not fit,
                 or draws are missing or not used.
+            LoadError: While iterating, if a process was killed, or the epoch was ended. Torch
+                reports a killed process wherever the main thread is, as ``RuntimeError``:
+                :func:`semaug.data.explain_worker_death`. The next epoch starts new processes.
             OSError: While iterating, if a file cannot be read.
-            RuntimeError: While iterating, if a process was killed, or the epoch was ended.
         """
         check_shapes("epoch", order=(order, "n"))
         check_labels("epoch", order, "order")
@@ -232,8 +234,8 @@ def batches(
         An iterator; closing it, or dropping it, ends the processes.
 
     Raises:
+        LoadError: While iterating, if a process was killed; see :meth:`Loader.epoch`.
         OSError: While iterating, if a file cannot be read.
-        RuntimeError: While iterating, if a process was killed.
         TypeError: As :class:`Loader` and :meth:`Loader.epoch`.
         ValueError: Likewise; and while iterating, if a file is damaged.
     """

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from semaug.data.decode import decode_file
+from semaug.data.errors import LoadError, explain_worker_death, killed
 from semaug.data.file_set import FilePaths
 from semaug.data.views import View
 
@@ -68,8 +69,8 @@ class FileReader:
         A second call makes what is left of the first one useless.
 
         Raises:
+            LoadError: If a process was killed, or another call or :meth:`close` came between.
             OSError: If a file cannot be read.
-            RuntimeError: If a process was killed, or another call or :meth:`close` came between.
             ValueError: If a file is damaged, or pictures differ in size; the message names it.
         """
         if self._workers == 0:
@@ -79,7 +80,7 @@ class FileReader:
         current = self._round
         while True:
             if current != self._round:
-                raise RuntimeError("FileReader: expected one use at a time, got another or `close`")
+                raise LoadError("FileReader: expected one use at a time, got another or `close`")
             # No variable here holds what `close` lets go of, even if this generator lives on.
             result = self._next()
             if result is None:
@@ -97,7 +98,9 @@ class FileReader:
             results._shutdown_workers()
 
     def _start(self, requests: Iterable[Request]) -> None:
-        """Hand requests to the processes, which are started if there are none."""
+        """Hand requests to the processes, which are started if they are not all alive."""
+        if self._dead():
+            self.close()
         self._round += 1
         self._requests.now = requests
         if self._loader is None:
@@ -126,17 +129,26 @@ class FileReader:
 
     @contextmanager
     def _explain_deaths(self) -> Iterator[None]:
-        """Say what to do when torch reports that a process has died."""
+        """Say what to do when a process has died.
+
+        Torch reports that as RuntimeError. But what a process had sent before may be out of reach
+        then, and be noticed first, as OSError or EOFError.
+        """
         try:
             yield
-        except RuntimeError as error:
-            if "DataLoader worker (pid" not in str(error):
+        except (RuntimeError, OSError, EOFError) as error:
+            explained = explain_worker_death(error)
+            if explained is None and (dead := self._dead()):
+                explained = killed(f"{dead} of {self._workers} ended ({error})")
+            if explained is None:
                 raise
             self.close()
-            raise RuntimeError(
-                f"FileReader: a process that decodes images was killed, often for want of memory "
-                f"(also of /dev/shm); take fewer workers or smaller batches: {error}"
-            ) from error
+            raise explained from error
+
+    def _dead(self) -> int:
+        """Count processes that have ended, though nobody has told them to."""
+        started = [] if self._results is None else self._results._workers
+        return sum(not process.is_alive() for process in started)
 
 
 class _Files(Dataset[Any]):
