@@ -6,15 +6,25 @@ from difflib import get_close_matches
 __all__ = ["unknown_name"]
 
 
-def unknown_name(where: str, what: str, name: str, choices: Iterable[str]) -> str:
+def unknown_name(
+    where: str, what: str, name: str, choices: Iterable[str], preferred: Iterable[str] = ()
+) -> str:
     """Build the message for an unknown name, with the nearest valid one.
+
+    Args:
+        where: What was asked.
+        what: Kind of the name.
+        name: That does not exist.
+        choices: Those that do.
+        preferred: More of them; a near one among these is named before others.
 
     >>> unknown_name("recipe", "field", "learning_rate", ["lr", "epochs"])
     "recipe: unknown field 'learning_rate'; choose from epochs, lr"
     >>> unknown_name("recipe", "field", "epoch", ["lr", "epochs"])
     "recipe: unknown field 'epoch'; did you mean 'epochs'?"
     """
-    choices = sorted(choices)
-    near = get_close_matches(name, choices, n=1)
+    preferred = sorted(preferred)
+    choices = sorted({*choices, *preferred})
+    near = get_close_matches(name, preferred, n=1) or get_close_matches(name, choices, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
     return f"{where}: unknown {what} {name!r}; {hint}"

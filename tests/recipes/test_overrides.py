@@ -86,6 +86,7 @@ def test_option_without_effect_is_refused():
         ("epochs=", "expected `field=value`, such as epochs=20, got 'epochs='"),
         ("=3", "expected `field=value`, such as epochs=20, got '=3'"),
         ("epoch=3", "unknown field 'epoch'; did you mean 'epochs'?"),
+        ("subset=3", "expected a field, got the group 'subset'; its fields: train_per_class, hold"),
         ("learning_rate=3", "unknown field 'learning_rate'; did you mean 'lr'?"),
         ("loss.strenth=3", "unknown field 'loss.strenth'; did you mean 'loss.strength'?"),
     ],
@@ -109,6 +110,13 @@ def test_every_field_is_described_by_name():
     assert all(len(text) > 10 and "`" not in text for text in told.values())
     for name in told:
         assert split_overrides([f"{name}=x"]) == {name: "x"}
+
+
+def test_huge_numbers_are_written_shortly():
+    changes = split_overrides(["lr=1e30"])
+    assert describe_overrides(override(find_recipe("digits_resnet8"), changes), changes) == {
+        "lr": "1e+30"
+    }
 
 
 def test_no_two_groups_share_the_name_of_a_field():

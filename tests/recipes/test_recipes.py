@@ -70,7 +70,7 @@ ON_CIFAR = {
         "whitening": False,
     },
     "batch_size": 128,
-    "block_drop_rate": 0.0,
+    "block_drop_rate": None,
     "channels_last": "auto",
     "clip_norm": None,
     "compile": False,

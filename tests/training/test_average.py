@@ -42,10 +42,10 @@ def test_average_is_the_mean_at_first_and_exponential_then(network, decay):
             expected = now
         else:
             expected = {name: share * expected[name] + (1 - share) * now[name] for name in now}
-    actual = floats_of(average.averaged.module)
+    actual = floats_of(average.averaged)
     for name, value in expected.items():
         assert_close(actual[name], value, rtol=1e-4, atol=1e-5)
-    seen = average.averaged.module[1].num_batches_tracked
+    seen = average.averaged[1].num_batches_tracked
     assert seen == network[1].num_batches_tracked == 12
 
 
@@ -59,7 +59,7 @@ def test_network_has_the_averaged_weights_for_a_while(network):
         inside = deepcopy(network.state_dict())
     for name, value in network.state_dict().items():
         assert torch.equal(value, own[name])
-        assert torch.equal(inside[name], average.averaged.module.state_dict()[name])
+        assert torch.equal(inside[name], average.averaged.state_dict()[name])
     assert not torch.equal(inside["0.weight"], own["0.weight"])
 
 

@@ -91,6 +91,14 @@ def test_a_step_of_one_image_leaves_no_trace(build_from):
         assert torch.equal(value, tried.state_dict()[name])
 
 
+@pytest.mark.parametrize(("rate", "expected"), [("none", {0.5}), ("0", set()), ("0.2", {0.2})])
+def test_dropout_of_a_network_itself_can_be_changed(make_run, rate, expected):
+    recipe = make_run("digits_resnet8", "network=cnn13_cifar", f"block_drop_rate={rate}").recipe
+    network = build._create_network(recipe, num_classes=10)
+    rates = {module.p for module in network.modules() if isinstance(module, torch.nn.Dropout)}
+    assert rates - {0.0} == expected
+
+
 def test_dropout_inside_blocks_reaches_the_network(build_from):
     method = build_from("digits_resnet8", "network=wide_resnet16_8_cifar", "block_drop_rate=0.3")
     rates = {m.p for m in method.network.modules() if isinstance(m, torch.nn.Dropout)}

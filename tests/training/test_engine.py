@@ -11,8 +11,10 @@ from PIL import Image
 
 from semaug.data import load_data, unpack_selection
 from semaug.methods import Supervised
-from semaug.recipes import Subset, find_recipe
+from semaug.recipes import Subset, find_recipe, make_quick
+from semaug.recipes.overrides import override, split_overrides
 from semaug.training import loop
+from semaug.training.build import build_data
 from semaug.training.checkpoint import load_checkpoint
 from semaug.training.errors import UserError
 from semaug.training.interrupt import InterruptedRunError
@@ -66,7 +68,7 @@ def test_averaging_tests_other_weights_and_trains_the_same(train_tiny):
     errors = [[row["test_error"] for row in run.metric_rows()] for run in (plain, averaged)]
     assert errors[0] != errors[1]
     average = load_checkpoint(averaged.checkpoint)["average"]
-    assert average["averaged.n_averaged"] == 12
+    assert average["_extra_state"] == {"num_averaged": 12}
 
 
 def test_an_average_that_forgets_at_once_changes_nothing(train_tiny):
@@ -91,6 +93,28 @@ def test_gradients_are_clipped_to_the_norm(train_tiny):
     assert 0 < moved**0.5 <= 4 * 1e-3 * 1.001  # 4 steps, a cosine below lr=1
 
 
+def test_clipped_training_that_diverges_ends_in_a_word(make_run, quiet):
+    run = make_run("digits_resnet8", "clip_norm=1", "lr=1e30")
+    with pytest.raises(FloatingPointError, match=r"expected .* a lower lr may help"):
+        train(run, **quiet)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("DefaultCPUAllocator: can't allocate memory", "too little memory for batch_size=32"),
+        ("x does not have a deterministic implementation", "torch has no deterministic form"),
+    ],
+)
+def test_what_torch_cannot_do_is_explained(make_run, quiet, monkeypatch, text, message):
+    def fail(*arguments):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(Supervised, "loss", fail)
+    with pytest.raises(UserError, match=message):
+        train(make_run(), **quiet)
+
+
 def test_warm_up_shows_in_the_rates(train_tiny):
     run = train_tiny("digits_resnet8", "warmup_epochs=2", "schedule=step", "lr=0.8")
     rates = [row["lr"] for row in run.metric_rows()]
@@ -102,14 +126,14 @@ def test_compiled_training_is_training(train_tiny, monkeypatch):
     compiled = []
     compile = torch.compile
 
-    def compile_by_aot(function):
-        compiled.append(function.__name__)
-        return compile(function, backend="aot_eager")
+    def compile_by_aot(function, *, dynamic):
+        compiled.append((function.__name__, dynamic))
+        return compile(function, backend="aot_eager", dynamic=dynamic)
 
     monkeypatch.setattr(torch, "compile", compile_by_aot)
     eager = train_tiny("digits_resnet8_isda", "epochs=1", root="eager")
     run = train_tiny("digits_resnet8_isda", "epochs=1", "compile=true", root="compiled")
-    assert compiled == ["loss", "predict"]
+    assert compiled == [("loss", False), ("predict", False)]
     (row,), (other,) = run.metric_rows(), eager.metric_rows()
     assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
     names = method_of(run).keys()
@@ -184,7 +208,10 @@ def test_other_images_than_the_run_began_with_are_refused(train_tiny):
     (run.folder / "summary.json").unlink()
     told = json.loads((run.folder / "images.json").read_text())
     (run.folder / "images.json").write_text(json.dumps(told | {"train_images": 99}))
-    with pytest.raises(UserError, match=r"began with other training images \(99\) than .* \(100\)"):
+    with pytest.raises(UserError, match="began with other images: train_images 99 there and 100 n"):
+        train_tiny("digits_resnet8", resume=True)
+    (run.folder / "images.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"images.json: expected a description of images, .*delete"):
         train_tiny("digits_resnet8", resume=True)
 
 
@@ -225,3 +252,35 @@ def test_a_folder_of_photographs_trains_and_resumes_in_the_middle_of_an_epoch(
     assert summary["finished"]
     assert_same_runs(whole, stopped)
     assert method_of(whole)["criterion.estimator.count"].tolist() == 3 * [14]
+
+
+def test_a_folder_whose_files_have_changed_is_refused(photographs, tmp_path, quiet):
+    recipe = find_recipe("folder_resnet18")
+    augment = replace(recipe.augment, image_size=32)
+    recipe = replace(
+        recipe, network="resnet8_cifar", epochs=1, warmup_epochs=0, augment=augment, batch_size=7
+    )
+    run = Run("run", recipe, root=tmp_path)
+    train(run, data_root=photographs, workers=0, **quiet)
+    (run.folder / "summary.json").unlink()
+    (photographs / "train" / "bee" / "3.jpg").rename(photographs / "train" / "bee" / "x.jpg")
+    with pytest.raises(UserError, match="other images: other sums of train_files; restore"):
+        train(run, data_root=photographs, workers=0, resume=True, **quiet)
+
+
+@pytest.mark.parametrize("changes", [[], ["epochs=1"], ["hold_out=5"], ["hold_out=500"]])
+def test_quick_takes_a_small_folder_as_it_is(photographs, tmp_path, quiet, changes):
+    recipe = override(
+        make_quick(find_recipe("folder_resnet18")),
+        split_overrides(["network=resnet8_cifar", "image_size=32", "batch_size=7", *changes]),
+    )
+    run = Run("run", recipe, quick=True, root=tmp_path)
+    summary = train(run, data_root=photographs, workers=0, **quiet)
+    assert summary["finished"]
+    assert summary["test_on"] == ("hold_out" if "hold_out" in str(changes) else "test")
+
+
+def test_a_part_of_the_test_images_is_evenly_spread(photographs, tmp_path):
+    recipe = replace(find_recipe("folder_resnet18"), subset=Subset(test_images=3))
+    data, _ = build_data(recipe, photographs, torch.device("cpu"))
+    assert data.test.labels.tolist() == [0, 1, 2]

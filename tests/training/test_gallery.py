@@ -18,7 +18,7 @@ def recipe(*changes):
 
 def test_images_are_those_that_training_sees():
     pipeline = Pipeline(recipe("policy=randaugment", "cutout=2"), load_data("digits"))
-    images = augmented_images(pipeline, seed=3, num_images=4, num_epochs=2)
+    images = augmented_images(pipeline, seed=3, places=torch.arange(4), num_epochs=2)
     assert images.shape == (4, 2, 3, 8, 8)
     for epoch in range(2):
         order = torch.arange(len(pipeline.data.train))
@@ -33,7 +33,7 @@ def test_images_are_those_that_training_sees():
 
 def test_images_without_augmentation_come_back_exactly():
     pipeline = Pipeline(recipe("padding=0"), load_data("digits"))
-    images = augmented_images(pipeline, seed=0, num_images=50, num_epochs=1)
+    images = augmented_images(pipeline, seed=0, places=torch.arange(50), num_epochs=1)
     assert torch.equal(images[:, 0], pipeline.data.train.images[:50])
 
 
@@ -62,3 +62,12 @@ def test_mistakes_leave_no_picture(tmp_path):
     with pytest.raises(UserError, match="unknown data set 'digit'; did you mean 'digits'"):
         draw_gallery(path, recipe("data=digit"))
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a.txt", "expected the name of a PNG file"), ("b/a.png", "expected a folder that exists")],
+)
+def test_a_picture_that_cannot_be_written_is_named_before_work(tmp_path, name, message):
+    with pytest.raises(UserError, match=f"show: {message}, .*{name[0]}"):
+        draw_gallery(tmp_path / name, recipe())

@@ -49,6 +49,7 @@ def test_isda_needs_a_strength(strength):
         (Subset, "train_percent", 0.0),
         (Subset, "train_percent", 100.5),
         (Subset, "corrupt_percent", -1.0),
+        (Subset, "corrupt_percent", 101.0),
         (Subset, "subset_seed", -1),
         (Subset, "test_images", 0),
         (Augment, "image_size", 0),
@@ -90,6 +91,15 @@ def test_every_policy_of_autoaugment_has_its_word():
     for word in words:
         if word != "randaugment":
             assert AutoAugment(word.removeprefix("autoaugment_")).num_draws > 0
+
+
+def test_no_corruption_is_corruption_of_none():
+    assert Subset(corrupt_percent=0.0) == Subset()
+
+
+def test_a_border_without_padding_is_refused():
+    with pytest.raises(ValueError, match="`padding_mode` has no effect with padding=0"):
+        Augment(padding=0, padding_mode="reflect")
 
 
 def test_only_training_images_make_a_subset():

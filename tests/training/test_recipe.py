@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from semaug.training.recipe import Recipe
+from semaug.training.recipe import Augment, Recipe
 
 
 @pytest.fixture
@@ -41,6 +41,11 @@ def test_numbers_out_of_range_are_named(recipe, name, value):
 def test_nesterov_needs_momentum(recipe):
     with pytest.raises(ValueError, match="expected `nesterov` with momentum > 0"):
         replace(recipe, momentum=0.0)
+
+
+def test_mixing_needs_a_partner(recipe):
+    with pytest.raises(ValueError, match="expected `batch_size` > 1 to mix images, got 1"):
+        replace(recipe, batch_size=1, augment=Augment(mixup=0.2))
 
 
 def test_the_last_ten_epochs_are_evaluated_and_few_before(recipe):

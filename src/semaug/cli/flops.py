@@ -81,8 +81,7 @@ def _create(name: str, num_classes: int) -> Any:
     from semaug.networks import NETWORKS
 
     if not timm.is_model(name):
-        choices = {*NETWORKS, *timm.list_models()}
-        raise UserError(unknown_name("flops", "network", name, choices))
+        raise UserError(unknown_name("flops", "network", name, timm.list_models(), NETWORKS))
     with torch.device("meta"):
         return timm.create_model(name, num_classes=num_classes)
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from semaug.recipes import find_recipe, make_quick
-from semaug.recipes.overrides import describe_overrides, override
+from semaug.recipes.overrides import describe_overrides, override, split_overrides
+from semaug.training.errors import UserError
 from semaug.training.run import Run
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Threads",
     "Workers",
     "make_run",
+    "split_seed",
 ]
 
 RecipeName = Annotated[
@@ -70,3 +72,16 @@ def make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: P
         recipe = make_quick(recipe)
     recipe = override(recipe, changes)
     return Run(name, recipe, seed, describe_overrides(recipe, changes), quick, runs)
+
+
+def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:
+    """Take ``seed=N`` out of the overrides; it is no field, for a recipe has no seed."""
+    given = [text.partition("=")[2] for text in texts if text.partition("=")[0] == "seed"]
+    rest = split_overrides(text for text in texts if text.partition("=")[0] != "seed")
+    if len(given) + (option is not None) > 1:
+        raise UserError("semaug: expected one seed, got several")
+    if not given:
+        return rest, option or 0
+    if not given[0].isdecimal():
+        raise UserError(f"semaug: expected `seed` to be a whole number >= 0, got {given[0]!r}")
+    return rest, int(given[0])

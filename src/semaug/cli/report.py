@@ -1,6 +1,6 @@
 """What the command line prints about runs, comparisons and names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,7 +25,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     epochs = summary["epochs"]
     say(
         console,
-        f"test error {summary['error_mean_last_10']:.2f} % "
+        f"{_measured([summary])} {summary['error_mean_last_10']:.2f} % "
         f"(mean of the last {min(10, epochs)} epochs), "
         f"{summary['error_last']:.2f} % last, {summary['error_best']:.2f} % best",
         style="bold",
@@ -43,7 +43,9 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
     arms = comparison.arms
     num_seeds = len(comparison.first.runs)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    table = Table(title=f"Test error in percent (lower is better), {seeds} each")
+    measured = _measured([summary for arm in arms for summary in arm.summaries])
+    title = f"{measured.capitalize()} in percent (lower is better), {seeds} each"
+    table = Table(title=title)
     table.title_justify = "left"
     table.add_column("recipe", overflow="fold")
     for heading in ("mean of last\n10 epochs", "last\nepoch", "best\nepoch"):
@@ -82,6 +84,12 @@ def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:
         table.add_row(Text(name, style="bold"), Text(description))
     console.print(table)
     console.print()
+
+
+def _measured(summaries: Sequence[dict[str, Any]]) -> str:
+    """Name the error that all runs report."""
+    kinds = {summary.get("test_on", "test") for summary in summaries}
+    return "held-out error" if kinds == {"hold_out"} else "test error"
 
 
 def _with_spread(center: float, spread: float | None) -> str:

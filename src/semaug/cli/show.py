@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from semaug.cli.options import DataRoot, Overrides, RecipeName
+from semaug.cli.options import DataRoot, Overrides, RecipeName, split_seed
 from semaug.cli.report import say
 from semaug.recipes import find_recipe
-from semaug.recipes.overrides import override, split_overrides
+from semaug.recipes.overrides import override
 
 __all__ = ["show"]
 
@@ -20,7 +20,9 @@ def show(
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture, a PNG")] = Path(
         "augmented.png"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the run")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Same as seed=N; else 0", show_default=False)
+    ] = None,
     images: Annotated[int, typer.Option(min=1, help="Rows, one for each image")] = 6,
     epochs: Annotated[int, typer.Option(min=1, help="Columns, one for each epoch")] = 9,
     data_root: DataRoot = None,
@@ -33,11 +35,12 @@ def show(
 
     semaug show cifar10_resnet32 policy=autoaugment_cifar10 cutout=16 --data-root data
     """
-    changed = override(find_recipe(recipe), split_overrides(overrides or []))
+    changes, chosen_seed = split_seed(overrides or [], seed)
+    changed = override(find_recipe(recipe), changes)
 
     from semaug.training.gallery import draw_gallery
 
     draw_gallery(
-        output, changed, data_root=data_root, seed=seed, num_images=images, num_epochs=epochs
+        output, changed, data_root=data_root, seed=chosen_seed, num_images=images, num_epochs=epochs
     )
     say(Console(), f"wrote {output}")

@@ -17,10 +17,9 @@ from semaug.cli.options import (
     Threads,
     Workers,
     make_run,
+    split_seed,
 )
 from semaug.cli.report import print_summary, say
-from semaug.recipes.overrides import split_overrides
-from semaug.training.errors import UserError
 
 __all__ = ["train"]
 
@@ -51,7 +50,7 @@ def train(
 
     semaug train cifar100_resnet32_isda seed=1 strength=0.25 --data-root data
     """
-    changes, chosen_seed = _split_seed(overrides or [], seed)
+    changes, chosen_seed = split_seed(overrides or [], seed)
     run = make_run(recipe, changes, chosen_seed, quick, runs)
     console = Console()
     say(console, f"{run.label} seed {run.seed} {run.state()}, in {run.folder}")
@@ -69,16 +68,3 @@ def train(
         console=console,
     )
     print_summary(console, run, summary)
-
-
-def _split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:
-    """Take ``seed=N`` out of the overrides; it is no field, for a recipe has no seed."""
-    given = [text.partition("=")[2] for text in texts if text.partition("=")[0] == "seed"]
-    rest = split_overrides(text for text in texts if text.partition("=")[0] != "seed")
-    if len(given) + (option is not None) > 1:
-        raise UserError("semaug: expected one seed, got several")
-    if not given:
-        return rest, option or 0
-    if not given[0].isdecimal():
-        raise UserError(f"semaug: expected `seed` to be a whole number >= 0, got {given[0]!r}")
-    return rest, int(given[0])

@@ -152,7 +152,8 @@ def _arguments(documentation: str) -> dict[str, str]:
     entries = re.split(r"^    (?=\w)", section, flags=re.MULTILINE)[1:]
     pairs = (entry.partition(": ") for entry in entries)
     return {
-        name: re.sub(r"`+|:class:|\s+(?=\s)", "", " ".join(text.split())) for name, _, text in pairs
+        name: re.sub(r"`+|:class:", "", " ".join(text.split())).replace("None", "none")
+        for name, _, text in pairs
     }
 
 
@@ -166,7 +167,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(_as_text(part) for part in value) or "none"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
@@ -175,6 +176,9 @@ def _field_of(name: str) -> str:
         return name
     if name in _DOTTED:
         return _DOTTED[name]
+    if name in _GROUPS:
+        inside = ", ".join(field.name for field in fields(_GROUPS[name]))
+        raise UserError(f"recipe: expected a field, got the group {name!r}; its fields: {inside}")
     if name.lower() in _SYNONYMS:
         raise UserError(
             f"recipe: unknown field {name!r}; did you mean {_SYNONYMS[name.lower()]!r}?"

@@ -1,18 +1,17 @@
 """An exponential moving average of the weights of a network, tested instead of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from copy import deepcopy
+from itertools import chain, compress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from semaug._checks import check_at_least
 
 __all__ = ["WeightAverage"]
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class WeightAverage(nn.Module):
@@ -21,7 +20,8 @@ class WeightAverage(nn.Module):
     After step t, counted from 1, the average keeps a share ``min(decay, 1 - 1 / t)`` of
     itself: the plain mean of all weights so far at first, so that initial weights do not
     linger, and exponential from step ``1 / (1 - decay)`` on. Batch norm's running statistics
-    are averaged alike.
+    are averaged alike. Not ``torch.optim.swa_utils.AveragedModel``: it keeps its count in a
+    tensor, which an accelerator waits for at each step.
 
     Args:
         network: What is averaged; it is copied.
@@ -39,31 +39,41 @@ class WeightAverage(nn.Module):
         if decay >= 1:
             raise ValueError(f"WeightAverage: expected `decay` < 1, got {decay}")
         self.decay = decay
-        self.averaged = AveragedModel(network, multi_avg_fn=self._blend, use_buffers=True)
+        self.num_averaged = 0
+        self.averaged = deepcopy(network)
+        self.averaged.requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Take in the weights after a step."""
-        self.averaged.update_parameters(network)
+        self.num_averaged += 1
+        weight = max(1 - self.decay, 1 / self.num_averaged)
+        averages, current = list(_tensors(self.averaged)), list(_tensors(network))
+        floating = [tensor.is_floating_point() for tensor in averages]
+        torch._foreach_lerp_(
+            list(compress(averages, floating)), list(compress(current, floating)), weight
+        )
+        counts = [not is_floating for is_floating in floating]  # how much batch norm has seen
+        if any(counts):
+            torch._foreach_copy_(list(compress(averages, counts)), list(compress(current, counts)))
 
     @contextmanager
     def in_place_of(self, network: nn.Module) -> Iterator[None]:
         """Give the network the averaged weights for a while."""
         own = [tensor.detach().clone() for tensor in _tensors(network)]
-        _copy(_tensors(self.averaged.module), network)
+        _copy(_tensors(self.averaged), network)
         try:
             yield
         finally:
             _copy(own, network)
 
-    def _blend(self, averages: Tensors, current: Tensors, count: Tensor | int) -> None:
-        # `count` is this number too, moved to the device; reading it there would make us wait.
-        num_averaged = int(self.averaged.n_averaged)
-        weight = max(1 - self.decay, 1 / (num_averaged + 1))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, current, weight)
-        else:  # how many batches batch norm has seen
-            torch._foreach_copy_(averages, current)
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what of the state is no tensor."""
+        return {"num_averaged": self.num_averaged}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Undo :meth:`get_extra_state`."""
+        self.num_averaged = state["num_averaged"]
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:
@@ -71,5 +81,5 @@ def _tensors(network: nn.Module) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _copy(source: list[Tensor] | Iterator[Tensor], network: nn.Module) -> None:
+def _copy(source: Iterable[Tensor], network: nn.Module) -> None:
     torch._foreach_copy_(list(_tensors(network)), list(source))

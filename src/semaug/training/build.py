@@ -23,7 +23,7 @@ from semaug.features import with_features
 from semaug.losses import ISDALoss
 from semaug.methods import Supervised
 from semaug.training.errors import UserError, as_user_error
-from semaug.training.recipe import Recipe
+from semaug.training.recipe import Recipe, Subset
 from semaug.training.seeding import derive_seed
 
 __all__ = [
@@ -36,9 +36,15 @@ __all__ = [
 
 
 def build_data(
-    recipe: Recipe, root: Path | None, device: torch.device
+    recipe: Recipe, root: Path | None, device: torch.device, *, quick: bool = False
 ) -> tuple[DataSet, Selection]:
     """Read the images of a recipe, choose among them and put them on the device.
+
+    Args:
+        recipe: Names the data set and the choice.
+        root: Folder of the data sets.
+        device: For images in memory, and for all labels.
+        quick: Whether numbers of images are limits only, and a smaller set is taken as it is.
 
     Returns:
         The images, and how those to train on were chosen.
@@ -50,6 +56,8 @@ def build_data(
     subset = recipe.subset
     with as_user_error("", ValueError):
         data = load_data(recipe.data, root)
+    if quick:
+        subset = _at_most(subset, data)
     with as_user_error("recipe: ", ValueError):
         data, selection = select(
             data,
@@ -70,8 +78,25 @@ def build_data(
             raise UserError(
                 f"recipe: expected `test_images` <= {len(data.test)}, got {subset.test_images}"
             )
-        data = replace(data, test=data.test.subset(torch.arange(subset.test_images)))
+        # Evenly spread, for many sets are sorted by class.
+        places = torch.arange(subset.test_images) * len(data.test) // subset.test_images
+        data = replace(data, test=data.test.subset(places))
     return data.to(device), selection
+
+
+def _at_most(subset: Subset, data: DataSet) -> Subset:
+    """Lower numbers of images to what there is."""
+    fewest = int(torch.bincount(data.train.labels, minlength=data.num_classes).min())
+    per_class = min(subset.train_per_class or fewest, fewest)
+    subset = replace(subset, train_per_class=per_class)
+    num_test = len(data.test)
+    if subset.hold_out is not None:  # half of what is left of each class
+        half = data.num_classes * max(1, per_class // 2)
+        num_test = min(subset.hold_out, half)
+        subset = replace(subset, hold_out=num_test)
+    if subset.test_images is not None:
+        subset = replace(subset, test_images=max(1, min(subset.test_images, num_test)))
+    return subset
 
 
 def build_method(
@@ -118,14 +143,17 @@ def build_method(
 
 def _create_network(recipe: Recipe, num_classes: int) -> nn.Module:
     if not timm.is_model(recipe.network):
-        choices = {*semaug.networks.NETWORKS, *timm.list_models()}
-        raise UserError(unknown_name("recipe", "network", recipe.network, choices))
+        ours, others = semaug.networks.NETWORKS, timm.list_models()
+        raise UserError(unknown_name("recipe", "network", recipe.network, others, ours))
     options: dict[str, Any] = {"num_classes": num_classes}
-    if recipe.block_drop_rate:
-        options["block_drop_rate"] = recipe.block_drop_rate
+    if recipe.block_drop_rate is None:
+        network: nn.Module = timm.create_model(recipe.network, **options)
+        return network
     context = f"recipe: network={recipe.network} has no dropout inside its blocks: "
     with as_user_error(context, TypeError):
-        network: nn.Module = timm.create_model(recipe.network, **options)
+        network = timm.create_model(
+            recipe.network, **options, block_drop_rate=recipe.block_drop_rate
+        )
     return network
 
 
@@ -156,10 +184,12 @@ def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
 def compile_steps(method: nn.Module) -> None:
     """Compile the two functions of a method, each with network and loss in one graph.
 
-    The method stays the module that it is, so its parameters keep their names.
+    The method stays the module that it is, so its parameters keep their names. Each size of
+    batch has kernels of its own: with one for all sizes, what a run computes would depend on
+    the size that came first, and so on where it was stopped.
     """
     for name in ("loss", "predict"):
-        compiled = torch.compile(getattr(type(method), name))
+        compiled = torch.compile(getattr(type(method), name), dynamic=False)
         setattr(method, name, MethodType(compiled, method))
 
 

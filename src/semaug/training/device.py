@@ -81,19 +81,19 @@ def operators(device: torch.device, *, deterministic: bool) -> Iterator[None]:
     Raises:
         RuntimeError: In the ``with`` block, if torch has no deterministic form of an operator.
     """
-    benchmark, was_deterministic = (
-        torch.backends.cudnn.benchmark,
-        torch.are_deterministic_algorithms_enabled(),
-    )
+    benchmark = torch.backends.cudnn.benchmark
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     if deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
     torch.backends.cudnn.benchmark = not deterministic  # the shapes of a run hardly change
-    torch.use_deterministic_algorithms(deterministic or was_deterministic)
+    if deterministic:
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.backends.cudnn.benchmark = benchmark
-        torch.use_deterministic_algorithms(was_deterministic)
+        torch.use_deterministic_algorithms(was_deterministic, warn_only=warn_only)
 
 
 def describe_device(device: torch.device) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semaug.data import ImageSet
 from semaug.training.build import build_data
+from semaug.training.errors import UserError
 from semaug.training.files import write_atomically
 from semaug.training.pipeline import Pipeline
 from semaug.training.recipe import Recipe
@@ -46,30 +47,41 @@ def draw_gallery(
     Raises:
         FileNotFoundError: If there are no data files.
         OSError: If the picture cannot be written.
-        UserError: If something in the recipe does not exist or does not fit.
+        UserError: If data or augmentation do not exist or do not fit, or there is no such folder.
     """
+    if path.suffix != ".png":
+        raise UserError(f"show: expected the name of a PNG file, such as a.png, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise UserError(f"show: expected a folder that exists, got {str(path.parent)!r}")
     data, _ = build_data(recipe, data_root, torch.device("cpu"))
     num_images = min(num_images, len(data.train))
+    # Evenly spread, for many sets are sorted by class.
+    places = torch.arange(num_images) * len(data.train) // num_images
     with Pipeline(recipe, data) as pipeline:
-        images = augmented_images(pipeline, seed, num_images, num_epochs)
+        images = augmented_images(pipeline, seed, places, num_epochs)
     titles = [f"epoch {epoch + 1}" for epoch in range(num_epochs)]
     if isinstance(data.train, ImageSet):
-        images = torch.cat([data.train.images[:num_images].unsqueeze(1), images], dim=1)
+        images = torch.cat([data.train.images[places].unsqueeze(1), images], dim=1)
         titles = ["as it is", *titles]
-    names = [data.train.classes[label] for label in data.train.labels[:num_images].tolist()]
+    names = [data.train.classes[label] for label in data.train.labels[places].tolist()]
     _write(path, images, titles, names)
 
 
-def augmented_images(pipeline: Pipeline, seed: int, num_images: int, num_epochs: int) -> Tensor:
-    """Return the first training images as so many epochs show them.
+def augmented_images(pipeline: Pipeline, seed: int, places: Tensor, num_epochs: int) -> Tensor:
+    """Return a few training images as so many epochs show them.
+
+    Args:
+        pipeline: Of a recipe.
+        seed: Of a run.
+        places: ``(R,)`` int64, which images.
+        num_epochs: E.
 
     Returns:
         ``(R, E, C, H, W)`` uint8. Whitened images, which are no colors, are stretched.
     """
-    order = torch.arange(num_images)
     columns = []
     for epoch in range(num_epochs):
-        batches = pipeline.train_batches(seed, epoch, order=order)
+        batches = pipeline.train_batches(seed, epoch, order=places)
         columns.append(torch.cat([batch.images for batch in batches]))
     images = torch.stack(columns, dim=1).contiguous()
     if pipeline.white is None:

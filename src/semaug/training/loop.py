@@ -37,14 +37,15 @@ from semaug.training.display import show_progress
 from semaug.training.errors import UserError
 from semaug.training.evaluate import count_wrong
 from semaug.training.files import read_json, remove_partial_files, write_json
+from semaug.training.images import record_images
 from semaug.training.interrupt import watch_interrupts
 from semaug.training.pipeline import Pipeline
 from semaug.training.processes import Processes, is_first_process
+from semaug.training.recipe import Recipe
 from semaug.training.record import Record, summarize
 from semaug.training.run import Run
 from semaug.training.schedule import learning_rate_schedule
 from semaug.training.seeding import derive_seed
-from semaug.training.selection import record_selection
 from semaug.training.session import Session, check_same_recipe
 
 __all__ = ["train"]
@@ -108,12 +109,11 @@ def train(
                 return _train(
                     run, data_root, place, processes, workers, checkpoint_seconds, console
                 )
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"train: {describe_device(place)} has too little memory for "
-                f"batch_size={run.recipe.batch_size} or "
-                f"evaluation_batch_size={run.recipe.evaluation_batch_size}; choose a smaller one"
-            ) from error
+        except RuntimeError as error:
+            explanation = _explain(error, run.recipe, place)
+            if explanation is None:
+                raise
+            raise UserError(explanation) from error
 
 
 def _train(
@@ -129,7 +129,7 @@ def _train(
 
     # Everything on the device.
     with console.status(f"reading {recipe.data}"):
-        data, selection = build_data(recipe, data_root, device)
+        data, selection = build_data(recipe, data_root, device, quick=run.quick)
     num_images = len(data.train)
     steps_per_epoch = math.ceil(num_images / recipe.batch_size)
     total_steps = recipe.epochs * steps_per_epoch
@@ -159,7 +159,7 @@ def _train(
     if processes.is_first:
         remove_partial_files(run.folder)
         _write_start(run, device)
-        record_selection(run, selection)
+        record_images(run, selection, data)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
     session = Session(run, device, processes, method, optimizer, average, num_images)
     if run.checkpoint.exists():
@@ -195,7 +195,10 @@ def _train(
                 fabric.backward(loss)
                 if recipe.clip_norm is not None:
                     fabric.clip_gradients(
-                        wrapped_method, wrapped_optimizer, max_norm=recipe.clip_norm
+                        wrapped_method,
+                        wrapped_optimizer,
+                        max_norm=recipe.clip_norm,
+                        error_if_nonfinite=False,  # it would be waited for; we ask seldom
                     )
                 wrapped_optimizer.step()
                 if average is not None:
@@ -247,6 +250,20 @@ def _train(
     return _write_summary(run, session, device)
 
 
+def _explain(error: RuntimeError, recipe: Recipe, device: torch.device) -> str | None:
+    """Say what a person can do about an error of torch, None if it is a mistake of ours."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
+        return (
+            f"train: {describe_device(device)} has too little memory for "
+            f"batch_size={recipe.batch_size} or "
+            f"evaluation_batch_size={recipe.evaluation_batch_size}; choose a smaller one"
+        )
+    if "does not have a deterministic implementation" in text:
+        return f"train: torch has no deterministic form of an operator of this run: {text}"
+    return None
+
+
 def _settled(run: Run, device: torch.device) -> Run:
     """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
 
@@ -291,6 +308,7 @@ def _write_summary(run: Run, session: Session, device: torch.device) -> dict[str
         "quick": run.quick,
         "seed": run.seed,
         **summarize(session.rows),
+        "test_on": "hold_out" if run.recipe.subset.hold_out else "test",
         "seconds": round(session.seconds, 1),
         "device": describe_device(device),
         "commit": software.pop("commit"),

@@ -117,6 +117,8 @@ class Augment:
     def __post_init__(self) -> None:
         expect("image_size", self.image_size, _none_or_at_least(self.image_size, 1), ">= 1 or none")
         expect("padding", self.padding, self.padding >= 0, ">= 0")
+        if self.padding_mode != "zero" and self.padding == 0:
+            raise UserError("recipe: `padding_mode` has no effect with padding=0")
         expect("grayscale", self.grayscale, 0 <= self.grayscale <= 1, "from 0 to 1")
         expect("cutout", self.cutout, self.cutout >= 0, ">= 0")
         for name in ("mixup", "cutmix"):
@@ -159,7 +161,7 @@ class Subset:
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
             seeds share their images.
-        test_images: Test on the first so many images; None is all.
+        test_images: Test on so many images, evenly spread over the set; None is all.
 
     Raises:
         UserError: If a number is out of range.
@@ -177,6 +179,8 @@ class Subset:
         for name in ("train_per_class", "hold_out", "imbalance", "test_images"):
             value = getattr(self, name)
             expect(name, value, _none_or_at_least(value, 1), ">= 1 or none")
+        if self.corrupt_percent == 0:
+            object.__setattr__(self, "corrupt_percent", None)  # for rows 0, 20, 50, 80 of a table
         for name in ("train_percent", "corrupt_percent"):
             value = getattr(self, name)
             expect(name, value, value is None or 0 < value <= 100, "above 0 and <= 100, or none")

@@ -43,7 +43,7 @@ from semaug.training.seeding import make_generator
 
 __all__ = ["Pipeline", "build_augmentation"]
 
-_WHITENED_AT_ONCE = 1000
+_AT_ONCE = 1000  # images that are whitened
 _IMAGE_SIZE = 224  # of images that lie in files
 _RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
 
@@ -229,11 +229,13 @@ def _whiten(data: DataSet) -> _White:
     """Whiten all images once, as the papers do: 12 bytes a pixel, and no product at each step."""
     assert isinstance(data.train, ImageSet)
     assert isinstance(data.test, ImageSet)
-    whiten = ZCA.fit(data.train.images).to(data.train.images.device)
-    both = [
-        torch.cat([whiten(piece) for piece in part.images.split(_WHITENED_AT_ONCE)])
-        for part in (data.train, data.test)
-    ]
+    whiten = ZCA.fit(data.train.images)
+    both = []
+    for part in (data.train, data.test):
+        white = torch.empty_like(part.images, dtype=torch.float32)
+        for own, piece in zip(white.split(_AT_ONCE), part.images.split(_AT_ONCE), strict=True):
+            own.copy_(whiten(piece))
+        both.append(white)
     return _White(*both)
 
 

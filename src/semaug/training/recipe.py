@@ -20,7 +20,7 @@ class Recipe:
         data: Data set, see ``semaug list data``.
         network: Network, see ``semaug list networks``; any name that timm knows.
         block_drop_rate: Dropout inside the blocks of networks that have it, 0.3 in the Wide
-            ResNets of the papers.
+            ResNets of the papers; None is what the network has by itself.
         loss: The loss and its options.
         augment: How training images are changed.
         subset: Which images are trained and tested on.
@@ -55,7 +55,7 @@ class Recipe:
 
     data: str
     network: str
-    block_drop_rate: float = 0.0
+    block_drop_rate: float | None = None
     loss: Loss = field(default_factory=Loss)
     augment: Augment = field(default_factory=Augment)
     subset: Subset = field(default_factory=Subset)
@@ -87,7 +87,10 @@ class Recipe:
         self._expect("momentum", 0 <= self.momentum < 1, "from 0 to below 1")
         self._expect("nesterov", not self.nesterov or self.momentum > 0, "with momentum > 0")
         self._expect("weight_decay", 0 <= self.weight_decay < float("inf"), ">= 0")
-        self._expect("block_drop_rate", 0 <= self.block_drop_rate < 1, "from 0 to below 1")
+        rate = self.block_drop_rate
+        self._expect("block_drop_rate", rate is None or 0 <= rate < 1, "from 0 to below 1, or none")
+        mixes = self.augment.mixup > 0 or self.augment.cutmix > 0
+        self._expect("batch_size", not mixes or self.batch_size > 1, "> 1 to mix images")
         shorter = 0 <= self.warmup_epochs < self.epochs
         self._expect("warmup_epochs", shorter, f"from 0 to below epochs={self.epochs}")
         positive = self.clip_norm is None or 0 < self.clip_norm < float("inf")
