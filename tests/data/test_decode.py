@@ -80,10 +80,27 @@ def test_a_file_reads_like_its_bytes(tmp_path):
     assert_close(decode_file(str(path)), expected, atol=0, rtol=0)
 
 
-def test_of_sixteen_bits_the_upper_eight_are_kept():
+@pytest.mark.usefixtures("either_decoder")
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "TIFF, highest byte first"])
+def test_of_sixteen_bits_the_upper_eight_are_kept(kind):
     levels = np.array([[0, 255, 256, 4096, 65535]], dtype=np.uint16)
-    image = decode_bytes(write(Image.fromarray(levels), "PNG", {}), "deep.png")
+    deep = Image.fromarray(levels)
+    if kind.endswith("first"):
+        deep = Image.frombytes("I;16B", (5, 1), levels.astype(">u2").tobytes())
+    image = decode_bytes(write(deep, kind.partition(",")[0], {}), "deep")
+    assert image.dtype == torch.uint8
     assert image.tolist() == [[[0, 0, 1, 16, 255]]] * 3
+
+
+@pytest.mark.usefixtures("either_decoder")
+def test_deep_photographs_are_equal_in_all_formats():
+    levels = np.random.default_rng(1).integers(0, 2**16, (7, 9), dtype=np.uint16)
+    png, tiff, pgm = (
+        decode_bytes(write(Image.fromarray(levels), kind, {}), kind)
+        for kind in ("PNG", "TIFF", "PPM")
+    )
+    assert_close(tiff, png, atol=0, rtol=0)
+    assert_close(pgm, png, atol=0, rtol=0)
 
 
 @pytest.mark.usefixtures("either_decoder")

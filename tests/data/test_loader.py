@@ -337,9 +337,13 @@ def test_a_killed_process_is_reported(pictures, order):
 
 def kill_one_meanwhile():
     """Kill a process while this one is busy with something else; return what torch raises."""
-    with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
+
+    def step():
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
         time.sleep(100)  # ended by the signal
+
+    with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
+        step()
     return caught.value
 
 

@@ -85,6 +85,35 @@ def test_the_middle_is_that_of_torchvision(size):
     assert_close(actual, expected, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(1, 100), (301, 3), (2, 199), (2, 201)])
+def test_the_middle_of_long_images_is_that_of_torchvision(size):
+    view = ResizeCenterCrop(10, 7)
+    expected = Compose([Resize(10, antialias=True), CenterCrop(7)])(random_image(*size))
+    assert_close(view(random_image(*size), torch.empty(0)), expected, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 3000), (3001, 1), (3, 2000), (1999, 4)])
+def test_the_middle_of_absurdly_long_images_is_nearly_that_of_torchvision(size):
+    image = torch.linspace(0, 255, max(size)).byte()
+    image = (image if size[1] > size[0] else image.unsqueeze(1)).expand(3, *size)
+    view = ResizeCenterCrop(20, 15)
+    expected = Compose([Resize(20, antialias=True), CenterCrop(15)])(image)
+    assert_close(view(image, torch.empty(0)), expected, atol=1, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (2, 100_001)])
+def test_absurdly_long_images_are_not_resized_whole(size, monkeypatch):
+    sizes = []
+
+    def resize(image, height, width):
+        sizes.append(height * width)
+        return torch.zeros(3, height, width, dtype=torch.uint8)
+
+    monkeypatch.setattr(views, "_resize", resize)
+    assert ResizeCenterCrop(20, 15)(random_image(*size), torch.empty(0)).shape == (3, 15, 15)
+    assert sizes[0] <= 101 * 20**2
+
+
 def test_an_image_of_the_right_size_stays_as_it_is():
     image = random_image(24, 24)
     assert_close(ResizeCenterCrop(24, 24)(image, torch.empty(0)), image)

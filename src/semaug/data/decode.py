@@ -5,8 +5,8 @@ it decodes faster, to equal pixels, and all the rest (BMP, TIFF, PPM, the first 
 animation, whatever torchvision refuses) is left to Pillow. So is everything once torchvision has
 no decoder any more, as it has announced in version 0.29. Grey, CMYK and palette images become RGB
 and transparency is dropped; the turn that a camera notes in a photograph (EXIF) is not applied.
-There is one exception to the reference: of grey images with 16 bits the upper byte is kept, as
-Pillow itself does in color, where it would cut off at 255.
+There is one exception to the reference: of grey images with 16 bits (PNG, TIFF, PGM) the upper byte
+is kept, as Pillow itself does in color, where it would cut off at 255.
 """
 
 import io
@@ -23,7 +23,10 @@ try:
 except ImportError:
     decode_image = None
 
-__all__ = ["decode_bytes", "decode_file"]
+__all__ = ["WHAT_TO_DO", "decode_bytes", "decode_file"]
+
+# Ends the message on a file that cannot be read, for those who know better.
+WHAT_TO_DO = "; copy or fetch the file again, or take it out of its folder"
 
 
 def decode_file(path: str | os.PathLike[str]) -> Tensor:
@@ -67,8 +70,7 @@ def _decode(content: np.ndarray, name: str) -> Tensor:
         unknown = isinstance(error, Image.UnidentifiedImageError)  # its own message is no help
         reason = "no image of a known format" if unknown else str(error).partition("\n")[0]
         raise ValueError(
-            f"decode: cannot read {name!r} ({len(content):,} bytes): {reason}; copy or fetch the "
-            "file again, or take it out of its folder"
+            f"decode: cannot read {name!r} ({len(content):,} bytes): {reason}{WHAT_TO_DO}"
         ) from error
 
 
@@ -91,5 +93,13 @@ def _by_pillow(content: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd but harmless metadata
         with Image.open(io.BytesIO(content.tobytes())) as image:
+            if _is_deep_grey(image):
+                upper = torch.from_numpy((np.array(image) >> 8).astype(np.uint8))
+                return upper.expand(3, -1, -1).contiguous()
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _is_deep_grey(image: Image.Image) -> bool:
+    """Tell whether the levels are 0 to 65535. Of PGM, Pillow makes 32 bits but scales to these."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))

@@ -23,6 +23,7 @@ __all__ = ["RandomResizedCrop", "ResizeCenterCrop", "View"]
 
 _ATTEMPTS = 10  # to find a box that lies inside the image, as in torchvision
 _BITS = 24  # of a float32 in [0, 1)
+_LONGEST = 100  # longer over shorter side that is resized whole
 
 
 class View(Protocol):
@@ -150,6 +151,8 @@ class ResizeCenterCrop:
     """Make the shorter side ``resize`` pixels long, and cut out the square in the middle.
 
     Equal to torchvision's ``Resize(resize)`` and ``CenterCrop(size)``. Nothing about it is random.
+    An image more than 100 times as long as wide is cut to that first, around its middle, or a
+    single row of pixels could take all memory; then the picture may lie a part of a pixel aside.
 
     Args:
         resize: Pixels of the shorter side.
@@ -195,8 +198,9 @@ class ResizeCenterCrop:
         """
         _check_image("ResizeCenterCrop", image)
         check_shapes("ResizeCenterCrop", draws=(draws, "0"))
+        shorter = min(image.shape[1:])
+        image = _cut_ends(image, _LONGEST * shorter)
         height, width = image.shape[1:]
-        shorter = min(height, width)
         height, width = (int(self.resize * side / shorter) for side in (height, width))
         top, left = (round((side - self.size) / 2) for side in (height, width))
         resized = _resize(image, height, width)
@@ -209,6 +213,12 @@ def _check_image(function: str, image: Tensor) -> None:
         raise TypeError(f"{function}: expected `image` of dtype torch.uint8, got {image.dtype}")
     if image.numel() == 0:
         raise ValueError(f"{function}: expected an image with pixels, got {tuple(image.shape)}")
+
+
+def _cut_ends(image: Tensor, longest: int) -> Tensor:
+    """Take as much from both ends of a side as leaves ``longest`` pixels, or one more."""
+    rows, columns = (max(0, side - longest) // 2 for side in image.shape[1:])
+    return image[:, rows : image.shape[1] - rows, columns : image.shape[2] - columns]
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
