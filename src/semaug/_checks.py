@@ -13,12 +13,17 @@ from torch import Tensor
 
 __all__ = [
     "check_at_least",
+    "check_bool",
     "check_floating",
+    "check_int",
     "check_labels",
+    "check_number",
     "check_one_of",
     "check_positive_int",
+    "check_range",
     "check_same_device",
     "check_shapes",
+    "is_number",
 ]
 
 
@@ -106,6 +111,21 @@ def check_same_device(function: str, **tensors: Tensor) -> None:
             )
 
 
+def is_number(value: object) -> bool:
+    """Tell whether a value is a real number; ``True`` and ``False`` are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_number(function: str, name: str, value: float) -> None:
+    """Check that a value is a real number.
+
+    Raises:
+        TypeError: If it is not; a bool or a tensor is none.
+    """
+    if not is_number(value):
+        raise TypeError(f"{function}: expected `{name}` to be a number, got {value!r}")
+
+
 def check_at_least(function: str, name: str, value: float | Tensor, minimum: float) -> None:
     """Check a finite number from below; the value of a tensor is not read.
 
@@ -115,8 +135,7 @@ def check_at_least(function: str, name: str, value: float | Tensor, minimum: flo
     """
     if isinstance(value, Tensor):
         return
-    if not isinstance(value, Real):
-        raise TypeError(f"{function}: expected `{name}` to be a number, got {value!r}")
+    check_number(function, name, value)
     if not minimum <= value < math.inf:
         finite = "" if math.isfinite(value) else "finite "
         raise ValueError(f"{function}: expected {finite}`{name}` >= {minimum}, got {value}")
@@ -130,10 +149,30 @@ def check_positive_int(function: str, **values: int) -> None:
         ValueError: If a value is below 1.
     """
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{function}: expected `{name}` >= 1, got {value}")
+        check_int(function, name, value, 1)
+
+
+def check_int(function: str, name: str, value: int, minimum: int) -> None:
+    """Check an int from below.
+
+    Raises:
+        TypeError: If it is not an int; a bool is none.
+        ValueError: If it is below ``minimum``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{function}: expected `{name}` >= {minimum}, got {value}")
+
+
+def check_bool(function: str, name: str, value: bool) -> None:
+    """Check a switch.
+
+    Raises:
+        TypeError: If it is neither ``True`` nor ``False``.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{function}: expected `{name}` to be a bool, got {value!r}")
 
 
 def check_one_of(function: str, name: str, value: str, choices: Iterable[str]) -> None:

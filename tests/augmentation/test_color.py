@@ -130,6 +130,13 @@ def test_wrong_settings_are_named():
         ColorJitter(contrast=-1)
     with pytest.raises(TypeError, match="`saturation` to be a number, got 'much'"):
         ColorJitter(saturation="much")
+    for name in (*OPERATIONS, "probability"):
+        for value in ("x", True, None, torch.tensor(0.1)):
+            with pytest.raises(TypeError, match=f"ColorJitter: expected `{name}` to be a number"):
+                ColorJitter(**{name: value})
+    for value in ("a", True, None):
+        with pytest.raises(TypeError, match=f"Grayscale: .* to be a number, got {value!r}"):
+            Grayscale(value)
     with pytest.raises(ValueError, match=r"ColorJitter: expected `hue` <= 0\.5, got 0\.6"):
         ColorJitter(hue=0.6)
     with pytest.raises(ValueError, match=r"ColorJitter: .* `probability` between 0 and 1, got 2"):

@@ -108,6 +108,35 @@ def test_a_reflection_wider_than_the_image_is_refused(images):
         Translate(pixels=10, padding_mode="reflect")(images, torch.rand(40, 2))
 
 
+@pytest.mark.parametrize("size", [100_000, 13])
+def test_padding_by_more_than_the_image_is_refused(images, size):
+    with pytest.raises(ValueError, match=rf"CropFlip: expected `padding` at most .* {size} for 12"):
+        CropFlip(size)(images, torch.rand(40, 3))
+    with pytest.raises(ValueError, match=rf"Translate: expected `pixels` at most .* {size} for 12"):
+        Translate(size)(images, torch.rand(40, 2))
+    for augment in (CropFlip(size, "reflect"), Translate(size, "reflect")):
+        with pytest.raises(ValueError, match=f"below the size .* {size} for 12 x 10 pixels"):
+            augment(images, torch.rand(40, augment.num_draws))
+
+
+def test_padding_by_the_longer_side_is_allowed(images, generator):
+    augment = CropFlip(12)
+    draws = augment.draw(40, generator)
+    expected = crop_flip_by_images(images, draws, augment)
+    assert_close(augment(images, draws), expected, rtol=0, atol=0)
+
+
+def test_settings_of_other_types_are_named():
+    for value in (2.5, True, "4", None):
+        with pytest.raises(TypeError, match=f"CropFlip: .*`padding` to be an int, got {value!r}"):
+            CropFlip(value)
+        with pytest.raises(TypeError, match=f"Translate: .*`pixels` to be an int, got {value!r}"):
+            Translate(value)
+    for value in ("no", 1, None):
+        with pytest.raises(TypeError, match=f"CropFlip: .*`flip` to be a bool, got {value!r}"):
+            CropFlip(flip=value)
+
+
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="`padding` >= 0, got -1"):
         CropFlip(padding=-1)

@@ -80,7 +80,9 @@ def test_wrong_arguments_are_named(images):
         Cutout(0)
     with pytest.raises(TypeError, match=r"Cutout: expected `size` to be an int, got 1\.5"):
         Cutout(1.5)
-    for fill in ([1, 2, 3], "grey"):
+    with pytest.raises(TypeError, match="Cutout: expected `size` to be an int, got True"):
+        Cutout(True)
+    for fill in ([1, 2, 3], "grey", True, (0, False, 0)):
         with pytest.raises(TypeError, match="Cutout: expected `fill` to be a number or a tuple"):
             Cutout(4, fill)
     with pytest.raises(ValueError, match=r"Cutout: expected finite `fill`, got \(0, nan\)"):

@@ -187,13 +187,17 @@ def test_wrong_arguments_are_named(batch):
         mix(images, labels.int(), draws, 32)
     with pytest.raises(ValueError, match="Mix: expected `num_classes` >= 1, got 0"):
         mix(images, labels, draws, 0)
+    with pytest.raises(TypeError, match=r"Mix: expected `num_classes` to be an int, got 32\.0"):
+        mix(images, labels, draws, 32.0)
 
 
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="Mix: expected `mixup_alpha` >= 0, got -1"):
         Mix(-1)
-    with pytest.raises(TypeError, match="Mix: expected `cutmix_alpha` to be a number, got 'a'"):
-        Mix(0.1, "a")
+    for name in ("mixup_alpha", "cutmix_alpha", "switch_probability"):
+        for value in ("a", True, None, torch.tensor(0.5)):
+            with pytest.raises(TypeError, match=f"Mix: expected `{name}` to be a number, got"):
+                Mix(**{"mixup_alpha": 0.1, name: value})
     with pytest.raises(ValueError, match="`mixup_alpha` or `cutmix_alpha` > 0, got 0 for both"):
         Mix()
     with pytest.raises(ValueError, match="`switch_probability` between 0 and 1, got 2"):

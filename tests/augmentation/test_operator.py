@@ -7,6 +7,17 @@ from torch.testing import assert_close
 from semaug.augmentation import operator
 
 
+def test_a_probability_is_a_number_from_0_to_1():
+    for value in (0, 0.5, 1):
+        operator.check_probability("f", "p", value)
+    for value in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=f"f: expected `p` between 0 and 1, got {value}"):
+            operator.check_probability("f", "p", value)
+    for value in ("x", True, None):
+        with pytest.raises(TypeError, match=f"f: expected `p` to be a number, got {value!r}"):
+            operator.check_probability("f", "p", value)
+
+
 @pytest.mark.usefixtures("either_path")
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_only_chosen_images_change(images, generator, share):

@@ -109,6 +109,15 @@ def test_autocast_does_not_touch_it(smooth):
 def test_wrong_arguments_are_named(smooth):
     with pytest.raises(ValueError, match=r"finite `regularization` > 0, got 0"):
         ZCA.fit(smooth, regularization=0)
+    for value in ("x", True, None):
+        with pytest.raises(TypeError, match=rf"ZCA\.fit: .* to be a number, got {value!r}"):
+            ZCA.fit(smooth, regularization=value)
+    with pytest.raises(TypeError, match=r"ZCA: .*`contrast_normalization` to be a bool, got 'no'"):
+        ZCA.fit(smooth, contrast_normalization="no")
+    with pytest.raises(TypeError, match=r"ZCA: .*`contrast_normalization` to be a bool, got 1"):
+        ZCA(3, 4, 5, contrast_normalization=1)
+    with pytest.raises(TypeError, match="ZCA: expected `height` to be an int, got True"):
+        ZCA(3, True, 4)
     with pytest.raises(ValueError, match=r"ZCA\.fit: expected at least one of `images`, got none"):
         ZCA.fit(smooth[:0])
     with pytest.raises(ValueError, match=r"ZCA\.fit: expected `images` of shape \(N, C, H, W\)"):

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from semaug._checks import check_at_least
+from semaug._checks import check_at_least, check_number
 from semaug.augmentation.blend import blend, luminance
 from semaug.augmentation.hue import turn_hue
 from semaug.augmentation.operator import (
@@ -37,6 +37,7 @@ class Grayscale(Augmentation):
         probability: How many of the images, from 0 to 1.
 
     Raises:
+        TypeError: If ``probability`` is not a number.
         ValueError: If ``probability`` is not between 0 and 1.
     """
 
@@ -102,6 +103,7 @@ class ColorJitter(Augmentation):
 
     def __post_init__(self) -> None:
         for name in _OPERATIONS:
+            check_number("ColorJitter", name, getattr(self, name))
             check_at_least("ColorJitter", name, getattr(self, name), 0)
         if self.hue > 0.5:
             raise ValueError(f"ColorJitter: expected `hue` <= 0.5, got {self.hue}")

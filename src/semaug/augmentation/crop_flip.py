@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_one_of
+from semaug._checks import check_bool, check_int, check_one_of
 from semaug.augmentation.operator import Augmentation, check_images_and_draws
 
 __all__ = ["CropFlip", "Translate"]
@@ -28,6 +28,7 @@ class CropFlip(Augmentation):
         flip: Whether to mirror left and right, with probability one half.
 
     Raises:
+        TypeError: If ``padding`` is not an int or ``flip`` not a bool.
         ValueError: If ``padding`` is negative or ``padding_mode`` unknown.
     """
 
@@ -37,6 +38,7 @@ class CropFlip(Augmentation):
 
     def __post_init__(self) -> None:
         _check_settings("CropFlip", "padding", self.padding, self.padding_mode)
+        check_bool("CropFlip", "flip", self.flip)
 
     @property
     def num_draws(self) -> int:
@@ -56,10 +58,11 @@ class CropFlip(Augmentation):
 
         Raises:
             TypeError: If ``draws`` are not floating-point numbers.
-            ValueError: If shapes disagree, or ``"reflect"`` asks for more than there is.
+            ValueError: If shapes disagree, or ``padding`` is above the longer side of the
+                images, or for ``"reflect"`` not below the shorter one.
         """
         check_images_and_draws("CropFlip", images, draws, self.num_draws)
-        _check_reflection("CropFlip", "padding", self.padding, self.padding_mode, images)
+        _check_padding("CropFlip", "padding", self.padding, self.padding_mode, images)
         return _crop_flip(images, draws, self.padding, self.padding_mode, flip=self.flip)
 
 
@@ -77,6 +80,7 @@ class Translate(Augmentation):
             the image at its border pixels without repeating them.
 
     Raises:
+        TypeError: If ``pixels`` is not an int.
         ValueError: If ``pixels`` is negative or ``padding_mode`` unknown.
     """
 
@@ -104,27 +108,34 @@ class Translate(Augmentation):
 
         Raises:
             TypeError: If ``draws`` are not floating-point numbers.
-            ValueError: If shapes disagree, or ``"reflect"`` asks for more than there is.
+            ValueError: If shapes disagree, or ``pixels`` is above the longer side of the
+                images, or for ``"reflect"`` not below the shorter one.
         """
         check_images_and_draws("Translate", images, draws, self.num_draws)
-        _check_reflection("Translate", "pixels", self.pixels, self.padding_mode, images)
+        _check_padding("Translate", "pixels", self.pixels, self.padding_mode, images)
         return _crop_flip(images, draws, self.pixels, self.padding_mode, flip=False)
 
 
 def _check_settings(function: str, name: str, padding: int, padding_mode: str) -> None:
-    check_at_least(function, name, padding, 0)
+    check_int(function, name, padding, 0)
     check_one_of(function, "padding_mode", padding_mode, _PAD)
 
 
-def _check_reflection(
+def _check_padding(
     function: str, name: str, padding: int, padding_mode: str, images: Tensor
 ) -> None:
+    """Refuse what would only add crops without any of the image, and fill the memory."""
     height, width = images.shape[-2:]
     if padding_mode == "reflect" and padding >= min(height, width):
-        raise ValueError(
-            f"{function}: expected `{name}` below the size of the images to reflect them, "
-            f"got {name} {padding} for {height} x {width} pixels"
-        )
+        wanted = "below the size of the images to reflect them"
+    elif padding > max(height, width):
+        wanted = "at most the size of the images"
+    else:
+        return
+    raise ValueError(
+        f"{function}: expected `{name}` {wanted}, "
+        f"got {name} {padding} for {height} x {width} pixels"
+    )
 
 
 def _crop_flip(

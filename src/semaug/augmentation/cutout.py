@@ -5,12 +5,11 @@ Source: DeVries & Taylor, 2017, https://arxiv.org/abs/1708.04552
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from semaug._checks import check_positive_int
+from semaug._checks import check_positive_int, is_number
 from semaug.augmentation.operator import Augmentation, check_images_and_draws
 
 __all__ = ["Cutout"]
@@ -48,11 +47,11 @@ class Cutout(Augmentation):
     def __post_init__(self) -> None:
         check_positive_int("Cutout", size=self.size)
         fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
-        if not all(isinstance(x, Real) for x in fill):
+        if not all(map(is_number, fill)):
             raise TypeError(
                 f"Cutout: expected `fill` to be a number or a tuple of numbers, got {self.fill!r}"
             )
-        if not all(math.isfinite(x) for x in fill):
+        if not all(map(math.isfinite, fill)):
             raise ValueError(f"Cutout: expected finite `fill`, got {self.fill}")
 
     @property

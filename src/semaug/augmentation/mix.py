@@ -15,6 +15,7 @@ from semaug._checks import (
     check_at_least,
     check_floating,
     check_labels,
+    check_number,
     check_positive_int,
     check_shapes,
 )
@@ -104,8 +105,9 @@ class Mix:
     switch_probability: float = 0.5
 
     def __post_init__(self) -> None:
-        check_at_least("Mix", "mixup_alpha", self.mixup_alpha, 0)
-        check_at_least("Mix", "cutmix_alpha", self.cutmix_alpha, 0)
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            check_number("Mix", name, getattr(self, name))
+            check_at_least("Mix", name, getattr(self, name), 0)
         if self.mixup_alpha == 0 and self.cutmix_alpha == 0:
             raise ValueError("Mix: expected `mixup_alpha` or `cutmix_alpha` > 0, got 0 for both")
         check_probability("Mix", "switch_probability", self.switch_probability)

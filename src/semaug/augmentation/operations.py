@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_one_of
+from semaug._checks import check_int, check_one_of
 from semaug._classes import is_static
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
 from semaug.augmentation.blend import color, sharpness
@@ -112,6 +112,7 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
         ``(N, 3, H, W)`` uint8, contiguous.
 
     Raises:
+        TypeError: If a level, or the number of them, is not an int.
         ValueError: If an operation has an unknown name, or a level that it does not have.
     """
     images = images.contiguous()
@@ -241,8 +242,9 @@ def _tables(
 
 def _check(operation: Operation) -> None:
     check_one_of("Operation", "name", operation.name, _KIND_OF)
-    check_at_least("Operation", "num_levels", operation.num_levels, 2)
-    if not 0 <= operation.level < operation.num_levels:
+    check_int("Operation", "num_levels", operation.num_levels, 2)
+    check_int("Operation", "level", operation.level, 0)
+    if operation.level >= operation.num_levels:
         raise ValueError(
             f"Operation: expected `level` from 0 to {operation.num_levels - 1}, "
             f"got {operation.level}"

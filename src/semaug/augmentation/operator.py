@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semaug._checks import check_floating, check_shapes
+from semaug._checks import check_floating, check_number, check_shapes
 from semaug._classes import is_static
 
 __all__ = [
@@ -87,8 +87,10 @@ def check_probability(function: str, name: str, value: float) -> None:
     """Check a probability.
 
     Raises:
+        TypeError: If it is not a number.
         ValueError: If it is not between 0 and 1.
     """
+    check_number(function, name, value)
     if not 0 <= value <= 1:
         raise ValueError(f"{function}: expected `{name}` between 0 and 1, got {value}")
 

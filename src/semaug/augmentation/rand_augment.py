@@ -8,7 +8,7 @@ from operator import index
 
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_positive_int, check_shapes
+from semaug._checks import check_int, check_shapes
 from semaug.augmentation.constants import computed_once
 from semaug.augmentation.operations import Operation, apply_operations
 from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
@@ -51,8 +51,8 @@ class RandAugment(Augmentation):
 
     Raises:
         TypeError: If an argument is not an int.
-        ValueError: If ``num_ops`` is below 1, ``num_bins`` below 2 or ``magnitude`` not
-            below ``num_bins``.
+        ValueError: If ``num_ops`` is below 1, ``num_bins`` below 2 or ``magnitude`` negative
+            or not below ``num_bins``.
     """
 
     num_ops: int = 2
@@ -60,13 +60,10 @@ class RandAugment(Augmentation):
     num_bins: int = 31
 
     def __post_init__(self) -> None:
-        check_positive_int("RandAugment", num_ops=self.num_ops, num_bins=self.num_bins)
-        check_at_least("RandAugment", "num_bins", self.num_bins, 2)
-        if not isinstance(self.magnitude, int):
-            raise TypeError(
-                f"RandAugment: expected `magnitude` to be an int, got {self.magnitude!r}"
-            )
-        if not 0 <= self.magnitude < self.num_bins:
+        check_int("RandAugment", "num_ops", self.num_ops, 1)
+        check_int("RandAugment", "num_bins", self.num_bins, 2)
+        check_int("RandAugment", "magnitude", self.magnitude, 0)
+        if self.magnitude >= self.num_bins:
             raise ValueError(
                 f"RandAugment: expected `magnitude` from 0 to {self.num_bins - 1}, "
                 f"got {self.magnitude}"

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from semaug._autocast import without_autocast
-from semaug._checks import check_floating, check_positive_int, check_shapes
+from semaug._checks import (
+    check_bool,
+    check_floating,
+    check_number,
+    check_positive_int,
+    check_shapes,
+)
 
 __all__ = ["ZCA"]
 
@@ -40,7 +46,7 @@ class ZCA(nn.Module):
             deviation 1 over all its values, as by Laine & Aila, arXiv:1610.02242.
 
     Raises:
-        TypeError: If a size is not an int.
+        TypeError: If a size is not an int, or ``contrast_normalization`` not a bool.
         ValueError: If a size is below 1.
     """
 
@@ -53,6 +59,7 @@ class ZCA(nn.Module):
     ) -> None:
         super().__init__()
         check_positive_int("ZCA", num_channels=num_channels, height=height, width=width)
+        check_bool("ZCA", "contrast_normalization", contrast_normalization)
         size = num_channels * height * width
         self.contrast_normalization = contrast_normalization
         self.register_buffer("mean", torch.zeros(num_channels, height, width))
@@ -79,10 +86,12 @@ class ZCA(nn.Module):
             A module on the device of the images.
 
         Raises:
-            TypeError: If images are neither bytes nor floating-point numbers.
+            TypeError: If images are neither bytes nor floating-point numbers,
+                ``regularization`` is not a number or ``contrast_normalization`` not a bool.
             ValueError: If there are none, or ``regularization`` is not positive.
         """
         check_shapes("ZCA.fit", images=(images, "N C H W"))
+        check_number("ZCA.fit", "regularization", regularization)
         if not 0 < regularization < math.inf:
             raise ValueError(f"ZCA.fit: expected finite `regularization` > 0, got {regularization}")
         if len(images) == 0:
