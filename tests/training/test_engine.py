@@ -103,6 +103,10 @@ def test_clipped_training_that_diverges_ends_in_a_word(make_run, quiet):
     ("text", "message"),
     [
         ("DefaultCPUAllocator: can't allocate memory", "too little memory for batch_size=32"),
+        (
+            "DataLoader worker (pid 7) is killed by signal: Killed.",
+            "a process that decodes .* killed",
+        ),
         ("x does not have a deterministic implementation", "torch has no deterministic form"),
     ],
 )

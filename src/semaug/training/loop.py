@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from semaug.data import explain_worker_death
 from semaug.training.average import WeightAverage
 from semaug.training.build import (
     build_data,
@@ -253,6 +254,9 @@ def _train(
 def _explain(error: RuntimeError, recipe: Recipe, device: torch.device) -> str | None:
     """Say what a person can do about an error of torch, None if it is a mistake of ours."""
     text = str(error)
+    death = explain_worker_death(error)  # torch raises it anywhere, mostly in a backward pass
+    if death is not None:
+        return str(death)
     if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
         return (
             f"train: {describe_device(device)} has too little memory for "

@@ -30,6 +30,7 @@ from semaug.data import (
     ImageSet,
     LoadedBatch,
     Loader,
+    LoadError,
     RandomResizedCrop,
     ResizeCenterCrop,
     epoch_order,
@@ -242,7 +243,7 @@ def _whiten(data: DataSet) -> _White:
 def _read(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
     """Hand batches on; what is wrong with a file is an error for users."""
     while True:
-        with as_user_error("", ValueError, RuntimeError):
+        with as_user_error("", ValueError, LoadError):
             batch = next(batches, None)
         if batch is None:
             return
