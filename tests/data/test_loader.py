@@ -313,6 +313,23 @@ def test_processes_survive_a_signal_that_is_sent_to_all(pictures, order, name):
     assert_same(loaded, batches(images, order, batch_size=2))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes start anew")
+def test_processes_survive_a_signal_that_comes_while_they_start(pictures, order, monkeypatch):
+    from semaug.data import workers
+
+    real = workers._leave_signals_to_the_parent
+
+    def start(worker):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        real(worker)
+
+    monkeypatch.setattr(workers, "_leave_signals_to_the_parent", start)
+    files, images = pictures
+    loaded = batches(files, order, batch_size=2, workers=2)
+    assert_same(loaded, batches(images, order, batch_size=2))
+
+
 def test_a_program_that_closes_nothing_ends(pictures):
     code = """if True:
         import sys, torch

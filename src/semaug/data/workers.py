@@ -117,7 +117,7 @@ class FileReader:
                 prefetch_factor=_AHEAD,
                 persistent_workers=True,
             )
-        with self._explain_deaths(), _terminations_wait(), warnings.catch_warnings():
+        with self._explain_deaths(), _signals_wait(), warnings.catch_warnings():
             # Python warns of forks beside threads. The children decode, and take no lock of ours.
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             self._results = iter(self._loader)
@@ -200,12 +200,12 @@ def _context() -> Any:
 
 
 @contextmanager
-def _terminations_wait() -> Iterator[None]:
-    """Keep SIGTERM waiting, for the processes that start now too, until they deal with it."""
+def _signals_wait() -> Iterator[None]:
+    """Keep what ends a run waiting, for the processes that start now too, until they know of it."""
     if sys.platform != "linux":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
