@@ -107,8 +107,23 @@ def test_links_are_followed(root, tmp_path_factory):
 
 def test_empty_classes_are_named(root):
     write_folders(root, {"train/emu": ["readme.txt"], "train/fox": []})
-    with pytest.raises(ValueError, match=r"images \(\.jpg, .*got none of 'emu', 'fox'; add some"):
+    with pytest.raises(
+        ValueError, match=r"images \(\.jpg, .*got none of 'emu', 'fox'; add some, or rem"
+    ):
         load_folder(root)
+
+
+def test_a_class_that_is_empty_in_the_other_part_is_not_to_be_removed(root):
+    (root / "val/cat/x.bmp").unlink()
+    with pytest.raises(
+        ValueError, match=r"of every class in '.*val', got none of 'cat'; add some$"
+    ):
+        load_folder(root)
+
+
+def test_folders_that_are_no_classes_are_passed_over(root):
+    write_folders(root, {"train/spare": []})
+    assert find_images(root / "train", passed_over=("spare",)).classes == ("cat", "dog")
 
 
 def test_classes_that_differ_are_named(root):

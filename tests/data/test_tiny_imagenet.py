@@ -1,5 +1,6 @@
 """Tests of semaug.data.tiny_imagenet, on three classes in the layouts of the real one."""
 
+import re
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ from torch.testing import assert_close
 
 from semaug.data import tiny_imagenet
 from semaug.data.decode import decode_file
-from semaug.data.tiny_imagenet import load_tiny_imagenet
+from semaug.data.tiny_imagenet import is_whole, load_tiny_imagenet
 from tests.data.image_files import write_image
 
 IDS = ("n01443537", "n01629819", "n02666196")
@@ -75,13 +76,6 @@ def test_processes_read_the_same(root, monkeypatch):
     assert_close(load_tiny_imagenet(root).train.images, alone.train.images)
 
 
-def test_progress_counts_all_images(root, monkeypatch):
-    monkeypatch.setattr(tiny_imagenet, "_BATCH_SIZE", 5)
-    calls = []
-    load_tiny_imagenet(root, workers=0, progress=lambda *call: calls.append(call))
-    assert calls == [(5, 18), (10, 18), (12, 18), (17, 18), (18, 18)]
-
-
 def test_ids_are_names_enough(root):
     (root / "tiny-imagenet-200/words.txt").unlink()
     assert load_tiny_imagenet(root, workers=0).train.classes == IDS
@@ -106,58 +100,99 @@ def test_a_missing_folder_is_reported_with_what_fetches_it(tmp_path):
         load_tiny_imagenet(tmp_path)
 
 
+FETCH = r"; fetch it with: semaug data fetch tiny_imagenet --data-root \S+, or name the folder"
+
+
+def assert_refused(root, error, message):
+    """Assert that reading fails so, with what mends it, and that the set is not whole."""
+    with pytest.raises(error, match=message + FETCH):
+        load_tiny_imagenet(root, workers=0)
+    assert not is_whole(root, workers=0)
+
+
+def test_a_set_that_can_be_read_is_whole(root):
+    assert is_whole(root, workers=0)
+    sort_into_folders(root)
+    assert is_whole(root, workers=0)
+
+
 def test_missing_annotations_are_reported(root):
     (root / "tiny-imagenet-200/val/val_annotations.txt").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"the labels in '.*val_annotations\.txt', got none"
-    ):
-        load_tiny_imagenet(root)
+    assert_refused(root, FileNotFoundError, r"the labels in '.*val_annotations\.txt', got none")
 
 
 def test_missing_validation_images_are_named(root):
     (root / "tiny-imagenet-200/val/images/val_3.JPEG").unlink()
-    with pytest.raises(FileNotFoundError, match=r"got no 'val_3\.JPEG' \(1 missing\)"):
-        load_tiny_imagenet(root)
+    assert_refused(root, FileNotFoundError, r"got no 'val_3\.JPEG' \(1 missing\)")
+
+
+def test_an_empty_folder_of_validation_images_is_as_none(root):
+    expected = load_tiny_imagenet(root, workers=0).test
+    sort_into_folders(root)
+    val = root / "tiny-imagenet-200/val"
+    (val / "images").mkdir()
+    assert_close(load_tiny_imagenet(root, workers=0).test.images, expected.images)
+    for name in IDS:
+        shutil.rmtree(val / name)
+    assert_refused(root, FileNotFoundError, r"one folder for each class in '.*val', got none")
 
 
 def test_an_unknown_class_in_the_annotations_is_named(root):
     path = root / "tiny-imagenet-200/val/val_annotations.txt"
     path.write_text(path.read_text().replace(IDS[1], "n99999999"))
-    with pytest.raises(ValueError, match=r"expected classes of the training images .*'n99999999'"):
-        load_tiny_imagenet(root)
+    message = (
+        r"a class of the training images in line 3 of '.*_annotations\.txt', got .*n99999999.*"
+    )
+    assert_refused(root, ValueError, message)
+
+
+@pytest.mark.parametrize("line", ["val_6.JPEG", "val_6.JPEG\t", "val_6.JPEG\tn014", "\t" + IDS[0]])
+def test_a_cut_line_of_the_annotations_is_shown(root, line):
+    path = root / "tiny-imagenet-200/val/val_annotations.txt"
+    path.write_text(path.read_text() + line)
+    message = rf"expected an image .* in line 7 of '{path}', got {re.escape(repr(line))}"
+    assert_refused(root, ValueError, message)
+
+
+def test_annotations_that_are_no_text_are_reported(root):
+    path = root / "tiny-imagenet-200/val/val_annotations.txt"
+    path.write_bytes(b"\xff\x00\xfe" * 9)
+    assert_refused(root, ValueError, "in line 1 of .*")
+
+
+def test_empty_lines_of_the_annotations_change_nothing(root):
+    expected = load_tiny_imagenet(root, workers=0).test
+    path = root / "tiny-imagenet-200/val/val_annotations.txt"
+    path.write_text("\n" + path.read_text().replace("\n", "\r\n") + "\n  \n")
+    assert_close(load_tiny_imagenet(root, workers=0).test.images, expected.images)
 
 
 def test_a_missing_training_image_is_noticed(root):
     (root / f"tiny-imagenet-200/train/{IDS[0]}/images/{IDS[0]}_0.JPEG").unlink()
-    with pytest.raises(ValueError, match=r"12 images of 3 classes .* got 11 of 3; fetch it with"):
-        load_tiny_imagenet(root)
+    assert_refused(root, ValueError, r"12 images of 3 classes in '.*train', got 11 of 3")
 
 
 def test_a_missing_class_is_noticed(root):
     sort_into_folders(root)
     shutil.rmtree(root / f"tiny-imagenet-200/val/{IDS[0]}")
-    with pytest.raises(ValueError, match=f"got no '{IDS[0]}'"):
-        load_tiny_imagenet(root)
+    assert_refused(root, ValueError, f"got no '{IDS[0]}'")
 
 
 def test_an_image_of_another_size_is_named(root):
     path = root / f"tiny-imagenet-200/train/{IDS[0]}/images/{IDS[0]}_1.JPEG"
     write_image(path, 64, 32)
-    with pytest.raises(ValueError, match=r"pictures of one shape.*_1\.JPEG"):
-        load_tiny_imagenet(root, workers=0)
+    assert_refused(root, ValueError, r"pictures of one shape.*_1\.JPEG.*")
 
 
 def test_images_that_all_have_another_size_are_named(root, monkeypatch):
     monkeypatch.setattr(tiny_imagenet, "_SHAPE", (3, 32, 32))
-    with pytest.raises(ValueError, match=r"images of 32 x 32 pixels, got 64 x 64 for .*_0\.JPEG"):
-        load_tiny_imagenet(root, workers=0)
+    assert_refused(root, ValueError, r"images of 32 x 32 pixels, got 64 x 64 for .*_0\.JPEG'")
 
 
 def test_a_damaged_image_is_named(root):
     path = root / "tiny-imagenet-200/val/images/val_2.JPEG"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"cannot read '.*val_2\.JPEG'"):
-        load_tiny_imagenet(root)
+    assert_refused(root, ValueError, r"cannot read '.*val_2\.JPEG' \(300 bytes\): [^;]+")
 
 
 def test_the_numbers_are_the_official_ones():

@@ -9,7 +9,7 @@ passed over: they are what editors and other systems leave behind.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -71,12 +71,15 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     return DataSet("folder", train, held, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def find_images(folder: Path, classes: Sequence[str] | None = None) -> FileSet:
+def find_images(
+    folder: Path, classes: Sequence[str] | None = None, *, passed_over: Collection[str] = ()
+) -> FileSet:
     """Find the images of one part of a data set, and their classes.
 
     Args:
         folder: With a folder for each class.
         classes: Names that must be found, no more and no less; None takes those there are.
+        passed_over: Names of folders that are no classes.
 
     Returns:
         Files sorted by class, then by folder, then by name, as torchvision sorts them.
@@ -85,7 +88,7 @@ def find_images(folder: Path, classes: Sequence[str] | None = None) -> FileSet:
         FileNotFoundError: If there is no such folder, or no class in it.
         ValueError: If a class is empty, or classes are missing or too many.
     """
-    found = sorted(_folders_in(folder))
+    found = sorted(_folders_in(folder).difference(passed_over))
     if not found:
         raise FileNotFoundError(
             f"load_data: expected one folder for each class in {str(folder)!r}, got "
@@ -99,9 +102,11 @@ def find_images(folder: Path, classes: Sequence[str] | None = None) -> FileSet:
         counts.append(len(images))
         names.extend(images)
     if empty := [name for name, count in zip(found, counts, strict=True) if count == 0]:
+        # The classes of other parts are those of the training images.
+        remedy = "; add some, or remove the folder" if classes is None else "; add some"
         raise ValueError(
             f"load_data: expected images ({', '.join(IMAGE_EXTENSIONS)}) of every class in "
-            f"{str(folder)!r}, got none of {_listed(empty)}; add some, or remove the folder"
+            f"{str(folder)!r}, got none of {_listed(empty)}{remedy}"
         )
     labels = torch.arange(len(found)).repeat_interleave(torch.tensor(counts))
     return FileSet(FilePaths.of(folder, names), labels, tuple(found))

@@ -12,20 +12,22 @@ Source: Stanford CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from semaug.data.decode import WHAT_TO_DO
 from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_images
 from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.loader import batches
+from semaug.data.loader import LoadedBatch, batches
 from semaug.data.official import fetch_command
 
-__all__ = ["load_tiny_imagenet"]
+__all__ = ["is_whole", "load_tiny_imagenet"]
 
 _FOLDER = "tiny-imagenet-200"
+_FLAT = "images"  # of the validation images, as the archive holds them
 _NUM_CLASSES = 200
 _NUM_IMAGES = {"train": 100_000, "val": 10_000}
 _SHAPE = (3, 64, 64)
@@ -33,12 +35,7 @@ _BATCH_SIZE = 256  # files that a process decodes at a time
 _MOST_WORKERS = 8
 
 
-def load_tiny_imagenet(
-    root: Path,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> DataSet:
+def load_tiny_imagenet(root: Path, *, workers: int | None = None) -> DataSet:
     """Read Tiny ImageNet; its validation images are the test part, as everywhere.
 
     Classes are sorted by their WordNet ids, and named by these and by their words, such as
@@ -48,75 +45,111 @@ def load_tiny_imagenet(
         root: Folder that holds ``tiny-imagenet-200``.
         workers: Processes that decode; 0 decodes in this one. None takes one for each core, eight
             at most, where processes start fast (Linux), and else 0.
-        progress: Called now and then with the number of images read so far and that of all.
 
     Raises:
         FileNotFoundError: If a file or folder is missing; the message says how to fetch it.
-        ValueError: If classes or images are missing or too many, a file is damaged, or an image
-            has another size.
+        LoadError: If a process was killed.
+        ValueError: If classes or images are missing or too many, the annotations or an image are
+            damaged, or an image has another size; the message says how to fetch them again.
     """
-    folder = root / _FOLDER
     try:
-        train = find_images(folder / "train")
-        test = _find_test(folder / "val", train.classes)
+        train, test = _find(root / _FOLDER)
+        names = _name_classes(root / _FOLDER / "words.txt", train.classes)
+        parts = [ImageSet(_read(files, workers), files.labels, names) for files in (train, test)]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; {_remedy(root)}") from error
-    _check_counts(root, train=train, val=test)
-    total = len(train) + len(test)
-    workers = _default_workers() if workers is None else workers
-    report = progress or (lambda done, total: None)
-    names = _name_classes(folder / "words.txt", train.classes)
-    return DataSet(
-        "tiny_imagenet",
-        _read(train, names, workers, lambda done: report(done, total)),
-        _read(test, names, workers, lambda done: report(len(train) + done, total)),
-        IMAGENET_MEAN,
-        IMAGENET_STD,
-    )
+    except ValueError as error:
+        raise ValueError(f"{str(error).removesuffix(WHAT_TO_DO)}; {_remedy(root)}") from error
+    return DataSet("tiny_imagenet", parts[0], parts[1], IMAGENET_MEAN, IMAGENET_STD)
+
+
+def is_whole(root: Path, *, workers: int | None = None) -> bool:
+    """Tell whether :func:`load_tiny_imagenet` would read the set. All images are decoded.
+
+    Args:
+        root: Folder that holds ``tiny-imagenet-200``.
+        workers: As there.
+
+    Raises:
+        LoadError: If a process was killed.
+    """
+    try:
+        for files in _find(root / _FOLDER):
+            for _ in _decode(files, workers):
+                pass
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _find(folder: Path) -> tuple[FileSet, FileSet]:
+    """Find the files of both parts, and count them."""
+    train = find_images(folder / "train")
+    test = _find_test(folder / "val", train.classes)
+    _check_counts(folder, train=train, val=test)
+    return train, test
 
 
 def _find_test(folder: Path, classes: tuple[str, ...]) -> FileSet:
     """Find the validation images, sorted by class and name in both layouts."""
-    flat = folder / "images"
+    flat = folder / _FLAT
     present = set(os.listdir(flat)) if flat.is_dir() else set()  # noqa: PTH208, names are wanted
-    if not present:
-        return find_images(folder, classes)
+    if not present:  # who sorts them may leave the empty folder behind
+        return find_images(folder, classes, passed_over=(_FLAT,))
     annotations = folder / "val_annotations.txt"
     if not annotations.is_file():
         raise FileNotFoundError(f"load_data: expected the labels in {str(annotations)!r}, got none")
-    lines = annotations.read_text().splitlines()
-    rows = sorted((line.split("\t")[1], line.split("\t")[0]) for line in lines)
+    rows = sorted(_parse(annotations, classes))
     if missing := [name for _, name in rows if name not in present]:
         raise FileNotFoundError(
             f"load_data: expected all files of {str(annotations)!r} in {str(flat)!r}, got no "
             f"{missing[0]!r} ({len(missing):,} missing)"
         )
-    ids = {name: label for label, name in enumerate(classes)}
-    if unknown := [name for name, _ in rows if name not in ids]:
-        raise ValueError(
-            f"load_data: expected classes of the training images in {str(annotations)!r}, "
-            f"got {unknown[0]!r}"
-        )
-    labels = torch.tensor([ids[name] for name, _ in rows], dtype=torch.int64)
+    labels = torch.tensor([label for label, _ in rows], dtype=torch.int64)
     return FileSet(FilePaths.of(flat, [name for _, name in rows]), labels, classes)
 
 
-def _check_counts(root: Path, **parts: FileSet) -> None:
+def _parse(annotations: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Yield label and name of each image."""
+    ids = {name: label for label, name in enumerate(classes)}
+    for number, line in enumerate(_lines_of(annotations), start=1):
+        name, _, rest = line.partition("\t")
+        class_id = rest.partition("\t")[0]
+        if not line.strip():
+            continue
+        if not name or class_id not in ids:
+            raise ValueError(
+                f"load_data: expected an image and a class of the training images in line {number} "
+                f"of {str(annotations)!r}, got {line!r}"
+            )
+        yield ids[class_id], name
+
+
+def _lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").split("\n")
+
+
+def _check_counts(folder: Path, **parts: FileSet) -> None:
     for part, images in parts.items():
         counts = len(images), len(images.classes)
         if counts != (_NUM_IMAGES[part], _NUM_CLASSES):
             raise ValueError(
                 f"load_data: expected {_NUM_IMAGES[part]:,} images of {_NUM_CLASSES} classes in "
-                f"{str(root / _FOLDER / part)!r}, got {counts[0]:,} of {counts[1]}; {_remedy(root)}"
+                f"{str(folder / part)!r}, got {counts[0]:,} of {counts[1]}"
             )
 
 
-def _read(
-    files: FileSet, classes: tuple[str, ...], workers: int, report: Callable[[int], None]
-) -> ImageSet:
-    """Decode all files."""
+def _read(files: FileSet, workers: int | None) -> torch.Tensor:
+    """Decode all files: ``(N, 3, 64, 64)``."""
     pixels = torch.empty(len(files), *_SHAPE, dtype=torch.uint8)
+    for batch in _decode(files, workers):
+        pixels[batch.positions] = batch.pixels
+    return pixels
+
+
+def _decode(files: FileSet, workers: int | None) -> Iterator[LoadedBatch]:
     order = torch.arange(len(files))
+    workers = _default_workers() if workers is None else workers
     for batch in batches(files, order, batch_size=_BATCH_SIZE, workers=workers):
         if batch.pixels.shape[1:] != _SHAPE:
             path = files.paths[int(batch.positions[0])]
@@ -124,16 +157,14 @@ def _read(
                 f"load_data: expected images of {_SHAPE[1]} x {_SHAPE[2]} pixels, got "
                 f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for {str(path)!r}"
             )
-        pixels[batch.positions] = batch.pixels
-        report(int(batch.positions[-1]) + 1)
-    return ImageSet(pixels, files.labels, classes)
+        yield batch
 
 
 def _name_classes(words: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
     """Put the words of each class behind its id, if their file is there."""
     if not words.is_file():
         return ids
-    meanings = dict(line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
+    meanings = dict(line.split("\t", 1) for line in _lines_of(words) if "\t" in line)
     return tuple(f"{name} {meanings.get(name, '')}".strip() for name in ids)
 
 
