@@ -179,6 +179,10 @@ def test_a_set_that_is_decoded_in_reading_names_all_damaged_images(tmp_path, mon
         path.write_bytes(b"no image")
     report = check("tiny_imagenet", tmp_path)
     assert [problem.path for problem in report.problems] == damaged
+    for problem in report.problems:
+        assert (
+            "no image of a known format; fetch it with: semaug data fetch tiny" in problem.message
+        )
     assert report.parts == {}
 
 

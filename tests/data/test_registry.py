@@ -44,6 +44,28 @@ def test_a_count_that_is_none_is_refused(toy):
     assert toy == [], "nothing was read in vain"
 
 
+@pytest.mark.parametrize("workers", [None, 0, 3])
+def test_workers_reach_what_decodes(toy, monkeypatch, workers):
+    calls = []
+
+    def load(root, *, workers):
+        calls.append(workers)
+        return DATA_SETS["toy"].load(root)
+
+    monkeypatch.setitem(DATA_SETS, "decoded", DataSource(load, "ten images", decodes=True))
+    assert len(load_data("decoded", workers=workers).train) == 10
+    assert calls == [workers]
+    assert len(load_data("toy", workers=workers).train) == 10, "passed over"
+
+
+def test_wrong_workers_are_refused(toy):
+    with pytest.raises(ValueError, match="load_data: expected `workers` >= 0, got -1"):
+        load_data("toy", workers=-1)
+    with pytest.raises(TypeError, match=r"load_data: expected `workers` to be an int, got 0\.5"):
+        load_data("toy", workers=0.5)
+    assert toy == [], "nothing was read in vain"
+
+
 def test_an_unknown_name_fails_with_the_nearest_one():
     with pytest.raises(ValueError, match="unknown data set 'cifar-10'; did you mean 'cifar10'"):
         load_data("cifar-10")

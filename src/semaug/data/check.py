@@ -16,7 +16,7 @@ from torch import Tensor
 from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.folder import IMAGE_EXTENSIONS
 from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.official import open_official
+from semaug.data.official import fetch_command, open_official
 from semaug.data.registry import DataSource, data_root, find_source
 
 __all__ = ["CheckReport", "PartReport", "Problem", "check"]
@@ -95,12 +95,14 @@ def check(
         name: One of :data:`semaug.data.DATA_SETS`.
         root: Data root, as in :func:`semaug.data.load_data`.
         progress: Called now and then with the number of images measured so far, and of all.
-        threads: How many decode images; None is one for each core. They change no result.
+        threads: How many decode images (processes, where reading the set does that); None is one
+            for each core. They change no result.
 
     Returns:
         Sizes, and all problems.
 
     Raises:
+        LoadError: If a process was killed.
         ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
         ValueError: If the name is unknown.
     """
@@ -109,7 +111,7 @@ def check(
     if problems := _compare_sums(source, root):
         return CheckReport(name, root, problems=tuple(problems))
     try:
-        data = source.load(root)
+        data = source.read(root, threads)
     except (OSError, ValueError) as error:
         # Reading stops at the first one.
         problems = _find_damaged(source, root, threads) or [Problem(root, _reason(error))]
@@ -236,9 +238,13 @@ def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[P
     """Name every damaged image of a set that decodes all of them when it is read."""
     if source.files is None or source.files.md5:
         return []
+    from semaug.data.decode import WHAT_TO_DO  # imports torchvision, which is slow
+
     folder = root / source.files.folder
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS)
-    return [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
+    found = [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
+    remedy = f"; fetch it with: {fetch_command(source.files.name, root)}"  # one alone cannot be
+    return [Problem(one.path, one.message.removesuffix(WHAT_TO_DO) + remedy) for one in found]
 
 
 def _reason(error: Exception) -> str:

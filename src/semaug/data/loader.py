@@ -81,8 +81,8 @@ class Loader:
         world_size: int = 1,
     ) -> None:
         check_positive_int("Loader", batch_size=batch_size, world_size=world_size)
-        _check_index("Loader", "workers", workers)
-        _check_index("Loader", "rank", rank, world_size)
+        check_index("Loader", "workers", workers)
+        check_index("Loader", "rank", rank, world_size)
         if view is not None and isinstance(images, ImageSet):
             raise ValueError(
                 f"Loader: expected no `view` of images that lie in memory, ready and of one size, "
@@ -126,7 +126,7 @@ class Loader:
         check_labels("epoch", order, "order")
         check_range("epoch", "order", order, len(self.images))
         steps = math.ceil(len(order) / self.batch_size)
-        _check_index("epoch", "first_step", first_step, steps + 1)
+        check_index("epoch", "first_step", first_step, steps + 1)
         draws = self._check_draws(view_draws)
         pieces = self._pieces(len(order), first_step)
         if isinstance(self.images, FileSet):
@@ -273,8 +273,13 @@ def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Re
         yield Request(positions.numpy(), draws[positions].numpy(), count)
 
 
-def _check_index(function: str, name: str, value: int, stop: int | None = None) -> None:
-    """Check an int from 0 to below ``stop``."""
+def check_index(function: str, name: str, value: int, stop: int | None = None) -> None:
+    """Check an int from 0 to below ``stop``.
+
+    Raises:
+        TypeError: If it is no int.
+        ValueError: If it is out of range.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
     if value < 0 or (stop is not None and value >= stop):

@@ -10,6 +10,7 @@ from semaug._names import unknown_name
 from semaug.data.cifar import CIFAR10, CIFAR100, load_cifar10, load_cifar100
 from semaug.data.digits import load_digits
 from semaug.data.image_set import DataSet
+from semaug.data.loader import check_index
 from semaug.data.official import Download, OfficialFiles
 from semaug.data.selection import select
 from semaug.data.svhn import SVHN, SVHN_EXTRA, load_svhn, load_svhn_extra
@@ -21,22 +22,37 @@ class DataSource(NamedTuple):
     """How a data set is read, and one line for a person who chooses.
 
     Args:
-        load: Reads it from a data root.
+        load: Reads it from a data root; ``workers=`` is how many processes decode, if
+            ``decodes`` says so.
         description: For people.
         files: What :func:`semaug.data.fetch` downloads; None if nothing can be.
         how_to_get: What to do instead, with ``{root}`` for the data root.
+        decodes: Whether reading decodes many files.
+        is_whole: Of files without official sums: tells whether ``load`` would read them.
     """
 
-    load: Callable[[Path], DataSet]
+    load: Callable[..., DataSet]
     description: str
     files: OfficialFiles | None = None
     how_to_get: str = "it needs no files"
+    decodes: bool = False
+    is_whole: Callable[[Path], bool] | None = None
+
+    def read(self, root: Path, workers: int | None = None) -> DataSet:
+        """Read the set, with so many processes if it takes any."""
+        return self.load(root, workers=workers) if self.decodes else self.load(root)
 
 
-def _load_tiny_imagenet(root: Path) -> DataSet:
+def _load_tiny_imagenet(root: Path, *, workers: int | None) -> DataSet:
     from semaug.data.tiny_imagenet import load_tiny_imagenet  # imports torchvision, which is slow
 
-    return load_tiny_imagenet(root)
+    return load_tiny_imagenet(root, workers=workers)
+
+
+def _is_whole_tiny_imagenet(root: Path) -> bool:
+    from semaug.data.tiny_imagenet import is_whole
+
+    return is_whole(root)
 
 
 def _load_imagenet(root: Path) -> DataSet:
@@ -96,6 +112,8 @@ DATA_SETS: dict[str, DataSource] = {
         _load_tiny_imagenet,
         "110,000 photographs of 64 x 64 pixels, 200 classes; 0.2 GB, 1.4 GB of memory",
         _TINY_IMAGENET,
+        decodes=True,
+        is_whole=_is_whole_tiny_imagenet,
     ),
     "imagenet": DataSource(
         _load_imagenet,
@@ -111,7 +129,11 @@ DATA_SETS: dict[str, DataSource] = {
 
 
 def load_data(
-    name: str, root: str | Path | None = None, train_per_class: int | None = None
+    name: str,
+    root: str | Path | None = None,
+    train_per_class: int | None = None,
+    *,
+    workers: int | None = None,
 ) -> DataSet:
     """Read a data set: whole into memory, or the names of its files where it is large.
 
@@ -122,21 +144,26 @@ def load_data(
         train_per_class: Keep only the first so many training images of each class, in
             official order; :func:`~semaug.data.select` chooses in other ways. The test images
             and the normalization stay those of the whole.
+        workers: Processes that decode while the set is read; 0 decodes in this one, and None
+            chooses. Only ``"tiny_imagenet"`` decodes then; others pass it over.
 
     Returns:
         Training and test images on the CPU.
 
     Raises:
-        TypeError: If ``train_per_class`` is not an int.
+        TypeError: If ``train_per_class`` or ``workers`` is not an int.
+        LoadError: If a process was killed.
         ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
         FileNotFoundError: If a file is missing; the message says how to fetch it.
         ValueError: If the name is unknown, a file is damaged, ``train_per_class`` is below 1,
-            or a class has fewer images.
+            a class has fewer images, or ``workers`` is below 0.
     """
     source = find_source("load_data", name)
+    if workers is not None:
+        check_index("load_data", "workers", workers)
     if train_per_class is not None:
         check_positive_int("load_data", train_per_class=train_per_class)
-    data = source.load(data_root(root))
+    data = source.read(data_root(root), workers)
     return select(data, train_per_class=train_per_class)[0]
 
 
