@@ -2,6 +2,10 @@
 
 import hashlib
 import io
+import os
+import platform
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -147,6 +151,78 @@ def test_an_archive_that_lies_there_is_unpacked(register, root, host, kind, plac
     assert archive.exists(), "it belongs to who put it there"
 
 
+@pytest.fixture
+def folder_set(register, monkeypatch):
+    """A folder without official sums, which is whole if its file ``two`` is."""
+    register("zip")
+
+    def is_whole(root):
+        path = root / "toy-files" / "two"
+        return path.exists() and path.read_bytes() == CONTENTS["two"]
+
+    monkeypatch.setitem(DATA_SETS, "toy", DATA_SETS["toy"]._replace(is_whole=is_whole))
+
+
+def test_a_damaged_folder_is_put_in_place_anew_and_the_old_one_kept(folder_set, root):
+    target, lines = root / "toy-files", []
+    for number in ("", "2"):
+        old = {"two": b"half", "mine": number.encode()}
+        target.mkdir(parents=True, exist_ok=True)
+        for name, content in old.items():
+            (target / name).write_bytes(content)
+        assert fetch("toy", root, report=lines.append) == [target]
+        assert contents_of(target) == CONTENTS
+        kept = root / f"toy-files.old{number}"
+        assert contents_of(kept).items() >= old.items()
+        assert lines[-2:] == [
+            f"reading all files in {target}",
+            f"kept what was in {target} as {kept}; remove it if nothing in it is yours",
+        ]
+    assert fetch("toy", root) == [], "now it is whole"
+
+
+def test_an_archive_in_a_damaged_folder_is_used_and_kept(folder_set, root, host, no_network):
+    (root / "toy-files").mkdir(parents=True)
+    (host / "toy.zip").rename(root / "toy-files/toy.zip")
+    fetch("toy", root)
+    assert contents_of(root / "toy-files") == CONTENTS
+    assert [path.name for path in (root / "toy-files.old").iterdir()] == ["toy.zip"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+def test_a_link_to_nowhere_is_moved_aside(folder_set, root):
+    root.mkdir()
+    (root / "toy-files").symlink_to(root / "nowhere")
+    fetch("toy", root)
+    assert contents_of(root / "toy-files") == CONTENTS
+    assert (root / "toy-files.old").is_symlink()
+
+
+def test_a_failed_download_leaves_a_damaged_folder_where_it_is(folder_set, root, host):
+    (root / "toy-files").mkdir(parents=True)
+    (root / "toy-files/mine").touch()
+    (host / "toy.zip").unlink()
+    with pytest.raises(ConnectionError, match="got: "):
+        fetch("toy", root)
+    assert [path.name for path in root.rglob("*")] == ["toy-files", "mine"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is removed there")
+def test_what_a_killed_fetch_left_is_removed(register, root):
+    register("tar")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = f".semaug-fetch-{platform.node()}"
+    left = root / f"{here}-{ended.pid}-ab_1"
+    others = [f"{here}-{os.getpid()}-cd_2", f"{here}-1-ef_3", f"{here}-x-y"]
+    others += [f".semaug-fetch-elsewhere.{platform.node()}-{ended.pid}-gh_4", "toy-files"]
+    for path in (left, *(root / name for name in others)):
+        path.mkdir(parents=True)
+        (path / "half").touch()
+    fetch("toy", root)
+    assert sorted(path.name for path in root.iterdir()) == sorted(others)
+
+
 def test_half_an_archive_that_lies_there_is_not_used(register, root):
     (download,) = register("tar").downloads
     root.mkdir()
@@ -253,3 +329,13 @@ def test_every_file_of_a_set_is_provided_once(name):
     files = DATA_SETS[name].files
     provided = [part for download in files.downloads for part in download.provides]
     assert sorted(provided) == sorted(files.md5 or [files.folder])
+
+
+def test_tiny_imagenet_is_read_through(tmp_path, monkeypatch):
+    """A folder of that name alone is not the set."""
+    lines = []
+    (tmp_path / "tiny-imagenet-200").mkdir()
+    monkeypatch.setattr(utils, "download_url", lambda *_: pytest.fail("is downloaded"))
+    with pytest.raises(pytest.fail.Exception, match="is downloaded"):
+        fetch("tiny_imagenet", tmp_path, report=lines.append)
+    assert lines == [f"reading all files in {tmp_path / 'tiny-imagenet-200'}"]

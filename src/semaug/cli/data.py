@@ -57,18 +57,20 @@ def list_sets(data_root: DataRoot = None) -> None:
 def fetch(name: SetName, data_root: DataRoot = None) -> None:
     """Download what is missing or damaged of a data set.
 
-    Stop at any moment: files are whole or absent.
+    Stop at any moment: files are whole or absent. A folder of very many files is read through;
+    if anything is wrong, it is put in place anew, and what was there is kept beside it.
 
     [bold]Example[/bold]
 
     semaug data fetch cifar10 --data-root data
     """
+    from semaug.data import LoadError
     from semaug.data.fetch import fetch as fetch_set
     from semaug.data.registry import data_root as find_root
 
     console = Console()
-    with as_user_error("", ValueError):
-        placed = fetch_set(name, data_root)
+    with as_user_error("", ValueError, LoadError):
+        placed = fetch_set(name, data_root, report=lambda line: say(console, line))
     for path in placed:
         say(console, f"fetched {path}")
     if not placed:
@@ -90,10 +92,11 @@ def check(
 
     semaug data check cifar10 --data-root data
     """
+    from semaug.data import LoadError
     from semaug.data.check import check as check_set
 
     console = Console()
-    with as_user_error("", ValueError), _progress(console) as progress:
+    with as_user_error("", ValueError, LoadError), _progress(console) as progress:
         task = progress.add_task("images", total=None)
         report = check_set(
             name,

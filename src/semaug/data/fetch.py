@@ -1,29 +1,43 @@
 """Downloading data sets, so that a file is whole or absent whenever that stops."""
 
+import os
+import platform
 import shutil
+import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
 from http.client import HTTPException
+from itertools import count
 from pathlib import Path
 from urllib.error import URLError
 
 from semaug.data.official import Download, OfficialFiles, has_md5
-from semaug.data.registry import data_root, find_source
+from semaug.data.registry import DataSource, data_root, find_source
 
 __all__ = ["fetch"]
 
+Report = Callable[[str], None]
 
-def fetch(name: str, root: str | Path | None = None) -> list[Path]:
+_SCRATCH = ".semaug-fetch-"
+
+
+def fetch(name: str, root: str | Path | None = None, *, report: Report | None = None) -> list[Path]:
     """Download what is missing or damaged of a data set, and unpack it.
 
     Everything happens in a hidden folder beside its place, is compared with the official MD5
     sums, and then moved, so that no half of a file is ever seen. An archive that lies in the
     data root already is unpacked from there.
 
+    A folder of very many files has no official sums. All its images are decoded, and if one
+    cannot be, or the numbers are wrong, the whole folder is put in place anew. What was there
+    stays beside it, as ``FOLDER.old``. What a fetch leaves that is killed, the next one removes.
+
     Args:
         name: One of :data:`semaug.data.DATA_SETS`.
         root: Data root, as in :func:`semaug.data.load_data`; made if it is not there.
+        report: Called with a line for a person, before what takes long and for what was kept.
 
     Returns:
         Files or folders that were put in place; none if all were there.
@@ -31,6 +45,7 @@ def fetch(name: str, root: str | Path | None = None) -> list[Path]:
     Raises:
         ModuleNotFoundError: If torchvision is not installed.
         ConnectionError: If a download fails; the message names the address.
+        LoadError: If a process that decodes was killed.
         OSError: If the disk does not take it.
         ValueError: If the name is unknown, or the set has no download; the message says how to
             get it.
@@ -40,32 +55,72 @@ def fetch(name: str, root: str | Path | None = None) -> list[Path]:
     files = source.files
     if files is None:
         raise ValueError(f"fetch: no download for {name!r}: {source.how_to_get.format(root=root)}")
-    missing = _missing(files, root)
+    _remove_leftovers(root)
+    report = report or (lambda line: None)
+    missing = _missing(source, files, root, report)
     placed: list[Path] = []
     for download in files.downloads:
         if wanted := [name for name in download.provides if name in missing]:
-            placed += _place(files, download, wanted, root)
+            placed += _place(files, download, wanted, root, report)
     return placed
 
 
-def _missing(files: OfficialFiles, root: Path) -> set[str]:
+def _missing(source: DataSource, files: OfficialFiles, root: Path, report: Report) -> set[str]:
     """Return the names of files that are not there, or not the official ones."""
     if not files.md5:  # a folder of many files, moved into place whole
-        return set() if (root / files.folder).exists() else {files.folder}
+        folder = root / files.folder
+        if not folder.exists():
+            return {files.folder}
+        report(f"reading all files in {folder}")
+        return set() if source.is_whole is None or source.is_whole(root) else {files.folder}
     return {name for name, md5 in files.md5.items() if not has_md5(root / files.folder / name, md5)}
 
 
-def _place(files: OfficialFiles, download: Download, wanted: list[str], root: Path) -> list[Path]:
+def _place(
+    files: OfficialFiles, download: Download, wanted: list[str], root: Path, report: Report
+) -> list[Path]:
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".semaug-fetch-", dir=root) as scratch:
+    prefix = f"{_SCRATCH}{platform.node()}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=root) as scratch:
         unpacked = _obtain(files, download, root, Path(scratch))
         if not files.md5:
+            _keep_old(root / files.folder, report)
             return [(unpacked / files.folder).rename(root / files.folder)]
         # Archives hold the folder, loose files lie alone.
         start = unpacked / files.folder if _is_archive(download) else unpacked
         target = root / files.folder
         target.mkdir(exist_ok=True)
         return [(start / name).replace(target / name) for name in wanted]
+
+
+def _keep_old(folder: Path, report: Report) -> None:
+    """Make room, but remove nothing: somebody may have put files of their own there."""
+    if not os.path.lexists(folder):  # a link to nowhere is in the way, too
+        return
+    names = (f"{folder.name}.old{number if number > 1 else ''}" for number in count(1))
+    kept = next(path for path in map(folder.with_name, names) if not os.path.lexists(path))
+    folder.rename(kept)
+    report(f"kept what was in {folder} as {kept}; remove it if nothing in it is yours")
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove what processes of this machine left that were killed while they fetched."""
+    if sys.platform == "win32":  # where asking about a process would end it
+        return
+    for path in root.glob(f"{_SCRATCH}{platform.node()}-*-*"):
+        process = path.name.split("-")[-2]
+        if process.isdecimal() and not _is_alive(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of somebody else
+        return True
+    return True
 
 
 def _obtain(files: OfficialFiles, download: Download, root: Path, scratch: Path) -> Path:
