@@ -114,7 +114,7 @@ def test_a_network_without_dropout_inside_its_blocks_is_named(build_from):
 def test_a_set_without_test_images_is_named(make_run, monkeypatch):
     digits = load_data("digits")
     alone = replace(digits, test=digits.test.subset(torch.arange(0)))
-    monkeypatch.setattr(build, "load_data", lambda name, root: alone)
+    monkeypatch.setattr(build, "load_data", lambda name, root, workers: alone)
     message = "data=digits has no images to test on; keep some .* back with hold_out=N"
     recipe = make_run("digits_resnet8", "test_images=none").recipe
     with pytest.raises(UserError, match=message):

@@ -36,7 +36,12 @@ __all__ = [
 
 
 def build_data(
-    recipe: Recipe, root: Path | None, device: torch.device, *, quick: bool = False
+    recipe: Recipe,
+    root: Path | None,
+    device: torch.device,
+    *,
+    quick: bool = False,
+    workers: int | None = None,
 ) -> tuple[DataSet, Selection]:
     """Read the images of a recipe, choose among them and put them on the device.
 
@@ -45,6 +50,8 @@ def build_data(
         root: Folder of the data sets.
         device: For images in memory, and for all labels.
         quick: Whether numbers of images are limits only, and a smaller set is taken as it is.
+        workers: Processes that decode a set which lies in files and is read whole; None is as
+            :func:`semaug.data.load_data` chooses.
 
     Returns:
         The images, and how those to train on were chosen.
@@ -55,7 +62,7 @@ def build_data(
     """
     subset = recipe.subset
     with as_user_error("", ValueError):
-        data = load_data(recipe.data, root)
+        data = load_data(recipe.data, root, workers=workers)
     if quick:
         subset = _at_most(subset, data)
     with as_user_error("recipe: ", ValueError):

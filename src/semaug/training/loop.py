@@ -130,7 +130,7 @@ def _train(
 
     # Everything on the device.
     with console.status(f"reading {recipe.data}"):
-        data, selection = build_data(recipe, data_root, device, quick=run.quick)
+        data, selection = build_data(recipe, data_root, device, quick=run.quick, workers=workers)
     num_images = len(data.train)
     steps_per_epoch = math.ceil(num_images / recipe.batch_size)
     total_steps = recipe.epochs * steps_per_epoch
