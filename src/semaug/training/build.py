@@ -18,7 +18,7 @@ import semaug.networks  # registers ours with timm
 from semaug._names import unknown_name
 from semaug._probe import PROBE_ERRORS, run_probe
 from semaug.covariance import ClassCovariance
-from semaug.data import DataSet, Selection, load_data, select
+from semaug.data import DataSet, LoadError, Selection, load_data, select
 from semaug.features import with_features
 from semaug.losses import ISDALoss
 from semaug.methods import Supervised
@@ -61,7 +61,7 @@ def build_data(
         UserError: If the data set is unknown or damaged, or has fewer images than asked for.
     """
     subset = recipe.subset
-    with as_user_error("", ValueError):
+    with as_user_error("", ValueError, LoadError):
         data = load_data(recipe.data, root, workers=workers)
     if quick:
         subset = _at_most(subset, data)
