@@ -1,7 +1,7 @@
 """Training images per second, next to a plain loop of torchvision and DataLoader.
 
     python benchmarks/bench_training.py --threads 2
-    python benchmarks/bench_training.py --device cuda
+    python benchmarks/bench_training.py --device cuda --compile
 
 The plain loop is what most people write: images through PIL, RandomCrop, flip, ToTensor and
 Normalize of torchvision in a DataLoader, network and SGD with their defaults, float32. Ours is
@@ -33,7 +33,7 @@ from measure import alternate, parse, record, spread
 from semaug.data import DataSet, ImageSet
 from semaug.methods import Batch, Supervised
 from semaug.recipes import Recipe
-from semaug.training.build import build_optimizer
+from semaug.training.build import build_optimizer, compile_steps
 from semaug.training.device import choose_device, operators
 from semaug.training.pipeline import Pipeline
 
@@ -49,6 +49,7 @@ def main() -> None:
         "--networks", nargs="+", default=["resnet32_cifar", "wide_resnet16_8_cifar"]
     )
     parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
+    parser.add_argument("--compile", action="store_true", help="also ours, bf16, compiled")
     parser.add_argument("--steps", type=int, help="in a turn; else about two seconds")
     arguments = parse(parser, seconds=60.0)
     device = choose_device(arguments.device)
@@ -72,6 +73,8 @@ def compare(network: str, device: torch.device, arguments: argparse.Namespace) -
         "ours, bf16": ours(network, images, "bf16", device),
         "bare, float32": bare(network, device),
     }
+    if arguments.compile:
+        steps["ours, bf16, compiled"] = ours(network, images, "bf16", device, compiled=True)
     num_steps = arguments.steps or steps_for(steps["bare, float32"], seconds=2.0)
 
     def turn(step: Callable[[], None]) -> Callable[[], None]:
@@ -154,7 +157,12 @@ def plain(network: str, images: ImageSet, workers: int, device: torch.device) ->
 
 
 def ours(
-    network: str, images: ImageSet, precision: str, device: torch.device
+    network: str,
+    images: ImageSet,
+    precision: str,
+    device: torch.device,
+    *,
+    compiled: bool = False,
 ) -> Callable[[], None]:
     """Return the step of `semaug train`."""
     recipe = Recipe(
@@ -170,6 +178,8 @@ def ours(
     method = Supervised(timm.create_model(network, num_classes=10), nn.CrossEntropyLoss())
     method.to(device).to(memory_format=pipeline.layout)
     optimizer = build_optimizer(recipe, method)
+    if compiled:
+        compile_steps(method)
     batches = endless(lambda epoch: pipeline.train_batches(0, epoch))
     bf16 = precision == "bf16"
 
