@@ -269,3 +269,10 @@ def test_show_draws_a_picture(semaug, tmp_path):
     status, _, errors = semaug("show", "digits_resnet8", "cutoff=2")
     assert status == 2
     assert "did you mean 'cutout'" in errors
+
+
+def test_compare_is_no_command_for_torchrun(semaug, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    status, _, errors = semaug("compare", "digits_resnet8", "digits_resnet8_isda")
+    assert status == 2
+    assert "expected one process, got several from torchrun" in errors

@@ -22,6 +22,7 @@ from semaug.recipes import find_recipe
 from semaug.recipes.overrides import LOSS_OPTIONS, split_overrides
 from semaug.training.errors import UserError
 from semaug.training.run import Run
+from semaug.training.torchrun import num_processes
 
 __all__ = ["compare"]
 
@@ -56,6 +57,11 @@ def compare(
     semaug compare cifar10_5k_resnet20 cifar10_5k_resnet20_isda --seeds 5
     """
     console = Console()
+    if num_processes() > 1:
+        raise UserError(
+            "compare: expected one process, got several from torchrun; start the command several "
+            "times side by side, and they share the runs"
+        )
     if first == second:
         raise UserError(f"compare: expected two recipes, got {first!r} twice")
     if any(text.startswith("seed=") for text in overrides or []):

@@ -20,6 +20,7 @@ from semaug.cli.options import (
     split_seed,
 )
 from semaug.cli.report import print_summary, say
+from semaug.training.torchrun import is_first_process
 
 __all__ = ["train"]
 
@@ -52,7 +53,7 @@ def train(
     """
     changes, chosen_seed = split_seed(overrides or [], seed)
     run = make_run(recipe, changes, chosen_seed, quick, runs)
-    console = Console()
+    console = Console(quiet=not is_first_process())
     say(console, f"{run.label} seed {run.seed} {run.state()}, in {run.folder}")
 
     from semaug.training.loop import train as train_run

@@ -41,13 +41,14 @@ from semaug.training.files import read_json, remove_partial_files, write_json
 from semaug.training.images import record_images
 from semaug.training.interrupt import watch_interrupts
 from semaug.training.pipeline import Pipeline
-from semaug.training.processes import Processes, is_first_process
+from semaug.training.processes import Processes
 from semaug.training.recipe import Recipe
 from semaug.training.record import Record, summarize
 from semaug.training.run import Run
 from semaug.training.schedule import learning_rate_schedule
 from semaug.training.seeding import derive_seed
 from semaug.training.session import Session, check_same_recipe
+from semaug.training.torchrun import is_first_process
 
 __all__ = ["train"]
 

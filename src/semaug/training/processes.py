@@ -20,8 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from semaug._distributed import sum_over_ranks
 from semaug.training.errors import UserError
 from semaug.training.recipe import Recipe
+from semaug.training.torchrun import num_processes, process_rank
 
-__all__ = ["Processes", "is_first_process", "num_processes"]
+__all__ = ["Processes"]
 
 # As Fabric calls what recipes call "32", "bf16" and "64".
 _FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
@@ -29,16 +30,6 @@ _FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "64": "64-true",
     "bf16": "bf16-mixed",
 }
-
-
-def num_processes() -> int:
-    """Return how many processes torchrun has started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first_process() -> bool:
-    """Whether this process writes files and shows progress."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 class Processes:
@@ -56,7 +47,7 @@ class Processes:
 
     def __init__(self, device: torch.device, precision: str) -> None:
         self.size = num_processes()
-        self.rank = int(os.environ.get("RANK", "0"))
+        self.rank = process_rank()
         self.is_first = self.rank == 0
         chosen = _FABRIC_PRECISION[precision]
         if self.size == 1:
