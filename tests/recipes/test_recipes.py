@@ -84,6 +84,7 @@ ON_CIFAR = {
         "covariance": None,
         "memory": None,
         "name": "cross_entropy",
+        "num_samples": None,
         "ramp": None,
         "strength": None,
     },

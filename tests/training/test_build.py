@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from semaug.data import load_data
+from semaug.losses import ExplicitAugmentationLoss
 from semaug.training import build
 from semaug.training.build import build_data, build_method
 from semaug.training.errors import UserError
@@ -133,3 +134,20 @@ def test_data_that_cannot_be_had_is_an_error_for_users(make_run):
     recipe = make_run("digits_resnet8", "train_per_class=900").recipe
     with pytest.raises(UserError, match="expected `train_per_class` <= "):
         build_data(recipe, None, torch.device("cpu"))
+
+
+EXPLICIT = ("loss=explicit", "strength=0.25", "num_samples=3", "covariance=diagonal")
+
+
+@pytest.mark.parametrize(("ramp", "steps"), [("linear", 1), ("constant", None)])
+def test_explicit_augmentation_takes_the_words_of_the_recipe(build_from, ramp, steps):
+    criterion = build_from("digits_resnet8", *EXPLICIT, f"ramp={ramp}").criterion
+    assert isinstance(criterion, ExplicitAugmentationLoss)
+    assert (criterion.strength, criterion.num_samples, criterion.ramp_steps) == (0.25, 3, steps)
+    assert criterion.estimator.kind == "diagonal"
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_explicit_augmentation_of_mixed_images_is_refused(build_from, mix):
+    with pytest.raises(UserError, match="recipe: loss=explicit takes labels only, so no `mixup`"):
+        build_from("digits_resnet8", *EXPLICIT, f"{mix}=1")

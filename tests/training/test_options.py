@@ -19,13 +19,38 @@ def test_every_kind_of_covariance_has_its_word():
 
 
 @pytest.mark.parametrize(
-    "option", [{"strength": 0.5}, {"ramp": "linear"}, {"covariance": "full"}, {"memory": 0.9}]
+    "option",
+    [
+        {"strength": 0.5},
+        {"ramp": "linear"},
+        {"covariance": "full"},
+        {"memory": 0.9},
+        {"num_samples": 5},
+    ],
 )
 def test_options_without_effect_are_refused(option):
     with pytest.raises(
         ValueError, match=f"`{next(iter(option))}` has no effect on the loss 'cross"
     ):
         Loss("cross_entropy", **option)
+
+
+def test_number_of_draws_is_for_explicit_augmentation_alone():
+    message = "`num_samples` has no effect on the loss 'isda'; add loss=explicit and a strength"
+    with pytest.raises(ValueError, match=message):
+        Loss("isda", strength=0.5, num_samples=5)
+
+
+@pytest.mark.parametrize("num_samples", [None, 0])
+def test_explicit_augmentation_needs_a_number_of_draws(num_samples):
+    message = f"expected `num_samples` >= 1 for explicit augmentation, got {num_samples}"
+    with pytest.raises(ValueError, match=message):
+        Loss("explicit", strength=0.5, num_samples=num_samples)
+
+
+def test_explicit_augmentation_needs_a_strength():
+    with pytest.raises(ValueError, match="`strength` >= 0 for explicit augmentation, got None"):
+        Loss("explicit", num_samples=5)
 
 
 def test_unknown_loss_is_named():

@@ -33,7 +33,18 @@ def test_kills_at_the_worst_moments_change_nothing(tmp_path, threads):
     kill_and_compare(tmp_path, threads, points)
 
 
-@pytest.mark.parametrize("changes", [[], ["memory=epoch", "covariance=low_rank"]])
+EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        ["memory=epoch", "covariance=low_rank"],
+        EXPLICIT,
+        [*EXPLICIT, "covariance=learned"],
+    ],
+)
 def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(
     train_tiny, make_run, quiet, monkeypatch, changes
 ):

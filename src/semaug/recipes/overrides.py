@@ -2,7 +2,7 @@
 
 >>> from semaug.recipes import find_recipe
 >>> override(find_recipe("digits_resnet8_isda"), {"epochs": "3", "strength": "0.25"}).loss
-Loss(name='isda', strength=0.25, ramp='linear', covariance='full', memory=None)
+Loss(name='isda', strength=0.25, ramp='linear', covariance='full', memory=None, num_samples=None)
 """
 
 import inspect

@@ -20,7 +20,7 @@ from semaug._probe import PROBE_ERRORS, run_probe
 from semaug.covariance import ClassCovariance
 from semaug.data import DataSet, LoadError, Selection, load_data, select
 from semaug.features import with_features
-from semaug.losses import ISDALoss
+from semaug.losses import ExplicitAugmentationLoss, ISDALoss
 from semaug.methods import Supervised
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.recipe import Recipe, Subset
@@ -128,24 +128,43 @@ def build_method(
     _try_network(recipe, network, images)
     _try_last_step(recipe, network, images, len(data.train))
 
-    loss = recipe.loss
-    if loss.strength is None or loss.covariance is None:  # no ISDA
+    if recipe.loss.strength is None:
         return Supervised(network, nn.CrossEntropyLoss())
-    with as_user_error(f"recipe: loss={loss.name} network={recipe.network}: ", *PROBE_ERRORS):
+    context = f"recipe: loss={recipe.loss.name} network={recipe.network}: "
+    with as_user_error(context, *PROBE_ERRORS):
         net = with_features(network, example_images=images)
     # Not `network.num_features`: many networks of timm have layers between that and the classifier.
+    return Supervised(net, _build_loss(recipe, data.num_classes, net.num_features, num_steps))
+
+
+def _build_loss(
+    recipe: Recipe, num_classes: int, num_features: int, num_steps: int
+) -> ISDALoss | ExplicitAugmentationLoss:
+    """Build a loss that augments features."""
+    loss = recipe.loss
+    assert loss.strength is not None
+    assert loss.covariance is not None
     with as_user_error("recipe: ", ValueError):
-        covariance = ClassCovariance(
-            data.num_classes, net.num_features, loss.covariance, memory=loss.memory
+        covariance = ClassCovariance(num_classes, num_features, loss.covariance, memory=loss.memory)
+    ramp_steps = num_steps if loss.ramp == "linear" else None
+    if loss.num_samples is None:
+        return ISDALoss(
+            num_classes,
+            num_features,
+            strength=loss.strength,
+            ramp_steps=ramp_steps,
+            covariance=covariance,
         )
-    criterion = ISDALoss(
-        data.num_classes,
-        net.num_features,
+    if recipe.augment.mixup > 0 or recipe.augment.cutmix > 0:
+        raise UserError("recipe: loss=explicit takes labels only, so no `mixup` and no `cutmix`")
+    return ExplicitAugmentationLoss(
+        num_classes,
+        num_features,
         strength=loss.strength,
-        ramp_steps=num_steps if loss.ramp == "linear" else None,
+        num_samples=loss.num_samples,
+        ramp_steps=ramp_steps,
         covariance=covariance,
     )
-    return Supervised(net, criterion)
 
 
 def _create_network(recipe: Recipe, num_classes: int) -> nn.Module:

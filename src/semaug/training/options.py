@@ -13,7 +13,12 @@ LOSSES = {
     "cross_entropy": "the baseline: softmax cross-entropy",
     "isda": "cross-entropy after infinite augmentation of the features; strength, ramp, "
     "covariance, memory",
+    "explicit": "the same with num_samples draws of features instead of infinitely many",
 }
+
+# Losses that augment features, and the options that are theirs alone.
+_AUGMENT_FEATURES = ("isda", "explicit")
+_OPTIONS = ("strength", "ramp", "covariance", "memory")
 
 
 def expect(name: str, value: Any, holds: bool, wanted: str) -> None:
@@ -32,11 +37,13 @@ class Loss:
 
     Args:
         name: Name of the loss, see ``semaug list losses``.
-        strength: Of ISDA, lambda_0 in the papers.
-        ramp: Of ISDA, how the strength grows: ``"linear"`` over all steps, or ``"constant"``.
-        covariance: Of ISDA, a kind of :class:`semaug.ClassCovariance`.
-        memory: Of ISDA, which samples the statistics remember: None, all; a number, see
+        strength: Of ISDA and explicit augmentation, lambda_0 in the papers.
+        ramp: Of both, how the strength grows: ``"linear"`` over all steps, or ``"constant"``.
+        covariance: Of both, a kind of :class:`semaug.ClassCovariance`.
+        memory: Of both, which samples the statistics remember: None, all; a number, see
             :class:`semaug.ClassCovariance`; ``"epoch"``, those of the epoch before.
+        num_samples: Of explicit augmentation, how many features are drawn for each image, M in
+            the papers.
 
     Raises:
         UserError: If the name is unknown, an option is missing, out of range or without effect.
@@ -49,23 +56,34 @@ class Loss:
         None
     )
     memory: float | Literal["epoch"] | None = None
+    num_samples: int | None = None
 
     def __post_init__(self) -> None:
         if self.name not in LOSSES:
             raise UserError(unknown_name("recipe", "loss", self.name, LOSSES))
-        if self.name == "isda":
-            self._check_isda()
-            return
-        for option in ("strength", "ramp", "covariance", "memory"):
+        if self.name not in _AUGMENT_FEATURES:
+            self._refuse(_OPTIONS, "take a recipe whose name ends in _isda, or add loss=isda")
+        if self.name != "explicit":
+            self._refuse(("num_samples",), "add loss=explicit and a strength")
+        if self.name in _AUGMENT_FEATURES:
+            self._check_augmentation()
+
+    def _refuse(self, options: tuple[str, ...], advice: str) -> None:
+        for option in options:
             if getattr(self, option) is not None:
                 raise UserError(
-                    f"recipe: `{option}` has no effect on the loss {self.name!r}; "
-                    "take a recipe whose name ends in _isda, or add loss=isda"
+                    f"recipe: `{option}` has no effect on the loss {self.name!r}; {advice}"
                 )
 
-    def _check_isda(self) -> None:
+    def _check_augmentation(self) -> None:
         if self.strength is None or not 0 <= self.strength < float("inf"):
-            raise UserError(f"recipe: expected `strength` >= 0 for ISDA, got {self.strength}")
+            called = "ISDA" if self.name == "isda" else "explicit augmentation"
+            raise UserError(f"recipe: expected `strength` >= 0 for {called}, got {self.strength}")
+        if self.name == "explicit" and (self.num_samples is None or self.num_samples < 1):
+            raise UserError(
+                "recipe: expected `num_samples` >= 1 for explicit augmentation, "
+                f"got {self.num_samples}"
+            )
         # Absent options take the papers' choice, so that the run folder states it.
         object.__setattr__(self, "ramp", self.ramp or "linear")
         object.__setattr__(self, "covariance", self.covariance or "full")
