@@ -1,14 +1,24 @@
 """Tests of semaug.recipes."""
 
+import re
 from dataclasses import replace
 from importlib import import_module
+from itertools import chain
 
 import pytest
 import timm
 
 import semaug.networks  # noqa: F401 (registers ours)
 from semaug.data import DATA_SETS
-from semaug.recipes import RECIPES, Loss, describe_recipe, find_recipe, make_quick
+from semaug.recipes import (
+    RECIPES,
+    SINGLE_RECIPES,
+    TABLES,
+    Loss,
+    describe_recipe,
+    find_recipe,
+    make_quick,
+)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -19,22 +29,22 @@ def test_every_recipe_names_what_exists(name):
     assert describe_recipe(name).endswith(".")
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_isda")])
-def test_isda_differs_from_its_baseline_in_the_loss_alone(name):
-    baseline = find_recipe(name.removesuffix("_isda"))
+@pytest.mark.parametrize("name", [name for name in RECIPES if re.search("_(isda|explicit)", name)])
+def test_what_augments_features_differs_from_its_baseline_in_the_loss_alone(name):
+    baseline = find_recipe(re.sub("_(isda|explicit).*", "", name))
     assert baseline.loss == Loss("cross_entropy")
+    assert find_recipe(name).loss.name in ("isda", "explicit")
     assert replace(find_recipe(name), loss=baseline.loss) == baseline
 
 
-@pytest.mark.parametrize("name", ["cifar10_resnet32", "cifar100_resnet32"])
-def test_settings_are_those_of_table_9(name):
-    recipe = find_recipe(name)
-    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (160, 128, 0.1)
-    assert (recipe.weight_decay, recipe.momentum, recipe.nesterov) == (1e-4, 0.9, True)
-    milestones = [percent / 100 * recipe.epochs for percent in recipe.milestones_percent]
-    assert (recipe.schedule, milestones, recipe.lr_factor) == ("step", [80, 120], 0.1)
-    assert (recipe.augment.padding, recipe.augment.flip) == (4, True)
-    assert find_recipe(f"{name}_isda").loss.strength == 0.5
+def test_no_name_stands_twice():
+    assert len(set(RECIPES)) == len(RECIPES)
+    assert set(RECIPES) == {*SINGLE_RECIPES, *chain.from_iterable(TABLES.values())}
+
+
+def test_no_recipe_has_two_names():
+    recipes = [find_recipe(name) for name in RECIPES]
+    assert all(recipes.count(recipe) == 1 for recipe in recipes)
 
 
 def test_the_small_protocol_trains_on_500_images_of_each_class():
@@ -132,8 +142,8 @@ def test_no_recipe_changes_unnoticed(name, changes):
     assert find_recipe(name).as_plain_data() == ON_CIFAR | changes
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_tells_how_to_run_it_and_where_its_result_is(name):
+@pytest.mark.parametrize("name", SINGLE_RECIPES)
+def test_every_file_tells_how_to_run_it_and_where_its_result_is(name):
     header = import_module(f"semaug.recipes.{name}").__doc__
     assert f"Run:     semaug train {name} seed=0" in header
     own_images = find_recipe(name).data == "folder"

@@ -1,13 +1,16 @@
 """``semaug list``: the names that other commands take."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+from rich.columns import Columns
 from rich.console import Console
+from rich.text import Text
 
 from semaug._names import unknown_name
 from semaug.cli.report import print_names
-from semaug.recipes import RECIPES, describe_recipe
+from semaug.recipes import SINGLE_RECIPES, TABLES, describe_recipe
 from semaug.recipes.overrides import describe_fields
 from semaug.training.errors import UserError
 from semaug.training.recipe import LOSSES
@@ -27,8 +30,10 @@ def list_names(
         raise UserError(unknown_name("list", "kind", what, kinds))
     console = Console()
     if what in ("recipes", "all"):
-        descriptions = {name: describe_recipe(name) for name in RECIPES}
+        descriptions = {name: describe_recipe(name) for name in SINGLE_RECIPES}
         print_names(console, "Recipes, for semaug train", descriptions)
+        for title, table in TABLES.items():
+            _print_columns(console, title, table)
     if what in ("fields", "all"):
         print_names(console, "Fields of a recipe, for field=value", describe_fields())
     if what in ("losses", "all"):
@@ -42,3 +47,10 @@ def list_names(
 
         descriptions = {name: source.description for name, source in DATA_SETS.items()}
         print_names(console, "Data sets, for data=", descriptions)
+
+
+def _print_columns(console: Console, title: str, names: Iterable[str]) -> None:
+    """Print names that say enough by themselves, as many beside each other as fit."""
+    console.print(Text(title, style="italic"))
+    console.print(Columns([Text(name, style="bold") for name in names], padding=(0, 2)))
+    console.print()

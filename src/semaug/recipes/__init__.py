@@ -1,19 +1,27 @@
-"""Recipes: functions that return frozen data, one file for each row of results.
+"""Recipes: frozen data, one for each row of results.
+
+Each is a file with a function, or, where recipes differ in nothing but a few words, a row of a
+table: :mod:`semaug.recipes.cifar` and :mod:`semaug.recipes.imagenet`.
 
 >>> from semaug.recipes import find_recipe
 >>> find_recipe("cifar10_resnet32_isda").loss.strength
 0.5
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 
 from semaug._names import unknown_name
+from semaug.recipes import cifar, imagenet
+from semaug.recipes.row import Row
 from semaug.training.errors import UserError
 from semaug.training.recipe import Augment, Loss, Recipe, Subset
 
 __all__ = [
     "RECIPES",
+    "SINGLE_RECIPES",
+    "TABLES",
     "Augment",
     "Loss",
     "Recipe",
@@ -23,18 +31,28 @@ __all__ = [
     "make_quick",
 ]
 
-RECIPES = (
+# The tables of the papers, and what each has to say: names of recipes that they generate.
+TABLES: dict[str, Mapping[str, Row]] = {
+    "CIFAR, T-PAMI Table 2 and NeurIPS Table 1; MobileNetV2 as in AIT": cifar.TABLE_2,
+    "CIFAR with more augmentation, T-PAMI Table 4 and NeurIPS Table 2": cifar.TABLE_4,
+    "Ablations, T-PAMI Table 8 and NeurIPS Table 5": cifar.TABLE_8,
+    "Draws of features and learned covariances, T-PAMI Fig. 10": cifar.FIGURE_10,
+    "Strengths, T-PAMI Fig. 11": cifar.FIGURE_11,
+    "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
+}
+_ROWS = {name: row for table in TABLES.values() for name, row in table.items()}
+
+# Those that have a file each.
+SINGLE_RECIPES = (
     "digits_resnet8",
     "digits_resnet8_isda",
     "cifar10_5k_resnet20",
     "cifar10_5k_resnet20_isda",
-    "cifar10_resnet32",
-    "cifar10_resnet32_isda",
-    "cifar100_resnet32",
-    "cifar100_resnet32_isda",
     "folder_resnet18",
     "folder_resnet18_isda",
 )
+
+RECIPES = (*SINGLE_RECIPES, *_ROWS)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -43,14 +61,22 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         UserError: If there is none; the message has the nearest one.
     """
-    if name not in RECIPES:
+    if name in _ROWS:
+        return _ROWS[name].recipe
+    if name not in SINGLE_RECIPES:
         raise UserError(unknown_name("semaug", "recipe", name, RECIPES))
     recipe: Recipe = import_module(f"semaug.recipes.{name}").recipe()
     return recipe
 
 
 def describe_recipe(name: str) -> str:
-    """Return the first line of the file of a recipe."""
+    """Return one line about a recipe.
+
+    >>> describe_recipe("cifar10_resnet32_isda")
+    'ResNet-32 on CIFAR-10 with ISDA.'
+    """
+    if name in _ROWS:
+        return _ROWS[name].description
     return (import_module(f"semaug.recipes.{name}").__doc__ or "").partition("\n")[0]
 
 

@@ -6,13 +6,12 @@ Run:     semaug train cifar10_5k_resnet20 seed=0
 Result:  see results/README.md
 Smoke:   semaug train cifar10_5k_resnet20 --quick   (CPU, under a minute)
 Source:  settings of arXiv:2007.10538, Table 9; differs from it in: network, number of
-         images and of epochs, and zero padding, see cifar10_resnet32
+         images and of epochs, and zero padding, see docs/recipes.md
 """
 
 from dataclasses import replace
 
-from semaug.recipes import Recipe, Subset
-from semaug.recipes.cifar10_resnet32 import recipe as on_all_images
+from semaug.recipes import Recipe, Subset, find_recipe
 
 __all__ = ["recipe"]
 
@@ -20,7 +19,7 @@ __all__ = ["recipe"]
 def recipe() -> Recipe:
     """Return the recipe."""
     return replace(
-        on_all_images(),
+        find_recipe("cifar10_resnet32"),
         subset=Subset(train_per_class=500),
         network="resnet20_cifar",
         epochs=100,
