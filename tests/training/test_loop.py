@@ -62,7 +62,11 @@ def test_both_arms_have_the_same_weights_batches_and_augmentation(train_tiny):
     baseline = train_tiny("digits_resnet8")
     other = train_tiny("digits_resnet8_isda", "strength=0", "ramp=constant")
     rows = [without_times(row) for row in other.metric_rows()]
-    assert all(row.pop("strength") == 0 for row in rows)
+    for row in rows:
+        assert row.pop("strength") == row.pop("mean_penalty") == row.pop("bound_gap") == 0
+        assert row.pop("order_changed") == 0
+        assert row.pop("fewest_samples") > 0
+        assert 1 <= row.pop("effective_rank") <= 64
     assert rows == without_times(baseline.metric_rows())
 
 

@@ -2,6 +2,7 @@
 
 from semaug.losses.augment import augment_logits
 from semaug.losses.consistency import SemanticConsistencyLoss, semantic_consistency_loss
+from semaug.losses.diagnostics import isda_diagnostics
 from semaug.losses.explicit import (
     ExpectedLoss,
     ExplicitAugmentationLoss,
@@ -20,6 +21,7 @@ __all__ = [
     "augment_logits",
     "expected_loss",
     "explicit_augmentation_loss",
+    "isda_diagnostics",
     "isda_loss",
     "multi_label_isda_loss",
     "semantic_consistency_loss",

@@ -2,10 +2,12 @@
 
 import inspect
 
+import torch
 from torch import Tensor, nn
 
 from semaug.covariance import ClassCovariance
 from semaug.features import WithFeatures, with_features
+from semaug.losses import ISDALoss, isda_diagnostics
 from semaug.methods.batch import Batch, StepOutput
 
 __all__ = ["Supervised"]
@@ -67,10 +69,28 @@ class Supervised(nn.Module):
         if isinstance(estimator, ClassCovariance):
             estimator.start_epoch()
 
-    def diagnostics(self) -> dict[str, Tensor]:
-        """Return scalars worth a place in the log, such as the strength of ISDA now."""
-        current_strength = getattr(self.criterion, "current_strength", None)
-        return {} if current_strength is None else {"strength": current_strength()}
+    @torch.no_grad()
+    def diagnostics(self, batch: Batch) -> dict[str, Tensor]:
+        """Return scalars worth a place in the log: the strength of ISDA now, and what it does.
+
+        In evaluation mode, so that nothing is drawn and nothing changes. For the others see
+        :func:`semaug.losses.isda_diagnostics`.
+
+        Args:
+            batch: A few training images that are not mixed.
+        """
+        loss = self.criterion
+        current_strength = getattr(loss, "current_strength", None)
+        if current_strength is None:
+            return {}
+        strength = {"strength": current_strength()}
+        if not isinstance(loss, ISDALoss):
+            return strength
+        logits, _ = self.network(batch.images)
+        weight: Tensor = self.network.weight  # type: ignore[assignment]
+        return strength | isda_diagnostics(
+            logits, batch.labels, weight, loss.estimator, strength["strength"]
+        )
 
     def warn_of_skipped(self) -> None:
         """Warn of samples that the statistics left out; after an epoch, for it reads values.

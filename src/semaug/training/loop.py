@@ -222,10 +222,12 @@ def _train(
             session.check_finite()
             session.lap(of_steps=True)
 
-            # The test error.
+            # What the loss does to images, and the test error.
+            method.eval()
+            with fabric.autocast():
+                diagnostics = method.diagnostics(pipeline.sample_batch(seed, epoch))
             test_error = None
             if recipe.is_evaluated(epoch + 1):
-                method.eval()
                 display.show_test()
                 session.average_buffers()
                 with average.in_place_of(method.network) if average else nullcontext():
@@ -242,7 +244,7 @@ def _train(
             # What is known now goes to disk.
             session.lap()
             rate = learning_rate(session.total_step - 1)
-            row = session.finish_epoch(test_error, rate, method.diagnostics())
+            row = session.finish_epoch(test_error, rate, diagnostics)
             if record is not None:
                 record.add(row)
             session.save()

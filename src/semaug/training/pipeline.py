@@ -45,6 +45,7 @@ from semaug.training.seeding import make_generator
 __all__ = ["Pipeline", "build_augmentation"]
 
 _AT_ONCE = 1000  # images that are whitened
+_SAMPLES = 64  # images that show what a loss does
 _IMAGE_SIZE = 224  # of images that lie in files
 _RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
 
@@ -115,31 +116,36 @@ class Pipeline:
             OSError: If a file cannot be read.
             UserError: If a file is damaged; the message names it.
         """
-        num_images = len(self.data.train)
-
-        def draw(what: Augmentation | Mix | View | None, purpose: str) -> Tensor | None:
-            if what is None:
-                return None
-            return what.draw(num_images, make_generator(seed, purpose, epoch))
-
         if order is None:
-            order = epoch_order(num_images, make_generator(seed, "order", epoch))
-        view_draws = draw(self.train_view, "view")
-        draws = self.augment.draw(num_images, make_generator(seed, "augmentation", epoch))
-        draws = draws.to(self.device)
-        mix_draws = draw(self.mix, "mix")
-        if mix_draws is not None:
-            mix_draws = mix_draws.to(self.device)
+            order = epoch_order(len(self.data.train), make_generator(seed, "order", epoch))
+        view_draws, draws = self._draw_for(seed, epoch)
+        mix_draws = None
+        if self.mix is not None:
+            mix_draws = self._draw(self.mix, "mix", seed, epoch).to(self.device)
         loaded = self.train_loader.epoch(order, view_draws=view_draws, first_step=first_step)
         for pixels, labels, places in _read(loaded):
-            if self.white is not None:
-                pixels = self.white.train[places]
-            images = self.prepare(self.augment(pixels, draws[places]))
+            images = self._augment(pixels, places, draws)
             if self.mix is None or mix_draws is None:
                 yield Batch(images, labels)
             else:
                 mixed = self.mix(images, labels, mix_draws[places], self.data.num_classes)
                 yield Batch(mixed[0], labels, mixed[1])
+
+    def sample_batch(self, seed: int, epoch: int) -> Batch:
+        """Return a few images as an epoch shows them, not mixed, and the same for all processes.
+
+        They are evenly spread over the set.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        num_images = len(self.data.train)
+        count = min(_SAMPLES, num_images)
+        view_draws, draws = self._draw_for(seed, epoch)
+        order = torch.arange(count) * num_images // count
+        pixels, labels, places = self._load(order, view_draws)
+        return Batch(self._augment(pixels, places, draws), labels)
 
     def test_batches(self) -> Iterator[Batch]:
         """Yield the test images in order, as they are.
@@ -170,15 +176,35 @@ class Pipeline:
         view_draws = None
         if self.train_view is not None:
             view_draws = torch.zeros(len(self.data.train), self.train_view.num_draws)
+        pixels = self._load(order, view_draws).pixels
+        return pixels if self.white is None else self.white.train[: len(pixels)]
+
+    def _load(self, order: Tensor, view_draws: Tensor | None) -> LoadedBatch:
+        """Return a few training images at once, decoded in this process."""
         batches = load_batches(
             self.data.train,
             order,
-            batch_size=2,
+            batch_size=len(order),
             view=self.train_view,
             view_draws=view_draws,
         )
-        pixels = next(_read(batches)).pixels
-        return pixels if self.white is None else self.white.train[: len(pixels)]
+        return next(_read(batches))
+
+    def _draw_for(self, seed: int, epoch: int) -> tuple[Tensor | None, Tensor]:
+        """Draw what decides about the views and the augmentation of an epoch."""
+        view_draws = None
+        if self.train_view is not None:
+            view_draws = self._draw(self.train_view, "view", seed, epoch)
+        return view_draws, self._draw(self.augment, "augmentation", seed, epoch).to(self.device)
+
+    def _draw(self, what: Augmentation | Mix | View, purpose: str, seed: int, epoch: int) -> Tensor:
+        return what.draw(len(self.data.train), make_generator(seed, purpose, epoch))
+
+    def _augment(self, pixels: Tensor, places: Tensor, draws: Tensor) -> Tensor:
+        """Turn pixels as they were loaded into network input."""
+        if self.white is not None:
+            pixels = self.white.train[places]
+        return self.prepare(self.augment(pixels, draws[places]))
 
     def _try(self) -> None:
         """Augment two images, to find what does not fit before anything is written."""

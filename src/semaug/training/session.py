@@ -120,7 +120,7 @@ class Session:
             "train_error": error,
             "test_error": test_error,
             "lr": rate,
-            **{name: float(value) for name, value in diagnostics.items()},
+            **{name: _finite(value) for name, value in diagnostics.items()},
             "images_per_second": round(self.num_images / self.epoch_seconds, 1),
             "seconds": round(self.seconds, 2),
         }
@@ -230,6 +230,12 @@ class Session:
             f"{self.run.recipe.epochs} after step {self.step} of {self.steps_per_epoch}, saved",
             signal_number or signal.SIGTERM,
         )
+
+
+def _finite(value: Tensor) -> float | None:
+    """Read a number for the log, which has no room for others than finite ones."""
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def check_same_recipe(run: Run, found: dict[str, Any]) -> None:

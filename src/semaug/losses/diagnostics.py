@@ -1,0 +1,94 @@
+"""What ISDA does to a batch, in a few numbers for the log. Nothing here is trained on.
+
+    penalty[n, c] = strength / 2 * Q[y_n, c]            added to logit c of sample n
+    gap           = strength / 2 * mean_n u_n^T S u_n   with u_n = sum_c p_nc w_c - w_{y_n}
+
+The gap is what the bound lies above the expected loss, to first order in the strength; p are
+the probabilities after the penalty, S the covariance of the sample's class.
+
+Source: Wang et al., NeurIPS 2019, Proposition 1, https://arxiv.org/abs/1909.12220; the gap is
+the second-order term that Jensen's inequality drops in its proof.
+"""
+
+import torch
+from torch import Tensor
+
+from semaug._checks import check_labels, check_shapes
+from semaug._classes import class_rows
+from semaug.covariance import ClassCovariance
+from semaug.covariance.diagonal import Diagonal
+from semaug.covariance.form import Form
+from semaug.covariance.full import Full
+from semaug.covariance.quadratic_form import check_fits, rows_of_q, working_dtype
+from semaug.covariance.shared import Shared
+
+__all__ = ["isda_diagnostics"]
+
+# N samples, C classes, A features.
+
+
+@torch.no_grad()
+def isda_diagnostics(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    estimator: ClassCovariance,
+    strength: float | Tensor,
+) -> dict[str, Tensor]:
+    """Describe what :class:`~semaug.losses.ISDALoss` does to a batch; its state stays as it is.
+
+    Args:
+        logits: ``(N, C)``, N at least 1; a few dozen samples are enough.
+        labels: ``(N,)`` int64 class ids.
+        weight: ``(C, A)`` of the classifier.
+        estimator: Statistics of the loss.
+        strength: lambda of the paper, now.
+
+    Returns:
+        Scalars: ``mean_penalty`` over all logits but those of the labels; ``bound_gap``;
+        ``order_changed``, the share of logits whose rank among those of their sample the
+        penalties change; ``fewest_samples``, of a class in the statistics; and, for full,
+        diagonal and shared covariances, ``effective_rank``: trace² / sum of squares, which is
+        the number of directions if all vary alike, as a mean over classes that vary at all.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes disagree.
+    """
+    check_shapes("isda_diagnostics", logits=(logits, "N C"), labels=(labels, "N"))
+    check_labels("isda_diagnostics", labels)
+    check_fits("isda_diagnostics", weight, estimator)
+    form = estimator.form()
+    dtype = working_dtype(weight, form)
+    weight, logits, form = weight.to(dtype), logits.to(dtype), form.to(dtype)
+    rows = class_rows(labels, estimator.num_classes)
+    penalty = 0.5 * strength * rows_of_q(weight, form, rows).index_select(0, rows.position)
+    raised = logits + penalty
+    spread = raised.softmax(dim=1) @ weight - weight.index_select(0, labels)  # u, (N, A)
+    classes = rows.classes
+    variance = form.variance(spread, classes)[rows.position, torch.arange(len(labels))]
+    ranks, new_ranks = (x.argsort(dim=1).argsort(dim=1) for x in (logits, raised))
+    result = {
+        "mean_penalty": penalty.sum() / (len(labels) * (logits.shape[1] - 1)),
+        "bound_gap": 0.5 * strength * variance.mean(),
+        "order_changed": (ranks != new_ranks).to(dtype).mean(),
+        "fewest_samples": estimator.count.min().to(dtype),
+    }
+    effective = _effective_rank(form)
+    return result if effective is None else result | {"effective_rank": effective}
+
+
+def _effective_rank(form: Form) -> Tensor | None:
+    if isinstance(form, Diagonal):
+        trace, squares = form.variances.sum(dim=1), form.variances.square().sum(dim=1)
+    elif isinstance(form, Full):
+        trace = form.matrices.diagonal(dim1=1, dim2=2).sum(dim=1)
+        squares = torch.linalg.vector_norm(form.matrices, dim=(1, 2)).square()
+    elif isinstance(form, Shared):
+        trace = form.matrix.trace().view(1)
+        squares = torch.linalg.vector_norm(form.matrix).square().view(1)
+    else:
+        return None
+    varies = squares > 0
+    ranks = torch.where(varies, trace.square() / torch.where(varies, squares, 1), 0)
+    return ranks.sum() / varies.sum().clamp(min=1)
