@@ -120,6 +120,15 @@ ON_CIFAR = {
     "weight_decay": 1e-4,
 }
 
+ISDA = {
+    "covariance": "full",
+    "memory": None,
+    "name": "isda",
+    "num_samples": None,
+    "ramp": "linear",
+    "strength": 0.5,
+}
+
 
 @pytest.mark.parametrize(
     ("name", "changes"),
@@ -133,6 +142,34 @@ ON_CIFAR = {
                 "subset": ON_CIFAR["subset"] | {"train_per_class": 500},
                 "epochs": 100,
                 "evaluate_every_epochs": 20,
+            },
+        ),
+        (
+            "cifar100_wide_resnet28_10_cutout_isda",
+            {
+                "data": "cifar100",
+                "network": "wide_resnet28_10_cifar",
+                "block_drop_rate": 0.3,
+                "loss": ISDA,
+                "augment": ON_CIFAR["augment"] | {"cutout": 8},
+                "epochs": 240,
+                "milestones_percent": [25.0, 50.0, 100 * 160 / 240, 100 * 200 / 240],
+                "lr_factor": 0.2,
+                "weight_decay": 5e-4,
+            },
+        ),
+        (
+            "imagenet_resnet50_isda",
+            {
+                "data": "imagenet",
+                "network": "resnet50",
+                "loss": ISDA | {"strength": 7.5, "covariance": "diagonal"},
+                "augment": ON_CIFAR["augment"] | {"image_size": 224, "padding": 0},
+                "epochs": 300,
+                "batch_size": 512,
+                "evaluation_batch_size": 256,
+                "lr": 0.2,
+                "schedule": "cosine",
             },
         ),
     ],
