@@ -1,0 +1,57 @@
+"""``semaug report``: what runs came to, as one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from semaug.cli.report import say
+
+__all__ = ["report"]
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUNS...",
+            help="Folders of runs, or folders that hold such",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page, an HTML file")] = Path(
+        "report.html"
+    ),
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write each picture there, as PNG and SVG", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a page about runs, finished or not: curves, errors, differences, recipes.
+
+    The page is one file that needs no network. Runs that cannot be read are named
+    on it, and left out.
+
+    [bold]Examples[/bold]
+
+    semaug report runs -o report.html
+
+    semaug report runs/digits_resnet8 runs/digits_resnet8_isda --plots pictures
+    """
+    from semaug.report import collect, export_plots, render
+    from semaug.training.files import write_text
+
+    console = Console()
+    collected = collect(runs)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, render(collected))
+    for note in collected.notes:
+        say(console, f"note: {note}", style="yellow")
+    noun = "run" if len(collected.runs) == 1 else "runs"
+    say(console, f"wrote {output}, about {len(collected.runs)} {noun}")
+    if plots is not None:
+        files = export_plots(collected, plots)
+        say(console, f"wrote {len(files)} pictures in {plots}")

@@ -1,0 +1,275 @@
+"""Find runs below folders and read them; what cannot be read is named, and left out."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from semaug.report.data import Group, RecipeRuns, Report, RunData
+from semaug.training.errors import UserError
+from semaug.training.options import Subset
+from semaug.training.run import label
+
+__all__ = ["MEASURES", "collect"]
+
+MEASURES = {
+    "error_mean_last_10": "mean of last 10 epochs",
+    "error_last": "last epoch",
+    "error_best": "best epoch",
+}
+
+_SIGNS = ("summary.json", "metrics.jsonl")
+
+
+def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
+    """Read all runs at or below some folders.
+
+    Damaged files never stop it: what they cost is in ``notes``.
+
+    Args:
+        paths: Folders of runs, or folders that hold such.
+        now: When the report is made; None is the time of the call.
+
+    Raises:
+        UserError: If a path is no folder, or no run is found.
+    """
+    paths = list(paths)
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"report: expected a folder, got {path}")
+    notes: list[str] = []
+    folders = _find(paths, notes)
+    if not folders:
+        found = ", ".join(map(str, paths))
+        raise UserError(f"report: expected folders with runs ({' or '.join(_SIGNS)}), got {found}")
+    runs = [_Reader(folder, notes).read() for folder in folders]
+    created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
+    return Report(_group(runs, notes), tuple(notes), created)
+
+
+def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
+    """Return each folder of a run once, in the order of names."""
+
+    def unreadable(error: OSError) -> None:
+        notes.append(f"{error.filename}: cannot be read ({error.strerror}), and was left out")
+
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for folder, below, files in os.walk(path, onerror=unreadable):
+            below.sort()
+            if any(sign in files for sign in _SIGNS):
+                found.setdefault(Path(folder).resolve(), Path(folder))
+                below.clear()  # a run holds no runs
+    return list(found.values())
+
+
+class _Reader:
+    """Reads one folder."""
+
+    def __init__(self, folder: Path, notes: list[str]) -> None:
+        self.folder = folder
+        self._notes = notes
+
+    def read(self) -> RunData:
+        summary = self._dict("summary.json")
+        start = self._dict("recipe.json")
+        starts = [start for start in self._list("environment.json") if isinstance(start, dict)]
+        rows = self._rows()
+        last = starts[-1] if starts else {}
+        versions = _dict(summary.get("versions")) or {
+            name: value
+            for name, value in last.items()
+            if name not in ("started", "device", "threads", "commit")
+        }
+        seconds = _number(summary.get("seconds"))
+        if seconds is None and rows:
+            seconds = rows[-1].get("seconds")
+        return RunData(
+            folder=self.folder,
+            label=self._label(summary, start),
+            seed=self._seed(summary, start),
+            recipe=_dict(summary.get("recipe")) or _dict(start.get("recipe")),
+            rows=tuple(rows),
+            errors=self._errors(summary),
+            finished=bool(summary),
+            seconds=seconds,
+            device=_text(summary.get("device", last.get("device"))),
+            commit=_text(summary.get("commit", last.get("commit"))),
+            versions={str(name): _text(value) for name, value in versions.items()},
+            starts=tuple(_text(start.get("started")) for start in starts),
+        )
+
+    def _note(self, name: str, reason: str) -> None:
+        self._notes.append(f"{self.folder / name}: {reason}")
+
+    def _json(self, name: str, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
+        """Return what a file holds; nothing, if it is missing or damaged."""
+        try:
+            value = _parse((self.folder / name).read_bytes())
+        except FileNotFoundError:
+            return kind()
+        except OSError as error:
+            self._note(name, f"cannot be read ({error.strerror}), and was left out")
+            return kind()
+        except (ValueError, RecursionError) as error:
+            self._note(name, f"damaged, and left out ({error})")
+            return kind()
+        if not isinstance(value, kind):
+            noun = "object" if kind is dict else "array"
+            self._note(name, f"damaged, and left out (not a JSON {noun})")
+            return kind()
+        return value
+
+    def _dict(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = self._json(name, dict)
+        return value
+
+    def _list(self, name: str) -> list[Any]:
+        value: list[Any] = self._json(name, list)
+        return value
+
+    def _rows(self) -> list[dict[str, float]]:
+        """Return the numbers of each epoch; of an epoch that is there twice, the later row."""
+        name = "metrics.jsonl"
+        try:
+            lines = (self.folder / name).read_bytes().splitlines()
+        except FileNotFoundError:
+            self._note(name, "missing, so there are no curves of this run")
+            return []
+        except OSError as error:
+            self._note(name, f"cannot be read ({error.strerror}), and was left out")
+            return []
+        rows: dict[float, dict[str, float]] = {}
+        damaged = []
+        for place, line in enumerate(lines, start=1):
+            row = _row(line)
+            if row is None:
+                damaged.append(str(place))
+            else:
+                rows[row["epoch"]] = row
+        if damaged:
+            some = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
+            noun, verb = ("line", "was") if len(damaged) == 1 else ("lines", "were")
+            self._note(name, f"{noun} {some} damaged, and {verb} left out")
+        return [rows[epoch] for epoch in sorted(rows)]
+
+    def _errors(self, summary: Mapping[str, Any]) -> dict[str, float]:
+        if not summary:
+            return {}
+        read = {measure: _number(summary.get(measure)) for measure in MEASURES}
+        missing = [measure for measure, value in read.items() if value is None]
+        if missing:
+            self._note("summary.json", f"expected numbers as {', '.join(missing)}, got none")
+        return {measure: value for measure, value in read.items() if value is not None}
+
+    def _label(self, summary: Mapping[str, Any], start: Mapping[str, Any]) -> str:
+        """Name the recipe and its changes, which unfinished runs tell by their folder alone."""
+        name, overrides = summary.get("name"), summary.get("overrides")
+        if isinstance(name, str) and isinstance(overrides, dict):
+            return label(name, overrides, summary.get("quick") is True)
+        absolute = self.folder.resolve()
+        if absolute.name.startswith("seed") and absolute.parent.name:
+            return absolute.parent.name
+        return _text(start.get("name")) or absolute.name
+
+    def _seed(self, summary: Mapping[str, Any], start: Mapping[str, Any]) -> int | None:
+        digits = self.folder.resolve().name.removeprefix("seed")
+        named = int(digits) if digits.isascii() and digits.isdecimal() else None
+        for seed in (summary.get("seed"), start.get("seed"), named):
+            if isinstance(seed, int) and not isinstance(seed, bool):
+                return seed
+        return None
+
+
+def _parse(content: bytes) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    return json.loads(content, parse_constant=refuse)
+
+
+def _row(line: bytes) -> dict[str, float] | None:
+    try:
+        row = _parse(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict):
+        return None
+    numbers = {
+        name: number for name, value in row.items() if (number := _number(value)) is not None
+    }
+    return numbers if "epoch" in numbers else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond all floats
+        return None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
+    """Put runs on the same images together, and in there those of the same recipe."""
+    groups: dict[str, dict[tuple[str, str], list[RunData]]] = {}
+    for run in runs:
+        same = groups.setdefault(_images(run), {})
+        recipe = json.dumps(run.recipe, sort_keys=True)
+        members = same.setdefault((run.label, recipe), [])
+        double = next((other for other in members if other.seed == run.seed), None)
+        if double is not None:
+            notes.append(f"{run.folder}: same recipe and seed as {double.folder}, and was left out")
+        else:
+            members.append(run)
+    return tuple(_make_group(title, list(same.values())) for title, same in groups.items())
+
+
+def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
+    taken = [members[0].label for members in recipes]
+    made = []
+    for members in recipes:
+        name = members[0].label
+        if taken.count(name) > 1:  # another recipe under the same name
+            name = f"{name} in {members[0].folder}"
+        by_seed = sorted(members, key=lambda run: -1 if run.seed is None else run.seed)
+        made.append(RecipeRuns(name, tuple(by_seed)))
+    made.sort(key=lambda recipe: (not _is_baseline(recipe), recipe.label))
+    held_out = "hold_out" in _subset(made[0].recipe)
+    return Group(title, "held-out error" if held_out else "test error", tuple(made))
+
+
+def _is_baseline(recipe: RecipeRuns) -> bool:
+    return _dict(recipe.recipe.get("loss")).get("name") == "cross_entropy"
+
+
+def _images(run: RunData) -> str:
+    """Say on which images a run is trained and tested."""
+    recipe = run.recipe
+    name = _text(recipe.get("data")) or "unknown data"
+    return ", ".join([name, *(f"{field}={value}" for field, value in _subset(recipe).items())])
+
+
+def _subset(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that choose images; early recipes have them among the others."""
+    options = {**recipe, **_dict(recipe.get("subset"))}
+    chosen = {
+        field.name: options[field.name]
+        for field in fields(Subset)
+        if options.get(field.name) is not None
+    }
+    if not set(chosen) - {"subset_seed", "test_images"}:
+        chosen.pop("subset_seed", None)  # nothing is drawn by it
+    return chosen

@@ -1,0 +1,291 @@
+"""Curves as pictures: for a page that has two themes, and as files of their own."""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from semaug.report.data import Group, Report, curve
+from semaug.training.files import write_atomically
+
+__all__ = ["SERIES", "Plot", "export_plots", "plots_of", "series"]
+
+# Colors on white, told apart without color vision too; a page has its own for each theme.
+SERIES = (
+    "#4d4d4d",
+    "#c2344a",
+    "#1f77a4",
+    "#3d8b5f",
+    "#8a5a00",
+    "#7b4fb5",
+    "#c0569b",
+    "#00808a",
+)
+_DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
+_MOST_ON_LINEAR_AXIS = 10.0  # largest to lowest error; beyond, a logarithm shows both ends
+_INK, _GRID = "#222222", "#cccccc"
+
+# What the page replaces by its variables.
+_VARIABLES = {color: f"var(--series-{place})" for place, color in enumerate(SERIES)} | {
+    _INK: "currentColor",
+    _GRID: "var(--grid)",
+}
+
+_ERRORS = ("test_error", "train_error")
+_NOT_DRAWN = {"epoch", "step", "seconds", *_ERRORS}  # errors have a picture of their own
+_NAMES = {
+    "lr": "learning rate",
+    "strength": "strength λ",
+    "train_loss": "training loss",
+    "images_per_second": "images/s",
+}
+_FIRST, _LAST = ("lr", "strength", "train_loss"), ("images_per_second",)
+
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture of one column, or of the errors, of a group.
+
+    Args:
+        name: Unique in a report; names its files.
+        title: What it shows.
+        group: Whose runs.
+        columns: What is drawn; of two, the second is dotted.
+    """
+
+    name: str
+    title: str
+    group: Group
+    columns: tuple[str, ...]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it is the picture of errors."""
+        return self.columns[0] in _ERRORS
+
+    def describe(self) -> str:
+        """Say in words where each curve begins and ends."""
+        sentences = []
+        for recipe in self.group.recipes:
+            for column in self.columns:
+                points = curve(recipe.runs, column)
+                if points:
+                    first, last = points[0], points[-1]
+                    sentences.append(
+                        f"{recipe.label}, {column}: {first.mean:.4g} at epoch {first.epoch:g}, "
+                        f"{last.mean:.4g} at epoch {last.epoch:g}."
+                    )
+        return " ".join(sentences)
+
+    def draw(self, *, legend: bool) -> Figure:
+        """Draw it: mean over runs, and a band from lowest to highest."""
+        with matplotlib.rc_context(_settings(self.name)):
+            figure = Figure(figsize=(5.2, 3.4) if self.is_wide else (4.2, 2.6))
+            figure.set_layout_engine("constrained")
+            axes = figure.subplots()
+            values = [value for ends in self._draw_curves(axes) for value in ends]
+            if (
+                self.is_wide
+                and min(values) > 0
+                and max(values) > _MOST_ON_LINEAR_AXIS * min(values)
+            ):
+                _use_log_scale(axes)
+            axes.set_xlabel("epoch")
+            if self.is_wide:
+                axes.set_ylabel("error in percent")
+            if legend:
+                axes.set_title(f"{self.group.title}: {self.title}")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.grid(which="major")
+            if legend and axes.get_legend_handles_labels()[0]:
+                figure.legend(loc="outside lower center", fontsize=7, ncols=1)
+            return figure
+
+    def svg(self) -> str:
+        """Return the picture for a page: without size, in the page's colors, with a description."""
+        content = io.BytesIO()
+        with matplotlib.rc_context(_settings(self.name)):
+            self.draw(legend=False).savefig(content, format="svg", transparent=True)
+        return _for_page(content.getvalue(), self)
+
+    def _draw_curves(self, axes: Axes) -> Iterator[tuple[float, float]]:
+        """Draw, and return the lowest and the highest value of each curve."""
+        for place, recipe in enumerate(self.group.recipes):
+            color, dashes = series(place, wide=self.is_wide)
+            for column in self.columns:
+                points = curve(recipe.runs, column)
+                if not points:
+                    continue
+                is_training = self.is_wide and column == "train_error"
+                label = recipe.label
+                if self.is_wide:
+                    label += f", {'training error' if is_training else self.group.measured}"
+                epochs = [point.epoch for point in points]
+                lows, highs = [point.low for point in points], [point.high for point in points]
+                axes.plot(
+                    epochs,
+                    [point.mean for point in points],
+                    color=SERIES[color],
+                    linestyle=":" if is_training else (0, dashes) if dashes else "-",
+                    marker="o" if len(points) == 1 else "",  # a line of one point is invisible
+                    label="\N{ZERO WIDTH SPACE}" + label,  # a leading _ would hide it
+                )
+                if not is_training:
+                    axes.fill_between(
+                        epochs, lows, highs, color=SERIES[color], alpha=0.18, linewidth=0
+                    )
+                yield min(lows), max(highs)
+
+
+def series(place: int, *, wide: bool) -> tuple[int, tuple[float, ...]]:
+    """Return which color the recipe at a place has, and the dashes of its line; none is solid.
+
+    Small pictures alternate dashes, so that curves that lie on each other all show. In the
+    picture of errors dashes come only after the last color.
+
+    >>> series(1, wide=True), series(1, wide=False)
+    ((1, ()), (1, (5, 2)))
+    """
+    round = place // len(SERIES)
+    return place % len(SERIES), _DASHES[(round if wide else place + round) % len(_DASHES)]
+
+
+def plots_of(report: Report) -> list[list[Plot]]:
+    """Return the pictures of each group, errors first."""
+    taken: set[str] = set()
+    return [[*_plots_of_group(group, taken)] for group in report.groups]
+
+
+def export_plots(report: Report, folder: Path) -> list[Path]:
+    """Write each picture as PNG and as SVG, with a legend, on white.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: If the disk does not take them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for plot in (plot for plots in plots_of(report) for plot in plots):
+        for format in ("png", "svg"):
+            path = folder / f"{plot.name}.{format}"
+            content = io.BytesIO()
+            with matplotlib.rc_context(_settings(plot.name)):
+                figure = plot.draw(legend=True)
+                date = {"Date": None} if format == "svg" else None
+                figure.savefig(content, format=format, dpi=150, metadata=date)
+            _write(path, content.getvalue())
+            files.append(path)
+    return files
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda file: file.write(content))
+
+
+def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot]:
+    columns = group.columns()
+    errors = tuple(column for column in _ERRORS if column in columns)
+    if len(group.recipes) > len(SERIES):
+        errors = errors[:1]  # their dashes tell recipes apart
+    if errors:
+        names = {"test_error": group.measured, "train_error": "training error"}
+        title = " and ".join(names[column] for column in errors)
+        yield Plot(_unique(group.title, "error", taken), title, group, errors)
+    others = [column for column in columns if column not in _NOT_DRAWN]
+    first = [column for column in _FIRST if column in others]
+    last = [column for column in _LAST if column in others]
+    middle = [column for column in others if column not in (*first, *last)]
+    for column in (*first, *middle, *last):
+        name = _unique(group.title, column, taken)
+        yield Plot(name, _NAMES.get(column, column), group, (column,))
+
+
+def _unique(group: str, column: str, taken: set[str]) -> str:
+    """Make a name for a file and an id: letters, digits, dots and dashes."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{group}-{column}").strip("-")[:100] or "plot"
+    name = f"plot-{name}"
+    chosen, place = name, 1
+    while chosen.lower() in taken:  # some disks do not tell A from a
+        place += 1
+        chosen = f"{name}-{place}"
+    taken.add(chosen.lower())
+    return chosen
+
+
+def _settings(name: str) -> Any:  # the type of newer matplotlib lists all settings there are
+    return {
+        "svg.fonttype": "none",  # text stays text
+        "svg.hashsalt": name,  # the same picture is the same file
+        "font.family": "sans-serif",
+        "font.size": 9.5,
+        "text.parse_math": False,  # a name may hold dollars
+        "text.color": _INK,
+        "axes.labelcolor": _INK,
+        "axes.titlesize": 9,
+        "axes.edgecolor": _INK,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "grid.color": _GRID,
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.6,
+        "axes.formatter.limits": (-4, 5),
+    }
+
+
+def _use_log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _for_page(svg: bytes, plot: Plot) -> str:
+    """Let a picture take colors and size from the page, and keep its ids apart from others."""
+    name = plot.name
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    root = ElementTree.fromstring(svg)  # ours: drawn a moment ago
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.rpartition("}")[2] in ("metadata", "style"):
+                parent.remove(child)
+    for element in root.iter():
+        for key, value in list(element.attrib.items()):
+            element.set(key, _adapt(key.rpartition("}")[2], value, name))
+    for size in ("width", "height"):
+        del root.attrib[size]
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title {name}-desc")
+    for place, (tag, text) in enumerate((("title", plot.title), ("desc", plot.describe()))):
+        element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{tag}"})
+        element.text = text
+        root.insert(place, element)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapt(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href":
+        return f"#{name}-{value.removeprefix('#')}"
+    value = value.replace("url(#", f"url(#{name}-")
+    if key == "style":
+        for color, variable in _VARIABLES.items():
+            value = value.replace(color, variable)
+    return value

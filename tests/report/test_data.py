@@ -1,0 +1,53 @@
+"""Tests of semaug.report.data."""
+
+import pytest
+
+from semaug.report import collect
+from semaug.report.data import Point, curve
+from semaug.training.statistics import paired_difference
+
+
+def test_a_curve_is_mean_and_range_of_the_runs_that_got_that_far(write_run, tmp_path):
+    write_run(seed=0, epochs=4)
+    write_run(seed=10, epochs=4, done=2)
+    runs = collect([tmp_path]).groups[0].recipes[0].runs
+    assert curve(runs, "test_error") == [Point(2, 27.5, 25.0, 30.0), Point(4, 12.5, 12.5, 12.5)]
+    assert curve(runs, "unknown") == []
+
+
+def test_pairs_are_those_of_common_seeds(write_run, tmp_path):
+    for seed, scale in ((0, 0.8), (1, 0.9), (2, 0.7)):
+        write_run("a", seed)
+        write_run("a_isda", seed + 1, scale=scale)
+    (pair,) = collect([tmp_path]).groups[0].pairs("error_last")
+    assert pair.seeds == (1, 2)
+    first, second = [51 / 4, 52 / 4], [0.8 * 51 / 4, 0.9 * 52 / 4]
+    assert pair.difference == pytest.approx(paired_difference(first, second))
+    assert pair.unequal == ()
+
+
+def test_unfinished_runs_are_in_no_pair(write_run, tmp_path):
+    write_run("a")
+    write_run("a_isda", done=3)
+    assert collect([tmp_path]).groups[0].pairs("error_last") == []
+
+
+def test_pairs_on_other_devices_or_in_other_precision_say_so(write_run, tmp_path):
+    write_run("a")
+    write_run("b_isda", device="a GPU", recipe={"precision": "bf16"})
+    (pair,) = collect([tmp_path]).groups[0].pairs("error_last")
+    assert pair.unequal == ("device", "precision")
+
+
+@pytest.mark.parametrize(("recipes", "pairs"), [(6, 15), (7, 6)])
+def test_many_recipes_are_compared_with_the_first_alone(write_run, tmp_path, recipes, pairs):
+    for place in range(recipes):
+        write_run(f"recipe{place}")
+    assert len(collect([tmp_path]).groups[0].pairs("error_last")) == pairs
+
+
+def test_only_fields_that_differ_are_listed(two_recipes):
+    assert collect([two_recipes]).groups[0].differing_fields() == {
+        "loss.name": ["cross_entropy", "isda"],
+        "loss.strength": [None, 0.5],
+    }

@@ -1,0 +1,111 @@
+"""The page in a browser without a window: width, themes, sorting."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from semaug.report import collect, render
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium in PATH to look at the page")
+
+LONG = "x" * 90
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Return a function that opens a page and returns what a script of ours found in it."""
+
+    def browse(html, script, *options):
+        path = tmp_path / "page.html"
+        probe = f"<script>document.title = String((() => {{{script}}})())</script></body>"
+        path.write_text(html.replace("</body>", probe))
+        # On a machine that is busy the browser may need long to start.
+        result = subprocess.run(
+            [
+                BROWSER,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                f"--user-data-dir={tmp_path / 'browser'}",
+                *options,
+                path.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        title = re.search(r"<title>(.*?)</title>", result.stdout)
+        return title and title[1]
+
+    return browse
+
+
+@pytest.fixture
+def html(two_recipes, write_run):
+    (write_run(seed=9, recipe={LONG: LONG}, device=LONG) / "environment.json").write_text("{")
+    return render(collect([two_recipes]))
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(html, browse):
+    script = """
+      for (const details of document.querySelectorAll("details")) details.open = true;
+      document.body.style.width = "340px";
+      return document.body.scrollWidth;
+    """
+    assert browse(html, script, "--dump-dom", "--window-size=390,800") == "340"
+
+
+def test_headings_sort_their_table_both_ways(html, browse):
+    script = """
+      const table = [...document.querySelectorAll("table")].at(-1);
+      const column = 3;
+      const heading = table.tHead.rows[0].cells[column];
+      const seen = [];
+      for (const click of [1, 2]) {
+        heading.querySelector("button").click();
+        seen.push(heading.getAttribute("aria-sort"));
+        seen.push([...table.tBodies[0].rows].map((row) => row.cells[column].dataset.key));
+      }
+      return seen.join(";");
+    """
+    up, rising, down, falling = browse(html, script, "--dump-dom").split(";")
+    rising = [float(value) for value in rising.split(",")]
+    assert (up, down) == ("ascending", "descending")
+    assert rising == sorted(rising)
+    assert [float(value) for value in falling.split(",")] == rising[::-1]
+    assert len(set(rising)) == 5
+
+
+def test_the_theme_changes_with_the_button(html, browse):
+    script = """
+      const color = () => getComputedStyle(document.body).backgroundColor;
+      const line = document.querySelector("figure svg path[style*=series]");
+      const stroke = () => getComputedStyle(line).stroke;
+      const before = [color(), stroke()];
+      document.getElementById("theme").click();
+      const after = [color(), stroke()];
+      document.getElementById("theme").click();
+      return [before[0] !== after[0], before[1] !== after[1], color() === before[0]].join(" ");
+    """
+    assert browse(html, script, "--dump-dom") == "true true true"
+
+
+def test_a_link_to_a_run_opens_it(html, browse):
+    script = """
+      location.hash = "run-2";
+      dispatchEvent(new HashChangeEvent("hashchange"));
+      return [...document.querySelectorAll("details")].map((details) => details.open).join(" ");
+    """
+    assert browse(html, script, "--dump-dom") == "false true false false false"
+
+
+def test_the_browser_can_take_a_picture(html, browse, tmp_path):
+    browse(html, "return 1", f"--screenshot={tmp_path / 'page.png'}", "--window-size=1200,2000")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,235 @@
+"""Tests of semaug.report.render."""
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pytest
+
+from semaug.report import collect, render
+
+VOID = {"meta", "link", "wbr"}
+
+
+class Page(HTMLParser):
+    """Reads a page: elements with their attributes, text of cells and headings, ids.
+
+    It refuses elements that are closed in another order than they were opened.
+    """
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes), []))
+        if tag not in VOID:
+            self.open.append(self.elements[-1])
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes), []))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for _, _, text in self.open:
+            text.append(data)
+
+    def texts_of(self, *tags):
+        """Return the text of each element of some kinds."""
+        return [" ".join("".join(text).split()) for tag, _, text in self.elements if tag in tags]
+
+    def attributes(self, name):
+        return [attributes[name] for _, attributes, _ in self.elements if name in attributes]
+
+
+@pytest.fixture
+def page(two_recipes):
+    return Page(render(collect([two_recipes])))
+
+
+def cells(html, caption):
+    """Return the texts of the rows of the table with a caption."""
+    (table,) = re.findall(
+        rf"<table[^>]*>\s*<caption>{re.escape(caption)}.*?</table>", html, flags=re.DOTALL
+    )
+    rows = re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL)
+    return [
+        [re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)]
+        for row in rows
+    ]
+
+
+def test_a_page_needs_nothing_from_elsewhere(page, two_recipes):
+    addresses = [*page.attributes("src"), *page.attributes("href"), *page.attributes("xlink:href")]
+    assert addresses
+    assert all(address.startswith("#") or address == "data:," for address in addresses)
+    html = render(collect([two_recipes]))
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+    assert "default-src 'none'" in html
+
+
+def test_ids_are_unique_and_everything_that_is_pointed_at_exists(page):
+    ids = page.attributes("id")
+    assert [id for id, times in Counter(ids).items() if times > 1] == []
+    for reference in [*page.attributes("href"), *page.attributes("aria-labelledby")]:
+        for id in reference.removeprefix("#").split():
+            assert id in ids or reference == "data:,"
+
+
+def test_each_part_has_its_heading(page):
+    assert page.texts_of("h1") == ["Training report"]
+    assert page.texts_of("h2") == ["digits", "All runs"]
+    assert page.texts_of("h3") == [
+        "What was run",
+        "Learning curves",
+        "Errors",
+        "Paired differences",
+        "Everything else that was written down",
+        "Time, device and software",
+        "digits_resnet8, seed 0",
+        "digits_resnet8, seed 1",
+        "digits_resnet8_isda, seed 0",
+        "digits_resnet8_isda, seed 1",
+    ]
+    levels = [int(tag[1]) for tag, _, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_numbers_are_those_of_the_summaries(two_recipes):
+    html = render(collect([two_recipes]))
+    rows = cells(html, "All runs; errors in percent")
+    assert rows[0][:3] == ["recipe", "seed", "state"]
+    assert rows[0][3:6] == ["mean of last 10 epochs", "last epoch", "best epoch"]
+    for row in rows[1:]:
+        path = two_recipes / row[0] / f"seed{row[1]}" / "summary.json"
+        summary = json.loads(path.read_text())
+        measures = ("error_mean_last_10", "error_last", "error_best")
+        assert row[2:6] == ["finished", *(f"{summary[measure]:.2f}" for measure in measures)]
+        for measure in measures:  # sorted by all digits
+            assert f'data-key="{summary[measure]}"' in html
+    assert len(rows) == 5
+
+
+def test_errors_are_mean_and_deviation_over_finished_runs(two_recipes, write_run):
+    write_run(seed=2, done=3)
+    html = render(collect([two_recipes]))
+    first, second = cells(html, "Test error in percent, mean ± standard deviation")[1:]
+    assert first[:4] == ["digits_resnet8", "2", "18.94 ± 0.27", "12.62 ± 0.18"]
+    assert second[:4] == ["digits_resnet8_isda", "2", "16.11 ± 1.56", "10.74 ± 1.04"]
+    recipes = cells(html, "Recipes and their runs")
+    assert recipes[1] == ["digits_resnet8", "0, 1, 2", "2", "seed 2 at epoch 3 of 4"]
+    assert recipes[2] == ["digits_resnet8_isda", "0, 1", "2", "all finished"]
+
+
+def test_paired_differences_come_with_their_interval(two_recipes):
+    (row,) = cells(render(collect([two_recipes])), "Test error, mean of last 10 epochs")[1:]
+    assert row[:4] == ["digits_resnet8", "digits_resnet8_isda", "2", "−2.83"]
+    assert row[4:] == ["−14.51 to +8.84", "no difference: contains 0"]
+
+
+@pytest.mark.parametrize(
+    ("scales", "shows"),
+    [
+        ((0.5,), "too few runs to tell"),
+        ((0.50, 0.51, 0.49), "fewer errors"),
+        ((1.50, 1.51, 1.49), "more errors"),
+    ],
+)
+def test_what_a_difference_shows_is_said(write_run, tmp_path, scales, shows):
+    for seed, scale in enumerate(scales):
+        write_run("a", seed)
+        write_run("b_isda", seed, scale=scale, device="a GPU")
+    (row,) = cells(render(collect([tmp_path])), "Test error, mean of last 10")[1:]
+    assert row[5] == f"{shows} (unequal device)"
+
+
+def test_equal_differences_promise_nothing(write_run, tmp_path):
+    for seed in (0, 1):
+        write_run("a", seed)
+        write_run("b_isda", seed)
+    (row,) = cells(render(collect([tmp_path])), "Test error, mean of last 10")[1:]
+    assert row[3:] == ["+0.00", "—", "the spread is zero: only more seeds can tell"]
+
+
+def test_many_recipes_are_compared_with_one(write_run, tmp_path):
+    for place in range(7):
+        write_run(f"recipe{place}")
+    assert "Each recipe is compared with the first alone." in render(collect([tmp_path]))
+
+
+def test_held_out_errors_are_called_so(write_run):
+    html = render(collect([write_run(recipe={"subset": {"hold_out": 10}})]))
+    assert "Held-out error in percent" in html
+    assert "Test error" not in html
+
+
+def test_each_run_shows_its_whole_recipe(page, two_recipes):
+    for run, shown in zip(collect([two_recipes]).runs, page.texts_of("pre"), strict=True):
+        assert json.loads(shown) == run.recipe
+
+
+def test_names_are_shown_and_never_run(write_run, tmp_path):
+    evil = "<script>alert(1)</script>\"'&amp;<svg onload=x>"
+    folder = write_run(
+        "x",
+        overrides={"lr": evil},
+        device=evil,
+        commit=evil,
+        versions={evil: evil},
+        recipe={"data": evil, evil: evil},
+        columns={evil: 1.0},
+    )
+    (folder / "environment.json").write_text("<script>")
+    html = render(collect([folder]))
+    page = Page(html)
+    assert len(page.texts_of("script")) == 1
+    assert "onload" not in {name for _, attributes, _ in page.elements for name in attributes}
+    assert page.texts_of("h2")[1] == evil
+    assert evil in page.texts_of("figcaption")
+
+
+def test_pictures_are_whole_and_described(two_recipes):
+    html = render(collect([two_recipes]))
+    pictures = re.findall(r"<figure.*?(<svg.*?</svg>)</figure>", html, flags=re.DOTALL)
+    assert len(pictures) == 5
+    for picture in pictures:
+        root = ElementTree.fromstring(picture)
+        assert root.get("role") == "img"
+        assert [child.tag.rpartition("}")[2] for child in root][:2] == ["title", "desc"]
+
+
+def test_notes_are_seen_and_nothing_else_is_lost(write_run, tmp_path):
+    write_run()
+    (write_run(seed=1) / "summary.json").write_text("{")
+    (write_run(seed=2) / "metrics.jsonl").write_text("")
+    page = Page(render(collect([tmp_path])))
+    assert page.texts_of("h2")[0] == "Notes"
+    assert any("seed1/summary.json: damaged" in text for text in page.texts_of("li"))
+    assert "digits_resnet8, seed 2" in page.texts_of("h3")
+
+
+@pytest.mark.parametrize("content", ["", '{"epoch": 1}\n', '{"epoch": 1, "lr": 1}\n'])
+def test_a_run_without_errors_is_a_page(tmp_path, content):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text(content)
+    page = Page(render(collect([folder])))
+    assert "No errors were written down yet." in page.texts_of("p")
+    assert "It could not be read." in page.texts_of("p")
+    assert "mine, seed unknown" in page.texts_of("h3")
+
+
+def test_every_control_is_a_button_with_a_name(page):
+    assert "Skip to the report" in page.texts_of("a")
+    assert all(page.texts_of("button"))
+    assert page.texts_of("button").count("images/s") == 2
+    assert not any(name.startswith("on") for _, found, _ in page.elements for name in found)
