@@ -21,6 +21,7 @@ try:
     from semaug.cli.names import list_names
     from semaug.cli.report import say
     from semaug.cli.show import show
+    from semaug.cli.table import table
     from semaug.cli.train import train
 except ModuleNotFoundError as error:
     raise SystemExit(f'semaug: {error}; install it with: pip install "semaug[train]"') from None
@@ -68,6 +69,7 @@ def _options(
 app.command()(train)
 app.command()(compare)
 app.command("list")(list_names)
+app.command()(table)
 app.command()(flops)
 app.command()(show)
 app.add_typer(data_app)

@@ -15,11 +15,11 @@ from semaug.cli.options import (
     Runs,
     Threads,
     Workers,
+    changes_for,
     make_run,
 )
 from semaug.cli.report import print_comparison, say
-from semaug.recipes import find_recipe
-from semaug.recipes.overrides import LOSS_OPTIONS, split_overrides
+from semaug.recipes.overrides import split_overrides
 from semaug.training.errors import UserError
 from semaug.training.run import Run
 from semaug.training.torchrun import num_processes
@@ -67,7 +67,7 @@ def compare(
     if any(text.startswith("seed=") for text in overrides or []):
         raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(overrides or [])
-    own = {name: _changes_for(name, changes) for name in (first, second)}
+    own = {name: changes_for(name, changes) for name in (first, second)}
     for field in changes:
         if not any(field in chosen for chosen in own.values()):
             own[first][field] = changes[field]  # no arm has it: making the run says so
@@ -95,13 +95,3 @@ def compare(
     summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))
     print_comparison(console, compare_runs(baseline, other, runs))
-
-
-def _changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
-    """Leave out options that the loss of this recipe does not have."""
-    loss = find_recipe(name).loss
-    return {
-        field: value
-        for field, value in changes.items()
-        if "loss" in changes or field not in LOSS_OPTIONS or getattr(loss, field) is not None
-    }

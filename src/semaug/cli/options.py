@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 from semaug.recipes import find_recipe, make_quick
-from semaug.recipes.overrides import describe_overrides, override, split_overrides
+from semaug.recipes.overrides import (
+    LOSS_OPTIONS,
+    describe_overrides,
+    override,
+    split_overrides,
+)
 from semaug.training.errors import UserError
 from semaug.training.run import Run
 
@@ -20,6 +25,7 @@ __all__ = [
     "Runs",
     "Threads",
     "Workers",
+    "changes_for",
     "make_run",
     "split_seed",
 ]
@@ -85,3 +91,13 @@ def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], in
     if not given[0].isdecimal():
         raise UserError(f"semaug: expected `seed` to be a whole number >= 0, got {given[0]!r}")
     return rest, int(given[0])
+
+
+def changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
+    """Leave out options that the loss of this recipe does not have."""
+    loss = find_recipe(name).loss
+    return {
+        field: value
+        for field, value in changes.items()
+        if "loss" in changes or field not in LOSS_OPTIONS or getattr(loss, field) is not None
+    }

@@ -1,0 +1,114 @@
+"""``semaug table``: what the papers print, and what was measured here."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from semaug.cli.options import (
+    CheckpointSeconds,
+    DataRoot,
+    Device,
+    Overrides,
+    Quick,
+    Runs,
+    Threads,
+    Workers,
+    changes_for,
+    make_run,
+)
+from semaug.cli.report import say
+from semaug.recipes.overrides import split_overrides
+from semaug.training.run import Run
+from semaug.training.table import Cell, fill_table, find_table
+
+__all__ = ["table"]
+
+
+def table(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="Paper and table, such as isda-2")],
+    overrides: Overrides = None,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(help="Only rows with this in their label; may be repeated"),
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Train what is missing")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe, from seed 0 on")] = 3,
+    quick: Quick = False,
+    data_root: DataRoot = None,
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
+) -> None:
+    """Print a table of the papers, published next to measured.
+
+    Measured is the mean test error of the last ten epochs: mean ± standard deviation
+    over seeds, and their number. With --run what is missing is trained; the same
+    command goes on after a stop, and in several processes they share the runs.
+
+    Changed fields make other runs, so a table can be tried at a smaller size; the papers'
+    numbers are not for it then.
+
+    [bold]Examples[/bold]
+
+    semaug table isda-2
+
+    semaug table isda-2 --rows ResNet-32 --run --seeds 5 --data-root data
+    """
+    changes = split_overrides(overrides or [])
+
+    def make_runs(recipe: str) -> list[Run]:
+        own = changes_for(recipe, changes)
+        return [make_run(recipe, own, seed, quick, runs) for seed in range(seeds)]
+
+    cells = fill_table(find_table(name, rows or ()), make_runs)
+    console = Console()
+    if run:
+        wanted = {own.folder: own for cell in cells for own in cell.runs}
+
+        from semaug.training.compare import train_missing
+        from semaug.training.loop import train as train_run
+
+        def train_one(own: Run) -> dict[str, Any]:
+            return train_run(
+                own,
+                data_root=data_root,
+                device=device,
+                threads=threads,
+                workers=workers,
+                resume=True,
+                checkpoint_seconds=checkpoint_seconds,
+                console=console,
+            )
+
+        train_missing(list(wanted.values()), train_one, lambda line: say(console, line))
+    _print(console, name, cells, changed=bool(changes) or quick)
+
+
+def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
+    printed = Table(title=f"{name}: percent; mean ± standard deviation (runs)")
+    printed.title_justify = "left"
+    printed.add_column("row", overflow="fold")
+    printed.add_column("column", overflow="fold")
+    printed.add_column("published", justify="right", no_wrap=True)
+    printed.add_column("measured here", justify="right", no_wrap=True)
+    before = None
+    for cell in cells:
+        number = cell.published
+        row = number.row if number.row != before else ""
+        if row:
+            printed.add_section()
+        before = number.row
+        runs = "" if number.runs is None else f" ({number.runs})"
+        printed.add_row(Text(row), Text(number.column), f"{number}{runs}", cell.measured())
+    console.print(printed)
+    if changed:
+        say(console, "measured with changed fields: not the papers' settings", style="yellow")
+    folders = {str(run.folder.parent) for cell in cells for run, _ in cell.finished()}
+    for folder in sorted(folders):
+        say(console, f"runs in {folder}")
