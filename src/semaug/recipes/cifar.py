@@ -93,7 +93,7 @@ class _Augmentation(NamedTuple):
 
 
 # AutoAugment's paper applies its policy for CIFAR-10 to both, and Cutout with a side of 16 after
-# it. RandAugment is treated alike; its numbers are torchvision's, for the papers print none.
+# it. RandAugment is treated alike; the papers of ISDA print no numbers, these are torchvision's.
 _AUTOAUGMENT = Augment(policy="autoaugment_cifar10", cutout=16)
 _RANDAUGMENT = Augment(policy="randaugment", randaugment_ops=2, randaugment_magnitude=9, cutout=16)
 # Sides of Cutout alone are those of its paper.
