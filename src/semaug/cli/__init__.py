@@ -20,6 +20,7 @@ try:
     from semaug.cli.flops import flops
     from semaug.cli.names import list_names
     from semaug.cli.report import say
+    from semaug.cli.report_page import report
     from semaug.cli.show import show
     from semaug.cli.table import table
     from semaug.cli.train import train
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 # Distributions of the extra `train`, as they are imported.
 _EXTRA = {
+    "jinja2",
     "lightning_fabric",
     "matplotlib",
     "scipy",
@@ -70,6 +72,7 @@ app.command()(train)
 app.command()(compare)
 app.command("list")(list_names)
 app.command()(table)
+app.command()(report)
 app.command()(flops)
 app.command()(show)
 app.add_typer(data_app)
