@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from semaug.report import collect, export_plots
@@ -137,3 +138,19 @@ def test_names_of_files_do_not_clash(write_run):
     (plots,) = plots_of(collect([folder]))
     names = [plot.name.lower() for plot in plots]
     assert len(names) == len(set(names))
+
+
+def test_long_curves_are_thinned_out_and_keep_their_end(write_run, tmp_path):
+    write_run(epochs=1501)
+    ((plot, *_),) = plots_of(collect([tmp_path]))
+    training = plot.draw(legend=False).axes[0].lines[1].get_xdata()
+    assert len(training) <= 500
+    assert training[-1] == 1501
+    assert set(np.diff(training)) == {4}
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e99, 1e-320, 0, -1])
+def test_no_number_is_too_large_or_small_to_draw(write_run, tmp_path, value):
+    write_run(columns={"x": value})
+    write_run(seed=1, columns={"x": 1, "test_error": abs(value)})
+    assert export_plots(collect([tmp_path / "runs"]), tmp_path / "pictures")

@@ -233,3 +233,11 @@ def test_every_control_is_a_button_with_a_name(page):
     assert all(page.texts_of("button"))
     assert page.texts_of("button").count("images/s") == 2
     assert not any(name.startswith("on") for _, found, _ in page.elements for name in found)
+
+
+def test_what_no_screen_can_show_is_replaced(write_run, tmp_path):
+    folder = write_run(device="\ud800", columns={"\ud800": 1.0}, recipe={"data": "a\x07"})
+    html = render(collect([folder]))
+    assert html.encode()
+    assert Page(html).texts_of("h2") == ["a\ufffd", "All runs"]
+    assert "\x07" not in html

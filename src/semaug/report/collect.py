@@ -1,7 +1,6 @@
 """Find runs below folders and read them; what cannot be read is named, and left out."""
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -23,6 +22,7 @@ MEASURES = {
 }
 
 _SIGNS = ("summary.json", "metrics.jsonl")
+_LARGEST = 1e100  # beyond it, axes of pictures overflow
 
 
 def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
@@ -48,7 +48,8 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
         raise UserError(f"report: expected folders with runs ({' or '.join(_SIGNS)}), got {found}")
     runs = [_Reader(folder, notes).read() for folder in folders]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
-    return Report(_group(runs, notes), tuple(notes), created)
+    groups = _group(runs, notes)
+    return Report(groups, tuple(map(_printable, notes)), created)
 
 
 def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
@@ -173,8 +174,8 @@ class _Reader:
             return label(name, overrides, summary.get("quick") is True)
         absolute = self.folder.resolve()
         if absolute.name.startswith("seed") and absolute.parent.name:
-            return absolute.parent.name
-        return _text(start.get("name")) or absolute.name
+            return _text(absolute.parent.name)
+        return _text(start.get("name")) or _text(absolute.name)
 
     def _seed(self, summary: Mapping[str, Any], start: Mapping[str, Any]) -> int | None:
         digits = self.folder.resolve().name.removeprefix("seed")
@@ -189,7 +190,16 @@ def _parse(content: bytes) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
-    return json.loads(content, parse_constant=refuse)
+    return _printable(json.loads(content, parse_constant=refuse))
+
+
+def _printable(value: Any) -> Any:
+    """Replace what no page and no terminal can show, such as half of a surrogate pair."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
+    if isinstance(value, dict):
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def _row(line: bytes) -> dict[str, float] | None:
@@ -208,10 +218,7 @@ def _row(line: bytes) -> dict[str, float] | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond all floats
-        return None
+    return value if abs(value) < _LARGEST else None  # a NaN is not, either
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -219,7 +226,7 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else str(_printable(value))
 
 
 def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
@@ -243,7 +250,7 @@ def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
     for members in recipes:
         name = members[0].label
         if taken.count(name) > 1:  # another recipe under the same name
-            name = f"{name} in {members[0].folder}"
+            name = f"{name} in {_text(members[0].folder.as_posix())}"
         by_seed = sorted(members, key=lambda run: -1 if run.seed is None else run.seed)
         made.append(RecipeRuns(name, tuple(by_seed)))
     made.sort(key=lambda recipe: (not _is_baseline(recipe), recipe.label))

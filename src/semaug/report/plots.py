@@ -1,6 +1,7 @@
 """Curves as pictures: for a page that has two themes, and as files of their own."""
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from semaug.report.data import Group, Report, curve
+from semaug.report.data import Group, Point, Report, curve
 from semaug.training.files import write_atomically
 
 __all__ = ["SERIES", "Plot", "export_plots", "plots_of", "series"]
@@ -30,6 +31,7 @@ SERIES = (
     "#00808a",
 )
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
+_MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
 _MOST_ON_LINEAR_AXIS = 10.0  # largest to lowest error; beyond, a logarithm shows both ends
 _INK, _GRID = "#222222", "#cccccc"
 
@@ -124,7 +126,7 @@ class Plot:
         for place, recipe in enumerate(self.group.recipes):
             color, dashes = series(place, wide=self.is_wide)
             for column in self.columns:
-                points = curve(recipe.runs, column)
+                points = _thin(curve(recipe.runs, column))
                 if not points:
                     continue
                 is_training = self.is_wide and column == "train_error"
@@ -246,6 +248,12 @@ def _settings(name: str) -> Any:  # the type of newer matplotlib lists all setti
         "lines.linewidth": 1.6,
         "axes.formatter.limits": (-4, 5),
     }
+
+
+def _thin(points: list[Point]) -> list[Point]:
+    """Return evenly spread points, the last among them, if there are too many."""
+    step = math.ceil(len(points) / _MOST_POINTS) if points else 1
+    return points[::-step][::-1]
 
 
 def _use_log_scale(axes: Axes) -> None:

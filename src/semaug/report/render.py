@@ -217,7 +217,7 @@ def _table_of_runs(report: Report, ids: dict[int, str]) -> Table:
 def _details(run: RunData, id: str) -> dict[str, Any]:
     seed = "seed unknown" if run.seed is None else f"seed {run.seed}"
     facts = {
-        "folder": str(run.folder),
+        "folder": str(run.folder).encode(errors="replace").decode(),
         "state": run.state,
         "device": run.device,
         "commit": run.commit,
