@@ -1,0 +1,223 @@
+"""``semaug search``: choose values of fields on held-out images, then train on all and test."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from semaug.cli.options import (
+    CheckpointSeconds,
+    DataRoot,
+    Device,
+    Quick,
+    RecipeName,
+    Runs,
+    Threads,
+    Workers,
+    make_run,
+)
+from semaug.cli.report import say
+from semaug.recipes import Recipe, find_recipe
+from semaug.recipes.overrides import split_overrides
+from semaug.training.errors import UserError
+from semaug.training.run import Run, label
+from semaug.training.torchrun import num_processes
+
+if TYPE_CHECKING:
+    from semaug.training.search import Candidate, SearchResult
+
+__all__ = ["search"]
+
+# Values of these would be tested on different images, and their errors mean nothing side by side.
+_DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
+
+
+def search(
+    recipe: RecipeName,
+    overrides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FIELD=VALUE,VALUE...",
+            help="Values to choose from, such as strength=0.25,0.5; or one value, for all runs",
+            show_default=False,
+        ),
+    ],
+    hold_out: Annotated[
+        int,
+        typer.Option(
+            "--holdout",
+            min=1,
+            help="Training images kept back to choose on, 5000 in the papers",
+            show_default=False,
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each choice, and at the end")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side on the device")] = 1,
+    quick: Quick = False,
+    data_root: DataRoot = None,
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
+) -> None:
+    """Choose values on held-out training images, then train on all images and test once.
+
+    All combinations of the values are trained without the images held out, and the one
+    with the lowest error on those is chosen: the mean of the last ten epochs, over seeds.
+    Then it is trained on everything, and it alone is tested on the test images. Stop at
+    any moment: the same command goes on, and reuses runs that are finished.
+
+    [bold]Examples[/bold]
+
+    semaug search digits_resnet8_isda strength=0.1,0.25,0.5,0.75,1 --holdout 300 --seeds 3
+
+    semaug search cifar10_resnet32_isda strength=0.25,0.5,1 --holdout 5000 --jobs 3
+    """
+    console = Console()
+    base = find_recipe(recipe)
+    if num_processes() > 1:
+        raise UserError(
+            "search: expected one process, got several from torchrun; --jobs trains several runs "
+            "side by side"
+        )
+    fixed, grid = _split_grid(base, overrides)
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    all_seeds = range(first_seed, first_seed + seeds)
+
+    choosing = {"hold_out": str(hold_out)}
+    if "test_images" in fixed or (base.subset.test_images is not None and not quick):
+        choosing["test_images"] = "none"  # all that are held out
+
+    def runs_of(changes: dict[str, str]) -> list[Run]:
+        return [make_run(recipe, changes, seed, quick, runs) for seed in all_seeds]
+
+    from semaug.training.jobs import run_jobs
+    from semaug.training.search import Candidate
+    from semaug.training.search import search as search_runs
+
+    candidates = []
+    for point in points:
+        final = runs_of(fixed | point)
+        values = {field: final[0].overrides[field] for field in grid}  # written in one way
+        candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
+    _check_different(candidates)
+    _check_images(candidates[0], data_root, workers)
+    train_options = {
+        "data_root": data_root,
+        "device": device,
+        "threads": threads,
+        "workers": workers,
+        "checkpoint_seconds": checkpoint_seconds,
+    }
+    what = dict(candidates[0].final[0].overrides)
+    for field in grid:
+        what[field] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
+    what["hold_out"] = str(hold_out)
+    numbers = ",".join(str(seed) for seed in all_seeds)
+    folder = runs / "search" / label(recipe, what, quick) / f"seeds{numbers}"
+
+    def train_all(some: Sequence[Run]) -> list[Any]:
+        return list(run_jobs(some, train_options, jobs, console))
+
+    _print_result(console, search_runs(candidates, train_all, folder))
+
+
+def _split_grid(
+    base: Recipe, texts: Sequence[str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Part fields with one value, for all runs, from those with several to choose from."""
+    if any(text.partition("=")[0] == "seed" for text in texts):
+        raise UserError("search: expected no `seed`; choose with --seeds and --first-seed")
+    changes = split_overrides(texts)
+    if "hold_out" in changes:
+        raise UserError("search: expected no `hold_out`; choose with --holdout")
+    lists = {field for field in changes if "," in changes[field] and not _is_list(base, field)}
+    grid = {field: tuple(text.split(",")) for field, text in changes.items() if field in lists}
+    if not grid:
+        raise UserError(
+            "search: expected a field with several values, such as strength=0.25,0.5, got "
+            + " ".join(texts)
+        )
+    for field, values in grid.items():
+        if field in _DECIDE_IMAGES:
+            raise UserError(
+                f"search: expected one value of `{field}`, got {','.join(values)}; errors on "
+                "different images cannot be compared"
+            )
+        if "" in values:
+            raise UserError(
+                f"search: expected values of `{field}` with commas between, "
+                f"got {','.join(values)!r}"
+            )
+    return {field: text for field, text in changes.items() if field not in grid}, grid
+
+
+def _is_list(base: Recipe, field: str) -> bool:
+    """Whether one value of the field may have commas, as in milestones_percent=50,75."""
+    groups = (base, base.augment, base.subset, base.loss)
+    return any(isinstance(getattr(group, field, None), tuple) for group in groups)
+
+
+def _check_different(candidates: Sequence["Candidate"]) -> None:
+    seen: list[Any] = []
+    for candidate in candidates:
+        if candidate.values in seen:
+            raise UserError(
+                f"search: expected each value once, got {_words(candidate.values)} twice"
+            )
+        seen.append(candidate.values)
+
+
+def _check_images(candidate: "Candidate", data_root: Path | None, workers: int | None) -> None:
+    """Find out before hours of training whether there are images for both parts of the search."""
+    import torch
+
+    from semaug.training.build import build_data
+
+    for run in (candidate.choosing[0], candidate.final[0]):
+        if not run.has_begun:
+            cpu = torch.device("cpu")
+            build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
+
+
+def _print_result(console: Console, result: "SearchResult") -> None:
+    from semaug.training.statistics import mean_and_spread
+
+    num_seeds = len(result.final_errors)
+    seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
+    say(console, f"Held-out error in percent (lower is better), {seeds} each", style="italic")
+    table = Table()
+    for field in result.chosen.candidate.values:
+        table.add_column(field, overflow="fold")
+    table.add_column("mean of last\n10 epochs", justify="right", no_wrap=True)
+    for row in result.rows:
+        cell = _with_spread(*mean_and_spread(row.errors)) if row.errors else "diverged"
+        style = "bold" if row is result.chosen else ""
+        table.add_row(*map(Text, row.candidate.values.values()), cell, style=style)
+    console.print(table)
+    if num_seeds > 1:
+        say(console, "± is the standard deviation over seeds")
+    say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
+    error = _with_spread(*mean_and_spread(result.final_errors))
+    say(
+        console,
+        f"trained with it on all images: test error {error} % (mean of the last 10 epochs), "
+        f"{seeds}",
+        style="bold",
+    )
+    say(console, f"wrote {result.folder / 'search.json'}")
+
+
+def _words(values: Mapping[str, str]) -> str:
+    return " ".join(f"{field}={value}" for field, value in values.items())
+
+
+def _with_spread(center: float, spread: float | None) -> str:
+    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"

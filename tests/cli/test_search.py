@@ -1,0 +1,117 @@
+"""Tests of semaug.cli.search."""
+
+import json
+import re
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from semaug.cli.search import search
+from semaug.training.errors import UserError
+from semaug.training.loop import train
+from semaug.training.outcome import Outcome
+
+TINY = ["epochs=1", "train_per_class=10", "test_images=60", "batch_size=32", "--device", "cpu"]
+
+app = typer.Typer()
+app.command()(search)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Train in this process, without the import of torch in another, and collect the runs."""
+    runs = []
+
+    def run_jobs(some, options, jobs, console):
+        runs.extend(some)
+        return [Outcome(run, train(run, resume=True, console=console, **options)) for run in some]
+
+    monkeypatch.setattr("semaug.training.jobs.run_jobs", run_jobs)
+    return runs
+
+
+@pytest.fixture
+def run_search(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, list(arguments))
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    return run
+
+
+def test_prints_the_table_the_choice_and_the_test_error(run_search, trained, tmp_path):
+    command = ["digits_resnet8_isda", "strength=0.10,0.5", *TINY, "--holdout", "50", "--seeds", "2"]
+    status, output = run_search(*command)
+    assert status == 0
+    written = json.loads(next(tmp_path.glob("runs/search/*/seeds0,1/search.json")).read_text())
+    for row in written["candidates"]:
+        error = row["held_out_error"]
+        assert f"{error['mean']:.2f} ± {error['std']:.2f}" in output
+    assert [row["values"]["strength"] for row in written["candidates"]] == ["0.1", "0.5"]
+    assert f"chosen: strength={written['chosen']['strength']}" in output
+    error = written["final"]["test_error"]
+    assert f"test error {error['mean']:.2f} ± {error['std']:.2f} %" in output
+    subsets = [(run.recipe.subset.hold_out, run.recipe.subset.test_images) for run in trained]
+    assert subsets == [(50, None)] * 4 + [(None, 60)] * 2
+
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*/summary.json"))
+    status, again = run_search(*command)
+    assert status == 0
+    assert again == output[output.index("Held-out error in percent") :]
+    after = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*/summary.json"))
+    assert after == before  # nothing was trained twice
+
+
+def test_quick_searches_have_few_images(run_search, trained, tmp_path):
+    command = ["digits_resnet8", "lr=0.05,0.1", "network=resnet8_cifar", "--holdout", "5000"]
+    status, _ = run_search(*command, "--quick", "--device", "cpu")
+    assert status == 0
+    assert all(",quick," in run.label for run in trained)
+
+
+def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
+    fields = ["milestones_percent=40,80", "lr=0.05,0.1", "weight_decay=0,0.0001"]
+    assert run_search("digits_resnet8", *fields, *TINY, "--holdout", "50")[0] == 0
+    recipes = [run.recipe for run in trained[:-1]]
+    grid = [(recipe.lr, recipe.weight_decay) for recipe in recipes]
+    assert grid == [(0.05, 0.0), (0.05, 0.0001), (0.1, 0.0), (0.1, 0.0001)]
+    assert {run.recipe.milestones_percent for run in trained} == {(40.0, 80.0)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["strenght=0.1,0.5"], "unknown field 'strenght'; did you mean 'strength'?"),
+        (["strength=0.5", "lr=0.1"], "expected a field with several values, .* got strength=0.5 l"),
+        (["strength=0.1,-1"], "expected `strength` >= 0"),
+        (["strength=0.1,large"], "expected `strength` to be a number or 'none', got 'large'"),
+        (["strength=0.1,,1"], "expected values of `strength` with commas between, got '0.1,,1'"),
+        (["strength=0.5,0.50"], "expected each value once, got strength=0.5 twice"),
+        (["strength=0.1,1", "seed=1"], "search: expected no `seed`"),
+        (["strength=0.1,1", "hold_out=50"], "search: expected no `hold_out`; choose with --hold"),
+        (["train_per_class=10,20"], "expected one value of `train_per_class`, got 10,20; errors"),
+        (["strength=0.1,1", "train_per_class=5"], "expected `num_images` < 50, .* got 50"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_trained(run_search, tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        run_search("digits_resnet8_isda", *arguments, "--holdout", "50")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_number_of_images_held_out_is_needed(run_search):
+    status, output = run_search("digits_resnet8_isda", "strength=0.1,0.5")
+    assert status == 2
+    assert "Missing option" in re.sub(r"\x1b\[[0-9;]*m", "", output)
+
+
+def test_is_no_command_for_torchrun(run_search, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="search: expected one process, got several"):
+        run_search("digits_resnet8_isda", "strength=0.1,0.5", "--holdout", "50")
