@@ -25,8 +25,8 @@ def test_a_terminal_has_a_line_for_each_running_job(train_tiny, make_run, screen
         display.show_running([fresh])
     shown = screen.getvalue()
     error = trained.summary()["error_last"]
-    assert f"seed 0 epoch 3/3 error {error:.2f} %" in shown
-    assert "seed 1 epoch 0/3" in shown
+    assert f"epoch 3/3 error {error:.2f} % digits_resnet8_isda seed 0" in shown
+    assert "epoch 0/3 digits_resnet8_isda seed 1" in shown
     assert "2 of 3: digits_resnet8_isda seed 0 finished, error 12.35 %" in shown
     assert "2 of 3 runs are done" in shown
 
@@ -36,7 +36,7 @@ def test_elsewhere_there_is_a_line_for_each_outcome(make_run, screen):
         display.show_running([make_run()])
         display.show_outcome(Outcome(make_run(), error="no disk"))
     assert screen.getvalue().splitlines() == [
-        "1 runs, 0 of them finished before",
+        "runs: 1, finished before: 0",
         "1 of 1: digits_resnet8_isda seed 0 failed: no disk",
     ]
 

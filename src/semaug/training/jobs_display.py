@@ -13,6 +13,8 @@ from semaug.training.run import Run
 
 __all__ = ["JobsDisplay", "report_failure"]
 
+_OTHERS = 50  # characters of a line for a job, but for the name of its run
+
 
 class JobsDisplay:
     """A line for each running job and one for all, or a line for each outcome where none move.
@@ -36,7 +38,7 @@ class JobsDisplay:
             disable=not console.is_terminal,
         )
         self._all = self._bars.add_task("", total=self.total, completed=finished)
-        _say(console, f"{self.total} runs, {finished} of them finished before")
+        _say(console, f"runs: {self.total}, finished before: {finished}")
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -68,13 +70,24 @@ class JobsDisplay:
                 epochs = run.recipe.epochs
                 self._tasks[run.folder] = self._bars.add_task("", total=epochs)
             row = _last_row(run)
-            text = f"{run.label} seed {run.seed} epoch {row.get('epoch', 0)}/{run.recipe.epochs}"
+            text = f"epoch {row.get('epoch', 0)}/{run.recipe.epochs} "
             if row.get("test_error") is not None:
-                text += f" error {row['test_error']:.2f} %"
+                text += f"error {row['test_error']:.2f} % "
+            text += _end_of(f"{run.label} seed {run.seed}", self._bars.console.width - _OTHERS)
             task = self._tasks[run.folder]
             self._bars.update(task, completed=row.get("epoch", 0), description=text)
         text = f"{self.done} of {self.total} runs are done"
         self._bars.update(self._all, completed=self.done, description=text)
+
+
+def _end_of(name: str, room: int) -> str:
+    """Leave out the beginning of a name that is too long: the changes at its end tell runs apart.
+
+    >>> _end_of("digits_resnet8_isda,strength=0.5 seed 0", 20)
+    '…strength=0.5 seed 0'
+    """
+    room = max(room, 20)
+    return name if len(name) <= room else f"…{name[1 - room :]}"
 
 
 def _last_row(run: Run) -> dict[str, Any]:
