@@ -70,6 +70,8 @@ def test_commands_work(line, tmp_path, monkeypatch):
     else:
         assert program == "semaug"
         monkeypatch.chdir(tmp_path)
+        if arguments[0] == "report":  # of something
+            CliRunner().invoke(app, ["train", "digits_resnet8", "--quick"])
         quick = ["--quick"] if arguments[0] in ("train", "compare") else []
         result = CliRunner().invoke(app, [*arguments, *quick])
         assert result.exit_code == 0, result.output

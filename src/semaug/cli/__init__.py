@@ -21,6 +21,7 @@ try:
     from semaug.cli.names import list_names
     from semaug.cli.report import say
     from semaug.cli.report_page import report
+    from semaug.cli.search import search
     from semaug.cli.show import show
     from semaug.cli.table import table
     from semaug.cli.train import train
@@ -44,6 +45,7 @@ _EXTRA = {
     "jinja2",
     "lightning_fabric",
     "matplotlib",
+    "optuna",
     "scipy",
     "sklearn",
     "tensorboard",
@@ -72,6 +74,7 @@ app.command()(train)
 app.command()(compare)
 app.command("list")(list_names)
 app.command()(table)
+app.command()(search)
 app.command()(report)
 app.command()(flops)
 app.command()(show)
