@@ -276,3 +276,18 @@ def test_compare_is_no_command_for_torchrun(semaug, monkeypatch):
     status, _, errors = semaug("compare", "digits_resnet8", "digits_resnet8_isda")
     assert status == 2
     assert "expected one process, got several from torchrun" in errors
+
+
+def test_compare_trains_side_by_side_what_it_trains_one_by_one(semaug):
+    arguments = ["compare", "digits_resnet8", "digits_resnet8_isda", *TINY]
+    arguments += ["--seeds", "1", "--device", "cpu", "--threads", "1"]
+    status, one_by_one, _ = semaug(*arguments, "--runs", "a")
+    assert status == 0
+    status, side_by_side, errors = semaug(*arguments, "--runs", "b", "--jobs", "2")
+    assert status == 0, errors
+    tables = [
+        [line for line in output.splitlines() if line.startswith("│ digits")]
+        for output in (one_by_one, side_by_side)
+    ]
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 2

@@ -10,6 +10,7 @@ from semaug.cli.options import (
     CheckpointSeconds,
     DataRoot,
     Device,
+    Jobs,
     Overrides,
     Quick,
     Runs,
@@ -32,6 +33,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="Recipe to compare with it")],
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
+    jobs: Jobs = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
     quick: Quick = False,
     data_root: DataRoot = None,
@@ -77,21 +79,25 @@ def compare(
     ]
 
     from semaug.training.compare import Arm, compare_runs, train_missing
+    from semaug.training.jobs import run_jobs
     from semaug.training.loop import train as train_run
+    from semaug.training.outcome import summaries_of
+
+    options: dict[str, Any] = {
+        "data_root": data_root,
+        "device": device,
+        "threads": threads,
+        "workers": workers,
+        "checkpoint_seconds": checkpoint_seconds,
+    }
 
     def train_one(run: Run) -> dict[str, Any]:
-        return train_run(
-            run,
-            data_root=data_root,
-            device=device,
-            threads=threads,
-            workers=workers,
-            resume=True,
-            checkpoint_seconds=checkpoint_seconds,
-            console=console,
-        )
+        return train_run(run, resume=True, console=console, **options)
 
     all_runs = [run for pair in pairs for run in pair]
-    summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
+    if jobs > 1:
+        summaries = summaries_of(run_jobs(all_runs, options, jobs, console))
+    else:
+        summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))
     print_comparison(console, compare_runs(baseline, other, runs))

@@ -19,6 +19,7 @@ __all__ = [
     "CheckpointSeconds",
     "DataRoot",
     "Device",
+    "Jobs",
     "Overrides",
     "Quick",
     "RecipeName",
@@ -65,6 +66,10 @@ Workers = Annotated[
         help="Processes that decode images in files; changes no result. Else cores - 1",
         show_default=False,
     ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(min=1, help="Runs side by side on the device; a failed one stops no other"),
 ]
 CheckpointSeconds = Annotated[
     float, typer.Option(min=0, help="Save at least this often, besides after each epoch")

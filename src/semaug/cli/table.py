@@ -1,7 +1,7 @@
 """``semaug table``: what the papers print, and what was measured here."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,7 @@ from semaug.cli.options import (
     CheckpointSeconds,
     DataRoot,
     Device,
+    Jobs,
     Overrides,
     Quick,
     Runs,
@@ -22,6 +23,7 @@ from semaug.cli.options import (
 )
 from semaug.cli.report import say
 from semaug.recipes.overrides import split_overrides
+from semaug.training.errors import UserError
 from semaug.training.run import Run
 from semaug.training.table import Cell, fill_table, find_table
 
@@ -37,6 +39,7 @@ def table(
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Train what is missing")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe, from seed 0 on")] = 3,
+    jobs: Jobs = 1,
     quick: Quick = False,
     data_root: DataRoot = None,
     runs: Runs = Path("runs"),
@@ -68,26 +71,25 @@ def table(
 
     cells = fill_table(find_table(name, rows or ()), make_runs)
     console = Console()
+    failed = False
     if run:
         wanted = {own.folder: own for cell in cells for own in cell.runs}
+        options = {
+            "data_root": data_root,
+            "device": device,
+            "threads": threads,
+            "workers": workers,
+            "checkpoint_seconds": checkpoint_seconds,
+        }
 
-        from semaug.training.compare import train_missing
-        from semaug.training.loop import train as train_run
+        from semaug.training.jobs import run_jobs
 
-        def train_one(own: Run) -> dict[str, Any]:
-            return train_run(
-                own,
-                data_root=data_root,
-                device=device,
-                threads=threads,
-                workers=workers,
-                resume=True,
-                checkpoint_seconds=checkpoint_seconds,
-                console=console,
-            )
-
-        train_missing(list(wanted.values()), train_one, lambda line: say(console, line))
+        failed = any(
+            outcome.error for outcome in run_jobs(list(wanted.values()), options, jobs, console)
+        )
     _print(console, name, cells, changed=bool(changes) or quick)
+    if failed:
+        raise UserError("table: some runs failed, see above; the same command tries them again")
 
 
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
