@@ -14,7 +14,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_labels, check_positive_int, check_shapes
+from semaug._checks import check_at_least, check_int, check_labels, check_positive_int, check_shapes
 
 __all__ = [
     "corrupt_labels",
@@ -250,9 +250,7 @@ def _places(mask: Tensor) -> Tensor:
 
 def _make_generator(function: str, seed: int) -> torch.Generator:
     """Seed a generator for one function alone: their draws must not be alike."""
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"{function}: expected `seed` to be an int, got {seed!r}")
-    check_at_least(function, "seed", seed, 0)
+    check_int(function, "seed", seed, 0)
     digest = hashlib.sha256(f"{function} {seed}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 

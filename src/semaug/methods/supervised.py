@@ -1,6 +1,7 @@
 """Supervised training: one network, one loss on its logits, or on logits and features."""
 
 import inspect
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -70,14 +71,15 @@ class Supervised(nn.Module):
             estimator.start_epoch()
 
     @torch.no_grad()
-    def diagnostics(self, batch: Batch) -> dict[str, Tensor]:
+    def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:
         """Return scalars worth a place in the log: the strength of ISDA now, and what it does.
 
         In evaluation mode, so that nothing is drawn and nothing changes. For the others see
         :func:`semaug.losses.isda_diagnostics`.
 
         Args:
-            batch: A few training images that are not mixed.
+            sample: Makes a batch of a few training images that are not mixed; only called if
+                there is something to tell of them.
         """
         loss = self.criterion
         current_strength = getattr(loss, "current_strength", None)
@@ -86,6 +88,7 @@ class Supervised(nn.Module):
         strength = {"strength": current_strength()}
         if not isinstance(loss, ISDALoss):
             return strength
+        batch = sample()
         logits, _ = self.network(batch.images)
         weight: Tensor = self.network.weight  # type: ignore[assignment]
         return strength | isda_diagnostics(

@@ -10,6 +10,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,7 @@ def _train(
             # What the loss does to images, and the test error.
             method.eval()
             with fabric.autocast():
-                diagnostics = method.diagnostics(pipeline.sample_batch(seed, epoch))
+                diagnostics = method.diagnostics(partial(pipeline.sample_batch, seed, epoch))
             test_error = None
             if recipe.is_evaluated(epoch + 1):
                 display.show_test()
