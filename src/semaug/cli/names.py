@@ -21,11 +21,11 @@ __all__ = ["list_names"]
 def list_names(
     what: Annotated[
         str,
-        typer.Argument(help="What to list", metavar="[recipes|fields|networks|data|losses]"),
+        typer.Argument(help="What to list", metavar="[recipes|tables|fields|networks|data|losses]"),
     ] = "all",
 ) -> None:
     """List the names that other commands take."""
-    kinds = ("recipes", "fields", "networks", "data", "losses", "all")
+    kinds = ("recipes", "tables", "fields", "networks", "data", "losses", "all")
     if what not in kinds:
         raise UserError(unknown_name("list", "kind", what, kinds))
     console = Console()
@@ -34,6 +34,10 @@ def list_names(
         print_names(console, "Recipes, for semaug train", descriptions)
         for title, table in TABLES.items():
             _print_columns(console, title, table)
+    if what in ("tables", "all"):
+        from semaug.training.table import table_names
+
+        _print_columns(console, "Tables, for semaug table", table_names())
     if what in ("fields", "all"):
         print_names(console, "Fields of a recipe, for field=value", describe_fields())
     if what in ("losses", "all"):

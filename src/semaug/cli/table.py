@@ -31,7 +31,7 @@ __all__ = ["table"]
 
 
 def table(
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="Paper and table, such as isda-2")],
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="See: semaug list tables")],
     overrides: Overrides = None,
     rows: Annotated[
         list[str] | None,
@@ -55,7 +55,8 @@ def table(
     command goes on after a stop, and in several processes they share the runs.
 
     Changed fields make other runs, so a table can be tried at a smaller size; the papers'
-    numbers are not for it then.
+    numbers are not for it then. Tables whose name ends in -small are made for two CPU cores.
+    Parameters and operations are counted, not trained.
 
     [bold]Examples[/bold]
 
@@ -93,21 +94,24 @@ def table(
 
 
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
-    printed = Table(title=f"{name}: percent; mean ± standard deviation (runs)")
-    printed.title_justify = "left"
+    title = f"{name}: errors and accuracies in percent; mean ± standard deviation (runs)"
+    printed = Table(title=title, title_justify="left")
     printed.add_column("row", overflow="fold")
     printed.add_column("column", overflow="fold")
-    printed.add_column("published", justify="right", no_wrap=True)
+    published = any(cell.entry.published for cell in cells)
+    if published:
+        printed.add_column("published", justify="right", no_wrap=True)
     printed.add_column("measured here", justify="right", no_wrap=True)
     before = None
     for cell in cells:
-        number = cell.published
-        row = number.row if number.row != before else ""
+        entry, number = cell.entry, cell.entry.published
+        row = entry.row if entry.row != before else ""
         if row:
             printed.add_section()
-        before = number.row
-        runs = "" if number.runs is None else f" ({number.runs})"
-        printed.add_row(Text(row), Text(number.column), f"{number}{runs}", cell.measured())
+        before = entry.row
+        runs = "" if number is None or number.runs is None else f" ({number.runs})"
+        texts = [f"{number or ''}{runs}"] if published else []
+        printed.add_row(Text(row), Text(entry.column), *texts, cell.measured())
     console.print(printed)
     if changed:
         say(console, "measured with changed fields: not the papers' settings", style="yellow")

@@ -1,7 +1,8 @@
 """Recipes: frozen data, one for each row of results.
 
 Each is a file with a function, or, where recipes differ in nothing but a few words, a row of a
-table: :mod:`semaug.recipes.cifar` and :mod:`semaug.recipes.imagenet`.
+table: :mod:`semaug.recipes.cifar`, :mod:`semaug.recipes.imagenet` and
+:mod:`semaug.recipes.small`.
 
 >>> from semaug.recipes import find_recipe
 >>> find_recipe("cifar10_resnet32_isda").loss.strength
@@ -13,7 +14,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from semaug._names import unknown_name
-from semaug.recipes import cifar, imagenet
+from semaug.recipes import cifar, imagenet, small
 from semaug.recipes.row import Row
 from semaug.training.errors import UserError
 from semaug.training.recipe import Augment, Loss, Recipe, Subset
@@ -39,6 +40,7 @@ TABLES: dict[str, Mapping[str, Row]] = {
     "Draws of features and learned covariances, T-PAMI Fig. 10": cifar.FIGURE_10,
     "Strengths, T-PAMI Fig. 11": cifar.FIGURE_11,
     "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
+    "Table 8, Figs. 10 and 11 in small, for two CPU cores": small.SMALL,
 }
 _ROWS = {name: row for table in TABLES.values() for name, row in table.items()}
 

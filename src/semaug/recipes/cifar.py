@@ -20,7 +20,17 @@ from typing import NamedTuple
 from semaug.recipes.row import CIFAR_STRENGTH, Row, describe
 from semaug.training.recipe import Augment, Loss, Recipe
 
-__all__ = ["FIGURE_10", "FIGURE_11", "TABLE_2", "TABLE_4", "TABLE_8"]
+__all__ = [
+    "ABLATIONS",
+    "EXPLICIT",
+    "FIGURE_10",
+    "FIGURE_11",
+    "LEARNED",
+    "STRENGTHS",
+    "TABLE_2",
+    "TABLE_4",
+    "TABLE_8",
+]
 
 _DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
@@ -108,8 +118,9 @@ _ISDA = Loss("isda", strength=CIFAR_STRENGTH, ramp="linear", covariance="full")
 
 _BOTH_LOSSES = {"": ("cross-entropy", Loss()), "isda": ("ISDA", _ISDA)}
 
-# Table 8, where the row that is none of these is ISDA itself.
-_ABLATIONS = {
+# The last part of a name, with what it stands for. Table 8, where the row that is none of these
+# is ISDA itself.
+ABLATIONS = {
     "isda_identity": ("ISDA (identity matrices)", replace(_ISDA, covariance="identity")),
     "isda_diagonal": ("ISDA (diagonal matrices)", replace(_ISDA, covariance="diagonal")),
     "isda_shared": ("ISDA (one matrix for all classes)", replace(_ISDA, covariance="shared")),
@@ -123,18 +134,18 @@ def _explicit(num_samples: int) -> Loss:
 
 # Fig. 10, where M = 0 is cross-entropy and M = infinity ISDA.
 _SAMPLES = (1, 2, 5, 10, 20)
-_EXPLICIT = {f"explicit{m}": (f"explicit augmentation (M = {m})", _explicit(m)) for m in _SAMPLES}
-_LEARNED = {
+EXPLICIT = {f"explicit{m}": (f"explicit augmentation (M = {m})", _explicit(m)) for m in _SAMPLES}
+LEARNED = {
     f"{name}_learned": (
         f"{description.removesuffix(')')}, learned covariances)",
         replace(loss, covariance="learned"),
     )
-    for name, (description, loss) in _EXPLICIT.items()
+    for name, (description, loss) in EXPLICIT.items()
 } | {"isda_learned": ("ISDA (learned covariances)", replace(_ISDA, covariance="learned"))}
 
 # Fig. 11: the set that lambda_0 is chosen from, and two that section 6.5.4 speaks of. What is
 # missing, 0.5, is ISDA as it is.
-_STRENGTHS = {
+STRENGTHS = {
     f"isda_strength{strength:g}": (
         f"ISDA (strength {strength:g})",
         replace(_ISDA, strength=strength),
@@ -183,15 +194,15 @@ TABLE_4 = {
 }
 
 TABLE_8 = (
-    _rows(_WRN, "cifar10", _ABLATIONS)
-    | _rows(_WRN, "cifar100", _ABLATIONS)
-    | _rows(_WRN, "cifar100", _ABLATIONS, "cutout")
+    _rows(_WRN, "cifar10", ABLATIONS)
+    | _rows(_WRN, "cifar100", ABLATIONS)
+    | _rows(_WRN, "cifar100", ABLATIONS, "cutout")
 )
 
 FIGURE_10 = {
     name: row
     for augmentation in ("cutout", "autoaugment")
-    for name, row in _rows(_WRN, "cifar100", _EXPLICIT | _LEARNED, augmentation).items()
+    for name, row in _rows(_WRN, "cifar100", EXPLICIT | LEARNED, augmentation).items()
 }
 
-FIGURE_11 = _rows(_WRN, "cifar100", _STRENGTHS, "cutout")
+FIGURE_11 = _rows(_WRN, "cifar100", STRENGTHS, "cutout")

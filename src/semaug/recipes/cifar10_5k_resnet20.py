@@ -11,7 +11,8 @@ Source:  settings of arXiv:2007.10538, Table 9; differs from it in: network, num
 
 from dataclasses import replace
 
-from semaug.recipes import Recipe, Subset, find_recipe
+from semaug.recipes.cifar import TABLE_2
+from semaug.training.recipe import Recipe, Subset
 
 __all__ = ["recipe"]
 
@@ -19,7 +20,7 @@ __all__ = ["recipe"]
 def recipe() -> Recipe:
     """Return the recipe."""
     return replace(
-        find_recipe("cifar10_resnet32"),
+        TABLE_2["cifar10_resnet32"].recipe,
         subset=Subset(train_per_class=500),
         network="resnet20_cifar",
         epochs=100,
