@@ -1,0 +1,162 @@
+"""Tests of semaug.training.trained."""
+
+import json
+import shutil
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import nn
+
+from semaug.recipes import RECIPES, find_recipe
+from semaug.training.checkpoint import load_checkpoint, save_checkpoint
+from semaug.training.errors import UserError
+from semaug.training.trained import Trained, load_trained, recipe_from_plain_data
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["digits_resnet8_isda"],
+        ["digits_resnet8", "ema_decay=0.9", "precision=bf16"],
+        ["digits_resnet8_isda", "precision=64", "ema_decay=0.5", "hold_out=60"],
+        ["digits_resnet8", "whitening=true", "channels_last=false", "evaluation_batch_size=7"],
+    ],
+    ids=" ".join,
+)
+def test_the_test_error_is_that_of_the_last_epoch(train_tiny, changes):
+    run = train_tiny(*changes)
+    trained = load_trained(run.folder, device="cpu")
+    assert trained.recipe.as_plain_data() == run.summary()["recipe"]
+    assert (trained.label, trained.seed) == (run.label, run.seed)
+    assert not trained.method.training
+    assert trained.test_error() == run.summary()["error_last"]
+    images = trained.prepare(trained.data.test.images)
+    (whole,) = [torch.cat([batch.images for batch in trained.pipeline.test_batches()])]
+    assert torch.equal(images, whole)
+
+
+def test_averaged_weights_are_not_the_last_ones(train_tiny):
+    run = train_tiny("digits_resnet8", "ema_decay=0.9")
+    state = load_checkpoint(run.checkpoint)
+    weight = load_trained(run.folder, device="cpu").method.network.state_dict()["conv1.weight"]
+    assert torch.equal(weight, state["average"]["averaged.conv1.weight"])
+    assert not torch.equal(weight, state["method"]["network.conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["digits_resnet8", "digits_resnet8_isda"])
+def test_features_make_the_logits(train_tiny, name):
+    trained = load_trained(train_tiny(name).folder, device="cpu")
+    images = trained.prepare(trained.data.test.images)
+    logits, features = trained.predict_with_features(images)
+    assert torch.equal(logits, trained.predict(images))
+    classifier = next(m for m in reversed([*trained.method.modules()]) if isinstance(m, nn.Linear))
+    torch.testing.assert_close(logits, classifier(features))
+    assert not logits.requires_grad
+    assert not features.requires_grad
+
+
+def test_several_networks_have_logits_and_no_features(train_tiny):
+    class Mean(nn.Module):
+        def __init__(self, networks):
+            super().__init__()
+            self.networks = nn.ModuleList(networks)
+
+        def predict(self, images):
+            return sum(network(images) for network in self.networks) / len(self.networks)
+
+    first, second = (
+        load_trained(train_tiny("digits_resnet8", seed=k).folder, device="cpu") for k in (0, 1)
+    )
+    both = Trained(
+        **{field.name: getattr(first, field.name) for field in fields(first)}
+        | {"method": Mean([first.method.network, second.method.network])}
+    )
+    images = both.prepare(both.data.test.images[:8])
+    logits, features = both.predict_with_features(images)
+    torch.testing.assert_close(logits, (first.predict(images) + second.predict(images)) / 2)
+    assert features is None
+    assert 0 <= both.test_error() <= 100
+
+
+def test_loading_draws_nothing(train_tiny):
+    run = train_tiny("digits_resnet8")
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    load_trained(run.folder, device="cpu")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_every_recipe_comes_back_from_plain_data():
+    for name in RECIPES:
+        recipe = find_recipe(name)
+        assert recipe_from_plain_data(recipe.as_plain_data()) == recipe, name
+
+
+def test_fields_of_another_version_are_named():
+    plain = find_recipe("digits_resnet8").as_plain_data()
+    plain["loss"] |= {"weather": 3}
+    with pytest.raises(UserError, match="fields that this version knows, got weather"):
+        recipe_from_plain_data(plain)
+
+
+@pytest.fixture
+def finished(train_tiny):
+    """Train a run of an epoch and return its folder."""
+    return train_tiny("digits_resnet8", "epochs=1").folder
+
+
+def test_a_run_that_is_not_finished_says_how_far_it_is(finished):
+    (finished / "summary.json").unlink()
+    with pytest.raises(UserError, match=r"seed0: expected a finished run, .* done 1 epochs; go on"):
+        load_trained(finished)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="expected the folder of a run, got one without summary"):
+        load_trained(tmp_path)
+    with pytest.raises(UserError, match="x: expected the folder of a run, got no such folder"):
+        load_trained(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "expected JSON, got a damaged file"), ("{}", "expected the summary of a run; restore")],
+)
+def test_a_damaged_summary_is_named(finished, content, message):
+    (finished / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=f"summary.json: {message}"):
+        load_trained(finished)
+
+
+def test_missing_and_damaged_weights_are_named(finished):
+    path = finished / "checkpoint.pt"
+    state = load_checkpoint(path)
+    save_checkpoint(path, state | {"epoch": 0})
+    with pytest.raises(UserError, match="the weights after epoch 1, got those after epoch 0"):
+        load_trained(finished)
+    save_checkpoint(path, state | {"method": {}})
+    with pytest.raises(UserError, match=r"checkpoint\.pt: holds the state of another version"):
+        load_trained(finished)
+    path.write_bytes(b"PK")
+    with pytest.raises(UserError, match="expected a checkpoint, got a damaged file"):
+        load_trained(finished)
+    path.unlink()
+    with pytest.raises(UserError, match="expected the weights of the run, got no such file"):
+        load_trained(finished)
+
+
+def test_other_images_are_refused(finished):
+    path = finished / "images.json"
+    description = json.loads(path.read_text())
+    description["sha256"]["test_labels"] = "0" * 64
+    path.write_text(json.dumps(description))
+    with pytest.raises(UserError, match="the run saw other images than data=digits has now"):
+        load_trained(finished)
+    path.unlink()
+    assert load_trained(finished, device="cpu").recipe.epochs == 1
+
+
+def test_a_copied_folder_is_the_same_run(finished, tmp_path):
+    moved = shutil.copytree(finished, tmp_path / "elsewhere")
+    assert load_trained(moved, device="cpu").label == load_trained(finished, device="cpu").label
