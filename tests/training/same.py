@@ -1,16 +1,16 @@
-"""Compare what runs leave behind, but for the time they took."""
+"""Compare what runs leave behind, but for the time and the memory they took."""
 
 import torch
 
 from semaug.training.checkpoint import load_checkpoint
 
-TIMES = ("seconds", "images_per_second", "epoch_seconds")
+MEASURED = ("seconds", "images_per_second", "epoch_seconds", "peak_memory", "peak_memory_mib")
 
 
 def without_times(value):
-    """Drop measured seconds, which no two runs share."""
+    """Drop measured seconds, and memory, which no two runs share."""
     if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
+        return {key: without_times(item) for key, item in value.items() if key not in MEASURED}
     if isinstance(value, list):
         return [without_times(item) for item in value]
     return value

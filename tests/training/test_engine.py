@@ -198,9 +198,9 @@ def test_all_official_images_need_no_list(train_tiny):
 def test_hold_out_is_what_is_tested(make_run, quiet, monkeypatch):
     sizes = []
 
-    def count_wrong(predict, batches, stop):
+    def count_wrong(predict, batches, wrong, stop):
         sizes.append(sum(len(batch.labels) for batch in batches))
-        return 0
+        return wrong
 
     monkeypatch.setattr(loop, "count_wrong", count_wrong)
     train(make_run("digits_resnet8", "hold_out=50", "epochs=1", "test_images=none"), **quiet)

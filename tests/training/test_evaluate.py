@@ -24,13 +24,24 @@ def predict(pixels):
     return torch.nn.functional.one_hot(pixels[:, 0, 0, 0].long(), 4).float()
 
 
+def nothing_yet():
+    return torch.zeros(4, dtype=torch.int64)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 10, 100])
 def test_counts_do_not_depend_on_the_batch(images, batch_size):
-    assert count_wrong(predict, batches(images, batch_size)) == 3
+    wrong = count_wrong(predict, batches(images, batch_size), nothing_yet())
+    assert wrong.tolist() == [0, 2, 1, 0]
 
 
 def test_without_images_nothing_is_wrong():
-    assert count_wrong(predict, []) == 0
+    assert count_wrong(predict, [], nothing_yet()).tolist() == [0, 0, 0, 0]
+
+
+def test_counts_add_to_those_there_are(images):
+    wrong = count_wrong(predict, batches(images, 5), nothing_yet())
+    assert count_wrong(predict, batches(images, 5), wrong) is wrong
+    assert wrong.tolist() == [0, 4, 2, 0]
 
 
 def test_stops_when_asked(images):
@@ -40,8 +51,11 @@ def test_stops_when_asked(images):
         seen.append(len(pixels))
         return predict(pixels)
 
-    count_wrong(predict_and_note, batches(images, 2), stop=lambda: len(seen) == 2)
+    wrong = count_wrong(
+        predict_and_note, batches(images, 2), nothing_yet(), stop=lambda: len(seen) == 2
+    )
     assert seen == [2, 2]
+    assert wrong.tolist() == [0, 0, 1, 0]
 
 
 def test_keeps_no_gradients(images):
@@ -49,4 +63,17 @@ def test_keeps_no_gradients(images):
         assert not torch.is_grad_enabled()
         return predict(pixels)
 
-    count_wrong(predict_with_gradient, batches(images, 10))
+    count_wrong(predict_with_gradient, batches(images, 10), nothing_yet())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_not_waited_for(images):
+    cuda = tuple(tensor.cuda() for tensor in images)
+    wrong = nothing_yet().cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        count_wrong(lambda pixels: pixels[:, 0, 0, :], batches(cuda, 3), wrong)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert wrong.sum() == 7  # two equal logits: the first class is meant

@@ -4,7 +4,9 @@ import json
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from semaug.data import load_data
 from semaug.methods import Supervised
 from semaug.training import loop
 from semaug.training.checkpoint import load_checkpoint, save_checkpoint
@@ -50,6 +52,52 @@ def test_epochs_without_a_test_have_no_test_error(train_tiny):
     assert errors[:2] == [None, None]
     assert None not in errors[2:]
     assert run.summary()["error_mean_last_10"] == pytest.approx(sum(errors[2:]) / 10)
+
+
+def test_errors_of_classes_are_those_of_the_tests_that_are_averaged(train_tiny):
+    summary = train_tiny("digits_resnet8", "epochs=12", "test_images=none").summary()
+    of_classes = summary["error_per_class"]
+    assert list(of_classes) == [str(digit) for digit in range(10)]
+    labels = load_data("digits").test.labels
+    sizes = labels.bincount().double() / len(labels)
+    mean = sizes @ torch.tensor(list(of_classes.values()), dtype=torch.float64)
+    assert mean.item() == pytest.approx(summary["error_mean_last_10"])
+    assert len(set(of_classes.values())) > 1
+
+
+def test_classes_without_test_images_have_no_error(train_tiny):
+    summary = train_tiny("digits_resnet8", "epochs=1", "test_images=5").summary()
+    assert list(summary["error_per_class"]) == ["1", "2", "3", "8", "9"]
+
+
+def test_a_checkpoint_of_early_versions_goes_on_without_errors_of_classes(train_tiny):
+    run = train_tiny("digits_resnet8")
+    (run.folder / "summary.json").unlink()
+    state = load_checkpoint(run.checkpoint)
+    kept = ("format", "wrong_by_class", "peak_memory")
+    save_checkpoint(run.checkpoint, {key: state[key] for key in state if key not in kept})
+    summary = train_tiny("digits_resnet8", resume=True).summary()
+    assert (summary["error_per_class"], summary["peak_memory_mib"]) == ({}, None)
+
+
+def test_memory_is_that_of_the_start_that_took_most(train_tiny):
+    run = train_tiny("digits_resnet8")
+    rows = run.metric_rows()
+    peaks = [row["peak_memory_mib"] for row in rows]
+    assert 50 < peaks[0] <= peaks[1] <= peaks[2] <= run.summary()["peak_memory_mib"]
+    (run.folder / "summary.json").unlink()
+    state = load_checkpoint(run.checkpoint)
+    del state["format"]
+    save_checkpoint(run.checkpoint, state | {"peak_memory": 1e9})
+    assert train_tiny("digits_resnet8", resume=True).summary()["peak_memory_mib"] == 1e9
+
+
+def test_every_number_of_a_row_is_in_tensorboard(train_tiny):
+    run = train_tiny()
+    events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    numbers = {name for row in run.metric_rows() for name in row if row[name] is not None}
+    classes = {f"error_per_class/{name}" for name in run.summary()["error_per_class"]}
+    assert set(events.Tags()["scalars"]) == numbers - {"epoch", "step"} | classes
 
 
 def test_training_learns_something(train_tiny):
@@ -240,10 +288,10 @@ def test_a_damaged_checkpoint_is_named(train_tiny):
 def test_evaluation_gets_images_only(make_run, quiet, monkeypatch):
     sizes = []
 
-    def count_wrong(predict, batches, stop):
+    def count_wrong(predict, batches, wrong, stop):
         (batch,) = batches
         sizes.append(predict(batch.images).shape)
-        return 6
+        return wrong.index_fill_(0, torch.tensor([3, 8]), 3)
 
     monkeypatch.setattr(loop, "count_wrong", count_wrong)
     summary = train(make_run(), **quiet)

@@ -19,9 +19,9 @@ def run(make_run):
     return run
 
 
-def shown(run):
+def shown(run, name="test_error"):
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
-    return [(event.step, event.value) for event in events.Scalars("test_error")]
+    return [(event.step, event.value) for event in events.Scalars(name)]
 
 
 def test_rows_become_lines_and_events(run):
@@ -45,6 +45,13 @@ def test_going_on_drops_rows_after_the_checkpoint_and_torn_ones(run):
         record.add(row(2, 55.0))
     assert run.metric_rows() == [row(1, 60.0), row(2, 55.0)]
     assert shown(run) == [(1, 60.0), (2, 55.0)]
+
+
+def test_classes_become_events_alone(run):
+    with Record(run, [row(1, 50.0)]) as record:
+        record.add_classes({"cat": 40.0, "dog": 60.0}, epoch=1)
+    assert shown(run, "error_per_class/dog") == [(1, 60.0)]
+    assert run.metric_rows() == [row(1, 50.0)]
 
 
 def test_summary_averages_the_last_ten_evaluated_epochs():

@@ -14,19 +14,23 @@ __all__ = ["count_wrong"]
 def count_wrong(
     predict: Callable[[Tensor], Tensor],
     batches: Iterable[Batch],
+    wrong: Tensor,
     stop: Callable[[], bool] = lambda: False,
-) -> int:
-    """Count images whose highest logit is not that of their class.
+) -> Tensor:
+    """Count images whose highest logit is not that of their class. No accelerator is waited for.
 
     Args:
         predict: Maps images ``(N, 3, H, W)`` to logits ``(N, C)``, in evaluation mode.
         batches: Images as the network takes them, with their labels.
+        wrong: ``(C,)`` int64 on their device, to which the images of each class are added.
         stop: Asked after each batch; if it says so, the count so far is returned.
+
+    Returns:
+        ``wrong``.
     """
-    wrong: Tensor | None = None  # on the device of the batches
     for batch in batches:
-        count = (predict(batch.images).argmax(dim=1) != batch.labels).sum()
-        wrong = count if wrong is None else wrong + count
+        missed = predict(batch.images).argmax(dim=1) != batch.labels
+        wrong.index_add_(0, batch.labels, missed.to(wrong.dtype))
         if stop():
             break
-    return 0 if wrong is None else int(wrong)
+    return wrong

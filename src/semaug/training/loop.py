@@ -41,6 +41,7 @@ from semaug.training.evaluate import count_wrong
 from semaug.training.files import read_json, remove_partial_files, write_json
 from semaug.training.images import record_images
 from semaug.training.interrupt import watch_interrupts
+from semaug.training.memory import reset_peak_memory
 from semaug.training.pipeline import Pipeline
 from semaug.training.processes import Processes
 from semaug.training.recipe import Recipe
@@ -131,6 +132,7 @@ def _train(
     recipe, seed, fabric = run.recipe, run.seed, processes.fabric
 
     # Everything on the device.
+    reset_peak_memory(device)
     with console.status(f"reading {recipe.data}"):
         data, selection = build_data(recipe, data_root, device, quick=run.quick, workers=workers)
     num_images = len(data.train)
@@ -164,7 +166,7 @@ def _train(
         _write_start(run, device)
         record_images(run, selection, data)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
-    session = Session(run, device, processes, method, optimizer, average, num_images)
+    session = Session(run, device, processes, method, optimizer, average, data)
     if run.checkpoint.exists():
         session.restore()
     next_checkpoint = time.monotonic() + checkpoint_seconds
@@ -227,7 +229,7 @@ def _train(
             method.eval()
             with fabric.autocast():
                 diagnostics = method.diagnostics(partial(pipeline.sample_batch, seed, epoch))
-            test_error = None
+            wrong = None
             if recipe.is_evaluated(epoch + 1):
                 display.show_test()
                 session.average_buffers()
@@ -235,24 +237,27 @@ def _train(
                     wrong = count_wrong(
                         predict,
                         pipeline.test_batches(),
+                        torch.zeros(data.num_classes, dtype=torch.int64, device=device),
                         lambda: processes.any(bool(interrupt))[0],
                     )
                 if processes.any(bool(interrupt))[0]:
                     session.lap()
                     raise session.stop(interrupt.signal_number)
-                test_error = 100 * processes.sum(wrong) / len(data.test)
+                wrong = processes.sum_tensor(wrong).cpu()
 
             # What is known now goes to disk.
             session.lap()
             rate = learning_rate(session.total_step - 1)
-            row = session.finish_epoch(test_error, rate, diagnostics)
+            row = session.finish_epoch(wrong, rate, diagnostics)
             if record is not None:
                 record.add(row)
             session.save()
             next_checkpoint = time.monotonic() + checkpoint_seconds
             display.show_epoch(row)
+        if record is not None:
+            record.add_classes(session.error_per_class(), session.epoch)
 
-    return _write_summary(run, session, device)
+    return _write_summary(run, session)
 
 
 def _explain(error: RuntimeError, recipe: Recipe, device: torch.device) -> str | None:
@@ -308,7 +313,7 @@ def _write_start(run: Run, device: torch.device) -> None:
     write_json(path, [*starts, start])
 
 
-def _write_summary(run: Run, session: Session, device: torch.device) -> dict[str, Any]:
+def _write_summary(run: Run, session: Session) -> dict[str, Any]:
     software = describe_software()
     summary = {
         "name": run.name,
@@ -316,9 +321,11 @@ def _write_summary(run: Run, session: Session, device: torch.device) -> dict[str
         "quick": run.quick,
         "seed": run.seed,
         **summarize(session.rows),
+        "error_per_class": session.error_per_class(),
         "test_on": "hold_out" if run.recipe.subset.hold_out else "test",
         "seconds": round(session.seconds, 1),
-        "device": describe_device(device),
+        "peak_memory_mib": session.peak_memory,
+        "device": describe_device(session.device),
         "commit": software.pop("commit"),
         "versions": software,
         "recipe": run.recipe.as_plain_data(),

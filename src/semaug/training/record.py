@@ -1,6 +1,7 @@
 """What a run writes down: rows of metrics, the same for TensorBoard, and its summary."""
 
 import shutil
+from collections.abc import Mapping
 from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
@@ -8,7 +9,9 @@ from torch.utils.tensorboard import SummaryWriter
 from semaug.training.files import as_json, write_text
 from semaug.training.run import Run
 
-__all__ = ["Record", "summarize"]
+__all__ = ["NUM_AVERAGED", "Record", "summarize"]
+
+NUM_AVERAGED = 10  # the last so many tests give the error that is reported
 
 
 class Record:
@@ -33,6 +36,11 @@ class Record:
             file.write(as_json(row) + "\n")
         self._show(row)
 
+    def add_classes(self, errors: Mapping[str, float], epoch: int) -> None:
+        """Show the error of each class, for TensorBoard alone: the summary holds them too."""
+        for name, error in errors.items():
+            self._writer.add_scalar(f"error_per_class/{name}", error, epoch)
+
     def __enter__(self) -> Self:
         return self
 
@@ -52,7 +60,7 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
     {'error_mean_last_10': 3.5, 'error_last': 3.0, 'error_best': 3.0, 'epochs': 2}
     """
     evaluated = [row["test_error"] for row in rows if row["test_error"] is not None]
-    last = evaluated[-10:]
+    last = evaluated[-NUM_AVERAGED:]
     return {
         "error_mean_last_10": sum(last) / len(last),
         "error_last": evaluated[-1],

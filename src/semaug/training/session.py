@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semaug.data import DataSet
 from semaug.methods import Batch, StepOutput
 from semaug.training.checkpoint import (
     load_checkpoint,
@@ -19,7 +20,9 @@ from semaug.training.checkpoint import (
 )
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.interrupt import InterruptedRunError
+from semaug.training.memory import peak_memory
 from semaug.training.processes import Processes
+from semaug.training.record import NUM_AVERAGED
 from semaug.training.run import Run
 
 __all__ = ["Session", "check_same_recipe"]
@@ -36,7 +39,7 @@ class Session:
         method: On the device.
         optimizer: Of the method's parameters.
         average: Of the weights, if it is what is tested.
-        num_images: In the training set.
+        data: Training and test images.
     """
 
     run: Run
@@ -45,16 +48,20 @@ class Session:
     method: nn.Module
     optimizer: torch.optim.Optimizer
     average: nn.Module | None
-    num_images: int
+    data: DataSet
     epoch: int = 0  # whole epochs done, their test included
     step: int = 0  # steps done in the epoch after them
     losses: Tensor = field(init=False)  # (steps_per_epoch,) float32 of this epoch, on the device
     wrong: Tensor = field(init=False)  # (steps_per_epoch,) int64: images classified wrongly
     epoch_seconds: float = 0.0  # spent on the steps of this epoch
     seconds: float = 0.0  # spent in all, tests included
+    peak_memory: float | None = None  # in MiB; of the start that took most
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
+    # Test images classified wrongly, by class: of the tests whose errors are averaged.
+    wrong_by_class: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.num_images = len(self.data.train)
         self.steps_per_epoch = math.ceil(self.num_images / self.run.recipe.batch_size)
         self.losses = torch.zeros(self.steps_per_epoch, device=self.device)
         self.wrong = torch.zeros(self.steps_per_epoch, dtype=torch.int64, device=self.device)
@@ -109,10 +116,22 @@ class Session:
         return float(losses.double().cpu() @ sizes) / num_seen, 100 * int(wrong) / num_seen
 
     def finish_epoch(
-        self, test_error: float | None, rate: float, diagnostics: Mapping[str, Tensor]
+        self, wrong: Tensor | None, rate: float, diagnostics: Mapping[str, Tensor]
     ) -> dict[str, float | None]:
-        """Go on to the next epoch, and return the row of this one, errors in percent."""
+        """Go on to the next epoch, and return the row of this one, errors in percent.
+
+        Args:
+            wrong: ``(C,)``, test images of each class that are classified wrongly; None if
+                this epoch is not tested.
+            rate: Learning rate of the last step.
+            diagnostics: What else to write down, by name.
+        """
         loss, error = self.means(joint=True)
+        test_error = None
+        if wrong is not None:
+            test_error = 100 * int(wrong.sum()) / len(self.data.test)
+            self.wrong_by_class = [*self.wrong_by_class, wrong.tolist()][-NUM_AVERAGED:]
+        self._look_at_memory()
         row: dict[str, float | None] = {
             "epoch": self.epoch + 1,
             "step": self.total_step,
@@ -122,6 +141,7 @@ class Session:
             "lr": rate,
             **{name: _finite(value) for name, value in diagnostics.items()},
             "images_per_second": round(self.num_images / self.epoch_seconds, 1),
+            "peak_memory_mib": self.peak_memory,
             "seconds": round(self.seconds, 2),
         }
         self.rows.append(row)
@@ -129,6 +149,29 @@ class Session:
         self.step = 0
         self.epoch_seconds = 0.0
         return row
+
+    def error_per_class(self) -> dict[str, float]:
+        """Return the test error of each class in percent, mean of the last ten tests.
+
+        Classes without test images are left out. Nothing is known of a run that goes on from
+        a checkpoint of an early version, until enough tests have been made.
+        """
+        num_tests = sum(row["test_error"] is not None for row in self.rows)
+        if len(self.wrong_by_class) < min(num_tests, NUM_AVERAGED):
+            return {}
+        test = self.data.test
+        sizes = torch.bincount(test.labels, minlength=self.data.num_classes).tolist()
+        wrong = torch.tensor(self.wrong_by_class, dtype=torch.float64).mean(dim=0).tolist()
+        return {
+            name: 100 * missed / size
+            for name, missed, size in zip(test.classes, wrong, sizes, strict=True)
+            if size > 0
+        }
+
+    def _look_at_memory(self) -> None:
+        now = peak_memory(self.device)
+        if now is not None:
+            self.peak_memory = max(round(now, 1), self.peak_memory or 0.0)
 
     def check_losses(self) -> None:
         """Read the losses of the epoch so far, which makes an accelerator wait.
@@ -170,6 +213,7 @@ class Session:
         """
         self.check_finite()
         self.average_buffers()
+        self._look_at_memory()
         losses, wrong = map(self.processes.sum_tensor, (self.losses, self.wrong))
         if not self.processes.is_first:
             return
@@ -186,7 +230,9 @@ class Session:
             "wrong": wrong,
             "epoch_seconds": self.epoch_seconds,
             "seconds": self.seconds,
+            "peak_memory": self.peak_memory,
             "rows": self.rows,
+            "wrong_by_class": self.wrong_by_class,
         }
         save_checkpoint(self.run.checkpoint, state)
 
@@ -217,6 +263,8 @@ class Session:
             self.wrong.copy_(state["wrong"])
         for name in ("epoch", "step", "epoch_seconds", "seconds", "rows"):
             setattr(self, name, state[name])
+        self.peak_memory = state.get("peak_memory")  # early versions kept neither
+        self.wrong_by_class = state.get("wrong_by_class", [])
 
     def stop(self, signal_number: int) -> InterruptedRunError:
         """Save, and return the exception that says where the run stopped.

@@ -1,0 +1,57 @@
+"""The memory that a run took at its peak.
+
+On a GPU it is what torch allocated there. On a CPU it is the resident memory of the process:
+images, network and what autograd keeps, and also Python and torch themselves, some 0.5 GiB.
+Processes that decode images are not counted.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+__all__ = ["peak_memory", "reset_peak_memory"]
+
+_MIB = 1 << 20
+_PROCESS = Path("/proc/self")  # of Linux
+_RESET_PEAK = "5"  # as `man 5 proc_pid_clear_refs` numbers it
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Let what comes from now on count alone, and not what this process did before.
+
+    Systems other than Linux cannot forget the peak of a process: there, of several runs in one
+    process, the later ones count the earlier ones in.
+    """
+    if device.type == "cuda":
+        torch.cuda.init()  # there are no statistics before
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        (_PROCESS / "clear_refs").write_text(_RESET_PEAK)
+    except OSError:  # no Linux, or one that does not allow it
+        return
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """Return the peak in MiB; None on a CPU where the system does not tell it (Windows)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / _MIB
+    try:
+        status = (_PROCESS / "status").read_text()
+    except OSError:
+        return _peak_since_start()
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":  # "high water mark", such as "539532 kB"
+            return int(value.split()[0]) / 1024
+    return _peak_since_start()
+
+
+def _peak_since_start() -> float | None:
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (_MIB if sys.platform == "darwin" else 1024)  # bytes there, KiB elsewhere
