@@ -1,0 +1,23 @@
+"""How trained networks do on test sets with other augmentations than they were trained with.
+
+:func:`measure_transfer` tests the network of a run folder and keeps what it finds there,
+:func:`transfer_accuracies` reads that, and :mod:`semaug.transfer.plots` draws it.
+
+Source: Wang et al., "Augmentation Invariant Training", sections 4.4 and 4.5
+"""
+
+from semaug.transfer.corruptions import CorruptionSet, find_corruptions
+from semaug.transfer.measure import PAIRS, Transfer, measure_transfer, transfer_accuracies
+from semaug.transfer.sets import TEST_SETS, load_test_sets, make_test_sets
+
+__all__ = [
+    "PAIRS",
+    "TEST_SETS",
+    "CorruptionSet",
+    "Transfer",
+    "find_corruptions",
+    "load_test_sets",
+    "make_test_sets",
+    "measure_transfer",
+    "transfer_accuracies",
+]

@@ -1,0 +1,188 @@
+"""The four test sets of the AIT paper: images as they are, cropped, grey, in other colors.
+
+They are drawn once for each set of images, by a seed, and kept as a file, so that every network is
+tested on the same pixels. They depend on the images, the seed and ``hue`` alone: each machine
+draws the same bytes.
+
+Source: Wang et al., "Augmentation Invariant Training", section 4.4 and Table 5. The text says that
+training turns images grey with probability 0.1. Of the test set it says "grayscale" only, and
+Table 5 shows that every image is grey there: networks that never saw a grey image lose 20 points
+and more on it (63.77 to 42.51 with flips alone), of which one image in ten would cost them 2. The
+colors of the paper do not change in hue; its released code turns hues by up to 0.1 too
+(``hue=0.1``).
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semaug._checks import check_at_least, check_int, check_number, check_shapes
+from semaug.augmentation import Augmentation, ColorJitter, CropFlip, Grayscale
+from semaug.training.files import write_atomically
+from semaug.training.seeding import make_generator
+
+__all__ = ["TEST_SETS", "load_test_sets", "make_test_sets", "random_color", "sum_of_images"]
+
+# N images, H and W pixels.
+
+# By name, with what people call them.
+TEST_SETS = {
+    "original": "original",
+    "random_crop": "random crop",
+    "grayscale": "grayscale",
+    "random_color": "random color",
+}
+
+PADDING = 4  # black pixels on each side, of which the random crop may show some
+_BIAS = 0.1  # the most that brightness, contrast and saturation change by
+_FORMAT = 1  # of the file; a change of what is drawn changes it
+
+# What other or damaged bytes make NumPy and its decompression raise.
+_MALFORMED = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_DRAWN = ("random_crop", "grayscale", "random_color")
+
+
+def random_color(hue: float = 0.0) -> ColorJitter:
+    """Return the color jitter of section 4.4: brightness, contrast and saturation up to 0.1.
+
+    Args:
+        hue: As a share of a turn, at most one half; 0.1 is that of the released code.
+    """
+    return ColorJitter(_BIAS, _BIAS, _BIAS, hue)
+
+
+def make_test_sets(images: Tensor, *, seed: int = 0, hue: float = 0.0) -> dict[str, Tensor]:
+    """Draw the test sets, on the CPU.
+
+    Args:
+        images: ``(N, 3, H, W)`` uint8, as they are.
+        seed: Decides crops and colors.
+        hue: Most that ``random_color`` turns hues by; 0 in the paper.
+
+    Returns:
+        For each name in ``TEST_SETS`` ``(N, 3, H, W)`` uint8; image n is image n of ``images``.
+
+    Raises:
+        TypeError: If images are not bytes, or an option not a number.
+        ValueError: If the shape is another one, images are too small, or an option is out of range.
+
+    >>> sets = make_test_sets(torch.full((2, 3, 8, 8), 100, dtype=torch.uint8))
+    >>> sets["grayscale"].unique(), sets["random_crop"].unique()
+    (tensor([100], dtype=torch.uint8), tensor([  0, 100], dtype=torch.uint8))
+    """
+    _check_options("make_test_sets", seed, hue)
+    check_shapes("make_test_sets", images=(images, "N 3 H W"))
+    images = images.cpu()
+    changes: dict[str, Augmentation] = {
+        "random_crop": CropFlip(PADDING, "zero", flip=False),
+        "grayscale": Grayscale(1.0),
+        "random_color": random_color(hue),
+    }
+    sets = {"original": images}
+    for name, change in changes.items():
+        draws = change.draw(len(images), make_generator(seed, f"test set {name}"))
+        sets[name] = change(images, draws).contiguous()
+    return sets
+
+
+def load_test_sets(
+    images: Tensor, name: str, folders: Iterable[Path], *, seed: int = 0, hue: float = 0.0
+) -> dict[str, Tensor]:
+    """Read the test sets from a file, or draw them and write it.
+
+    A file that is damaged, or was drawn from other images or by other settings, is written anew.
+
+    Args:
+        images: ``(N, 3, H, W)`` uint8, as they are.
+        name: Of the data set; begins the name of the file.
+        folders: Where the file may lie. It is written into the first that takes it.
+        seed: As in :func:`make_test_sets`.
+        hue: Likewise.
+
+    Returns:
+        As :func:`make_test_sets`.
+
+    Raises:
+        OSError: If none of the folders takes the file.
+        TypeError: As in :func:`make_test_sets`.
+        ValueError: Likewise.
+    """
+    _check_options("load_test_sets", seed, hue)
+    total = sum_of_images(images)
+    settings = {"format": _FORMAT, "seed": seed, "hue": float(hue), "images": total}
+    file = f"{name}-seed{seed}{f'-hue{float(hue)!r}' if hue else ''}-{total[:12]}.npz"
+    paths = [folder / file for folder in folders]
+    for path in paths:
+        drawn = _read(path, settings)
+        if drawn is not None:
+            return {"original": images.cpu(), **drawn}
+    sets = make_test_sets(images, seed=seed, hue=hue)
+    _write(paths, {name: sets[name] for name in _DRAWN}, settings)
+    return sets
+
+
+def sum_of_images(images: Tensor) -> str:
+    """Return the SHA-256 of images ``(N, 3, H, W)`` uint8, and of how many and how large they are.
+
+    >>> sum_of_images(torch.zeros(1, 3, 2, 2, dtype=torch.uint8))[:12]
+    'ced2d71d3f70'
+    """
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    digest.update(images.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _check_options(function: str, seed: int, hue: float) -> None:
+    check_int(function, "seed", seed, 0)
+    check_number(function, "hue", hue)
+    check_at_least(function, "hue", hue, 0)
+    if hue > 0.5:
+        raise ValueError(f"{function}: expected `hue` <= 0.5, got {hue}")
+
+
+def _read(path: Path, settings: dict[str, object]) -> dict[str, Tensor] | None:
+    """Return what :func:`_write` wrote, None if it is missing, damaged or something else."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            sums = about.pop("sums")
+            if about != settings:
+                return None
+            sets = {name: torch.from_numpy(arrays[name]) for name in _DRAWN}
+    except _MALFORMED:
+        return None
+    return sets if {name: sum_of_images(part) for name, part in sets.items()} == sums else None
+
+
+def _write(paths: list[Path], sets: dict[str, Tensor], settings: dict[str, object]) -> None:
+    sums = {name: sum_of_images(part) for name, part in sets.items()}
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {name: part.numpy() for name, part in sets.items()}
+    np.savez(content, about=np.array(json.dumps({**settings, "sums": sums})), **arrays)
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, lambda file: file.write(content.getbuffer()))
+        except OSError:
+            if path == paths[-1]:
+                raise
+        else:
+            return

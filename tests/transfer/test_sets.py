@@ -1,0 +1,131 @@
+"""Tests of semaug.transfer.sets."""
+
+import numpy as np
+import pytest
+import torch
+
+from semaug.data import load_data
+from semaug.transfer import sets
+from semaug.transfer.sets import TEST_SETS, load_test_sets, make_test_sets, sum_of_images
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data("digits").test.images
+
+
+@pytest.fixture(scope="module")
+def colored():
+    """Draw 40 images of noise, 3 x 12 x 12."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (40, 3, 12, 12), generator=generator, dtype=torch.uint8)
+
+
+# Recorded once. Another machine or version of torch that draws other bytes tests something else.
+RECORDED = {
+    "original": "66a69fc82673bcb6",
+    "random_crop": "fb77a52a2c0a7d4c",
+    "grayscale": "66a69fc82673bcb6",  # digits are grey
+    "random_color": "b5d42302a07c2da8",
+}
+
+
+def test_every_machine_draws_the_same_bytes(digits):
+    drawn = make_test_sets(digits)
+    assert {name: sum_of_images(part)[:16] for name, part in drawn.items()} == RECORDED
+
+
+@pytest.mark.parametrize(
+    ("hue", "recorded"), [(0.0, "6b44bd787de0edd3"), (0.1, "bd2537be7a21d491")]
+)
+def test_colors_are_the_same_bytes_too(hue, recorded):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (16, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    assert sum_of_images(make_test_sets(images, hue=hue)["random_color"])[:16] == recorded
+
+
+def test_each_set_changes_what_its_name_says(colored):
+    drawn = make_test_sets(colored)
+    assert list(drawn) == list(TEST_SETS)
+    assert torch.equal(drawn["original"], colored)
+    grey = drawn["grayscale"]
+    assert torch.equal(grey, grey[:, :1].expand_as(grey))  # every image, without exception
+    jittered = drawn["random_color"].float().mean((1, 2, 3)) / colored.float().mean((1, 2, 3))
+    assert ((jittered > 0.85) & (jittered < 1.15)).all()
+    assert (drawn["random_color"] != colored).flatten(1).any(1).all()
+    padded = torch.nn.functional.pad(colored, (4,) * 4)
+    for image, whole in zip(drawn["random_crop"], padded, strict=True):
+        crops = (whole[:, y : y + 12, x : x + 12] for y in range(9) for x in range(9))
+        assert any(torch.equal(image, crop) for crop in crops)
+
+
+def test_seed_and_hue_change_what_they_should(colored):
+    first, other, hue = (
+        make_test_sets(colored, **options) for options in ({}, {"seed": 1}, {"hue": 0.1})
+    )
+    differ = {name: not torch.equal(first[name], other[name]) for name in TEST_SETS}
+    assert differ == {
+        "original": False, "random_crop": True, "grayscale": False, "random_color": True
+    }  # fmt: skip
+    differ = {name: not torch.equal(first[name], hue[name]) for name in TEST_SETS}
+    assert differ == dict.fromkeys(TEST_SETS, False) | {"random_color": True}
+
+
+def test_they_are_drawn_once_and_read_again(colored, tmp_path, monkeypatch):
+    first = load_test_sets(colored, "noise", [tmp_path / "transfer"])
+    (path,) = (tmp_path / "transfer").iterdir()
+    assert path.name == f"noise-seed0-{sum_of_images(colored)[:12]}.npz"
+    monkeypatch.setattr(sets, "make_test_sets", None)
+    again = load_test_sets(colored, "noise", [tmp_path / "transfer"])
+    assert list(again) == list(first)
+    assert all(torch.equal(again[name], first[name]) for name in first)
+
+
+def test_other_settings_have_another_file(colored, tmp_path):
+    for options in ({}, {"seed": 1}, {"hue": 0.1}, {"hue": 0.10000001}):
+        load_test_sets(colored, "noise", [tmp_path], **options)
+    load_test_sets(colored[1:], "noise", [tmp_path])
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "other pixels", "other images", "no archive", "empty"])
+def test_a_stale_or_damaged_file_is_written_anew(colored, tmp_path, damage):
+    first = load_test_sets(colored, "noise", [tmp_path])
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    with np.load(path) as arrays:
+        stored = dict(arrays)
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "other pixels":
+        np.savez(path, **stored | {"grayscale": 255 - stored["grayscale"]})
+    elif damage == "other images":
+        about = str(stored["about"]).replace(sum_of_images(colored), "0" * 64)
+        np.savez(path, **stored | {"about": np.array(about)})
+    else:
+        path.write_bytes(b"" if damage == "empty" else b"no archive")
+    again = load_test_sets(colored, "noise", [tmp_path])
+    assert all(torch.equal(again[name], first[name]) for name in first)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_that_takes_nothing_is_passed_over(colored, tmp_path):
+    (tmp_path / "file").touch()
+    closed, opened = tmp_path / "file" / "transfer", tmp_path / "runs" / "transfer"
+    load_test_sets(colored, "noise", [closed, opened])
+    assert len(list(opened.iterdir())) == 1
+    with pytest.raises(OSError, match="file"):
+        load_test_sets(colored, "noise", [closed])
+
+
+def test_wrong_arguments_are_named(colored):
+    with pytest.raises(ValueError, match=r"make_test_sets: expected `images` of shape \(N, 3, H"):
+        make_test_sets(colored[:, :1])
+    with pytest.raises(TypeError, match=r"dtype torch\.uint8"):
+        make_test_sets(colored.float())
+    with pytest.raises(ValueError, match=r"make_test_sets: expected `hue` <= 0\.5, got 0\.6"):
+        make_test_sets(colored, hue=0.6)
+    with pytest.raises(ValueError, match="load_test_sets: expected `seed` >= 0, got -1"):
+        load_test_sets(colored, "noise", [], seed=-1)
+    with pytest.raises(TypeError, match="make_test_sets: expected `hue` to be a number, got '1'"):
+        make_test_sets(colored, hue="1")
