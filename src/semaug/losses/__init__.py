@@ -9,20 +9,26 @@ from semaug.losses.explicit import (
     expected_loss,
     explicit_augmentation_loss,
 )
+from semaug.losses.invariance import AugmentationInvariantLoss, augmentation_invariant_loss
 from semaug.losses.isda import ISDALoss, isda_loss
 from semaug.losses.multi_label import MultiLabelISDALoss, multi_label_isda_loss
+from semaug.losses.mutual import MutualLoss, mutual_loss
 
 __all__ = [
+    "AugmentationInvariantLoss",
     "ExpectedLoss",
     "ExplicitAugmentationLoss",
     "ISDALoss",
     "MultiLabelISDALoss",
+    "MutualLoss",
     "SemanticConsistencyLoss",
     "augment_logits",
+    "augmentation_invariant_loss",
     "expected_loss",
     "explicit_augmentation_loss",
     "isda_diagnostics",
     "isda_loss",
     "multi_label_isda_loss",
+    "mutual_loss",
     "semantic_consistency_loss",
 ]
