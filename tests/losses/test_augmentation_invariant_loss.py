@@ -66,7 +66,7 @@ def test_the_conventions_differ_by_weight_and_learning_rate(normal, num_views):
 
 @pytest.mark.parametrize("convention", ["paper", "released"])
 def test_is_r_drop_at_half_its_weight(normal, convention):
-    """Wu et al., https://arxiv.org/abs/2106.14448, Eqs. (1) to (4); the mean is its code's."""
+    """Wu et al., https://arxiv.org/abs/2106.14448, section 2; the mean is its code's."""
     logits = normal(2, 5, 4)
     p, q = logits.log_softmax(dim=2)
     likelihood = F.nll_loss(p, LABELS) + F.nll_loss(q, LABELS)
@@ -188,6 +188,16 @@ def test_half_precision_is_computed_in_single_precision(normal, dtype):
             actual = criterion(logits, LABELS)
         assert actual.dtype == torch.float32
         assert_close(actual.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"metric": "both"}, {"reference": "first", "threshold": 0.5}])
+def test_no_value_is_read(normal, options):
+    """Reading one makes an accelerator wait; a meta tensor has none to read."""
+    logits = normal(2, 5, 4).to("meta").requires_grad_()
+    loss = AugmentationInvariantLoss(**options)(logits, LABELS.to("meta"))
+    loss.backward()
+    assert loss.device.type == "meta"
+    assert logits.grad.shape == (2, 5, 4)
 
 
 COMPILED = {

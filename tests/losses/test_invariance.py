@@ -132,6 +132,18 @@ def test_is_accurate_and_not_negative_for_views_that_almost_agree(
     assert_close(actual.double().mean(), exact.mean(), rtol=2e-5 + 1e-6 / difference, atol=1e-13)
 
 
+def test_losses_lost_in_rounding_are_zero_and_keep_their_gradients(normal):
+    views = normal(1, 1000, 10) * 4 + 1e-4 * normal(2, 1000, 10)
+    views = views.float().requires_grad_()
+    losses = augmentation_invariant_loss(views, reference="first", reduction="none")
+    assert losses.min() == 0
+    assert (losses == 0).sum() > 100
+    gradient = torch.autograd.grad(losses.sum(), views)[0][1]
+    expected = views[1].softmax(dim=1) - views[0].softmax(dim=1)
+    assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+    assert (gradient != 0).any(dim=1).all()
+
+
 @each_option
 def test_large_logits_stay_finite(normal, options):
     views = normal(3, 5, 4).float().mul(1e4).requires_grad_()
@@ -170,7 +182,7 @@ def test_augmix(normal):
 
 
 def test_uda(normal):
-    """Xie et al., https://arxiv.org/abs/1904.12848, sections 2.2 and 2.3."""
+    """Xie et al., https://arxiv.org/abs/1904.12848, section 2."""
     logits = (normal(2, 50, 4) * 2).requires_grad_()
     clean, augmented = logits
     target = (clean.detach() / 0.4).softmax(dim=1)
@@ -200,6 +212,12 @@ def test_uda(normal):
         (ValueError, "`reference` to be one of 'every'", (2, 5, 4), {"reference": "last"}),
         (ValueError, "`reduction` to be one of 'none'", (2, 5, 4), {"reduction": "max"}),
         (TypeError, "`target_gradient` to be a bool, got 1", (2, 5, 4), {"target_gradient": 1}),
+        (
+            TypeError,
+            "`temperature` to be a number, got tensor",
+            (2, 5, 4),
+            {"temperature": torch.ones(())},
+        ),
         (ValueError, "`temperature` >= 0, got -1", (2, 5, 4), {"temperature": -1}),
         (ValueError, "`temperature` > 0, got 0", (2, 5, 4), {"temperature": 0}),
         (ValueError, "`threshold` >= 0, got -1", (2, 5, 4), {"threshold": -1}),

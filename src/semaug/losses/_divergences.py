@@ -31,7 +31,7 @@ def divergence_from_each_other(logits: Tensor, target_gradient: bool) -> Tensor:
     log_probs = logits.log_softmax(dim=2)
     probs = (log_probs if target_gradient else log_probs.detach()).exp()
     losses = (_centred(probs) * _centred(log_probs)).sum(dim=(0, 2))
-    return _per_partner(losses, len(logits)).clamp(min=0)
+    return _not_negative(_per_partner(losses, len(logits)))
 
 
 def divergence_from_mixture(logits: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def divergence_from_mixture(logits: Tensor) -> Tensor:
     # The second term is p - m, of which the sum is 0: without it, terms are of first order in the
     # ratio, and their sum is of second.
     terms = log_probs.exp() * log_ratio - log_mixture.exp() * log_ratio.expm1()
-    return (terms.sum(dim=(0, 2)) / len(logits)).clamp(min=0)
+    return _not_negative(terms.sum(dim=(0, 2)) / len(logits))
 
 
 def divergence_from_first(
@@ -52,7 +52,7 @@ def divergence_from_first(
     target = logits[0] if target_gradient else logits[0].detach()
     log_target = (target / temperature).log_softmax(dim=1)
     log_ratio = log_target - logits[1:].log_softmax(dim=2)
-    losses = (log_target.exp() * log_ratio).sum(dim=2).mean(dim=0).clamp(min=0)
+    losses = _not_negative((log_target.exp() * log_ratio).sum(dim=2).mean(dim=0))
     if threshold == 0:
         return losses
     confidence = logits[0].detach().softmax(dim=1).amax(dim=1)
@@ -81,3 +81,8 @@ def _centred(views: Tensor) -> Tensor:
 def _per_partner(sums: Tensor, num_views: int) -> Tensor:
     """Turn a sum over views of what is centred into one over pairs, for each of V - 1 partners."""
     return sums * (num_views / (num_views - 1))
+
+
+def _not_negative(losses: Tensor) -> Tensor:
+    """Take away what rounding puts below zero, and nothing from the gradient."""
+    return losses - losses.detach().clamp(max=0)

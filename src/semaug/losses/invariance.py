@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from semaug._checks import check_at_least, check_bool, check_one_of, check_shapes
+from semaug._checks import check_at_least, check_bool, check_number, check_one_of, check_shapes
 from semaug.losses._arguments import REDUCTIONS, Reduction, at_least_float32, reduced
 from semaug.losses._classification import (
     check_given,
@@ -324,8 +324,9 @@ def _check_options(
     check_one_of(function, "metric", metric, METRICS)
     check_one_of(function, "reference", reference, VIEW_REFERENCES)
     check_bool(function, "target_gradient", target_gradient)
-    check_at_least(function, "temperature", temperature, 0)
-    check_at_least(function, "threshold", threshold, 0)
+    for name, value in {"temperature": temperature, "threshold": threshold}.items():
+        check_number(function, name, value)  # no tensor, whose value would have to be read
+        check_at_least(function, name, value, 0)
     if temperature == 0:
         raise ValueError(f"{function}: expected `temperature` > 0, got {temperature}")
     if threshold >= 1:
