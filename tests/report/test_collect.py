@@ -31,6 +31,30 @@ def test_a_run_is_read_as_it_was_written(write_run):
     assert report.notes == ()
 
 
+def test_classes_and_memory_are_read(write_run):
+    run = only_run(collect([write_run(error_per_class={"cat": 5, "dog": 0.5}, peak_memory_mib=7)]))
+    assert (run.class_errors, run.peak_memory) == ({"cat": 5, "dog": 0.5}, 7)
+
+
+def test_runs_of_early_versions_tell_neither(write_run):
+    report = collect([write_run()])
+    assert (only_run(report).class_errors, only_run(report).peak_memory) == ({}, None)
+    assert report.notes == ()
+
+
+def test_the_memory_of_an_unfinished_run_is_that_of_its_last_row(write_run):
+    run = only_run(collect([write_run(done=2, columns={"peak_memory_mib": 300.5})]))
+    assert run.peak_memory == 300.5
+
+
+@pytest.mark.parametrize("damaged", [[1], "cat", {"cat": 1, "dog": "2"}])
+def test_damaged_errors_of_classes_are_noted(write_run, damaged):
+    report = collect([write_run(error_per_class=damaged)])
+    (note,) = report.notes
+    assert note.endswith("summary.json: expected a number for each class as error_per_class")
+    assert only_run(report).class_errors == ({"cat": 1} if isinstance(damaged, dict) else {})
+
+
 def test_an_unfinished_run_says_how_far_it_is(write_run):
     run = only_run(collect([write_run(done=3, overrides={"lr": "0.2"})]))
     assert (run.label, run.state, run.finished) == ("digits_resnet8,lr=0.2", "epoch 3 of 4", False)

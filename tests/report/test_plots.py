@@ -1,12 +1,14 @@
 """Tests of semaug.report.plots."""
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from semaug.report import collect, export_plots
-from semaug.report.plots import SERIES, plots_of, series
+from semaug.report import collect, export_plots, render
+from semaug.report.plots import plots_of, series
+from semaug.report.svg import SERIES
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -131,6 +133,15 @@ def test_pictures_are_written_as_files(two_recipes, tmp_path):
             text = "".join(ElementTree.parse(path).getroot().itertext())
             assert "digits_resnet8" in text
             assert "currentColor" not in path.read_text()
+
+
+def test_every_picture_of_the_page_is_written_in_both_formats(two_recipes, write_run, tmp_path):
+    write_run(seed=5, error_per_class={"cat": 1.0}, columns={"peak_memory_mib": 5.0})
+    report = collect([two_recipes])
+    names = re.findall(r'<figure[^>]*>.*?<title id="(.*?)-title">', render(report), re.DOTALL)
+    assert len(names) == 7
+    files = {path.name for path in export_plots(report, tmp_path / "pictures")}
+    assert files == {f"{name}.{format}" for name in names for format in ("png", "svg")}
 
 
 def test_names_of_files_do_not_clash(write_run):

@@ -160,6 +160,63 @@ def test_equal_differences_promise_nothing(write_run, tmp_path):
     assert row[3:] == ["+0.00", "—", "the spread is zero: only more seeds can tell"]
 
 
+def test_few_classes_are_one_table(write_run, tmp_path):
+    for seed in (0, 1):
+        write_run("a", seed, error_per_class={"cat": 10 + seed, "dog": 20.0, "<eel>": 5.0})
+    write_run("b_isda", 1, error_per_class={"cat": 8.0, "dog": 21.5, "<eel>": 5.0})
+    write_run("c")  # of an early version
+    html = render(collect([tmp_path]))
+    rows = cells(html, "Test error of each class in percent, mean of last 10 epochs and of runs")
+    assert rows == [
+        ["class", "a", "b_isda"],
+        ["cat", "10.50", "8.00 (−3.00)"],  # of the common seed: 8 - 11
+        ["&lt;eel&gt;", "5.00", "5.00 (+0.00)"],
+        ["dog", "20.00", "21.50 (+1.50)"],
+    ]
+    assert 'class="number fewer" style="--heat: 1.000" data-key="-3.0"' in html
+    assert 'class="number more" style="--heat: 0.500" data-key="1.5"' in html
+    assert "the difference to a with the same seeds" in html
+    assert "classes</h4>" not in html
+    assert Page(html).texts_of("h3").count("Errors by class") == 1
+
+
+def test_of_many_classes_those_at_both_ends_come_first(write_run, tmp_path):
+    names = [f"class{place}" for place in range(31)]
+    write_run("a", error_per_class=dict.fromkeys(names, 50.0))
+    changed = {name: 50.0 + (7 * place) % 31 for place, name in enumerate(names)}
+    write_run("b_isda", error_per_class=changed)
+    html = render(collect([tmp_path]))
+    ends = cells(html, "The 15 classes that gain most and the 15 that lose most: test error")
+    assert [float(row[2].split("+")[1].rstrip(")")) for row in ends[1:]] == [
+        change for change in range(31) if change != 15
+    ]
+    everything = cells(html, "All 31 classes: test error of each class")
+    assert [row[0] for row in everything[1:]] == names
+    assert "All 31 classes" in Page(html).texts_of("h4")
+
+
+def test_one_recipe_has_classes_without_a_difference(write_run):
+    errors = {f"class{place}": 3.0 * place for place in range(40)}
+    html = render(collect([write_run(error_per_class=errors)]))
+    rows = cells(html, "The 15 classes with the fewest and the 15 with the most errors: test")[1:]
+    assert [row[1] for row in rows[:15]] == [f"{3 * place:.2f}" for place in range(15)]
+    assert [row[1] for row in rows[15:]] == [f"{3 * place:.2f}" for place in range(25, 40)]
+    assert "Rings are" not in html
+    assert "--heat:" not in html
+
+
+def test_memory_stands_beside_the_time(write_run, tmp_path):
+    write_run("a", 0, peak_memory_mib=400.4)
+    write_run("a", 1, peak_memory_mib=500.6)
+    write_run("b_isda", 0, peak_memory_mib=20480.0)
+    write_run("c")
+    html = render(collect([tmp_path]))
+    rows = cells(html, "Time of finished runs, images/s (median over epochs), memory of the run")
+    assert [row[3] for row in rows] == ["peak memory", "501 MiB", "—", "20.0 GiB"]
+    shown = [row[-1] for row in cells(html, "All runs; errors in percent")]
+    assert shown == ["peak memory", "400 MiB", "501 MiB", "—", "20.0 GiB"]
+
+
 def test_many_recipes_are_compared_with_one(write_run, tmp_path):
     for place in range(7):
         write_run(f"recipe{place}")

@@ -86,9 +86,7 @@ class _Reader:
             for name, value in last.items()
             if name not in ("started", "device", "threads", "commit")
         }
-        seconds = _number(summary.get("seconds"))
-        if seconds is None and rows:
-            seconds = rows[-1].get("seconds")
+        reached = rows[-1] if rows else {}  # by a run that may be unfinished
         return RunData(
             folder=self.folder,
             label=self._label(summary, start),
@@ -96,8 +94,10 @@ class _Reader:
             recipe=_dict(summary.get("recipe")) or _dict(start.get("recipe")),
             rows=tuple(rows),
             errors=self._errors(summary),
+            class_errors=self._class_errors(summary),
             finished=bool(summary),
-            seconds=seconds,
+            seconds=_number(summary.get("seconds")) or reached.get("seconds"),
+            peak_memory=_number(summary.get("peak_memory_mib")) or reached.get("peak_memory_mib"),
             device=_text(summary.get("device", last.get("device"))),
             commit=_text(summary.get("commit", last.get("commit"))),
             versions={str(name): _text(value) for name, value in versions.items()},
@@ -166,6 +166,13 @@ class _Reader:
         if missing:
             self._note("summary.json", f"expected numbers as {', '.join(missing)}, got none")
         return {measure: value for measure, value in read.items() if value is not None}
+
+    def _class_errors(self, summary: Mapping[str, Any]) -> dict[str, float]:
+        found = summary.get("error_per_class", {})
+        read = {name: _number(value) for name, value in _dict(found).items()}
+        if not isinstance(found, dict) or None in read.values():
+            self._note("summary.json", "expected a number for each class as error_per_class")
+        return {name: value for name, value in read.items() if value is not None}
 
     def _label(self, summary: Mapping[str, Any], start: Mapping[str, Any]) -> str:
         """Name the recipe and its changes, which unfinished runs tell by their folder alone."""

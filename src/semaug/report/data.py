@@ -24,8 +24,11 @@ class RunData:
         recipe: The full recipe, as plain data; empty where no file tells it.
         rows: The numbers of ``metrics.jsonl``, an epoch each, in order.
         errors: The measures of ``summary.json`` in percent; empty while a run is not finished.
+        class_errors: Mean test error of each class in percent; empty likewise, and where the
+            run was trained by an early version.
         finished: Whether there is a summary.
         seconds: Of training, so far.
+        peak_memory: In MiB; None where no file tells it.
         device: Where it was trained.
         commit: Of this package.
         versions: Of the software.
@@ -38,8 +41,10 @@ class RunData:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     rows: tuple[Mapping[str, float], ...] = ()
     errors: Mapping[str, float] = field(default_factory=dict)
+    class_errors: Mapping[str, float] = field(default_factory=dict)
     finished: bool = False
     seconds: float | None = None
+    peak_memory: float | None = None
     device: str = ""
     commit: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

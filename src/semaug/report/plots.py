@@ -6,41 +6,23 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from semaug.report.class_plot import ClassPlot
+from semaug.report.classes import errors_by_class
 from semaug.report.data import Group, Point, Report, curve
+from semaug.report.svg import SERIES, page_svg, settings
 from semaug.training.files import write_atomically
 
-__all__ = ["SERIES", "Plot", "export_plots", "plots_of", "series"]
+__all__ = ["Plot", "export_plots", "plots_of", "series"]
 
-# Colors on white, told apart without color vision too; a page has its own for each theme.
-SERIES = (
-    "#4d4d4d",
-    "#c2344a",
-    "#1f77a4",
-    "#3d8b5f",
-    "#8a5a00",
-    "#7b4fb5",
-    "#c0569b",
-    "#00808a",
-)
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
 _MOST_ON_LINEAR_AXIS = 10.0  # largest to lowest error; beyond, a logarithm shows both ends
-_INK, _GRID = "#222222", "#cccccc"
-
-# What the page replaces by its variables.
-_VARIABLES = {color: f"var(--series-{place})" for place, color in enumerate(SERIES)} | {
-    _INK: "currentColor",
-    _GRID: "var(--grid)",
-}
-
 _ERRORS = ("test_error", "train_error")
 _NOT_DRAWN = {"epoch", "step", "seconds", *_ERRORS}  # errors have a picture of their own
 _NAMES = {
@@ -48,11 +30,9 @@ _NAMES = {
     "strength": "strength λ",
     "train_loss": "training loss",
     "images_per_second": "images/s",
+    "peak_memory_mib": "peak memory in MiB",
 }
-_FIRST, _LAST = ("lr", "strength", "train_loss"), ("images_per_second",)
-
-_SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
+_FIRST, _LAST = ("lr", "strength", "train_loss"), ("images_per_second", "peak_memory_mib")
 
 
 @dataclass(frozen=True)
@@ -92,7 +72,7 @@ class Plot:
 
     def draw(self, *, legend: bool) -> Figure:
         """Draw it: mean over runs, and a band from lowest to highest."""
-        with matplotlib.rc_context(_settings(self.name)):
+        with matplotlib.rc_context(settings(self.name)):
             figure = Figure(figsize=(5.2, 3.4) if self.is_wide else (4.2, 2.6))
             figure.set_layout_engine("constrained")
             axes = figure.subplots()
@@ -116,10 +96,7 @@ class Plot:
 
     def svg(self) -> str:
         """Return the picture for a page: without size, in the page's colors, with a description."""
-        content = io.BytesIO()
-        with matplotlib.rc_context(_settings(self.name)):
-            self.draw(legend=False).savefig(content, format="svg", transparent=True)
-        return _for_page(content.getvalue(), self)
+        return page_svg(self.draw(legend=False), self.name, self.title, self.describe())
 
     def _draw_curves(self, axes: Axes) -> Iterator[tuple[float, float]]:
         """Draw, and return the lowest and the highest value of each curve."""
@@ -163,8 +140,8 @@ def series(place: int, *, wide: bool) -> tuple[int, tuple[float, ...]]:
     return place % len(SERIES), _DASHES[(round if wide else place + round) % len(_DASHES)]
 
 
-def plots_of(report: Report) -> list[list[Plot]]:
-    """Return the pictures of each group, errors first."""
+def plots_of(report: Report) -> list[list[Plot | ClassPlot]]:
+    """Return the pictures of each group, errors first, by epoch and by class."""
     taken: set[str] = set()
     return [[*_plots_of_group(group, taken)] for group in report.groups]
 
@@ -184,7 +161,7 @@ def export_plots(report: Report, folder: Path) -> list[Path]:
         for format in ("png", "svg"):
             path = folder / f"{plot.name}.{format}"
             content = io.BytesIO()
-            with matplotlib.rc_context(_settings(plot.name)):
+            with matplotlib.rc_context(settings(plot.name)):
                 figure = plot.draw(legend=True)
                 date = {"Date": None} if format == "svg" else None
                 figure.savefig(content, format=format, dpi=150, metadata=date)
@@ -197,7 +174,7 @@ def _write(path: Path, content: bytes) -> None:
     write_atomically(path, lambda file: file.write(content))
 
 
-def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot]:
+def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]:
     columns = group.columns()
     errors = tuple(column for column in _ERRORS if column in columns)
     if len(group.recipes) > len(SERIES):
@@ -206,6 +183,9 @@ def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot]:
         names = {"test_error": group.measured, "train_error": "training error"}
         title = " and ".join(names[column] for column in errors)
         yield Plot(_unique(group.title, "error", taken), title, group, errors)
+    classes = errors_by_class(group)
+    if classes is not None:
+        yield ClassPlot(_unique(group.title, "classes", taken), group, classes)
     others = [column for column in columns if column not in _NOT_DRAWN]
     first = [column for column in _FIRST if column in others]
     last = [column for column in _LAST if column in others]
@@ -227,29 +207,6 @@ def _unique(group: str, column: str, taken: set[str]) -> str:
     return chosen
 
 
-def _settings(name: str) -> Any:  # the type of newer matplotlib lists all settings there are
-    return {
-        "svg.fonttype": "none",  # text stays text
-        "svg.hashsalt": name,  # the same picture is the same file
-        "font.family": "sans-serif",
-        "font.size": 9.5,
-        "text.parse_math": False,  # a name may hold dollars
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
-        "axes.titlesize": 9,
-        "axes.edgecolor": _INK,
-        "axes.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-        "grid.color": _GRID,
-        "grid.linewidth": 0.6,
-        "lines.linewidth": 1.6,
-        "axes.formatter.limits": (-4, 5),
-    }
-
-
 def _thin(points: list[Point]) -> list[Point]:
     """Return evenly spread points, the last among them, if there are too many."""
     step = math.ceil(len(points) / _MOST_POINTS) if points else 1
@@ -261,39 +218,3 @@ def _use_log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _for_page(svg: bytes, plot: Plot) -> str:
-    """Let a picture take colors and size from the page, and keep its ids apart from others."""
-    name = plot.name
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
-    root = ElementTree.fromstring(svg)  # ours: drawn a moment ago
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.rpartition("}")[2] in ("metadata", "style"):
-                parent.remove(child)
-    for element in root.iter():
-        for key, value in list(element.attrib.items()):
-            element.set(key, _adapt(key.rpartition("}")[2], value, name))
-    for size in ("width", "height"):
-        del root.attrib[size]
-    root.set("role", "img")
-    root.set("aria-labelledby", f"{name}-title {name}-desc")
-    for place, (tag, text) in enumerate((("title", plot.title), ("desc", plot.describe()))):
-        element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{tag}"})
-        element.text = text
-        root.insert(place, element)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _adapt(key: str, value: str, name: str) -> str:
-    if key == "id":
-        return f"{name}-{value}"
-    if key == "href":
-        return f"#{name}-{value.removeprefix('#')}"
-    value = value.replace("url(#", f"url(#{name}-")
-    if key == "style":
-        for color, variable in _VARIABLES.items():
-            value = value.replace(color, variable)
-    return value

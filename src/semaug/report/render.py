@@ -1,40 +1,32 @@
 """A report as one HTML page that needs nothing else: style, script and pictures are inside."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from semaug.report.cells import (
+    MISSING,
+    Cell,
+    Table,
+    distinct,
+    duration,
+    in_words,
+    memory,
+    number,
+    spread,
+    value,
+    words,
+)
+from semaug.report.class_plot import ClassPlot
+from semaug.report.classes import MOST_SHOWN, ClassError, ClassErrors, errors_by_class
 from semaug.report.collect import MEASURES
 from semaug.report.data import Group, Pair, RecipeRuns, Report, RunData
 from semaug.report.plots import SERIES, Plot, plots_of, series
 from semaug.training.statistics import mean_and_spread
 
 __all__ = ["render"]
-
-_MISSING = "—"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table: what is read, and what it is sorted by."""
-
-    text: str
-    key: str | float | None = None  # None is sorted last
-    is_number: bool = False
-    link: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that can be sorted by each of its columns."""
-
-    caption: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
 
 
 def render(report: Report) -> str:
@@ -67,8 +59,12 @@ def render(report: Report) -> str:
     )
 
 
-def _section(group: Group, plots: list[Plot], place: int, ids: dict[int, str]) -> dict[str, Any]:
+def _section(
+    group: Group, plots: list[Plot | ClassPlot], place: int, ids: dict[int, str]
+) -> dict[str, Any]:
     pictures = [(plot, Markup(plot.svg())) for plot in plots]  # made by us, names escaped
+    curves = [(plot, svg) for plot, svg in pictures if isinstance(plot, Plot)]
+    classes = errors_by_class(group)
     return {
         "id": f"group-{place}",
         "group": group,
@@ -78,8 +74,11 @@ def _section(group: Group, plots: list[Plot], place: int, ids: dict[int, str]) -
         "pairs": _table_of_pairs(group),
         "fields": _table_of_fields(group),
         "time": _table_of_times(group),
-        "error_plots": [picture for picture in pictures if picture[0].is_wide],
-        "other_plots": [picture for picture in pictures if not picture[0].is_wide],
+        "classes": [] if classes is None else _tables_of_classes(group, classes),
+        "compares_classes": classes is not None and classes.compares,
+        "error_plots": [(plot, svg) for plot, svg in curves if plot.is_wide],
+        "class_plots": [svg for plot, svg in pictures if isinstance(plot, ClassPlot)],
+        "other_plots": [(plot, svg) for plot, svg in curves if not plot.is_wide],
     }
 
 
@@ -95,10 +94,10 @@ def _legend(group: Group, wide: bool) -> list[tuple[int, str, str]]:
 def _table_of_recipes(group: Group) -> Table:
     rows = [
         (
-            _words(recipe.label),
-            _words(", ".join("?" if run.seed is None else str(run.seed) for run in recipe.runs)),
-            _number(len(recipe.finished), "d"),
-            _words("; ".join(_unfinished(recipe)) or "all finished"),
+            words(recipe.label),
+            words(", ".join("?" if run.seed is None else str(run.seed) for run in recipe.runs)),
+            number(len(recipe.finished), "d"),
+            words("; ".join(_unfinished(recipe)) or "all finished"),
         )
         for recipe in group.recipes
     ]
@@ -117,10 +116,10 @@ def _unfinished(recipe: RecipeRuns) -> list[str]:
 def _table_of_errors(group: Group) -> Table:
     rows = []
     for recipe in group.recipes:
-        cells = [_words(recipe.label), _number(len(recipe.finished), "d")]
+        cells = [words(recipe.label), number(len(recipe.finished), "d")]
         for measure in MEASURES:
             values = list(recipe.values(measure).values())
-            cells.append(_spread(*mean_and_spread(values)) if values else _number(None))
+            cells.append(spread(*mean_and_spread(values)) if values else number(None))
         rows.append(tuple(cells))
     caption = f"{group.measured} in percent, mean ± standard deviation over finished runs"
     return Table(_capital(caption), ("recipe", "runs", *MEASURES.values()), tuple(rows))
@@ -141,7 +140,7 @@ def _table_of_pairs(group: Group) -> Table | None:
 
 def _row_of_pair(pair: Pair) -> tuple[Cell, ...]:
     difference = pair.difference
-    interval = _MISSING
+    interval = MISSING
     if difference.low is None or difference.high is None:
         shows = "too few runs to tell"
         if difference.pairs > 1:
@@ -154,13 +153,52 @@ def _row_of_pair(pair: Pair) -> tuple[Cell, ...]:
     if pair.unequal:
         shows += f" (unequal {' and '.join(pair.unequal)})"
     return (
-        _words(pair.first.label),
-        _words(pair.second.label),
-        _number(difference.pairs, "d"),
-        _number(difference.mean, "+.2f"),
+        words(pair.first.label),
+        words(pair.second.label),
+        number(difference.pairs, "d"),
+        number(difference.mean, "+.2f"),
         Cell(interval, difference.low, is_number=True),
-        _words(shows),
+        words(shows),
     )
+
+
+def _tables_of_classes(group: Group, classes: ClassErrors) -> list[Table]:
+    """Return one table; of many classes first that of those at both ends, then that of all."""
+    caption = f"{group.measured} of each class in percent, mean of last 10 epochs and of runs"
+    if classes.compares:
+        caption += (
+            f"; in brackets, and for sorting, the difference to {classes.recipes[0].label} with "
+            "the same seeds, in points"
+        )
+    headings = ("class", *(recipe.label for recipe in classes.recipes))
+    hottest = max((abs(x) for row in classes.rows for x in row.changes if x is not None), default=0)
+
+    def table(title: str, rows: tuple[ClassError, ...]) -> Table:
+        return Table(title, headings, tuple(_row_of_class(row, hottest) for row in rows))
+
+    ends = classes.ends()
+    if len(ends) == len(classes.rows):
+        return [table(_capital(caption), ends)]
+    each = MOST_SHOWN // 2
+    what = f"The {each} classes with the fewest and the {each} with the most errors"
+    if classes.compares:
+        what = f"The {each} classes that gain most and the {each} that lose most"
+    return [
+        table(f"{what}: {caption}", ends),
+        table(f"All {len(classes.rows)} classes: {caption}", classes.rows),
+    ]
+
+
+def _row_of_class(row: ClassError, hottest: float) -> tuple[Cell, ...]:
+    cells = [words(row.name)]
+    for error, change in zip(row.errors, row.changes, strict=True):
+        cell = number(error)
+        if error is not None and change is not None:
+            text = f"{cell.text} ({number(change, '+.2f').text})"
+            heat = change / hottest if hottest > 0 else 0.0
+            cell = Cell(text, change, is_number=True, heat=heat)
+        cells.append(cell)
+    return tuple(cells)
 
 
 def _table_of_fields(group: Group) -> Table | None:
@@ -168,7 +206,7 @@ def _table_of_fields(group: Group) -> Table | None:
     if not differing:
         return None
     headings = ("field", *(recipe.label for recipe in group.recipes))
-    rows = [(_words(name), *map(_value, values)) for name, values in differing.items()]
+    rows = [(words(name), *map(value, values)) for name, values in differing.items()]
     return Table("Fields in which the recipes differ", headings, tuple(rows))
 
 
@@ -178,19 +216,27 @@ def _table_of_times(group: Group) -> Table:
         seconds = [run.seconds for run in recipe.finished if run.seconds is not None]
         speeds = [run.images_per_second for run in recipe.runs]
         known = [speed for speed in speeds if speed is not None]
+        peaks = [run.peak_memory for run in recipe.runs if run.peak_memory is not None]
         mean_time = sum(seconds) / len(seconds) if seconds else None
         rows.append(
             (
-                _words(recipe.label),
-                Cell(_in_words(mean_time), mean_time, is_number=True),
-                _number(sum(known) / len(known) if known else None, ",.0f"),
-                _distinct(run.device for run in recipe.runs),
-                _distinct(_software(run) for run in recipe.runs),
-                _distinct(run.commit[:10] for run in recipe.runs),
+                words(recipe.label),
+                duration(mean_time),
+                number(sum(known) / len(known) if known else None, ",.0f"),
+                memory(max(peaks, default=None)),
+                distinct(run.device for run in recipe.runs),
+                distinct(_software(run) for run in recipe.runs),
+                distinct(run.commit[:10] for run in recipe.runs),
             )
         )
-    headings = ("recipe", "time of a run", "images/s", "device", "software", "commit")
-    caption = "Time of finished runs, images/s (median over epochs), and where they were trained"
+    headings = (
+        "recipe", "time of a run", "images/s", "peak memory", "device", "software", "commit",
+    )  # fmt: skip
+    caption = (
+        "Time of finished runs, images/s (median over epochs), memory of the run that took most "
+        "(on a GPU what was allocated there, on a CPU of the whole process), and where they were "
+        "trained"
+    )
     return Table(caption, headings, tuple(rows))
 
 
@@ -199,18 +245,19 @@ def _table_of_runs(report: Report, ids: dict[int, str]) -> Table:
     for group in report.groups:
         for recipe in group.recipes:
             for run in recipe.runs:
-                errors = [_number(run.errors.get(measure)) for measure in MEASURES]
+                errors = [number(run.errors.get(measure)) for measure in MEASURES]
                 rows.append(
                     (
                         Cell(recipe.label, recipe.label, link=ids[id(run)]),
-                        _number(run.seed, "d"),
-                        _words(run.state),
+                        number(run.seed, "d"),
+                        words(run.state),
                         *errors,
-                        Cell(_in_words(run.seconds), run.seconds, is_number=True),
-                        _number(run.images_per_second, ",.0f"),
+                        duration(run.seconds),
+                        number(run.images_per_second, ",.0f"),
+                        memory(run.peak_memory),
                     )
                 )
-    headings = ("recipe", "seed", "state", *MEASURES.values(), "time", "images/s")
+    headings = ("recipe", "seed", "state", *MEASURES.values(), "time", "images/s", "peak memory")
     return Table("All runs; errors in percent", headings, tuple(rows))
 
 
@@ -222,14 +269,15 @@ def _details(run: RunData, id: str) -> dict[str, Any]:
         "device": run.device,
         "commit": run.commit,
         "started": ", ".join(start for start in run.starts if start),
-        "time": _in_words(run.seconds),
+        "time": in_words(run.seconds),
+        "peak memory": memory(run.peak_memory).text,
         **{f"version of {name}": version for name, version in run.versions.items()},
     }
     recipe = json.dumps(run.recipe, indent=2, ensure_ascii=False) if run.recipe else ""
     return {
         "id": id,
         "title": f"{run.label}, {seed}",
-        "facts": {name: value or _MISSING for name, value in facts.items()},
+        "facts": {name: value or MISSING for name, value in facts.items()},
         "recipe": recipe,
     }
 
@@ -237,26 +285,6 @@ def _details(run: RunData, id: str) -> dict[str, Any]:
 def _software(run: RunData) -> str:
     versions = run.versions
     return ", ".join(f"{name} {versions[name]}" for name in ("semaug", "torch") if name in versions)
-
-
-def _words(text: str) -> Cell:
-    return Cell(text or _MISSING, text or None)
-
-
-def _number(value: float | None, format: str = ".2f") -> Cell:
-    text = _MISSING if value is None else f"{value:{format}}"
-    return Cell(text.replace("-", "−"), value, is_number=True)
-
-
-def _value(value: Any) -> Cell:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Cell(str(value), value)
-    return _words("" if value is None else value if isinstance(value, str) else json.dumps(value))
-
-
-def _spread(center: float, spread: float | None) -> Cell:
-    text = f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
-    return Cell(text, center, is_number=True)
 
 
 def _breakable(text: str) -> Markup:
@@ -267,21 +295,9 @@ def _breakable(text: str) -> Markup:
     return escaped
 
 
-def _distinct(texts: Iterable[str]) -> Cell:
-    return _words("; ".join(sorted({text for text in texts if text})))
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _in_words(seconds: float | None) -> str:
-    if seconds is None:
-        return _MISSING
-    if seconds < 120:
-        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,113 @@
+"""Cells of the tables of a report: what is read, and what a column is sorted by."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "MISSING",
+    "Cell",
+    "Table",
+    "distinct",
+    "duration",
+    "in_words",
+    "memory",
+    "number",
+    "spread",
+    "value",
+    "words",
+]
+
+MISSING = "—"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Args:
+        text: What is read.
+        key: What the column is sorted by; None comes last.
+        is_number: Whether it is set like one.
+        link: Id of what it leads to.
+        heat: From -1, fewest errors, to 1, most: how strong its color is; 0 is none.
+    """
+
+    text: str
+    key: str | float | None = None
+    is_number: bool = False
+    link: str = ""
+    heat: float = 0.0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be sorted by each of its columns."""
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def words(text: str) -> Cell:
+    """Show a text."""
+    return Cell(text or MISSING, text or None)
+
+
+def number(value: float | None, format: str = ".2f") -> Cell:
+    """Show a number.
+
+    >>> number(-1.234).text
+    '−1.23'
+    """
+    text = MISSING if value is None else f"{value:{format}}"
+    return Cell(text.replace("-", "−"), value, is_number=True)
+
+
+def value(value: Any) -> Cell:
+    """Show the value of a field of a recipe."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Cell(str(value), value)
+    return words("" if value is None else value if isinstance(value, str) else json.dumps(value))
+
+
+def spread(center: float, deviation: float | None) -> Cell:
+    """Show a mean and, of several numbers, their standard deviation."""
+    text = f"{center:.2f}" if deviation is None else f"{center:.2f} ± {deviation:.2f}"
+    return Cell(text, center, is_number=True)
+
+
+def distinct(texts: Iterable[str]) -> Cell:
+    """Show each of several texts once."""
+    return words("; ".join(sorted({text for text in texts if text})))
+
+
+def duration(seconds: float | None) -> Cell:
+    """Show how long something took."""
+    return Cell(in_words(seconds), seconds, is_number=True)
+
+
+def in_words(seconds: float | None) -> str:
+    """Say how long something took.
+
+    >>> in_words(7.25), in_words(600), in_words(10000)
+    ('7.2 s', '10 min', '2.8 h')
+    """
+    if seconds is None:
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def memory(mebibytes: float | None) -> Cell:
+    """Show how much memory something took.
+
+    >>> memory(512.4).text, memory(20480).text
+    ('512 MiB', '20.0 GiB')
+    """
+    if mebibytes is None:
+        return number(None)
+    text = f"{mebibytes:.0f} MiB" if mebibytes < 10_000 else f"{mebibytes / 1024:.1f} GiB"
+    return Cell(text, mebibytes, is_number=True)
