@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+BROWSER := $(VENV)/browser
 
 .PHONY: test demo check lint format types bench clean
 
-test: $(STAMP)  ## the test suite, doctests and README included
+test: $(STAMP) $(BROWSER)  ## the test suite, doctests and README included
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 # One thread: so small a network gains nothing from two, and two wait for each other on a busy machine.
@@ -41,6 +42,11 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
+
+# Tried once; without a browser the tests that look at reports are skipped, and say so.
+$(BROWSER): | $(STAMP)
+	@sh tests/report/install_chromium.sh
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
