@@ -1,8 +1,8 @@
 """The memory that a run took at its peak.
 
 On a GPU it is what torch allocated there. On a CPU it is the resident memory of the process:
-images, network and what autograd keeps, and also Python and torch themselves, some 0.5 GiB.
-Processes that decode images are not counted.
+images, network and what autograd keeps, and also Python and torch themselves, which take more
+than half a GiB. Processes that decode images are not counted.
 """
 
 import sys
