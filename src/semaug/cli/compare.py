@@ -8,6 +8,8 @@ from rich.console import Console
 
 from semaug.cli.options import (
     CheckpointSeconds,
+    Cluster,
+    ClusterOptions,
     DataRoot,
     Device,
     Jobs,
@@ -18,6 +20,7 @@ from semaug.cli.options import (
     Workers,
     changes_for,
     make_run,
+    train_runs,
 )
 from semaug.cli.report import print_comparison, say
 from semaug.recipes.overrides import split_overrides
@@ -34,6 +37,8 @@ def compare(
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
     jobs: Jobs = 1,
+    cluster: Cluster = None,
+    cluster_option: ClusterOptions = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
     quick: Quick = False,
     data_root: DataRoot = None,
@@ -79,7 +84,6 @@ def compare(
     ]
 
     from semaug.training.compare import Arm, compare_runs, train_missing
-    from semaug.training.jobs import run_jobs
     from semaug.training.loop import train as train_run
     from semaug.training.outcome import summaries_of
 
@@ -95,8 +99,10 @@ def compare(
         return train_run(run, resume=True, console=console, **options)
 
     all_runs = [run for pair in pairs for run in pair]
-    if jobs > 1:
-        summaries = summaries_of(run_jobs(all_runs, options, jobs, console))
+    if jobs > 1 or cluster or cluster_option:
+        summaries = summaries_of(
+            train_runs(all_runs, options, jobs, console, cluster, cluster_option)
+        )
     else:
         summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))

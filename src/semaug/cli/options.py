@@ -1,10 +1,13 @@
 """Arguments and options that several commands share, and the run that they describe."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
+from semaug._names import unknown_name
 from semaug.recipes import find_recipe, make_quick
 from semaug.recipes.overrides import (
     LOSS_OPTIONS,
@@ -15,8 +18,13 @@ from semaug.recipes.overrides import (
 from semaug.training.errors import UserError
 from semaug.training.run import Run
 
+if TYPE_CHECKING:
+    from semaug.training.outcome import Outcome
+
 __all__ = [
     "CheckpointSeconds",
+    "Cluster",
+    "ClusterOptions",
     "DataRoot",
     "Device",
     "Jobs",
@@ -29,6 +37,7 @@ __all__ = [
     "changes_for",
     "make_run",
     "split_seed",
+    "train_runs",
 ]
 
 RecipeName = Annotated[
@@ -71,6 +80,23 @@ Jobs = Annotated[
     int,
     typer.Option(min=1, help="Runs side by side on the device; a failed one stops no other"),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="Train as jobs of slurm, --jobs of them at once; local tries the same on this machine",
+        show_default=False,
+    ),
+]
+ClusterOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster-option",
+        metavar="KEY=VALUE",
+        help="What a job asks for, such as partition=gpu, gpus_per_node=1 or timeout_min=600; "
+        "may be repeated",
+        show_default=False,
+    ),
+]
 CheckpointSeconds = Annotated[
     float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
 ]
@@ -106,3 +132,30 @@ def changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
         for field, value in changes.items()
         if "loss" in changes or field not in LOSS_OPTIONS or getattr(loss, field) is not None
     }
+
+
+def train_runs(
+    runs: Sequence[Run],
+    train_options: Mapping[str, Any],
+    jobs: int,
+    console: Console,
+    cluster: str | None = None,
+    cluster_options: Sequence[str] | None = None,
+) -> list["Outcome"]:
+    """Train the runs that are not finished, on this device or as jobs of a cluster."""
+    if cluster is None:
+        if cluster_options:
+            raise UserError("cluster: expected --cluster with --cluster-option")
+        from semaug.training.jobs import run_jobs
+
+        return run_jobs(runs, train_options, jobs, console)
+
+    from semaug.training.cluster import run_on_cluster
+    from semaug.training.cluster_options import CLUSTERS, parse_cluster_options
+
+    if cluster not in CLUSTERS:
+        raise UserError(unknown_name("cluster", "name", cluster, CLUSTERS))
+    options = parse_cluster_options(cluster_options or [])
+    return run_on_cluster(
+        runs, train_options, jobs, console, cluster=cluster, cluster_options=options
+    )

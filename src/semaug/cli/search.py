@@ -12,6 +12,8 @@ from rich.text import Text
 
 from semaug.cli.options import (
     CheckpointSeconds,
+    Cluster,
+    ClusterOptions,
     DataRoot,
     Device,
     Jobs,
@@ -21,6 +23,7 @@ from semaug.cli.options import (
     Threads,
     Workers,
     make_run,
+    train_runs,
 )
 from semaug.cli.report import say
 from semaug.recipes import Recipe, find_recipe
@@ -60,6 +63,8 @@ def search(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each choice, and at the end")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
     jobs: Jobs = 1,
+    cluster: Cluster = None,
+    cluster_option: ClusterOptions = None,
     quick: Quick = False,
     data_root: DataRoot = None,
     runs: Runs = Path("runs"),
@@ -99,7 +104,6 @@ def search(
     def runs_of(changes: dict[str, str]) -> list[Run]:
         return [make_run(recipe, changes, seed, quick, runs) for seed in all_seeds]
 
-    from semaug.training.jobs import run_jobs
     from semaug.training.search import Candidate
     from semaug.training.search import search as search_runs
 
@@ -125,7 +129,7 @@ def search(
     folder = runs / "search" / label(recipe, what, quick) / f"seeds{numbers}"
 
     def train_all(some: Sequence[Run]) -> list[Any]:
-        return list(run_jobs(some, train_options, jobs, console))
+        return list(train_runs(some, train_options, jobs, console, cluster, cluster_option))
 
     _print_result(console, search_runs(candidates, train_all, folder))
 
