@@ -25,6 +25,7 @@ try:
     from semaug.cli.show import show
     from semaug.cli.table import table
     from semaug.cli.train import train
+    from semaug.cli.transfer import transfer
 except ModuleNotFoundError as error:
     raise SystemExit(f'semaug: {error}; install it with: pip install "semaug[train]"') from None
 
@@ -76,6 +77,7 @@ app.command("list")(list_names)
 app.command()(table)
 app.command()(search)
 app.command()(report)
+app.command()(transfer)
 app.command()(flops)
 app.command()(show)
 app.add_typer(data_app)

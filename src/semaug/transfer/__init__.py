@@ -3,7 +3,7 @@
 :func:`measure_transfer` tests the network of a run folder and keeps what it finds there,
 :func:`transfer_accuracies` reads that, and :mod:`semaug.transfer.plots` draws it.
 
-Source: Wang et al., "Augmentation Invariant Training", sections 4.4 and 4.5
+Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, sections 4.4 and 4.5
 """
 
 from semaug.transfer.corruptions import CorruptionSet, find_corruptions

@@ -4,12 +4,13 @@ They are drawn once for each set of images, by a seed, and kept as a file, so th
 tested on the same pixels. They depend on the images, the seed and ``hue`` alone: each machine
 draws the same bytes.
 
-Source: Wang et al., "Augmentation Invariant Training", section 4.4 and Table 5. The text says that
-training turns images grey with probability 0.1. Of the test set it says "grayscale" only, and
-Table 5 shows that every image is grey there: networks that never saw a grey image lose 20 points
-and more on it (63.77 to 42.51 with flips alone), of which one image in ten would cost them 2. The
-colors of the paper do not change in hue; its released code turns hues by up to 0.1 too
-(``hue=0.1``).
+Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 4.4, Table 5
+
+The text says that training turns images grey with probability 0.1. Of the test set it says
+"grayscale" only, and Table 5 shows that every image is grey there: networks that never saw a grey
+image lose 20 points and more on it (63.77 to 42.51 with flips alone), of which one image in ten
+would cost them 2. The colors of the paper do not change in hue; its released code turns hues by up
+to 0.1 too (``hue=0.1``).
 """
 
 import hashlib

@@ -1,0 +1,223 @@
+"""``semaug transfer``: how trained networks do on test sets with other augmentations."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from semaug.cli.options import DataRoot, Device, Threads
+from semaug.cli.report import say
+from semaug.training.errors import UserError
+from semaug.training.torchrun import num_processes
+
+if TYPE_CHECKING:
+    from semaug.report import Group, RunData
+    from semaug.transfer import Transfer
+
+__all__ = ["transfer"]
+
+
+def transfer(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of finished runs, or folders that hold such",
+            show_default=False,
+        ),
+    ],
+    corruptions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Test on corrupted images too: NAME.npy and labels.npy as in CIFAR-10-C, or a "
+            "folder for each class",
+            show_default=False,
+        ),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write there, as PNG and SVG: distances between test sets, and a map of features",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of crops and colors of the test sets, not of runs")
+    ] = 0,
+    hue: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Turn hues by up to this; 0.1 in AIT's released code"),
+    ] = 0.0,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Test trained networks on test images as they are, cropped, grey, and in other colors.
+
+    The four test sets of augmentation invariant training (AIT, Table 5), the same for all
+    networks. What a run comes to is kept in its folder, as transfer.json, and read from
+    there the next time.
+
+    [bold]Examples[/bold]
+
+    semaug transfer runs/cifar100_resnet32_rp_single runs/cifar100_resnet32_rp_ait
+
+    semaug transfer runs --corruptions CIFAR-100-C --plots pictures
+    """
+    console = Console()
+    if num_processes() > 1:
+        raise UserError("transfer: expected one process, got several from torchrun")
+    if corruptions is not None and not corruptions.is_dir():
+        raise UserError(f"transfer: expected a folder of corrupted images, got {corruptions}")
+    groups = _find(runs, console)
+
+    import torch
+
+    from semaug.transfer import measure_transfer
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    def measure(folder: Path) -> "Transfer":
+        return measure_transfer(
+            folder,
+            data_root=data_root,
+            device=device,
+            seed=seed,
+            hue=hue,
+            corruptions=corruptions,
+            console=console,
+        )
+
+    failures: list[tuple[Path, Exception]] = []
+    measured = [(group, _measure_all(group, measure, failures)) for group in groups]
+    measured = [(group, found) for group, found in measured if found]
+    if not measured:
+        raise failures[0][1]
+    for folder, error in failures:
+        say(console, f"note: {folder}: left out, {error}", style="yellow")
+    for group, found in measured:
+        console.print(_make_table(group, found, corruptions))
+        if plots is not None:
+            with console.status("drawing"):
+                files = list(_draw(group, found, plots, seed, hue, data_root, device))
+            for path in files:
+                say(console, f"wrote {path}")
+    several = any(len(members) > 1 for _, found in measured for members in found.values())
+    spread = "± is the standard deviation over runs; " if several else ""
+    say(console, f"{spread}all numbers: transfer.json of each run")
+
+
+def _find(paths: Sequence[Path], console: Console) -> tuple["Group", ...]:
+    """Return the runs at or below some folders, those on the same images together.
+
+    Raises:
+        UserError: If a path is no folder, or none of them holds a finished run.
+    """
+    from semaug.report import collect
+
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"transfer: expected a folder, got {path}")
+    if not any(next(path.rglob("summary.json"), None) for path in paths):
+        found = ", ".join(map(str, paths))
+        raise UserError(f"transfer: expected folders with finished runs, got {found}")
+    collected = collect(paths)
+    for note in collected.notes:
+        say(console, f"note: {note}", style="yellow")
+    for group in collected.groups:
+        for recipe in group.recipes:
+            for run in recipe.runs:
+                if not run.finished:
+                    note = f"note: {run.folder}: left out, for it is at {run.state}"
+                    say(console, note, style="yellow")
+    return tuple(
+        group for group in collected.groups if any(recipe.finished for recipe in group.recipes)
+    )
+
+
+def _measure_all(
+    group: "Group",
+    measure: Callable[[Path], "Transfer"],
+    failures: list[tuple[Path, Exception]],
+) -> dict[str, list[tuple["RunData", "Transfer"]]]:
+    """Measure the finished runs of each label; one that cannot be measured stops no other."""
+    found: dict[str, list[tuple[RunData, Transfer]]] = {}
+    for recipe in group.recipes:
+        for run in recipe.finished:
+            try:
+                one = measure(run.folder)
+            except (OSError, UserError) as error:
+                failures.append((run.folder, error))
+            else:
+                found.setdefault(recipe.label, []).append((run, one))
+    return found
+
+
+def _make_table(
+    group: "Group",
+    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
+    corruptions: Path | None,
+) -> Table:
+    from semaug.transfer import TEST_SETS
+
+    images = "held-out images" if group.measured.startswith("held-out") else "test images"
+    table = Table(title=f"{group.title}: accuracy on {images} in percent (higher is better)")
+    table.title_justify = "left"
+    table.add_column("recipe", overflow="fold")
+    headings = list(TEST_SETS.values())
+    if corruptions is not None:
+        headings.append(f"{corruptions.resolve().name}, mean")
+    for heading in (*headings, "runs"):
+        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    for label, members in found.items():
+        columns = [[one.accuracies[name] for _, one in members] for name in TEST_SETS]
+        if corruptions is not None:
+            columns.append([one.corrupted.mean for _, one in members if one.corrupted])
+        table.add_row(Text(label), *map(_with_spread, columns), str(len(members)))
+    return table
+
+
+def _with_spread(values: Sequence[float]) -> str:
+    from semaug.training.statistics import mean_and_spread
+
+    center, spread = mean_and_spread(values)
+    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
+
+
+def _draw(
+    group: "Group",
+    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
+    folder: Path,
+    seed: int,
+    hue: float,
+    data_root: Path | None,
+    device: str,
+) -> Iterator[Path]:
+    """Write the pictures of a group; features are those of the first run of each label."""
+    import re
+
+    from semaug.training.trained import load_trained
+    from semaug.transfer.plots import (
+        draw_embeddings,
+        draw_variation,
+        embed_variants,
+        export_picture,
+    )
+
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
+    bars = {label: [one for _, one in members] for label, members in found.items()}
+    yield from export_picture(draw_variation(bars, group.title), folder, f"{name}-variation")
+    embeddings = {
+        f"{label}, seed {members[0][0].seed}": embed_variants(
+            load_trained(members[0][0].folder, data_root, device), seed=seed, hue=hue
+        )
+        for label, members in found.items()
+    }
+    yield from export_picture(draw_embeddings(embeddings, group.title), folder, f"{name}-features")

@@ -1,0 +1,246 @@
+"""What augmentations do to predictions and features, as pictures.
+
+Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 4.5, Figs. 5
+and 6
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import matplotlib
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from semaug.augmentation import Compose, CropFlip
+from semaug.report.svg import SERIES, settings
+from semaug.training.errors import UserError
+from semaug.training.files import write_atomically
+from semaug.training.seeding import make_generator
+from semaug.training.statistics import mean_and_spread
+from semaug.training.trained import Trained
+from semaug.transfer.corruptions import images_in_memory
+from semaug.transfer.measure import PAIRS, Transfer
+from semaug.transfer.sets import PADDING, random_color
+
+__all__ = [
+    "Embedding",
+    "choose_samples",
+    "draw_embeddings",
+    "draw_variation",
+    "embed_variants",
+    "export_picture",
+]
+
+# R runs, S samples, V variants of each, A features, H and W pixels.
+
+NUM_SAMPLES = 14  # as in Fig. 6
+NUM_VARIANTS = 16
+_PERPLEXITY = 15.0  # neighbors that count: the other variants of a sample
+_SHORT = {"original": "ori", "random_crop": "rp", "grayscale": "rg", "random_color": "rc"}
+_HATCHES = ("", "///", "...", "xxx")  # of bars after the last color
+_MARKERS = "o^sD"  # of samples after the last color
+_MOST_COLUMNS = 3
+
+
+class Embedding(NamedTuple):
+    """Features of variants in the plane.
+
+    Args:
+        points: ``(S * V, 2)`` float32, the variants of a sample one after the other.
+        names: Of the class of each sample.
+    """
+
+    points: Tensor
+    names: tuple[str, ...]
+
+
+def draw_variation(transfers: Mapping[str, Sequence[Transfer]], title: str) -> Figure:
+    """Draw Fig. 5: how far predictions and features are apart between pairs of test sets.
+
+    Args:
+        transfers: For each label what its runs came to; bars are means over runs, and lines on
+            them reach one standard deviation up and down.
+        title: What the runs have in common.
+    """
+    quantities = {"symmetric KL divergence of predictions": "divergences"}
+    if all(found.distances is not None for runs in transfers.values() for found in runs):
+        quantities["Euclidean distance of features"] = "distances"
+    with matplotlib.rc_context(settings("variation")):
+        figure = Figure(figsize=(4.6 * len(quantities), 3.4 + 0.16 * len(transfers)))
+        figure.set_layout_engine("constrained")
+        row = figure.subplots(1, len(quantities), squeeze=False)[0]
+        for axes, (name, field) in zip(row, quantities.items(), strict=True):
+            _draw_bars(axes, transfers, field)
+            axes.set_ylabel(name)
+        figure.suptitle(f"{title}: variation between test sets", fontsize=9.5)
+        handles, labels = row[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=1)
+        return figure
+
+
+def draw_embeddings(embeddings: Mapping[str, Embedding], title: str) -> Figure:
+    """Draw Fig. 6: variants of a few images in the feature space of each network, side by side.
+
+    Args:
+        embeddings: For each label that of one run; samples are the same ones.
+        title: What the runs have in common.
+    """
+    columns = min(_MOST_COLUMNS, len(embeddings))
+    rows = -(-len(embeddings) // columns)
+    with matplotlib.rc_context(settings("features")):
+        figure = Figure(figsize=(max(6.0, 3.6 * columns), 3.6 * rows + 0.9))
+        figure.set_layout_engine("constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (label, embedding) in zip(grid, embeddings.items(), strict=False):
+            _draw_points(axes, embedding)
+            axes.set_title(label, fontsize=8, wrap=True)
+        for axes in grid[len(embeddings) :]:
+            axes.set_axis_off()
+        figure.suptitle(f"{title}: features of variants, t-SNE", fontsize=9.5)
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=5)
+        return figure
+
+
+def choose_samples(labels: Tensor, seed: int, num_samples: int = NUM_SAMPLES) -> Tensor:
+    """Choose images at random, of as many classes as there are.
+
+    Args:
+        labels: ``(N,)`` int64.
+        seed: Decides which.
+        num_samples: S; all images if there are fewer.
+
+    Returns:
+        ``(S,)`` int64 places, sorted by class.
+    """
+    labels = labels.cpu()
+    order = torch.randperm(len(labels), generator=make_generator(seed, "samples of a picture"))
+    mixed = labels[order]
+    # The how manieth of its class each image is: all classes come once, then all twice.
+    rank = F.one_hot(mixed).cumsum(0).gather(1, mixed.unsqueeze(1)).squeeze(1)
+    chosen = order[rank.argsort(stable=True)[:num_samples]]
+    return chosen[labels[chosen].argsort(stable=True)]
+
+
+def embed_variants(
+    trained: Trained,
+    *,
+    seed: int = 0,
+    hue: float = 0.0,
+    num_samples: int = NUM_SAMPLES,
+    num_variants: int = NUM_VARIANTS,
+) -> Embedding:
+    """Augment a few test images many times, and lay their features out in the plane.
+
+    Each variant is cropped at random and then changed in color, as in two of the test sets.
+
+    Args:
+        trained: The network, and the images.
+        seed: Decides images, variants and layout.
+        hue: Most that hues are turned by.
+        num_samples: S.
+        num_variants: V.
+
+    Raises:
+        UserError: If images lie in files, or the network has no features.
+    """
+    test = images_in_memory(trained.data)
+    places = choose_samples(test.labels, seed, num_samples)
+    images = test.images.cpu()[places].repeat_interleave(num_variants, dim=0)
+    change = Compose(CropFlip(PADDING, "zero", flip=False), random_color(hue))
+    draws = change.draw(len(images), make_generator(seed, "variants of a picture"))
+    _, features = trained.predict_with_features(trained.prepare(change(images, draws)))
+    if features is None:
+        raise UserError(
+            f"transfer: {trained.folder}: expected predictions of one classifier to draw its "
+            "features, got those of several networks together"
+        )
+    names = tuple(test.classes[label] for label in test.labels[places.to(test.labels.device)])
+    return Embedding(_embed(features.flatten(1).float().cpu(), seed), names)
+
+
+def export_picture(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a picture as PNG and as SVG.
+
+    Raises:
+        OSError: If the disk does not take them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for format in ("png", "svg"):
+        content = io.BytesIO()
+        with matplotlib.rc_context(settings(name)):
+            date = {"Date": None} if format == "svg" else None
+            figure.savefig(content, format=format, dpi=150, metadata=date)
+        files.append(folder / f"{name}.{format}")
+        write_atomically(files[-1], partial(_write, content.getvalue()))
+    return files
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
+
+
+def _draw_bars(axes: Axes, transfers: Mapping[str, Sequence[Transfer]], field: str) -> None:
+    width = 0.8 / len(transfers)
+    for place, (label, runs) in enumerate(transfers.items()):
+        moments = [
+            mean_and_spread([getattr(found, field)[",".join(pair)] for found in runs])
+            for pair in PAIRS
+        ]
+        spreads = [spread for _, spread in moments if spread is not None]
+        noun = "run" if len(runs) == 1 else "runs"
+        axes.bar(
+            [pair + (place + 0.5) * width - 0.4 for pair in range(len(PAIRS))],
+            [mean for mean, _ in moments],
+            width,
+            yerr=spreads or None,
+            color=SERIES[place % len(SERIES)],
+            hatch=_HATCHES[place // len(SERIES) % len(_HATCHES)],
+            edgecolor="white",
+            linewidth=0.4,
+            error_kw={"linewidth": 0.8, "capsize": 1.5},
+            # A leading _ would hide it.
+            label=f"\N{ZERO WIDTH SPACE}{label} ({len(runs)} {noun})",
+        )
+    axes.set_xticks(range(len(PAIRS)), [",".join(_SHORT[name] for name in pair) for pair in PAIRS])
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+
+
+def _draw_points(axes: Axes, embedding: Embedding) -> None:
+    samples = embedding.points.view(len(embedding.names), -1, 2)
+    for place, (points, name) in enumerate(zip(samples, embedding.names, strict=True)):
+        axes.scatter(
+            points[:, 0].numpy(),
+            points[:, 1].numpy(),
+            s=14,
+            color=SERIES[place % len(SERIES)],
+            marker=_MARKERS[place // len(SERIES) % len(_MARKERS)],
+            linewidths=0,
+            alpha=0.8,
+            label=f"\N{ZERO WIDTH SPACE}{name}",
+        )
+    axes.set_xticks([])  # distances in such a plane have no unit
+    axes.set_yticks([])
+    axes.spines[:].set_visible(True)
+    axes.set_aspect("equal", "datalim")
+
+
+def _embed(features: Tensor, seed: int) -> Tensor:
+    """Map ``(N, A)`` to ``(N, 2)`` by t-SNE."""
+    from sklearn.manifold import TSNE  # slow to import
+
+    if len(features) < 3 or bool((features == features[0]).all()):
+        return torch.zeros(len(features), 2)  # there is nothing to lay out
+    perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
+    layout = TSNE(perplexity=perplexity, init="pca", random_state=seed % 2**32)
+    return torch.from_numpy(layout.fit_transform(features.numpy()))
