@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 from torchvision.transforms.v2.functional import resized_crop
 
 from semaug.data import views
-from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
+from semaug.data.views import RandomResizedCrop, ResizeCenterCrop, SeveralViews
 
 SIZES = [(375, 500), (500, 333), (64, 64), (40, 300), (300, 40), (1, 1), (1, 9), (7, 1)]
 
@@ -203,3 +203,22 @@ def test_wrong_options_are_refused():
         ResizeCenterCrop(8, 9)
     with pytest.raises(ValueError, match="`resize` >= 1"):
         ResizeCenterCrop(0, 0)
+
+
+def test_several_views_are_those_of_each_part_of_the_draws():
+    single = RandomResizedCrop(8)
+    several = SeveralViews(single, 3)
+    image = torch.arange(3 * 20 * 30).remainder(256).byte().view(3, 20, 30)
+    draws = several.draw(4, torch.Generator().manual_seed(0))
+    assert draws.shape == (4, 6)
+    views = several(image, draws[1])
+    assert views.shape == (3, 3, 8, 8)
+    for view, own in zip(views, draws[1].view(3, 2), strict=True):
+        assert torch.equal(view, single(image, own))
+
+
+def test_several_views_check_their_number_and_draws():
+    with pytest.raises(ValueError, match="SeveralViews: expected `num_views`"):
+        SeveralViews(RandomResizedCrop(8), 0)
+    with pytest.raises(ValueError, match="SeveralViews: expected `draws`"):
+        SeveralViews(RandomResizedCrop(8), 2)(torch.zeros(3, 9, 9).byte(), torch.zeros(2))

@@ -70,6 +70,8 @@ RUNS = {
     "baseline": ["loss=cross_entropy"],
     "averaged, clipped": ["ema_decay=0.9", "clip_norm=0.5", "warmup_epochs=1"],
     "diagonal, epoch": ["covariance=diagonal", "memory=epoch"],
+    "ait": ["method=ait", "views=3", "ai_layer=features", "ai_metric=both"],
+    "multi_ait": ["method=multi_ait", "peers=plain", "peer_weight_decay=0.01"],
     "dropout": ["network=plain_dropout"],
     "batch norm": ["network=resnet8_cifar", "precision=32"],
 }

@@ -137,7 +137,7 @@ def test_compiled_training_is_training(train_tiny, monkeypatch):
     monkeypatch.setattr(torch, "compile", compile_by_aot)
     eager = train_tiny("digits_resnet8_isda", "epochs=1", root="eager")
     run = train_tiny("digits_resnet8_isda", "epochs=1", "compile=true", root="compiled")
-    assert compiled == [("loss", False), ("predict", False)]
+    assert compiled == [("loss", False), ("predict_each", False)]
     (row,), (other,) = run.metric_rows(), eager.metric_rows()
     assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
     names = method_of(run).keys()

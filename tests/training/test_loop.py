@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from semaug.data import load_data
 from semaug.methods import Supervised
 from semaug.training import loop
+from semaug.training.build import build_method
 from semaug.training.checkpoint import load_checkpoint, save_checkpoint
 from semaug.training.errors import UserError
 from semaug.training.loop import train
@@ -291,9 +292,101 @@ def test_evaluation_gets_images_only(make_run, quiet, monkeypatch):
     def count_wrong(predict, batches, wrong, stop):
         (batch,) = batches
         sizes.append(predict(batch.images).shape)
-        return wrong.index_fill_(0, torch.tensor([3, 8]), 3)
+        wrong.by_class[0, [3, 8]] = 3
+        return wrong
 
     monkeypatch.setattr(loop, "count_wrong", count_wrong)
     summary = train(make_run(), **quiet)
     assert summary["error_last"] == 10
-    assert sizes == 3 * [(60, 10)]
+    assert sizes == 3 * [(1, 60, 10)]
+
+
+# Several views and several networks.
+
+
+def test_summary_tells_steps_images_and_passes(train_tiny):
+    summary = train_tiny("digits_resnet8", "method=ait", "views=3").summary()
+    assert summary["optimizer_steps"] == 3 * 4
+    assert summary["images_seen"] == 3 * 100
+    assert summary["forward_passes"] == 3 * 100 * 3
+
+
+def test_ait_without_weight_on_equal_views_is_supervised_training(train_tiny):
+    changes = ["padding=0", "flip=false", "precision=64", "batch_size=50"]
+    pairs = ["method=ait", "ai_weight=0", "ai_convention=released"]
+    # Batch norm sees each image twice, and its running variance is of twice as many.
+    alone, together = (
+        train_tiny("digits_resnet8", *changes, *more, root=str(len(more))).metric_rows()
+        for more in ([], pairs)
+    )
+    for one, other in zip(alone, together, strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-9)
+        assert other["train_error"] == one["train_error"]
+
+
+def test_first_network_begins_as_it_does_alone(make_run):
+    alone, together = (
+        build_method(
+            make_run("digits_resnet8", *changes).recipe,
+            load_data("digits"),
+            torch.zeros(2, 3, 8, 8),
+            seed=3,
+            num_steps=1,
+        )
+        for changes in ([], ["method=dml", "peers=resnet8_cifar,resnet20_cifar"])
+    )
+    assert_same(alone.network.state_dict(), together.networks[0].state_dict())
+    first, second, _ = together.networks
+    assert not torch.equal(first.get_classifier().weight, second.get_classifier().weight)
+
+
+def test_each_network_is_tested(train_tiny, make_run):
+    run = train_tiny("digits_resnet8", "method=dml", "peers=resnet20_cifar")
+    summary, rows = run.summary(), run.metric_rows()
+    errors = [row["test_error_2"] for row in rows]
+    assert summary["error_mean_last_10_2"] == pytest.approx(sum(errors) / 3)
+    assert errors != [row["test_error"] for row in rows]
+    state = load_checkpoint(run.checkpoint)["method"]
+    assert {"network.0.conv1.weight", "network.1.conv1.weight"} <= state.keys()
+
+
+def test_decay_of_weights_may_differ_between_networks(train_tiny):
+    changes = ["method=dml", "peers=resnet8_cifar", "weight_decay=0.1"]
+    norms = []
+    for more in ([], ["peer_weight_decay=0.9"]):
+        run = train_tiny("digits_resnet8", *changes, *more, root=str(len(more)))
+        state = load_checkpoint(run.checkpoint)
+        norms.append([state["method"][f"network.{k}.conv1.weight"].norm() for k in (0, 1)])
+    assert norms[1][1] < 0.9 * norms[0][1]
+    torch.testing.assert_close(norms[1][0], norms[0][0], rtol=0.2, atol=0)
+
+
+def test_errors_of_five_guesses_are_told_where_there_are_many_classes(train_tiny, monkeypatch):
+    for module in ("session", "evaluate"):
+        monkeypatch.setattr(f"semaug.training.{module}.MIN_CLASSES_FOR_TOP5", 10)
+    run = train_tiny("digits_resnet8")
+    for row in run.metric_rows():
+        assert row["test_top5_error"] <= row["test_error"]
+    assert run.summary()["top5_error_last"] == run.metric_rows()[-1]["test_top5_error"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            ["method=ait", "ai_layer=feature_map", "network=vit_tiny_patch16_224"],
+            "recipe: network=vit_tiny_patch16_224 cannot take",
+        ),
+        (
+            ["method=ait", "ai_metric=euclidean", "ai_target_gradient=false"],
+            "recipe: AugmentationInvariantLoss: expected metric='kl' for target_gradient=False",
+        ),
+        (["method=dml", "peers=resnet9_cifar"], "unknown network 'resnet9_cifar'; did you mean"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_written(make_run, quiet, changes, message):
+    run = make_run("digits_resnet8", *changes)
+    with pytest.raises(UserError) as error:
+        train(run, **quiet)
+    assert message in str(error.value)
+    assert not run.metrics.exists()

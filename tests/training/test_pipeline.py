@@ -15,6 +15,8 @@ from semaug.training.errors import UserError
 from semaug.training.pipeline import Pipeline, build_augmentation
 from semaug.training.recipe import Augment
 
+AIT = "method=ait"
+
 # All at once, each image with its own decisions.
 EVERYTHING = [
     "padding=1",
@@ -225,3 +227,72 @@ def test_one_training_image_is_enough_to_try(make_pipeline):
     pipeline = make_pipeline()
     data = replace(pipeline.data, train=pipeline.data.train.subset(torch.tensor([0])))
     assert Pipeline(pipeline.recipe, data).example_images().shape == (1, 3, 8, 8)
+
+
+# Several views of each image.
+
+
+def test_first_view_is_the_only_one_of_other_methods(make_pipeline):
+    alone = list(make_pipeline(*EVERYTHING, "batch_size=30").train_batches(0, 2))
+    several = list(make_pipeline(*EVERYTHING, "batch_size=30", AIT, "views=3").train_batches(0, 2))
+    for one, batch in zip(alone, several, strict=True):
+        assert batch.images.shape == (3, *one.images.shape)
+        assert torch.equal(batch.images[0], one.images)
+        assert torch.equal(batch.labels, one.labels)
+        assert not torch.equal(batch.images[0], batch.images[1])
+        assert not torch.equal(batch.images[1], batch.images[2])
+
+
+def test_every_image_is_seen_once_an_epoch_in_batches_of_any_size(make_pipeline):
+    pipeline = make_pipeline("padding=0", "flip=false", "batch_size=37", AIT)
+    batches = list(pipeline.train_batches(0, 0))
+    first, second = torch.cat([batch.images for batch in batches], dim=1)
+    assert torch.equal(first, second)  # without augmentation, views of an image are equal
+    images = pipeline.prepare(pipeline.data.train.images)
+    assert sorted(map(str, first.flatten(1).tolist())) == sorted(
+        map(str, images.flatten(1).tolist())
+    )
+
+
+def test_views_have_augmentations_of_their_own(make_pipeline):
+    changes = ["padding=2", "grayscale=1", "flip=false", AIT, "view_augments=rp,rg"]
+    pipeline = make_pipeline(*changes)
+    crop, gray = pipeline.augments
+    assert repr(crop) == repr(build_augmentation(Augment(padding=2, flip=False), pipeline.data))
+    assert "Grayscale" in repr(gray)
+    assert "CropFlip" not in repr(gray)
+
+
+def test_views_come_back_when_a_run_goes_on(make_pipeline):
+    changes = [*EVERYTHING, "batch_size=30", AIT]
+    whole = list(make_pipeline(*changes).train_batches(1, 3))
+    rest = list(make_pipeline(*changes).train_batches(1, 3, first_step=2))
+    assert torch.equal(whole[2].images, rest[0].images)
+    assert len(whole) == len(rest) + 2
+
+
+def test_views_lie_in_memory_as_one_batch(make_pipeline):
+    pipeline = make_pipeline(AIT, "channels_last=true")
+    images = next(pipeline.train_batches(0, 0)).images.flatten(0, 1)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_mixed_views_share_their_partners_and_targets(make_pipeline):
+    changes = ["padding=0", "flip=false", "mixup=1"]
+    alone = next(make_pipeline(*changes).train_batches(0, 0))
+    batch = next(make_pipeline(*changes, AIT).train_batches(0, 0))
+    assert_close(batch.targets, alone.targets)
+    assert_close(batch.images, torch.stack([alone.images] * 2))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_files_are_decoded_once_and_cropped_for_each_view(make_pipeline, photographs, workers):
+    changes = ["padding=0", "image_size=16", "batch_size=4"]
+    alone = list(make_pipeline(*changes, root=photographs).train_batches(0, 0))
+    pipeline = make_pipeline(*changes, AIT, root=photographs, workers=workers)
+    for one, batch in zip(alone, pipeline.train_batches(0, 0), strict=True):
+        assert batch.images.shape == (2, *one.images.shape)
+        assert torch.equal(batch.images[0], one.images)
+        assert not torch.equal(batch.images[0], batch.images[1])
+    assert pipeline.sample_batch(0, 0).images.ndim == 5
+    assert pipeline.example_images().ndim == 4

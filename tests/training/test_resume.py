@@ -43,6 +43,8 @@ EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
         ["memory=epoch", "covariance=low_rank"],
         EXPLICIT,
         [*EXPLICIT, "covariance=learned"],
+        ["method=ait", "views=3"],
+        ["method=multi_ait", "peers=resnet8_cifar", "ai_weight=0.5"],
     ],
 )
 def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(

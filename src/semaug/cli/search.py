@@ -166,7 +166,7 @@ def _split_grid(
 
 def _is_list(base: Recipe, field: str) -> bool:
     """Whether one value of the field may have commas, as in milestones_percent=50,75."""
-    groups = (base, base.augment, base.subset, base.loss)
+    groups = (base, base.augment, base.subset, base.loss, base.method)
     return any(isinstance(getattr(group, field, None), tuple) for group in groups)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from semaug._checks import check_floating, check_positive_int, check_shapes
 
-__all__ = ["RandomResizedCrop", "ResizeCenterCrop", "View"]
+__all__ = ["RandomResizedCrop", "ResizeCenterCrop", "SeveralViews", "View"]
 
 # C channels, H and W pixels.
 
@@ -205,6 +205,54 @@ class ResizeCenterCrop:
         top, left = (round((side - self.size) / 2) for side in (height, width))
         resized = _resize(image, height, width)
         return resized[:, top : top + self.size, left : left + self.size]
+
+
+@dataclass(frozen=True)
+class SeveralViews:
+    """The same view of an image several times, each with draws of its own.
+
+    The file is read and decoded once.
+
+    Args:
+        view: Of which.
+        num_views: V.
+
+    Raises:
+        TypeError: If ``num_views`` is not an int.
+        ValueError: If it is below 1.
+    """
+
+    view: View
+    num_views: int
+
+    def __post_init__(self) -> None:
+        check_positive_int("SeveralViews", num_views=self.num_views)
+
+    @property
+    def num_draws(self) -> int:
+        """Those of the view, V times."""
+        return self.view.num_draws * self.num_views
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
+        """Draw ``(num_images, num_draws)`` float32, view after view."""
+        draws = [self.view.draw(num_images, generator) for _ in range(self.num_views)]
+        return torch.cat(draws, dim=1)
+
+    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
+        """View an image.
+
+        Args:
+            image: ``(C, H, W)`` uint8.
+            draws: ``(num_draws,)``, the row of :meth:`draw` for this image.
+
+        Returns:
+            ``(V, C, h, w)`` uint8.
+
+        Raises:
+            ValueError: If ``draws`` have another shape.
+        """
+        check_shapes("SeveralViews", draws=(draws, str(self.num_draws)))
+        return torch.stack([self.view(image, own) for own in draws.view(self.num_views, -1)])
 
 
 def _check_image(function: str, image: Tensor) -> None:

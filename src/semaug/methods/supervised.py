@@ -1,20 +1,19 @@
 """Supervised training: one network, one loss on its logits, or on logits and features."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from semaug.covariance import ClassCovariance
 from semaug.features import WithFeatures, with_features
-from semaug.losses import ISDALoss, isda_diagnostics
 from semaug.methods.batch import Batch, StepOutput
+from semaug.methods.feature_map import WithFeatureMap
+from semaug.methods.method import Method, diagnose, needs_features
 
 __all__ = ["Supervised"]
 
 
-class Supervised(nn.Module):
+class Supervised(Method):
     """A network and its loss.
 
     Args:
@@ -42,12 +41,16 @@ class Supervised(nn.Module):
         self, network: nn.Module, loss: nn.Module, example_images: Tensor | None = None
     ) -> None:
         super().__init__()
-        # The signature tells, so that losses of others need neither a base class nor a flag.
-        self.needs_features = "features" in inspect.signature(loss.forward).parameters
-        if self.needs_features and not isinstance(network, WithFeatures):
+        self.needs_features = needs_features(loss)
+        if self.needs_features and not isinstance(network, WithFeatures | WithFeatureMap):
             network = with_features(network, example_images=example_images)
         self.network = network
         self.criterion = loss
+
+    @property
+    def classification_losses(self) -> Sequence[nn.Module]:
+        """The loss."""
+        return (self.criterion,)
 
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of a batch, in training mode with all side effects of the loss."""
@@ -64,42 +67,17 @@ class Supervised(nn.Module):
         logits = self.network(images)
         return logits[0] if self.needs_features else logits
 
-    def start_epoch(self) -> None:
-        """Tell the statistics that an epoch begins, if they remember by epochs."""
-        estimator = getattr(self.criterion, "estimator", None)
-        if isinstance(estimator, ClassCovariance):
-            estimator.start_epoch()
-
     @torch.no_grad()
     def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:
-        """Return scalars worth a place in the log: the strength of ISDA now, and what it does.
-
-        In evaluation mode, so that nothing is drawn and nothing changes. For the others see
-        :func:`semaug.losses.isda_diagnostics`.
+        """Return what ISDA does now; see :func:`semaug.methods.method.diagnose`.
 
         Args:
-            sample: Makes a batch of a few training images that are not mixed; only called if
-                there is something to tell of them.
+            sample: Makes a batch of a few training images that are not mixed.
         """
-        loss = self.criterion
-        current_strength = getattr(loss, "current_strength", None)
-        if current_strength is None:
-            return {}
-        strength = {"strength": current_strength()}
-        if not isinstance(loss, ISDALoss):
-            return strength
-        batch = sample()
-        logits, _ = self.network(batch.images)
-        weight: Tensor = self.network.weight  # type: ignore[assignment]
-        return strength | isda_diagnostics(
-            logits, batch.labels, weight, loss.estimator, strength["strength"]
-        )
 
-    def warn_of_skipped(self) -> None:
-        """Warn of samples that the statistics left out; after an epoch, for it reads values.
+        def predict() -> tuple[Tensor, Tensor, Tensor]:
+            batch = sample()
+            weight: Tensor = self.network.weight  # type: ignore[assignment]
+            return self.predict(batch.images), batch.labels, weight
 
-        See :meth:`semaug.ClassCovariance.warn_of_skipped`.
-        """
-        estimator = getattr(self.criterion, "estimator", None)
-        if isinstance(estimator, ClassCovariance):
-            estimator.warn_of_skipped()
+        return diagnose(self.criterion, predict)

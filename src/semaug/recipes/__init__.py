@@ -1,8 +1,8 @@
 """Recipes: frozen data, one for each row of results.
 
 Each is a file with a function, or, where recipes differ in nothing but a few words, a row of a
-table: :mod:`semaug.recipes.cifar`, :mod:`semaug.recipes.imagenet` and
-:mod:`semaug.recipes.small`.
+table: :mod:`semaug.recipes.cifar`, :mod:`semaug.recipes.imagenet`, :mod:`semaug.recipes.ait`
+and :mod:`semaug.recipes.small`.
 
 >>> from semaug.recipes import find_recipe
 >>> find_recipe("cifar10_resnet32_isda").loss.strength
@@ -14,10 +14,10 @@ from dataclasses import replace
 from importlib import import_module
 
 from semaug._names import unknown_name
-from semaug.recipes import cifar, imagenet, small
+from semaug.recipes import ait, cifar, imagenet, small
 from semaug.recipes.row import Row
 from semaug.training.errors import UserError
-from semaug.training.recipe import Augment, Loss, Recipe, Subset
+from semaug.training.recipe import Augment, Loss, Method, Recipe, Subset
 
 __all__ = [
     "RECIPES",
@@ -25,6 +25,7 @@ __all__ = [
     "TABLES",
     "Augment",
     "Loss",
+    "Method",
     "Recipe",
     "Subset",
     "describe_recipe",
@@ -40,7 +41,15 @@ TABLES: dict[str, Mapping[str, Row]] = {
     "Draws of features and learned covariances, T-PAMI Fig. 10": cifar.FIGURE_10,
     "Strengths, T-PAMI Fig. 11": cifar.FIGURE_11,
     "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
-    "Table 8, Figs. 10 and 11 in small, for two CPU cores": small.SMALL,
+    "AIT, Table 1 and fair baselines": ait.TABLE_1,
+    "AIT, Table 2: two networks": ait.TABLE_2,
+    "AIT, Table 3: corrupted labels": ait.TABLE_3,
+    "AIT, Table 4: parts of ImageNet": ait.TABLE_4,
+    "AIT, Table 5: augmentations": ait.TABLE_5,
+    "AIT, Fig. 3: layers and metrics": ait.FIGURE_3,
+    "AIT, Fig. 4: weights": ait.FIGURE_4,
+    "Table 8, Figs. 10 and 11 of ISDA in small, for two CPU cores": small.SMALL,
+    "Tables 1 and 5 of AIT in small": small.SMALL_AIT,
 }
 _ROWS = {name: row for table in TABLES.values() for name, row in table.items()}
 

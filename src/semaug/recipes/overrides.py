@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semaug._names import unknown_name
 from semaug.training.errors import UserError
-from semaug.training.recipe import Augment, Loss, Recipe
+from semaug.training.recipe import Augment, Loss, Method, Recipe
 
 __all__ = [
     "LOSS_OPTIONS",
@@ -29,13 +29,21 @@ LOSS_OPTIONS = tuple(field.name for field in fields(Loss) if field.name != "name
 _HINTS = get_type_hints(Recipe)
 # Groups of options, such as loss, augment and subset, and the group of each of their fields.
 _GROUPS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if is_dataclass(hint)}
-_GROUP_OF = {field.name: name for name, group in _GROUPS.items() for field in fields(group)}
+_GROUP_OF = {
+    field.name: name
+    for name, group in _GROUPS.items()
+    for field in fields(group)
+    if field.name != "name"
+}
 _TYPES = _HINTS | {
     name: hint for group in _GROUPS.values() for name, hint in get_type_hints(group).items()
 }
-# `loss` stands for its name; other groups have none.
-_FIELDS = (_HINTS.keys() - _GROUPS.keys() | _GROUP_OF.keys() | {"loss"}) - {"name"}
-_DOTTED = {f"{group}.{name}": name for name, group in _GROUP_OF.items()} | {"loss.name": "loss"}
+# These stand for their names; other groups have none.
+_NAMED = ("loss", "method")
+_FIELDS = _HINTS.keys() - _GROUPS.keys() | _GROUP_OF.keys() | set(_NAMED)
+_DOTTED = {f"{group}.{name}": name for name, group in _GROUP_OF.items()} | {
+    f"{group}.name": group for group in _NAMED
+}
 # Names that people bring from elsewhere and that spelling alone does not lead to ours.
 _SYNONYMS = {
     "alpha": "strength",
@@ -104,8 +112,8 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     own: dict[str, Any] = {}
     inner: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
     for name, text in changes.items():
-        if name == "loss":
-            inner["loss"]["name"] = text
+        if name in _NAMED:
+            inner[name]["name"] = text
         else:
             target = inner[_GROUP_OF[name]] if name in _GROUP_OF else own
             target[name] = _parse(name, text, _TYPES[name])
@@ -114,9 +122,9 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
 
 
 def _changed(group: Any, changes: dict[str, Any]) -> Any:
-    """Replace options of a group; those of a former loss or policy mean nothing to another."""
-    if isinstance(group, Loss) and changes.get("name", group.name) != group.name:
-        return Loss(**changes)
+    """Replace options of a group; those of a former loss mean nothing to another one."""
+    if isinstance(group, Loss | Method) and changes.get("name", group.name) != group.name:
+        return type(group)(**changes)
     if isinstance(group, Augment) and changes.get("policy", group.policy) != group.policy:
         changes = {"randaugment_ops": None, "randaugment_magnitude": None, **changes}
     return replace(group, **changes)
@@ -142,8 +150,8 @@ def describe_fields() -> dict[str, str]:
     texts: dict[str, str] = {}
     for group in (Recipe, *_GROUPS.values()):
         texts |= _arguments(inspect.getdoc(group) or "")
-    own = {name: texts["name" if name == "loss" else name] for name in _HINTS if name in _FIELDS}
-    return own | {name: texts[name] for name in _GROUP_OF if name != "name"}
+    own = {name: texts[name] for name in _HINTS if name in _FIELDS}
+    return own | {name: texts[name] for name in _GROUP_OF}
 
 
 def _arguments(documentation: str) -> dict[str, str]:
@@ -158,8 +166,8 @@ def _arguments(documentation: str) -> dict[str, str]:
 
 
 def _value(recipe: Recipe, name: str) -> Any:
-    if name == "loss":
-        return recipe.loss.name
+    if name in _NAMED:
+        return getattr(recipe, name).name
     return getattr(getattr(recipe, _GROUP_OF[name]) if name in _GROUP_OF else recipe, name)
 
 

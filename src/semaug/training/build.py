@@ -19,9 +19,14 @@ from semaug._names import unknown_name
 from semaug._probe import PROBE_ERRORS, run_probe
 from semaug.covariance import ClassCovariance
 from semaug.data import DataSet, LoadError, Selection, load_data, select
-from semaug.features import with_features
-from semaug.losses import ExplicitAugmentationLoss, ISDALoss
-from semaug.methods import Supervised
+from semaug.features import WithFeatures, with_features
+from semaug.losses import (
+    AugmentationInvariantLoss,
+    ExplicitAugmentationLoss,
+    ISDALoss,
+    MutualLoss,
+)
+from semaug.methods import AIT, Method, Mutual, Supervised
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.recipe import Recipe, Subset
 from semaug.training.seeding import derive_seed
@@ -108,33 +113,89 @@ def _at_most(subset: Subset, data: DataSet) -> Subset:
 
 def build_method(
     recipe: Recipe, data: DataSet, example_images: Tensor, *, seed: int, num_steps: int
-) -> Supervised:
-    """Build network and loss on the CPU; initial weights depend on the seed alone.
+) -> Method:
+    """Build networks and losses on the CPU; initial weights depend on the seed alone.
+
+    The first network begins alike, whatever trains beside it.
 
     Args:
-        recipe: Names the network and the loss.
+        recipe: Names the method, the networks and the loss.
         data: Gives the number of classes.
-        example_images: ``(N, 3, H, W)`` to try the network on.
+        example_images: ``(N, 3, H, W)`` to try the networks on.
         seed: Of the run.
         num_steps: Steps of the whole run, over which ISDA ramps.
 
     Raises:
-        UserError: If timm does not know the network, it cannot take the images, or the loss
+        UserError: If timm does not know a network, it cannot take the images, or the loss
             needs features and it has no classifier.
     """
-    torch.manual_seed(derive_seed(seed, "weights"))
-    network = _create_network(recipe, data.num_classes)
     images = example_images.cpu().float()  # Fabric changes the precision later
-    _try_network(recipe, network, images)
-    _try_last_step(recipe, network, images, len(data.train))
+    networks, losses = [], []
+    for k, name in enumerate((recipe.network, *recipe.method.peers)):
+        # Dropout in blocks is the first network's: the tables of mutual learning have none.
+        own = recipe if k == 0 else replace(recipe, network=name, block_drop_rate=None)
+        purpose = "weights" if k == 0 else f"weights of network {k + 1}"
+        torch.manual_seed(derive_seed(seed, purpose))
+        network = _create_network(own, data.num_classes)
+        _try_network(own, network, images)
+        if recipe.method.name != "ait":  # which has several views of that one image
+            _try_last_step(own, network, images, len(data.train))
+        network, loss = _with_loss(own, network, images, data.num_classes, num_steps)
+        networks.append(network)
+        losses.append(loss)
+    if recipe.method.name == "supervised":
+        return Supervised(networks[0], losses[0])
+    if recipe.method.name == "ait":
+        return _build_ait(recipe, networks[0], losses[0], images)
+    assert recipe.method.ai_weight is not None
+    assert recipe.method.ai_target_gradient is not None
+    return Mutual(
+        networks,
+        MutualLoss(
+            weight=recipe.method.ai_weight,
+            target_gradient=recipe.method.ai_target_gradient,
+            classification=losses,
+        ),
+    )
 
+
+def _build_ait(recipe: Recipe, network: nn.Module, loss: nn.Module, images: Tensor) -> AIT:
+    options = recipe.method
+    assert options.ai_weight is not None
+    assert options.ai_metric is not None
+    assert options.ai_layer is not None
+    assert options.ai_target_gradient is not None
+    assert options.ai_convention is not None
+    with as_user_error("recipe: ", ValueError):
+        criterion = AugmentationInvariantLoss(
+            weight=options.ai_weight,
+            metric=options.ai_metric,
+            layer=options.ai_layer,
+            target_gradient=options.ai_target_gradient,
+            convention=options.ai_convention,
+            classification=loss,
+        )
+    if options.ai_layer == "feature_map" and isinstance(network, WithFeatures):
+        network = network.model
+    context = f"recipe: ai_layer={options.ai_layer} network={recipe.network}: "
+    with as_user_error(context, *PROBE_ERRORS):
+        method = AIT(network, criterion, images)
+        if options.ai_layer == "feature_map":
+            run_probe(method.network, images, {})
+    return method
+
+
+def _with_loss(
+    recipe: Recipe, network: nn.Module, images: Tensor, num_classes: int, num_steps: int
+) -> tuple[nn.Module, nn.Module]:
+    """Build the classification loss of a network, and let the network show what it needs."""
     if recipe.loss.strength is None:
-        return Supervised(network, nn.CrossEntropyLoss())
+        return network, nn.CrossEntropyLoss()
     context = f"recipe: loss={recipe.loss.name} network={recipe.network}: "
     with as_user_error(context, *PROBE_ERRORS):
         net = with_features(network, example_images=images)
     # Not `network.num_features`: many networks of timm have layers between that and the classifier.
-    return Supervised(net, _build_loss(recipe, data.num_classes, net.num_features, num_steps))
+    return net, _build_loss(recipe, num_classes, net.num_features, num_steps)
 
 
 def _build_loss(
@@ -184,9 +245,22 @@ def _create_network(recipe: Recipe, num_classes: int) -> nn.Module:
 
 
 def build_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
-    """Build SGD over all parameters, biases and batch norm decayed too, as in the papers."""
+    """Build SGD over all parameters, biases and batch norm decayed too, as in the papers.
+
+    The parameters of each network are a group, with a weight decay of its own.
+    """
+    decays = recipe.method.peer_weight_decay
+    if decays:
+        assert isinstance(method, Mutual)
+        parameters: Any = [
+            {"params": network.parameters(), "weight_decay": decay}
+            for network, decay in zip(method.networks, (recipe.weight_decay, *decays), strict=True)
+        ]
+        parameters.append({"params": method.criterion.parameters()})
+    else:
+        parameters = method.parameters()
     return torch.optim.SGD(
-        method.parameters(),
+        parameters,
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
@@ -214,7 +288,7 @@ def compile_steps(method: nn.Module) -> None:
     batch has kernels of its own: with one for all sizes, what a run computes would depend on
     the size that came first, and so on where it was stopped.
     """
-    for name in ("loss", "predict"):
+    for name in ("loss", "predict_each"):
         compiled = torch.compile(getattr(type(method), name), dynamic=False)
         setattr(method, name, MethodType(compiled, method))
 

@@ -8,7 +8,7 @@ all the rest (:mod:`semaug.training.session`), in the middle of an epoch too.
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from semaug.training.device import (
 )
 from semaug.training.display import show_progress
 from semaug.training.errors import UserError
-from semaug.training.evaluate import count_wrong
+from semaug.training.evaluate import Wrong, count_wrong
 from semaug.training.files import read_json, remove_partial_files, write_json
 from semaug.training.images import record_images
 from semaug.training.interrupt import watch_interrupts
@@ -51,6 +51,7 @@ from semaug.training.schedule import learning_rate_schedule
 from semaug.training.seeding import derive_seed
 from semaug.training.session import Session, check_same_recipe
 from semaug.training.torchrun import is_first_process
+from semaug.training.work import count_work
 
 __all__ = ["train"]
 
@@ -150,14 +151,14 @@ def _train(
     learning_rate = learning_rate_schedule(recipe, steps_per_epoch)
     wrapped_method, wrapped_optimizer = fabric.setup(method, optimizer)
     wrapped_method.mark_forward_method("loss")
-    wrapped_method.mark_forward_method("predict")
+    wrapped_method.mark_forward_method("predict_each")
     average = None
     if recipe.ema_decay is not None:
         average = WeightAverage(method.network, recipe.ema_decay)
 
     def predict(images: Tensor) -> Tensor:
         with fabric.autocast():
-            logits: Tensor = wrapped_method.predict(images)
+            logits: Tensor = wrapped_method.predict_each(images)
         return logits
 
     # Nothing is missing, misspelt or of the wrong size: the run begins, or goes on.
@@ -237,13 +238,13 @@ def _train(
                     wrong = count_wrong(
                         predict,
                         pipeline.test_batches(),
-                        torch.zeros(data.num_classes, dtype=torch.int64, device=device),
+                        Wrong.none(recipe.method.num_networks, data.num_classes, device),
                         lambda: processes.any(bool(interrupt))[0],
                     )
                 if processes.any(bool(interrupt))[0]:
                     session.lap()
                     raise session.stop(interrupt.signal_number)
-                wrong = processes.sum_tensor(wrong).cpu()
+                wrong = wrong.map(lambda count: processes.sum_tensor(count).cpu())
 
             # What is known now goes to disk.
             session.lap()
@@ -321,6 +322,7 @@ def _write_summary(run: Run, session: Session) -> dict[str, Any]:
         "quick": run.quick,
         "seed": run.seed,
         **summarize(session.rows),
+        **asdict(count_work(run.recipe, session.num_images)),
         "error_per_class": session.error_per_class(),
         "test_on": "hold_out" if run.recipe.subset.hold_out else "test",
         "seconds": round(session.seconds, 1),

@@ -36,7 +36,7 @@ from semaug.data import (
     epoch_order,
 )
 from semaug.data import batches as load_batches
-from semaug.data.views import View
+from semaug.data.views import SeveralViews, View
 from semaug.methods import Batch
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.recipe import Augment, Recipe
@@ -81,9 +81,12 @@ class Pipeline:
         in_files = isinstance(data.train, FileSet)
         _check_fit(recipe, data)
         size = recipe.augment.image_size or _IMAGE_SIZE
-        self.train_view = RandomResizedCrop(size) if in_files else None
+        self.num_views = recipe.method.num_views
+        self.train_view = None
+        if in_files:
+            self.train_view = SeveralViews(RandomResizedCrop(size), self.num_views)
         test_view = ResizeCenterCrop(round(size * _RESIZE), size) if in_files else None
-        self.augment = build_augmentation(recipe.augment, data)
+        self.augments = [build_augmentation(augment, data) for augment in recipe.augments()]
         self.mix = None
         if recipe.augment.mixup or recipe.augment.cutmix:
             self.mix = Mix(recipe.augment.mixup, recipe.augment.cutmix)
@@ -104,6 +107,8 @@ class Pipeline:
         self, seed: int, epoch: int, first_step: int = 0, order: Tensor | None = None
     ) -> Iterator[Batch]:
         """Yield the augmented batches of an epoch, or what is left of it.
+
+        Each image is in one of them; its views, where the method wants several, stay together.
 
         Args:
             seed: Of the run.
@@ -128,8 +133,7 @@ class Pipeline:
             if self.mix is None or mix_draws is None:
                 yield Batch(images, labels)
             else:
-                mixed = self.mix(images, labels, mix_draws[places], self.data.num_classes)
-                yield Batch(mixed[0], labels, mixed[1])
+                yield self._mix(images, labels, mix_draws[places])
 
     def sample_batch(self, seed: int, epoch: int) -> Batch:
         """Return a few images as an epoch shows them, not mixed, and the same for all processes.
@@ -177,6 +181,8 @@ class Pipeline:
         if self.train_view is not None:
             view_draws = torch.zeros(len(self.data.train), self.train_view.num_draws)
         pixels = self._load(order, view_draws).pixels
+        if self.train_view is not None:
+            pixels = pixels[:, 0]
         return pixels if self.white is None else self.white.train[: len(pixels)]
 
     def _load(self, order: Tensor, view_draws: Tensor | None) -> LoadedBatch:
@@ -190,29 +196,58 @@ class Pipeline:
         )
         return next(_read(batches))
 
-    def _draw_for(self, seed: int, epoch: int) -> tuple[Tensor | None, Tensor]:
-        """Draw what decides about the views and the augmentation of an epoch."""
+    def _draw_for(self, seed: int, epoch: int) -> tuple[Tensor | None, list[Tensor]]:
+        """Draw what decides about the crops and the augmentation of an epoch, view by view."""
         view_draws = None
         if self.train_view is not None:
-            view_draws = self._draw(self.train_view, "view", seed, epoch)
-        return view_draws, self._draw(self.augment, "augmentation", seed, epoch).to(self.device)
+            single = self.train_view.view
+            crops = [
+                self._draw(single, _purpose("view", k), seed, epoch) for k in range(self.num_views)
+            ]
+            view_draws = torch.cat(crops, dim=1)
+        draws = [
+            self._draw(augment, _purpose("augmentation", k), seed, epoch).to(self.device)
+            for k, augment in enumerate(self.augments)
+        ]
+        return view_draws, draws
 
     def _draw(self, what: Augmentation | Mix | View, purpose: str, seed: int, epoch: int) -> Tensor:
         return what.draw(len(self.data.train), make_generator(seed, purpose, epoch))
 
-    def _augment(self, pixels: Tensor, places: Tensor, draws: Tensor) -> Tensor:
-        """Turn pixels as they were loaded into network input."""
+    def _augment(self, pixels: Tensor, places: Tensor, draws: list[Tensor]) -> Tensor:
+        """Turn pixels as they were loaded into network input, ``(V, N, C, H, W)`` of V > 1 views.
+
+        The views lie one after the other, as in a batch of V N images.
+        """
         if self.white is not None:
             pixels = self.white.train[places]
-        return self.prepare(self.augment(pixels, draws[places]))
+        views = [
+            augment(pixels if self.train_view is None else pixels[:, k], own[places])
+            for k, (augment, own) in enumerate(zip(self.augments, draws, strict=True))
+        ]
+        if self.num_views == 1:
+            return self.prepare(views[0])
+        return self.prepare(torch.cat(views)).unflatten(0, (self.num_views, -1))
+
+    def _mix(self, images: Tensor, labels: Tensor, draws: Tensor) -> Batch:
+        """Mix images with others of the batch, each view alike."""
+        assert self.mix is not None
+        num_classes = self.data.num_classes
+        if self.num_views == 1:
+            mixed_images, targets = self.mix(images, labels, draws, num_classes)
+            return Batch(mixed_images, labels, targets)
+        mixed = [self.mix(view, labels, draws, num_classes) for view in images]
+        together = torch.cat([view for view, _ in mixed]).unflatten(0, (self.num_views, -1))
+        return Batch(together, labels, mixed[0][1])  # all have the same targets
 
     def _try(self) -> None:
         """Augment two images, to find what does not fit before anything is written."""
         pixels = self._first_pixels()
         context = f"recipe: augmentation does not fit data={self.recipe.data}: "
         with as_user_error(context, ValueError, TypeError):
-            draws = torch.zeros(len(pixels), self.augment.num_draws, device=self.device)
-            self.prepare(self.augment(pixels, draws))
+            for augment in self.augments:
+                draws = torch.zeros(len(pixels), augment.num_draws, device=self.device)
+                self.prepare(augment(pixels, draws))
 
 
 def _check_fit(recipe: Recipe, data: DataSet) -> None:
@@ -243,6 +278,11 @@ def _check_fit(recipe: Recipe, data: DataSet) -> None:
         raise UserError(
             f"recipe: `image_size` has no effect, for images of data={recipe.data} have one size"
         )
+
+
+def _purpose(what: str, view: int) -> str:
+    """Name what is drawn for a view; the first is that of methods with one view."""
+    return what if view == 0 else f"{what} of view {view + 1}"
 
 
 class _White(NamedTuple):

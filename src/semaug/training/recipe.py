@@ -1,12 +1,14 @@
 """What a recipe says: frozen data that describes one training run, but for its seed."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from semaug.training.errors import UserError
+from semaug.training.method_options import METHODS, VIEW_PARTS, Method
 from semaug.training.options import LOSSES, Augment, Loss, Subset, expect
 
-__all__ = ["LOSSES", "Augment", "Loss", "Recipe", "Subset"]
+__all__ = ["LOSSES", "METHODS", "Augment", "Loss", "Method", "Recipe", "Subset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,8 @@ class Recipe:
         network: Network, see ``semaug list networks``; any name that timm knows.
         block_drop_rate: Dropout inside the blocks of networks that have it, 0.3 in the Wide
             ResNets of the papers; None is what the network has by itself.
-        loss: The loss and its options.
+        method: Name of the method, what one step does; see ``semaug list methods``.
+        loss: Name of the loss, see ``semaug list losses``.
         augment: How training images are changed.
         subset: Which images are trained and tested on.
         epochs: Passes over the training images.
@@ -56,6 +59,7 @@ class Recipe:
     data: str
     network: str
     block_drop_rate: float | None = None
+    method: Method = field(default_factory=Method)
     loss: Loss = field(default_factory=Loss)
     augment: Augment = field(default_factory=Augment)
     subset: Subset = field(default_factory=Subset)
@@ -100,6 +104,37 @@ class Recipe:
         rising = sorted(set(self.milestones_percent)) == list(self.milestones_percent)
         inside = all(0 < percent < 100 for percent in self.milestones_percent)
         self._expect("milestones_percent", rising and inside, "rising between 0 and 100")
+        self._check_views()
+
+    def augments(self) -> tuple[Augment, ...]:
+        """Return how each view of an image is augmented."""
+        kinds = self.method.view_augments
+        if not kinds:
+            return (self.augment,) * self.method.num_views
+        return tuple(self._augment_of(kind) for kind in kinds)
+
+    def _augment_of(self, kind: str) -> Augment:
+        """Keep what a view has, by the letters of :data:`VIEW_PARTS`."""
+        nothing = Augment(padding=0)
+        absent: dict[str, Any] = {
+            name: getattr(nothing, name)
+            for letter, name in VIEW_PARTS.items()
+            if letter not in kind[1:]
+        }
+        if "padding" in absent:
+            absent["padding_mode"] = nothing.padding_mode
+        if "policy" in absent:
+            absent |= {"randaugment_ops": None, "randaugment_magnitude": None}
+        return replace(self.augment, **absent)
+
+    def _check_views(self) -> None:
+        for kind in self.method.view_augments:
+            for letter in kind[1:]:
+                name = VIEW_PARTS.get(letter)
+                if name is not None and not getattr(self.augment, name):
+                    raise UserError(
+                        f"recipe: `view_augments` has {kind!r}, but there is no `{name}` to have"
+                    )
 
     def _expect(self, name: str, holds: bool, wanted: str) -> None:
         expect(name, getattr(self, name), holds, wanted)

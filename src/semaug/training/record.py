@@ -56,14 +56,21 @@ class Record:
 def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Reduce the rows of a finished run to the numbers that are reported.
 
+    Errors of networks after the first have their number behind.
+
     >>> summarize([{"epoch": 1, "test_error": 4.0}, {"epoch": 2, "test_error": 3.0}])
     {'error_mean_last_10': 3.5, 'error_last': 3.0, 'error_best': 3.0, 'epochs': 2}
     """
-    evaluated = [row["test_error"] for row in rows if row["test_error"] is not None]
-    last = evaluated[-NUM_AVERAGED:]
-    return {
-        "error_mean_last_10": sum(last) / len(last),
-        "error_last": evaluated[-1],
-        "error_best": min(evaluated),
-        "epochs": rows[-1]["epoch"],
-    }
+    summary: dict[str, Any] = {}
+    for name in rows[-1]:
+        if not name.startswith("test_"):
+            continue
+        evaluated = [row[name] for row in rows if row.get(name) is not None]
+        last = evaluated[-NUM_AVERAGED:]
+        kind, _, behind = name.removeprefix("test_").partition("error")
+        summary |= {
+            f"{kind}error_mean_last_10{behind}": sum(last) / len(last),
+            f"{kind}error_last{behind}": evaluated[-1],
+            f"{kind}error_best{behind}": min(evaluated),
+        }
+    return {**summary, "epochs": rows[-1]["epoch"]}

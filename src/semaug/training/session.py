@@ -19,6 +19,7 @@ from semaug.training.checkpoint import (
     save_checkpoint,
 )
 from semaug.training.errors import UserError, as_user_error
+from semaug.training.evaluate import MIN_CLASSES_FOR_TOP5, Wrong
 from semaug.training.interrupt import InterruptedRunError
 from semaug.training.memory import peak_memory
 from semaug.training.processes import Processes
@@ -116,28 +117,26 @@ class Session:
         return float(losses.double().cpu() @ sizes) / num_seen, 100 * int(wrong) / num_seen
 
     def finish_epoch(
-        self, wrong: Tensor | None, rate: float, diagnostics: Mapping[str, Tensor]
+        self, wrong: Wrong | None, rate: float, diagnostics: Mapping[str, Tensor]
     ) -> dict[str, float | None]:
         """Go on to the next epoch, and return the row of this one, errors in percent.
 
         Args:
-            wrong: ``(C,)``, test images of each class that are classified wrongly; None if
-                this epoch is not tested.
+            wrong: Test images that are classified wrongly; None if this epoch is not tested.
             rate: Learning rate of the last step.
             diagnostics: What else to write down, by name.
         """
         loss, error = self.means(joint=True)
-        test_error = None
         if wrong is not None:
-            test_error = 100 * int(wrong.sum()) / len(self.data.test)
-            self.wrong_by_class = [*self.wrong_by_class, wrong.tolist()][-NUM_AVERAGED:]
+            first = wrong.by_class[0].tolist()
+            self.wrong_by_class = [*self.wrong_by_class, first][-NUM_AVERAGED:]
         self._look_at_memory()
         row: dict[str, float | None] = {
             "epoch": self.epoch + 1,
             "step": self.total_step,
             "train_loss": loss,
             "train_error": error,
-            "test_error": test_error,
+            **self._test_errors(wrong),
             "lr": rate,
             **{name: _finite(value) for name, value in diagnostics.items()},
             "images_per_second": round(self.num_images / self.epoch_seconds, 1),
@@ -149,6 +148,21 @@ class Session:
         self.step = 0
         self.epoch_seconds = 0.0
         return row
+
+    def _test_errors(self, wrong: Wrong | None) -> dict[str, float | None]:
+        """Return errors in percent, of networks after the first with their number behind."""
+        errors: dict[str, float | None] = {}
+        method = self.run.recipe.method
+        for k in range(method.num_networks):
+            behind = "" if k == 0 else f"_{k + 1}"
+            counts = {"test_error": None if wrong is None else int(wrong.by_class[k].sum())}
+            if self.data.num_classes >= MIN_CLASSES_FOR_TOP5:
+                none = wrong is None or wrong.top5 is None
+                counts["test_top5_error"] = None if none else int(wrong.top5[k])
+            for name, count in counts.items():
+                error = None if count is None else 100 * count / len(self.data.test)
+                errors[name + behind] = error
+        return errors
 
     def error_per_class(self) -> dict[str, float]:
         """Return the test error of each class in percent, mean of the last ten tests.
