@@ -63,7 +63,7 @@ def test_imagenet_has_all_cells_that_are_the_papers_own():
         ("isda-neurips", 1, "DenseNet-BC-190-40 + ISDA", "CIFAR-100",
          "cifar100_densenet_bc190_40_isda"),
         ("isda-neurips", 4, "ResNet-50", "Top-1", None),
-        ("ait", 1, "CIFAR-10, Resnet32", "Baseline", None),
+        ("ait", 1, "CIFAR-10, Resnet32", "Baseline", "cifar10_resnet32_single"),
         ("isda", 2, "ResNet-32", "Params", None),
     ],
 )  # fmt: skip

@@ -1,9 +1,13 @@
 """Tests of semaug.training.compare and semaug.training.curves."""
 
+import io
 import json
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
+from semaug.cli.report import print_comparison
 from semaug.training import compare
 from semaug.training.compare import (
     Arm,
@@ -12,10 +16,12 @@ from semaug.training.compare import (
     conclusion,
     train_missing,
     unequal_settings,
+    work_of,
 )
 from semaug.training.loop import train
 from semaug.training.run import RunIsBusyError
 from semaug.training.statistics import PairedDifference
+from semaug.training.work import Work
 
 
 @pytest.fixture
@@ -37,6 +43,23 @@ def test_writes_numbers_and_a_picture(arms, tmp_path):
     assert written["first"]["seeds"] == [0, 1]
     assert written["warnings"] == []
     assert (comparison.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_work_of_both_arms_is_told(make_run, quiet, tmp_path):
+    runs = [make_run("digits_resnet8", *changes) for changes in ([], ["method=ait"])]
+    runs[1] = replace(runs[1], overrides={"method": "ait"})
+    arms = [Arm([run], [train(run, **quiet)]) for run in runs]
+    assert work_of(arms[0]) == Work(optimizer_steps=12, images_seen=300, forward_passes=300)
+    comparison = compare_runs(*arms, tmp_path)
+    written = json.loads((comparison.folder / "compare.json").read_text())
+    assert written["second"]["work"]["forward_passes"] == 600
+    console = Console(width=200, record=True, quiet=False, file=io.StringIO())
+    print_comparison(console, comparison)
+    printed = console.export_text()
+    assert "each run of digits_resnet8: 12 optimizer steps, 300 images seen, 300 for" in printed
+    assert "the arms differ in the work they take" in printed
+    earlier = {name: value for name, value in arms[0].summaries[0].items() if "_" not in name}
+    assert work_of(Arm(runs[:1], [earlier])) is None
 
 
 def test_one_seed_has_no_interval(arms, tmp_path):

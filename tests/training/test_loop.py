@@ -286,6 +286,18 @@ def test_a_damaged_checkpoint_is_named(train_tiny):
         train_tiny(resume=True)
 
 
+def test_folders_of_early_versions_lack_fields_that_came_later(train_tiny):
+    run = train_tiny("digits_resnet8")
+    path = run.folder / "recipe.json"
+    written = json.loads(path.read_text())
+    assert written["recipe"].pop("method")["name"] == "supervised"
+    del written["recipe"]["clip_norm"]
+    path.write_text(json.dumps(written))
+    train_tiny("digits_resnet8", resume=True)
+    with pytest.raises(UserError, match=r"another recipe: .*method\.name is 'supervised' there"):
+        train_tiny("digits_resnet8", "method=ait", resume=True)
+
+
 def test_evaluation_gets_images_only(make_run, quiet, monkeypatch):
     sizes = []
 

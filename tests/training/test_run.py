@@ -85,3 +85,17 @@ def test_states_follow_each_other(run):
     assert run.state() == "continues"
     (run.folder / "summary.json").write_text("{}")
     assert run.state() == "was finished before"
+
+
+def test_a_file_system_without_locks_is_named(make_run, monkeypatch):
+    def no_locks(file, operation):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with (
+        pytest.raises(
+            UserError, match=r"its file system has no locks .*No locks available.*--runs"
+        ),
+        make_run().lock(),
+    ):
+        pass

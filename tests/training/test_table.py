@@ -1,14 +1,15 @@
 """Tests of semaug.training.table."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from semaug.recipes import RECIPES, find_recipe
-from semaug.results import find_published
 from semaug.training.costs import count_cost
 from semaug.training.run import Run
-from semaug.training.table import Entry, fill_table, find_table, table_names
+from semaug.training.table import fill_table, find_table, table_names
+from semaug.training.work import count_work
 
 
 @pytest.fixture
@@ -19,9 +20,9 @@ def make_runs(tmp_path):
     return make
 
 
-def finish(run, error):
+def finish(run, error, **more):
     run.folder.mkdir(parents=True)
-    (run.folder / "summary.json").write_text(json.dumps({"error_mean_last_10": error}))
+    (run.folder / "summary.json").write_text(json.dumps({"error_mean_last_10": error, **more}))
 
 
 def test_places_of_a_table_come_in_its_order():
@@ -83,8 +84,8 @@ def test_finished_runs_are_what_was_measured(make_runs):
 
 
 def test_accuracies_are_what_is_left_of_errors(make_runs):
-    (number,) = find_published("ait", 1, row="CIFAR-10, Resnet32", column="Baseline")
-    entry = Entry(number.row, number.column, "cifar10_resnet32", number)
+    entry = find_table("ait-1", ["CIFAR-10, Resnet32"])[0]
+    assert entry.recipe == "cifar10_resnet32_single"
     (cell,) = fill_table([entry], make_runs)
     finish(cell.runs[0], 7.5)
     assert cell.measured() == "92.50 (1)"
@@ -106,3 +107,62 @@ def test_all_tables_can_be_filled(make_runs):
         recipes |= {cell.entry.recipe for cell in fill_table(find_table(name), make_runs)}
     assert len(recipes) > 100
     assert recipes - {None} <= set(RECIPES)
+
+
+def test_numbers_of_ait_are_those_of_its_recipes():
+    numbers = {name: find_table(name) for name in ("ait-1", "ait-2", "ait-3", "ait-4", "ait-5")}
+    assert all(entry.recipe for entries in numbers.values() for entry in entries)
+    assert all(entry.accuracy for entries in numbers.values() for entry in entries)
+    last = numbers["ait-2"][-1]
+    assert (last.recipe, last.quantity) == (
+        "cifar100_mobilenetv2_wide_resnet28_10_multi_ait", "error_mean_last_10_2",
+    )  # fmt: skip
+    decay = find_recipe(last.recipe).method.peer_weight_decay
+    assert (find_recipe(last.recipe).weight_decay, decay) == (1e-4, (5e-4,))
+    assert {entry.quantity for entry in numbers["ait-4"]} == {
+        "error_mean_last_10", "top5_error_mean_last_10",
+    }  # fmt: skip
+    entry = numbers["ait-5"][-1]
+    assert (entry.row, entry.recipe) == ("rg,rc", "cifar100_resnet32_rg_rc_ait")
+    assert (entry.test_set, numbers["ait-1"][0].test_set) == ("random_color", None)
+    cropped = [entry.recipe for entry in numbers["ait-5"] if entry.row == "rp"]
+    assert set(cropped) == {"cifar100_resnet32_single", "cifar100_resnet32_ait"}
+
+
+def test_second_networks_are_read_from_the_summary(make_runs):
+    (entry,) = [x for x in find_table("ait-2", ["Resnet32, Resnet32"]) if x.column == "DML, Net2"]
+    (cell,) = fill_table([entry], make_runs)
+    finish(cell.runs[0], 40.0, error_mean_last_10_2=30.0)
+    assert cell.measured() == "70.00 (1)"
+
+
+def test_other_test_sets_are_read_from_what_transfer_wrote(make_runs, monkeypatch):
+    (entry, *_) = find_table("ait-5", ["rg"])
+    (cell,) = fill_table([entry], make_runs)
+    finish(cell.runs[1], 40.0)
+    assert cell.measured() == "not measured"
+    accuracies = {"original": 61.25, "grayscale": 50.0}
+    monkeypatch.setattr(
+        "semaug.transfer.transfer_accuracies",
+        lambda folder: accuracies if folder == cell.runs[1].folder else None,
+    )
+    assert cell.measured() == "61.25 (1)"
+
+
+def test_fair_baselines_take_the_work_of_ait():
+    for row in {entry.row for entry in find_table("ait-1-fair")}:
+        recipes = {
+            entry.column.partition(" (")[0]: find_recipe(entry.recipe)
+            for entry in find_table("ait-1-fair", [row])
+        }
+        single, ait = recipes["one view"], recipes["AIT"]
+        work = {name: count_work(recipe, 50_000) for name, recipe in recipes.items()}
+        assert work["AIT"] == work["AIT's pairs, λ = 0"] == work["AIT + ISDA"]
+        longer = work["one view, twice the epochs"]
+        assert longer.forward_passes == work["AIT"].forward_passes
+        assert longer.optimizer_steps == pytest.approx(work["AIT"].optimizer_steps, rel=1e-3)
+        assert work["one view"].images_seen == work["AIT"].images_seen
+        assert single.batch_size == ait.batch_size * ait.method.num_views
+        assert recipes["AIT's pairs, λ = 0"] == replace(
+            ait, method=replace(ait.method, ai_weight=0.0)
+        )

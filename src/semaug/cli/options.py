@@ -10,7 +10,7 @@ from rich.console import Console
 from semaug._names import unknown_name
 from semaug.recipes import find_recipe, make_quick
 from semaug.recipes.overrides import (
-    LOSS_OPTIONS,
+    OPTIONS,
     describe_overrides,
     override,
     split_overrides,
@@ -125,13 +125,16 @@ def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], in
 
 
 def changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
-    """Leave out options that the loss of this recipe does not have."""
-    loss = find_recipe(name).loss
-    return {
-        field: value
-        for field, value in changes.items()
-        if "loss" in changes or field not in LOSS_OPTIONS or getattr(loss, field) is not None
-    }
+    """Leave out options that the loss or the method of this recipe does not have."""
+    recipe = find_recipe(name)
+    missing = set()
+    for group, options in OPTIONS.items():
+        if group not in changes:
+            own = getattr(recipe, group)
+            missing |= {option for option in options if getattr(own, option) in (None, ())}
+    if "method" in changes or recipe.method.name != "supervised":
+        missing -= {"view_augments", "peers", "peer_weight_decay"}  # these have no default
+    return {field: value for field, value in changes.items() if field not in missing}
 
 
 def train_runs(

@@ -37,7 +37,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
 
 def print_comparison(console: Console, comparison: "Comparison") -> None:
     """Print the table of two arms, their difference, and what it means."""
-    from semaug.training.compare import MEASURES, conclusion, unequal_settings
+    from semaug.training.compare import MEASURES, conclusion, unequal_settings, work_of
     from semaug.training.statistics import mean_and_spread
 
     arms = comparison.arms
@@ -64,6 +64,14 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
     say(console, conclusion(comparison), style="bold")
     for line in unequal_settings(comparison):
         say(console, f"warning: {line}", style="yellow")
+    works = [work_of(arm) for arm in arms]
+    if works[0] == works[1]:
+        if works[0] is not None:
+            say(console, f"each run: {works[0]}")
+    else:
+        for arm, work in zip(arms, works, strict=True):
+            say(console, f"each run of {arm.label}: {work or 'steps and passes not recorded'}")
+        say(console, "the arms differ in the work they take", style="yellow")
     seconds = [sum(arm.values("seconds")) for arm in arms]
     devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
     say(

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from semaug.cli.options import (
     CheckpointSeconds,
+    Cluster,
+    ClusterOptions,
     DataRoot,
     Device,
     Jobs,
@@ -20,6 +22,7 @@ from semaug.cli.options import (
     Workers,
     changes_for,
     make_run,
+    train_runs,
 )
 from semaug.cli.report import say
 from semaug.recipes.overrides import split_overrides
@@ -40,6 +43,8 @@ def table(
     run: Annotated[bool, typer.Option("--run", help="Train what is missing")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe, from seed 0 on")] = 3,
     jobs: Jobs = 1,
+    cluster: Cluster = None,
+    cluster_option: ClusterOptions = None,
     quick: Quick = False,
     data_root: DataRoot = None,
     runs: Runs = Path("runs"),
@@ -82,15 +87,33 @@ def table(
             "workers": workers,
             "checkpoint_seconds": checkpoint_seconds,
         }
-
-        from semaug.training.jobs import run_jobs
-
-        failed = any(
-            outcome.error for outcome in run_jobs(list(wanted.values()), options, jobs, console)
+        outcomes = train_runs(
+            list(wanted.values()), options, jobs, console, cluster, cluster_option
         )
+        failed = any(outcome.error for outcome in outcomes)
+        _measure_transfer(console, cells, data_root, device)
+    elif cluster or cluster_option:
+        raise UserError("table: expected --run with --cluster: without it nothing is trained")
     _print(console, name, cells, changed=bool(changes) or quick)
     if failed:
         raise UserError("table: some runs failed, see above; the same command tries them again")
+
+
+def _measure_transfer(
+    console: Console, cells: list[Cell], data_root: Path | None, device: str
+) -> None:
+    """Test finished networks on other test sets, where the table wants it and it is not done."""
+    wanted = {
+        run.folder: run
+        for cell in cells
+        if cell.entry.test_set is not None
+        for run, _ in cell.finished()
+    }
+    if wanted:
+        from semaug.transfer import measure_transfer
+
+        for folder in wanted:
+            measure_transfer(folder, data_root=data_root, device=device, console=console)
 
 
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:

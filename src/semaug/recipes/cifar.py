@@ -69,8 +69,6 @@ _SHAKE_SHAKE = replace(
     batch_size=64,
     schedule="cosine",
 )
-# Not of the ISDA papers: section 4.1 of AIT, which does not speak of Nesterov.
-_MOBILENET = replace(_by_steps("mobilenetv2_cifar", 160, 80, 120), nesterov=False)
 
 _WIDE_RESNET_28_10 = replace(
     _WIDE_RESNET,
@@ -90,7 +88,6 @@ _NETWORKS = {
     "DenseNet-BC-190-40": replace(_DENSENET, network="densenet_bc190_40_cifar"),
     "Shake-Shake (26, 2x32d)": _SHAKE_SHAKE,
     "Shake-Shake (26, 2x112d)": _SHAKE_SHAKE_112,
-    "MobileNetV2": _MOBILENET,
 }
 
 

@@ -7,6 +7,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from semaug.recipes.ait import AUGMENTATIONS, WEIGHTS
 from semaug.recipes.cifar import STRENGTHS
 
 __all__ = ["FIGURES", "Line"]
@@ -18,6 +19,8 @@ class Line(NamedTuple):
     row: str
     column: str
     recipe: str
+    quantity: str = "error_mean_last_10"  # see semaug.recipes.tables.quantity_of
+    accuracy: bool = False  # shown instead of an error
 
 
 _SMALL = "ResNet-20, 5,000 images"
@@ -66,10 +69,75 @@ def _draws(columns: Mapping[str, str]) -> Sequence[Line]:
 
 _WIDE = {column: f"cifar100_wide_resnet28_10_{part}" for column, part in _AUGMENTED.items()}
 
+
+# AIT, beside baselines that take as many steps and passes; see semaug.recipes.ait.
+_FAIR = {
+    "one view": "single",
+    "AIT's pairs, λ = 0 (step-matched)": "pairs",
+    "one view, twice the epochs (compute-matched)": "long",
+    "AIT": "ait",
+    "AIT + ISDA": "ait_isda",
+}
+_AIT_DATA = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100"}
+_AIT_NETWORKS = {
+    "ResNet-32": "resnet32",
+    "MobileNetV2": "mobilenetv2",
+    "WRN-28-10": "wide_resnet28_10",
+}
+_TEST_SETS = ("original", "random_crop", "grayscale", "random_color")
+
+
+def _fair() -> Iterator[Line]:
+    for data, data_part in _AIT_DATA.items():
+        for network, network_part in _AIT_NETWORKS.items():
+            for column, method in _FAIR.items():
+                name = f"{data_part}_{network_part}_{method}"
+                yield Line(f"{data}, {network}", column, name, accuracy=True)
+
+
+def _fair_small() -> Iterator[Line]:
+    rows = {label: suffix for label, suffix in _FAIR.items() if suffix != "single"}
+    yield from _lines({"one view": "", "ISDA": "isda", **rows}, _SMALL, "cifar10_5k_resnet20")
+
+
+def _layers() -> Iterator[Line]:
+    base = "cifar100_resnet32"
+    yield Line("baseline", "ResNet-32, CIFAR-100", f"{base}_single", accuracy=True)
+    for layer in ("logits", "features", "feature_map"):
+        for metric in ("kl", "euclidean", "both"):
+            name = f"{base}_ait_{layer}_{metric}"
+            if (layer, metric) == ("logits", "kl"):
+                name = f"{base}_ait"
+            yield Line(layer.replace("_", " "), metric, name, accuracy=True)
+
+
+def _weights() -> Iterator[Line]:
+    for weight in sorted([0.0, 1.0, *WEIGHTS]):
+        suffix = {0.0: "pairs", 1.0: "ait"}.get(weight, f"ait_weight{weight:g}")
+        for column, data in _AIT_DATA.items():
+            yield Line(f"λ = {weight:g}", column, f"{data}_resnet32_{suffix}", accuracy=True)
+
+
+def _transfer_small() -> Iterator[Line]:
+    for augmentation in AUGMENTATIONS:
+        name = "cifar10_5k_resnet20" + ("" if augmentation == "rp" else f"_{augmentation}")
+        views = augmentation.replace("_", ",")
+        for test_set in _TEST_SETS:
+            for column, suffix in {"Baseline": "", "AIT": "_ait"}.items():
+                if suffix or "," not in views:  # views of their own are no baseline's
+                    place = (views, f"{test_set.replace('_', ' ')}, {column}", name + suffix)
+                    yield Line(*place, f"transfer {test_set}", accuracy=True)
+
+
 FIGURES: Mapping[str, Sequence[Line]] = {
     "isda-fig10": _draws(_WIDE),
     "isda-fig11": list(_lines(_STRENGTHS, "CIFAR-100 + Cutout", _WIDE["CIFAR-100 + Cutout"])),
     "isda-8-small": list(_lines(_ABLATIONS, _SMALL, "cifar10_5k_resnet20")),
     "isda-fig10-small": _draws({_SMALL: "cifar10_5k_resnet20"}),
     "isda-fig11-small": list(_lines(_STRENGTHS, _SMALL, "cifar10_5k_resnet20")),
+    "ait-fig3": list(_layers()),
+    "ait-fig4": list(_weights()),
+    "ait-1-fair": list(_fair()),
+    "ait-1-small": list(_fair_small()),
+    "ait-5-small": list(_transfer_small()),
 }

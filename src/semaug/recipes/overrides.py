@@ -17,14 +17,18 @@ from semaug.training.errors import UserError
 from semaug.training.recipe import Augment, Loss, Method, Recipe
 
 __all__ = [
-    "LOSS_OPTIONS",
+    "OPTIONS",
     "describe_fields",
     "describe_overrides",
     "override",
     "split_overrides",
 ]
 
-LOSS_OPTIONS = tuple(field.name for field in fields(Loss) if field.name != "name")
+# Options that a recipe has only with some losses or methods.
+OPTIONS = {
+    group: tuple(field.name for field in fields(kind) if field.name != "name")
+    for group, kind in {"loss": Loss, "method": Method}.items()
+}
 
 _HINTS = get_type_hints(Recipe)
 # Groups of options, such as loss, augment and subset, and the group of each of their fields.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from semaug.training.curves import draw_curves
 from semaug.training.files import write_json
 from semaug.training.run import Run, RunIsBusyError
 from semaug.training.statistics import PairedDifference, mean_and_spread, paired_difference
+from semaug.training.work import Work
 
 __all__ = [
     "MEASURES",
@@ -19,6 +20,7 @@ __all__ = [
     "conclusion",
     "train_missing",
     "unequal_settings",
+    "work_of",
 ]
 
 MEASURES = ("error_mean_last_10", "error_last", "error_best")
@@ -164,6 +166,15 @@ def conclusion(comparison: Comparison) -> str:
     )
 
 
+def work_of(arm: Arm) -> Work | None:
+    """Return what each run of an arm takes; None if runs of early versions do not tell."""
+    summary = arm.summaries[0]
+    names = [field.name for field in fields(Work)]
+    if not all(name in summary for name in names):
+        return None
+    return Work(**{name: summary[name] for name in names})
+
+
 def unequal_settings(comparison: Comparison) -> list[str]:
     """Say, in a line each, where runs with the same seed differ in device or precision."""
     lines = []
@@ -192,6 +203,7 @@ def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
             "seconds": [summary["seconds"] for summary in side.summaries],
             "devices": sorted({summary["device"] for summary in side.summaries}),
             "commits": sorted({summary["commit"] for summary in side.summaries}),
+            "work": None if (work := work_of(side)) is None else asdict(work),
             **measures,
         }
 

@@ -10,7 +10,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -20,11 +19,11 @@ from typing import Any
 from rich.console import Console
 
 from semaug._checks import check_positive_int
-from semaug.training.errors import UserError
 from semaug.training.interrupt import InterruptedRunError, watch_interrupts
-from semaug.training.jobs_display import JobsDisplay, report_failure
-from semaug.training.outcome import Outcome, log_of
-from semaug.training.run import Run, RunIsBusyError
+from semaug.training.jobs_display import JobsDisplay
+from semaug.training.outcome import Outcome
+from semaug.training.run import Run
+from semaug.training.run_queue import open_log, train_logged, train_missing_runs
 
 __all__ = ["run_jobs"]
 
@@ -58,21 +57,13 @@ def run_jobs(
     """
     check_positive_int("run_jobs", jobs=jobs)
     options = _shared_out(train_options, min(jobs, len(runs)))
-    outcomes: dict[Path, Outcome] = {}
-    waiting: list[Run] = []
-    for run in {run.folder: run for run in runs}.values():
-        outcome = _finished_before(run, options)
-        if outcome is None:
-            waiting.append(run)
-        else:
-            outcomes[run.folder] = outcome
-    if waiting:
-        with JobsDisplay(console, len(outcomes), len(waiting)) as display:
-            _train_all(waiting, options, jobs, outcomes, display)
-    ordered = [outcomes[run.folder] for run in runs]
-    for outcome in ordered:
-        report_failure(outcome, console)
-    return ordered
+
+    def train_waiting(
+        waiting: list[Run], outcomes: dict[Path, Outcome], display: JobsDisplay
+    ) -> None:
+        _train_all(waiting, options, jobs, outcomes, display)
+
+    return train_missing_runs(runs, options, console, train_waiting)
 
 
 def _shared_out(train_options: Mapping[str, Any], jobs: int) -> dict[str, Any]:
@@ -87,21 +78,6 @@ def _shared_out(train_options: Mapping[str, Any], jobs: int) -> dict[str, Any]:
         if options.get("workers") is None:
             options["workers"] = max(1, count_workers(None) // jobs)
     return options
-
-
-def _finished_before(run: Run, options: Mapping[str, Any]) -> Outcome | None:
-    """Return the outcome of a run that needs no worker."""
-    try:
-        if run.summary() is None:
-            return None
-        from semaug.training.loop import train
-
-        quiet = Console(quiet=True)  # returns at once, if the folder holds this very recipe
-        return Outcome(run, train(run, resume=True, console=quiet, **options))
-    except RunIsBusyError:
-        return None
-    except UserError as error:
-        return Outcome(run, error=str(error))
 
 
 # The queue.
@@ -246,21 +222,10 @@ def _stop_without_parent() -> None:
 
 def _train_one(run: Run, options: Mapping[str, Any]) -> Outcome | None:
     """Train in a worker; None if another process does already."""
-    path = log_of(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", buffering=1) as log:
+    with open_log(run) as log:
         for output in (1, 2):  # of libraries and of processes that this one starts, too
             os.dup2(log.fileno(), output)
         try:
-            from semaug.training.loop import train
-
-            console = Console(file=log, soft_wrap=True)
-            return Outcome(run, train(run, resume=True, console=console, **options))
-        except RunIsBusyError:
-            return None
-        except (FloatingPointError, InterruptedRunError, OSError, UserError) as error:
-            print(error, file=log)
-            return Outcome(run, error=str(error), diverged=isinstance(error, FloatingPointError))
-        except Exception as error:  # a mistake of ours, which must not stop other runs
-            traceback.print_exc(file=log)
-            return Outcome(run, error=f"{type(error).__name__}: {error}")
+            return train_logged(run, options, log)
+        except InterruptedRunError as stop:
+            return Outcome(run, error=str(stop))

@@ -1,14 +1,14 @@
 """What a recipe says: frozen data that describes one training run, but for its seed."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from semaug.training.errors import UserError
 from semaug.training.method_options import METHODS, VIEW_PARTS, Method
 from semaug.training.options import LOSSES, Augment, Loss, Subset, expect
 
-__all__ = ["LOSSES", "METHODS", "Augment", "Loss", "Method", "Recipe", "Subset"]
+__all__ = ["LOSSES", "METHODS", "Augment", "Loss", "Method", "Recipe", "Subset", "default_options"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,3 +147,18 @@ class Recipe:
         """Return dicts, lists, numbers and strings only, as JSON would give them back."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+
+def default_options() -> dict[str, Any]:
+    """Return the value of each field that has a default, as plain data.
+
+    A new field must have one: what was done before the field came.
+    """
+    defaults: dict[str, Any] = {}
+    for option in fields(Recipe):
+        if option.default is not MISSING:
+            defaults[option.name] = option.default
+        elif option.default_factory is not MISSING:
+            defaults[option.name] = asdict(option.default_factory())
+    plain: dict[str, Any] = json.loads(json.dumps(defaults))
+    return plain

@@ -107,7 +107,7 @@ class Run:
 
         Raises:
             RunIsBusyError: If another process is in it.
-            UserError: If the system has no such locks.
+            UserError: If the system, or the file system of the folder, has no such locks.
         """
         try:
             import fcntl
@@ -124,6 +124,11 @@ class Run:
                 raise RunIsBusyError(
                     f"{self.folder}: another process is training this run"
                 ) from None
+            except OSError as error:
+                raise UserError(
+                    f"{self.folder}: its file system has no locks between processes ({error}); "
+                    "mount it with them, or choose another folder with --runs"
+                ) from error
             yield
 
 

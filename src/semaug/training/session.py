@@ -23,6 +23,7 @@ from semaug.training.evaluate import MIN_CLASSES_FOR_TOP5, Wrong
 from semaug.training.interrupt import InterruptedRunError
 from semaug.training.memory import peak_memory
 from semaug.training.processes import Processes
+from semaug.training.recipe import default_options
 from semaug.training.record import NUM_AVERAGED
 from semaug.training.run import Run
 
@@ -151,18 +152,17 @@ class Session:
 
     def _test_errors(self, wrong: Wrong | None) -> dict[str, float | None]:
         """Return errors in percent, of networks after the first with their number behind."""
-        errors: dict[str, float | None] = {}
-        method = self.run.recipe.method
-        for k in range(method.num_networks):
-            behind = "" if k == 0 else f"_{k + 1}"
-            counts = {"test_error": None if wrong is None else int(wrong.by_class[k].sum())}
-            if self.data.num_classes >= MIN_CLASSES_FOR_TOP5:
-                none = wrong is None or wrong.top5 is None
-                counts["test_top5_error"] = None if none else int(wrong.top5[k])
-            for name, count in counts.items():
-                error = None if count is None else 100 * count / len(self.data.test)
-                errors[name + behind] = error
-        return errors
+        num_networks = self.run.recipe.method.num_networks
+        counts = {"test_error": None if wrong is None else wrong.by_class.sum(dim=1)}
+        if self.data.num_classes >= MIN_CLASSES_FOR_TOP5:
+            counts["test_top5_error"] = None if wrong is None else wrong.top5
+        return {
+            name if k == 0 else f"{name}_{k + 1}": (
+                None if count is None else 100 * int(count[k]) / len(self.data.test)
+            )
+            for k in range(num_networks)
+            for name, count in counts.items()
+        }
 
     def error_per_class(self) -> dict[str, float]:
         """Return the test error of each class in percent, mean of the last ten tests.
@@ -303,11 +303,14 @@ def _finite(value: Tensor) -> float | None:
 def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
     """Compare the run with the recipe and seed that its folder holds.
 
+    A folder of an early version lacks fields that came later. Their defaults are what was done
+    before there was a choice.
+
     Raises:
         UserError: If they differ; the message lists the fields.
     """
     asked = _flat({**run.recipe.as_plain_data(), "seed": run.seed})
-    found = _flat(found)
+    found = _flat(default_options()) | _flat(found)
     differences = [
         f"{name} is {found.get(name)!r} there and {asked.get(name)!r} now"
         for name in sorted({*asked, *found})

@@ -7,7 +7,7 @@ from typing import Any
 
 from semaug._names import unknown_name
 from semaug.recipes.figures import FIGURES
-from semaug.recipes.tables import recipe_of
+from semaug.recipes.tables import quantity_of, recipe_of
 from semaug.results import PublishedNumber, load_published
 from semaug.training.costs import count_cost
 from semaug.training.errors import UserError
@@ -16,10 +16,8 @@ from semaug.training.statistics import mean_and_spread
 
 __all__ = ["Cell", "Entry", "fill_table", "find_table", "table_names"]
 
-# What a run reports, and accuracies that follow from it.
-_ERRORS = ("error_percent", "top1_error_percent")
-_ACCURACIES = ("accuracy_percent", "top1_accuracy_percent")
-_NOT_MEASURED = ("top5_error_percent", "top5_accuracy_percent", "extra_time_percent")
+_ERROR = "error_mean_last_10"
+_TRANSFER = "transfer "  # before the name of a test set
 # Differences of other numbers, and values of options that the text speaks of.
 _NOT_SHOWN = ("reduction", "gain", "strength")
 
@@ -32,13 +30,23 @@ class Entry:
         row: Label of its row.
         column: Label of its column.
         recipe: That it is a result of; None if there is none.
+        quantity: What of its runs is shown, see :func:`semaug.recipes.tables.quantity_of`.
+        accuracy: Whether it is shown as an accuracy in percent, not as an error.
         published: What the paper prints; None if it only draws it, or the table is ours.
     """
 
     row: str
     column: str
     recipe: str | None
+    quantity: str = _ERROR
+    accuracy: bool = False
     published: PublishedNumber | None = None
+
+    @property
+    def test_set(self) -> str | None:
+        """The test set of :data:`semaug.transfer.TEST_SETS` that is meant; None if the usual."""
+        test_set = self.quantity.removeprefix(_TRANSFER)
+        return None if test_set == self.quantity else test_set
 
 
 @dataclass(frozen=True)
@@ -70,22 +78,33 @@ class Cell:
         Raises:
             UserError: If a summary is damaged.
         """
-        published = self.entry.published
-        metric = _ERRORS[0] if published is None else published.metric
-        cost = None if published is None else count_cost(published)
+        entry = self.entry
+        cost = None if entry.published is None else count_cost(entry.published)
         if cost is not None:
             return cost
-        if metric in _NOT_MEASURED:
+        if not entry.quantity and self.entry.recipe is None:
             return "not measured"
-        if self.entry.recipe is None:
+        if entry.recipe is None:
             return "no recipe"
-        errors = [summary["error_mean_last_10"] for _, summary in self.finished()]
-        if not errors:
-            return "not run"
-        values = errors if metric in _ERRORS else [100 - error for error in errors]
+        values = [value for run in self.runs if (value := self._value(run)) is not None]
+        if not values:
+            return "not run" if not self.finished() else "not measured"
         center, spread = mean_and_spread(values)
         text = f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
-        return f"{text} ({len(errors)})"
+        return f"{text} ({len(values)})"
+
+    def _value(self, run: Run) -> float | None:
+        """Read what is shown from the folder of a run."""
+        if self.entry.test_set is not None:
+            from semaug.transfer import transfer_accuracies
+
+            accuracy = (transfer_accuracies(run.folder) or {}).get(self.entry.test_set)
+            error = None if accuracy is None else 100 - accuracy
+        else:
+            error = (run.summary() or {}).get(self.entry.quantity)
+        if error is None:
+            return None
+        return 100 - error if self.entry.accuracy else error
 
 
 def table_names() -> tuple[str, ...]:
@@ -127,7 +146,9 @@ def _tables() -> dict[str, tuple[Entry, ...]]:
     tables: dict[str, list[Entry]] = {}
     for number in load_published():
         if not number.metric.endswith(_NOT_SHOWN):
-            entry = Entry(number.row, number.column, recipe_of(number), number)
+            accuracy = "accuracy" in number.metric
+            places = (number.row, number.column, recipe_of(number), quantity_of(number), accuracy)
+            entry = Entry(*places, number)
             tables.setdefault(f"{number.paper}-{number.table}", []).append(entry)
     for name, lines in FIGURES.items():
         tables.setdefault(name, []).extend(Entry(*line) for line in lines)

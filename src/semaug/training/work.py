@@ -22,6 +22,12 @@ class Work:
     images_seen: int
     forward_passes: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.optimizer_steps:,} optimizer steps, {self.images_seen:,} images seen, "
+            f"{self.forward_passes:,} forward passes"
+        )
+
 
 def count_work(recipe: Recipe, num_images: int) -> Work:
     """Count what a run takes; tests are not counted.
