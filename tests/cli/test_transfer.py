@@ -8,8 +8,6 @@ import pytest
 
 from semaug.data import load_data
 
-ROW = re.compile(r"digits_resnet8\S* +│ +[\d.]+ ")
-
 
 @pytest.fixture
 def runs(semaug, tmp_path):
@@ -28,7 +26,10 @@ def cells(output, label):
 def test_a_row_for_each_label_and_a_column_for_each_test_set(semaug, runs):
     status, output, _ = semaug("transfer", "runs", "--device", "cpu")
     assert status == 0
-    assert "digits, train_per_class=10, subset_seed=0, test_images=500: accuracy on test images" in output
+    assert (
+        "digits, train_per_class=10, subset_seed=0, test_images=500: accuracy on test images"
+        in output
+    )
     summaries = [
         json.loads((runs / "digits_resnet8,quick" / f"seed{k}" / "summary.json").read_text())
         for k in (0, 1)
@@ -48,6 +49,14 @@ def test_a_row_for_each_label_and_a_column_for_each_test_set(semaug, runs):
     # Read again, although the weights cannot be loaded any more.
     (runs / "digits_resnet8_isda,quick" / "seed0" / "images.json").write_text("{")
     assert semaug("transfer", "runs", "--device", "cpu")[1] == output
+
+
+def test_names_keep_their_room_on_a_narrow_terminal(semaug, runs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, output, _ = semaug("transfer", "runs", "--device", "cpu")
+    assert status == 0
+    assert re.fullmatch(r"\d+\.\d\d", cells(output, "digits_resnet8,quick")[1])
+    assert re.search(r"│ +± \d+\.\d\d │", output)
 
 
 def test_options_reach_the_measurement(semaug, runs):
@@ -84,7 +93,7 @@ def test_pictures_are_written_where_asked(semaug, runs, tmp_path):
     assert re.findall(r"wrote pictures/(.*)", output) == files
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == sorted(files)
     assert (
-        "digits_resnet8_isda,quick, seed 0"
+        "digits_resnet8_isda,quick seed 0"
         in (tmp_path / "pictures" / f"{name}-features.svg").read_text()
     )
 

@@ -155,3 +155,13 @@ def test_odd_numbers_of_panels_leave_the_last_places_empty(trained):
     embedding = embed_variants(trained, num_samples=2, num_variants=2)
     figure = draw_embeddings({f"label {k}": embedding for k in range(5)}, "digits")
     assert [axes.axison for axes in figure.axes] == [True] * 5 + [False]
+
+
+def test_long_labels_are_folded_after_commas(trained):
+    embedding = embed_variants(trained, num_samples=2, num_variants=2)
+    label = "cifar10_5k_resnet20,epochs=2,jitter=0.1,0.1,0.1," + "x" * 60 + " seed 0"
+    (axes,) = draw_embeddings({label: embedding}, "digits").axes
+    lines = axes.get_title().split("\n")
+    assert lines[0] == "cifar10_5k_resnet20,epochs=2,jitter=0.1,"
+    assert max(map(len, lines)) <= 44
+    assert "".join(lines).replace(" ", "") == label.replace(" ", "")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["transfer"]
 
+_NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
+
 
 def transfer(
     runs: Annotated[
@@ -103,7 +105,7 @@ def transfer(
     for folder, error in failures:
         say(console, f"note: {folder}: left out, {error}", style="yellow")
     for group, found in measured:
-        console.print(_make_table(group, found, corruptions))
+        console.print(_make_table(group, found, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
                 files = list(_draw(group, found, plots, seed, hue, data_root, device))
@@ -164,6 +166,8 @@ def _make_table(
     group: "Group",
     found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
     corruptions: Path | None,
+    *,
+    narrow: bool,
 ) -> Table:
     from semaug.transfer import TEST_SETS
 
@@ -180,15 +184,16 @@ def _make_table(
         columns = [[one.accuracies[name] for _, one in members] for name in TEST_SETS]
         if corruptions is not None:
             columns.append([one.corrupted.mean for _, one in members if one.corrupted])
-        table.add_row(Text(label), *map(_with_spread, columns), str(len(members)))
+        cells = [_with_spread(column, "\n" if narrow else " ") for column in columns]
+        table.add_row(Text(label), *cells, str(len(members)))
     return table
 
 
-def _with_spread(values: Sequence[float]) -> str:
+def _with_spread(values: Sequence[float], between: str) -> str:
     from semaug.training.statistics import mean_and_spread
 
     center, spread = mean_and_spread(values)
-    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
+    return f"{center:.2f}" if spread is None else f"{center:.2f}{between}± {spread:.2f}"
 
 
 def _draw(
@@ -215,7 +220,7 @@ def _draw(
     bars = {label: [one for _, one in members] for label, members in found.items()}
     yield from export_picture(draw_variation(bars, group.title), folder, f"{name}-variation")
     embeddings = {
-        f"{label}, seed {members[0][0].seed}": embed_variants(
+        f"{label} seed {members[0][0].seed}": embed_variants(
             load_trained(members[0][0].folder, data_root, device), seed=seed, hue=hue
         )
         for label, members in found.items()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from torch import Tensor
 
 from semaug.data.registry import data_root as find_data_root
@@ -304,9 +305,11 @@ def _progress(
 ) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs, on a terminal."""
     hidden = console is None or not console.is_terminal
-    columns = (BarColumn(bar_width=10), TextColumn("{task.description}", markup=False))
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
-    ) as bar:
+    columns = (
+        BarColumn(bar_width=10),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+    )
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)

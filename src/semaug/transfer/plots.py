@@ -5,6 +5,7 @@ and 6
 """
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,7 @@ _SHORT = {"original": "ori", "random_crop": "rp", "grayscale": "rg", "random_col
 _HATCHES = ("", "///", "...", "xxx")  # of bars after the last color
 _MARKERS = "o^sD"  # of samples after the last color
 _MOST_COLUMNS = 3
+_PANEL_CHARACTERS = 44  # of a title
 
 
 class Embedding(NamedTuple):
@@ -100,7 +102,7 @@ def draw_embeddings(embeddings: Mapping[str, Embedding], title: str) -> Figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (label, embedding) in zip(grid, embeddings.items(), strict=False):
             _draw_points(axes, embedding)
-            axes.set_title(label, fontsize=8, wrap=True)
+            axes.set_title(_fold(label), fontsize=8)
         for axes in grid[len(embeddings) :]:
             axes.set_axis_off()
         figure.suptitle(f"{title}: features of variants, t-SNE", fontsize=9.5)
@@ -233,6 +235,16 @@ def _draw_points(axes: Axes, embedding: Embedding) -> None:
     axes.set_yticks([])
     axes.spines[:].set_visible(True)
     axes.set_aspect("equal", "datalim")
+
+
+def _fold(label: str) -> str:
+    """Break a long name into lines that fit a panel, after its commas where possible.
+
+    >>> _fold("digits_resnet8,lr=0.2")
+    'digits_resnet8,lr=0.2'
+    """
+    lines = textwrap.wrap(label.replace(",", ", "), _PANEL_CHARACTERS, break_on_hyphens=False)
+    return "\n".join(lines).replace(", ", ",")
 
 
 def _embed(features: Tensor, seed: int) -> Tensor:
