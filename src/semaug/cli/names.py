@@ -13,7 +13,7 @@ from semaug.cli.report import print_names
 from semaug.recipes import SINGLE_RECIPES, TABLES, describe_recipe
 from semaug.recipes.overrides import describe_fields
 from semaug.training.errors import UserError
-from semaug.training.recipe import LOSSES
+from semaug.training.recipe import LOSSES, METHODS
 
 __all__ = ["list_names"]
 
@@ -21,11 +21,13 @@ __all__ = ["list_names"]
 def list_names(
     what: Annotated[
         str,
-        typer.Argument(help="What to list", metavar="[recipes|tables|fields|networks|data|losses]"),
+        typer.Argument(
+            help="What to list", metavar="[recipes|tables|fields|methods|losses|networks|data]"
+        ),
     ] = "all",
 ) -> None:
     """List the names that other commands take."""
-    kinds = ("recipes", "tables", "fields", "networks", "data", "losses", "all")
+    kinds = ("recipes", "tables", "fields", "methods", "losses", "networks", "data", "all")
     if what not in kinds:
         raise UserError(unknown_name("list", "kind", what, kinds))
     console = Console()
@@ -40,6 +42,8 @@ def list_names(
         _print_columns(console, "Tables, for semaug table", table_names())
     if what in ("fields", "all"):
         print_names(console, "Fields of a recipe, for field=value", describe_fields())
+    if what in ("methods", "all"):
+        print_names(console, "Methods, for method=", METHODS)
     if what in ("losses", "all"):
         print_names(console, "Losses, for loss=", LOSSES)
     if what in ("networks", "all"):

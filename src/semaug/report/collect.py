@@ -266,7 +266,8 @@ def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
 
 
 def _is_baseline(recipe: RecipeRuns) -> bool:
-    return _dict(recipe.recipe.get("loss")).get("name") == "cross_entropy"
+    loss, method = (_dict(recipe.recipe.get(group)).get("name") for group in ("loss", "method"))
+    return loss == "cross_entropy" and method in (None, "supervised")  # None: an early run
 
 
 def _images(run: RunData) -> str:
