@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 
-from semaug.training.checkpoint import load_checkpoint, save_checkpoint
 from semaug.training.errors import UserError
 from semaug.training.trained import Trained, load_trained
-from semaug.transfer import PAIRS, TEST_SETS, measure, measure_transfer, transfer_accuracies
+from semaug.transfer import PAIRS, measure, measure_transfer
 from semaug.transfer.measure import symmetric_divergence
 from semaug.transfer.sets import make_test_sets
 
@@ -58,38 +57,6 @@ def test_divergence_of_distant_predictions_is_finite_and_of_equal_ones_zero():
     assert torch.equal(symmetric_divergence(logits, logits + 4), torch.zeros(2).double())
 
 
-def test_what_was_found_is_read_again(run, monkeypatch):
-    assert transfer_accuracies(run) is None
-    found = measure_transfer(run, device="cpu")
-    assert list(found.accuracies) == list(TEST_SETS)
-    monkeypatch.setattr(measure, "load_trained", None)
-    assert measure_transfer(run) == found
-    assert transfer_accuracies(run) == found.accuracies
-    content = json.loads((run / "transfer.json").read_text())
-    assert list(content["test_sets"]) == ["seed=0,hue=0.0"]
-    (run / "checkpoint.pt").unlink()  # somebody needs the room
-    assert transfer_accuracies(run) == found.accuracies
-
-
-def test_each_seed_and_hue_is_kept(run):
-    found = measure_transfer(run, device="cpu")
-    other = measure_transfer(run, device="cpu", seed=1, hue=0.1)
-    assert other != found
-    assert measure_transfer(run, device="cpu") == found
-    assert len(json.loads((run / "transfer.json").read_text())["test_sets"]) == 2
-    assert transfer_accuracies(run) == found.accuracies
-
-
-def test_other_weights_are_measured_anew(run):
-    found = measure_transfer(run, device="cpu")
-    state = load_checkpoint(run / "checkpoint.pt")
-    for tensor in state["method"].values():
-        tensor.zero_()
-    save_checkpoint(run / "checkpoint.pt", {k: v for k, v in state.items() if k != "format"})
-    assert transfer_accuracies(run) is None
-    assert measure_transfer(run, device="cpu") != found
-
-
 def test_test_sets_lie_beside_the_data_or_else_beside_the_runs(run, runs, tmp_path):
     measure_transfer(run, device="cpu")
     (file,) = (tmp_path / "data" / "transfer").iterdir()
@@ -100,33 +67,11 @@ def test_test_sets_lie_beside_the_data_or_else_beside_the_runs(run, runs, tmp_pa
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"test_sets": []}', "damaged settings"])
-def test_a_damaged_file_is_named(run, content):
-    if content == "damaged settings":
-        measure_transfer(run, device="cpu")
-        whole = json.loads((run / "transfer.json").read_text())
-        del whole["test_sets"]["seed=0,hue=0.0"]["accuracies"]
-        content = json.dumps(whole)
-    (run / "transfer.json").write_text(content)
-    with pytest.raises(UserError, match=r"transfer\.json: expected .* delete it, and"):
-        measure_transfer(run, device="cpu")
-
-
 def test_predictions_of_several_networks_have_no_distances(run, monkeypatch):
     monkeypatch.setattr(Trained, "predict_with_features", lambda self, x: (self.predict(x), None))
     found = measure_transfer(run, device="cpu")
     assert found.distances is None
     assert measure_transfer(run) == found
-
-
-def test_a_disk_that_takes_nothing_leaves_nothing_half(run, monkeypatch):
-    def full(path, value):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(measure, "write_json", full)
-    with pytest.raises(OSError, match="no space left"):
-        measure_transfer(run, device="cpu")
-    assert not (run / "transfer.json").exists()
 
 
 def test_progress_is_shown_on_a_terminal_alone(run, tmp_path):

@@ -7,12 +7,14 @@ Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, sec
 """
 
 from semaug.transfer.corruptions import CorruptionSet, find_corruptions
-from semaug.transfer.measure import PAIRS, Transfer, measure_transfer, transfer_accuracies
+from semaug.transfer.measure import measure_transfer, transfer_accuracies
+from semaug.transfer.result import PAIRS, Corrupted, Transfer
 from semaug.transfer.sets import TEST_SETS, load_test_sets, make_test_sets
 
 __all__ = [
     "PAIRS",
     "TEST_SETS",
+    "Corrupted",
     "CorruptionSet",
     "Transfer",
     "find_corruptions",

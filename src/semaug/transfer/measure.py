@@ -1,12 +1,8 @@
 """Test a trained network on images that were augmented in several ways, and compare its answers."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -15,59 +11,14 @@ from rich.table import Column
 from torch import Tensor
 
 from semaug.data.registry import data_root as find_data_root
-from semaug.training.errors import UserError
-from semaug.training.files import read_json, write_json
 from semaug.training.trained import Trained, load_trained
-from semaug.transfer.corruptions import find_corruptions, fingerprint, images_in_memory
-from semaug.transfer.sets import TEST_SETS, load_test_sets, sum_of_images
+from semaug.transfer.corruptions import find_corruptions, images_in_memory
+from semaug.transfer.result import PAIRS, Corrupted, Notes, Transfer
+from semaug.transfer.sets import load_test_sets, sum_of_images
 
-__all__ = [
-    "PAIRS",
-    "Corrupted",
-    "Transfer",
-    "measure_transfer",
-    "symmetric_divergence",
-    "transfer_accuracies",
-]
+__all__ = ["measure_transfer", "symmetric_divergence", "transfer_accuracies"]
 
 # N images, C classes, A features.
-
-PAIRS = tuple(combinations(TEST_SETS, 2))  # as the axis of Fig. 5 has them
-
-_FILE = "transfer.json"
-_REMEDY = "delete it, and semaug transfer writes it anew"
-
-
-@dataclass(frozen=True)
-class Corrupted:
-    """Accuracies on corrupted images.
-
-    Args:
-        accuracies: In percent, for each corruption one for each severity, the mildest first.
-        mean: Over severities and corruptions.
-    """
-
-    accuracies: Mapping[str, list[float]]
-    mean: float
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """How a network does on the four test sets.
-
-    Args:
-        accuracies: In percent, for each name in :data:`semaug.transfer.TEST_SETS`.
-        divergences: Symmetric KL divergence of the predictions for an image in two sets, mean
-            over images, for each of ``PAIRS`` under ``"FIRST,SECOND"``.
-        distances: Euclidean distance of the features, likewise; None where predictions are
-            those of no single classifier.
-        corrupted: On the user's corrupted images, if there are any.
-    """
-
-    accuracies: Mapping[str, float]
-    divergences: Mapping[str, float]
-    distances: Mapping[str, float] | None
-    corrupted: Corrupted | None = None
 
 
 def measure_transfer(
@@ -103,7 +54,7 @@ def measure_transfer(
         ValueError: If ``seed`` or ``hue`` is out of range.
     """
     folder = Path(folder)
-    notes = _Notes(folder)
+    notes = Notes(folder)
     trained: Trained | None = None
     on_sets = notes.test_sets(seed, hue)
     if on_sets is None:
@@ -138,7 +89,7 @@ def transfer_accuracies(folder: str | Path) -> dict[str, float] | None:
     Raises:
         UserError: If the file is damaged.
     """
-    found = _Notes(Path(folder)).test_sets(seed=0, hue=0.0)
+    found = Notes(Path(folder)).test_sets(seed=0, hue=0.0)
     return None if found is None else dict(found.accuracies)
 
 
@@ -230,73 +181,6 @@ def _folders(data_root: Path | None, run: Path) -> list[Path]:
     root = find_data_root(data_root)
     beside_runs = run.resolve().parent.parent
     return [place / "transfer" for place in (root, beside_runs) if place.is_dir()]
-
-
-class _Notes:
-    """What ``transfer.json`` holds of the weights that lie beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / _FILE
-        self._weights = _sum_of_file(folder / "checkpoint.pt")
-        self._content: dict[str, Any] = {}
-        if self.path.exists():
-            content = read_json(self.path, _REMEDY)
-            with self._naming_damage():
-                if self._weights is None or content["weights"] == self._weights:
-                    self._content = content
-
-    def test_sets(self, seed: int, hue: float) -> Transfer | None:
-        """Return what was found on the test sets of this seed and hue."""
-        with self._naming_damage():
-            found = self._content.get("test_sets", {}).get(_key(seed, hue))
-            if found is None:
-                return None
-            return Transfer(*(found[name] for name in ("accuracies", "divergences", "distances")))
-
-    def add_test_sets(self, seed: int, hue: float, found: Transfer, images: str) -> None:
-        """Keep what was found on them, with the sum of the original images."""
-        plain = asdict(found) | {"images": images}
-        del plain["corrupted"]
-        self._content.setdefault("test_sets", {})[_key(seed, hue)] = plain
-        self._write()
-
-    def corrupted(self, folder: Path) -> Corrupted | None:
-        """Return what was found on corrupted images, if they have not changed since."""
-        with self._naming_damage():
-            found = self._content.get("corrupted", {}).get(str(folder.resolve()))
-            if found is None or not folder.is_dir() or found["files"] != fingerprint(folder):
-                return None
-            return Corrupted(found["accuracies"], found["mean"])
-
-    def add_corrupted(self, folder: Path, found: Corrupted) -> None:
-        """Keep what was found on them."""
-        plain = asdict(found) | {"files": fingerprint(folder)}
-        self._content.setdefault("corrupted", {})[str(folder.resolve())] = plain
-        self._write()
-
-    def _write(self) -> None:
-        write_json(self.path, {"weights": self._weights, **self._content})
-
-    @contextmanager
-    def _naming_damage(self) -> Iterator[None]:
-        try:
-            yield
-        except (AttributeError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self.path}: expected what semaug transfer writes, got a damaged file ({error}); "
-                f"{_REMEDY}"
-            ) from error
-
-
-def _key(seed: int, hue: float) -> str:
-    return f"seed={seed},hue={float(hue)!r}"
-
-
-def _sum_of_file(path: Path) -> str | None:
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from semaug.training.seeding import make_generator
 from semaug.training.statistics import mean_and_spread
 from semaug.training.trained import Trained
 from semaug.transfer.corruptions import images_in_memory
-from semaug.transfer.measure import PAIRS, Transfer
+from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import PADDING, random_color
 
 __all__ = [
