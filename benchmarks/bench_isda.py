@@ -28,6 +28,7 @@ from measure import alternate, ms, parse, peak_memory, record, spread
 from semaug import ISDALoss
 from semaug.methods import Batch, Supervised
 from semaug.training.device import choose_device
+from steps import compare_two, make_step
 
 # N samples, C classes, A features, kind; and the targets: times faster, times less memory.
 CASES = [
@@ -185,40 +186,22 @@ def compare_steps(
     images = torch.randn(batch_size, 3, 32, 32, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = [torch.randint(num_classes, (batch_size,), device=device) for _ in range(8)]
+    batches = [Batch(images, own) for own in labels]
 
     def step(loss: nn.Module) -> Callable[[], None]:
         torch.manual_seed(0)
         method = Supervised(timm.create_model(network, num_classes=num_classes), loss)
-        method.to(device).to(memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(
-            method.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True
-        )
-        state = {"turn": 0}
-
-        def run() -> None:
-            batch = Batch(images, labels[state["turn"] % len(labels)])
-            state["turn"] += 1
-            optimizer.zero_grad()
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                output = method.loss(batch)
-            output.loss.backward()
-            optimizer.step()
-
-        return run
+        return make_step(method, batches, precision, device)
 
     num_features = timm.create_model(network, num_classes=num_classes).num_features
     isda = ISDALoss(num_classes, num_features, strength=0.5, ramp_steps=1000)
     contestants = {"cross-entropy": step(nn.CrossEntropyLoss()), "ISDA": step(isda)}
-    times = alternate(contestants, device, seconds=2 * seconds)
-    # Neighbours in time share what else the machine does, so their ratio is steadier.
-    ratios = [b / a for a, b in zip(times["cross-entropy"], times["ISDA"], strict=True)]
     return {
         "what": "training step",
         "network": network,
         "num_classes": num_classes,
         "precision": precision,
-        "seconds": {name: spread(own) for name, own in times.items()},
-        "ratio": spread(ratios),
+        **compare_two(contestants, device, seconds=2 * seconds),
         "targets": {"ratio": 1.02 if device.type == "cpu" else 1.05},
     }
 
