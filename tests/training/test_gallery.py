@@ -31,6 +31,19 @@ def test_images_are_those_that_training_sees():
         assert torch.equal(images[:, epoch].float(), ((seen * std + mean) * 255).round())
 
 
+def test_views_of_an_epoch_lie_side_by_side(tmp_path):
+    views = recipe("method=ait", "views=3", "padding=2")
+    pipeline = Pipeline(views, load_data("digits"))
+    places = torch.tensor([0, 40, 80])
+    images = augmented_images(pipeline, seed=1, places=places, num_epochs=2)
+    assert images.shape == (3, 6, 3, 8, 8)
+    alone = Pipeline(recipe("padding=2"), load_data("digits"))
+    first = augmented_images(alone, seed=1, places=places, num_epochs=2)
+    assert torch.equal(images[:, [0, 3]], first)
+    draw_gallery(tmp_path / "a.png", views, num_images=2, num_epochs=2)
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
 def test_images_without_augmentation_come_back_exactly():
     pipeline = Pipeline(recipe("padding=0"), load_data("digits"))
     images = augmented_images(pipeline, seed=0, places=torch.arange(50), num_epochs=1)

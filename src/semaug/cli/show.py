@@ -24,7 +24,9 @@ def show(
         int | None, typer.Option(min=0, help="Same as seed=N; else 0", show_default=False)
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Rows, one for each image")] = 6,
-    epochs: Annotated[int, typer.Option(min=1, help="Columns, one for each epoch")] = 9,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Columns, one for each epoch, or for each of its views")
+    ] = 9,
     data_root: DataRoot = None,
 ) -> None:
     """Draw what the epochs of a recipe show of a few training images.

@@ -31,7 +31,7 @@ def draw_gallery(
     num_images: int = 6,
     num_epochs: int = 9,
 ) -> None:
-    """Write a PNG: a row for each of a few training images, a column for each epoch.
+    """Write a PNG: a row for each of a few training images, a column for each epoch and view.
 
     Where images lie in memory, the first column has them as they are.
 
@@ -60,6 +60,10 @@ def draw_gallery(
     with Pipeline(recipe, data) as pipeline:
         images = augmented_images(pipeline, seed, places, num_epochs)
     titles = [f"epoch {epoch + 1}" for epoch in range(num_epochs)]
+    num_views = recipe.method.num_views
+    if num_views > 1:
+        views = range(1, num_views + 1)
+        titles = [f"{title},\nview {view}" for title in titles for view in views]
     if isinstance(data.train, ImageSet):
         images = torch.cat([data.train.images[places].unsqueeze(1), images], dim=1)
         titles = ["as it is", *titles]
@@ -77,12 +81,16 @@ def augmented_images(pipeline: Pipeline, seed: int, places: Tensor, num_epochs: 
         num_epochs: E.
 
     Returns:
-        ``(R, E, C, H, W)`` uint8. Whitened images, which are no colors, are stretched.
+        ``(R, E, C, H, W)`` uint8; ``(R, E V, C, H, W)`` of V views. Whitened images, which are
+        no colors, are stretched.
     """
     columns = []
     for epoch in range(num_epochs):
-        batches = pipeline.train_batches(seed, epoch, order=places)
-        columns.append(torch.cat([batch.images for batch in batches]))
+        batches = [batch.images for batch in pipeline.train_batches(seed, epoch, order=places)]
+        if pipeline.num_views == 1:
+            columns.append(torch.cat(batches))
+        else:
+            columns.extend(torch.cat(batches, dim=1))
     images = torch.stack(columns, dim=1).contiguous()
     if pipeline.white is None:
         mean, std = (
