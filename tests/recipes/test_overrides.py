@@ -12,6 +12,7 @@ from semaug.recipes.overrides import (
     override,
     split_overrides,
 )
+from semaug.training.errors import UserError
 
 
 def change(*texts, recipe="digits_resnet8_isda"):
@@ -144,3 +145,28 @@ def test_however_a_value_is_given_it_is_written_in_one_way():
         "channels_last": "true",
         "epochs": "7",
     }
+
+
+def test_numbers_may_be_a_part_of_what_they_were():
+    recipe = find_recipe("cifar10_5k_resnet20_long")
+    changed = override(recipe, {"epochs": "30%", "lr": "50%", "train_per_class": "20%"})
+    assert (changed.epochs, changed.lr, changed.subset.train_per_class) == (60, 0.05, 100)
+    # The same folder as for the number itself.
+    assert describe_overrides(changed, {"epochs": "30%"}) == {"epochs": "60"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": "33.3%"}, "expected a whole number as `epochs`, got 33.3% of 200, 66.6"),
+        ({"epochs": "a%"}, "expected `epochs` to be percent, such as 50%, got 'a%'"),
+        ({"epochs": "1/0%"}, "expected `epochs` to be percent, such as 50%, got '1/0%'"),
+        ({"network": "50%"}, "expected `network` to be a number in this recipe"),
+        ({"clip_norm": "50%"}, "for 50% of it, got none"),
+        ({"nesterov": "50%"}, "for 50% of it, got true"),
+    ],
+)
+def test_parts_of_what_is_no_number_are_refused(change, message):
+    with pytest.raises(UserError) as error:
+        override(find_recipe("cifar10_5k_resnet20_long"), change)
+    assert message in str(error.value)

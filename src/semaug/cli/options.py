@@ -47,7 +47,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FIELD=VALUE]...",
-        help="Change fields of the recipe, such as epochs=20 lr=0.05; see: semaug list fields",
+        help="Change fields of the recipe, such as epochs=20 lr=50%; see: semaug list fields",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Change fields of a recipe by ``name=value``, strictly.
+"""Change fields of a recipe by ``name=value``, strictly; numbers by ``name=50%`` of what they were.
 
 >>> from semaug.recipes import find_recipe
 >>> override(find_recipe("digits_resnet8_isda"), {"epochs": "3", "strength": "0.25"}).loss
@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semaug._names import unknown_name
@@ -120,7 +121,8 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
             inner[name]["name"] = text
         else:
             target = inner[_GROUP_OF[name]] if name in _GROUP_OF else own
-            target[name] = _parse(name, text, _TYPES[name])
+            share = text.endswith("%")
+            target[name] = _share(recipe, name, text) if share else _parse(name, text, _TYPES[name])
     groups = {name: _changed(getattr(recipe, name), inner[name]) for name in _GROUPS}
     return replace(recipe, **groups, **own)
 
@@ -207,6 +209,29 @@ def _parse(name: str, text: str, hint: Any) -> Any:
             continue
     wanted = " or ".join(_in_words(kind) for kind in kinds)
     raise UserError(f"recipe: expected `{name}` to be {wanted}, got {text!r}")
+
+
+def _share(recipe: Recipe, name: str, text: str) -> int | float:
+    """Return a part of what a field is in the recipe: 30 of 100 epochs for ``30%``."""
+    whole = _value(recipe, name)
+    if isinstance(whole, bool) or not isinstance(whole, int | float):
+        raise UserError(
+            f"recipe: expected `{name}` to be a number in this recipe, for {text} of it, "
+            f"got {_as_text(whole)}"
+        )
+    try:
+        part = Fraction(text.removesuffix("%")) / 100 * Fraction(str(whole))
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"recipe: expected `{name}` to be percent, such as 50%, got {text!r}"
+        ) from error
+    if isinstance(whole, float):
+        return float(part)
+    if part.denominator != 1:
+        raise UserError(
+            f"recipe: expected a whole number as `{name}`, got {text} of {whole}, {float(part):g}"
+        )
+    return int(part)
 
 
 def _parse_one(text: str, kind: Any) -> Any:
