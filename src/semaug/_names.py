@@ -26,5 +26,6 @@ def unknown_name(
     preferred = sorted(preferred)
     choices = sorted({*choices, *preferred})
     near = get_close_matches(name, preferred, n=1) or get_close_matches(name, choices, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+    between = "; " if any("," in choice for choice in choices) else ", "
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {between.join(choices)}"
     return f"{where}: unknown {what} {name!r}; {hint}"

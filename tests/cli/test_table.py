@@ -32,3 +32,48 @@ def test_table_trains_what_is_missing_once(semaug, tmp_path):
 def test_mistakes_are_named(semaug):
     status, _, errors = semaug("table", "isda-20")
     assert (status, "did you mean 'isda-2'" in errors) == (2, True)
+
+
+def test_table_is_written_for_the_results(semaug, tmp_path):
+    arguments = ["table", "isda-8-small", "--rows", "Basic", "--rows", "Identity", "--seeds", "2"]
+    path = tmp_path / "table.json"
+    changes = [*TINY, "batch_size=50", "test_images=20", "--run", "--output", str(path)]
+    status, output, errors = semaug(*arguments, *changes)
+    assert status == 0, errors
+    assert "to its baseline" in output
+    basic, identity = json.loads(path.read_text())["cells"]
+    pairs = [identity["values"][seed] - basic["values"][seed] for seed in "01"]
+    assert abs(identity["minus_baseline"]["mean"] - sum(pairs) / 2) < 1e-9
+    assert basic["run"].startswith("cifar10_5k_resnet20,batch_size=50,data=digits")
+
+
+def test_a_missing_folder_is_named_before_anything_is_trained(semaug, tmp_path):
+    status, _, errors = semaug(
+        "table", "isda-8-small", "--run", "-o", str(tmp_path / "a" / "b.json")
+    )
+    assert (status, "table: expected a folder that exists" in errors) == (2, True)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_field_that_no_recipe_has_is_refused(semaug):
+    status, _, errors = semaug("table", "isda-2", "ai_weight=3")
+    assert (status, "`ai_weight` has no effect on any of these recipes" in errors) == (2, True)
+
+
+def test_a_run_that_cannot_be_tested_elsewhere_is_left_out(semaug, tmp_path):
+    arguments = ["table", "ait-5-small", "--rows", "rh", "--run", "--seeds", "1", *TINY[:-1]]
+    arguments += ["batch_size=50", "test_images=20", "--threads", "1"]
+    output = semaug(*arguments)[1]
+    assert output.count("(1)") == 8
+    folder = next((tmp_path / "runs").glob("*rh_ait*")) / "seed0"
+    (folder / "checkpoint.pt").unlink()
+    (folder / "transfer.json").unlink()
+    status, output, _ = semaug(*arguments)
+    assert status == 0
+    assert "not measured: " in output
+    assert output.count("(1)") == 4
+
+
+def test_a_cluster_without_run_is_refused(semaug):
+    status, _, errors = semaug("table", "isda-8-small", "--cluster", "slurm")
+    assert (status, "expected --run with --cluster" in errors) == (2, True)

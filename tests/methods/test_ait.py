@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from semaug import AugmentationInvariantLoss, ISDALoss
-from semaug.losses import augmentation_invariant_loss
+from semaug.losses import ExplicitAugmentationLoss, augmentation_invariant_loss
 from semaug.methods import AIT, Batch
 from semaug.methods.feature_map import WithFeatureMap
 
@@ -116,6 +116,23 @@ def test_log_tells_the_invariance_of_a_few_images(network):
     assert_close(found["invariance"], augmentation_invariant_loss(logits))
 
 
+def test_one_view_is_refused(network):
+    with pytest.raises(
+        ValueError, match=r"AIT: expected views \(V, N, 3, H, W\), got \(6, 3, 2, 2"
+    ):
+        AIT(network, AugmentationInvariantLoss()).loss(Batch(torch.zeros(6, 3, 2, 2), None))
+
+
+def test_log_draws_nothing(network):
+    explicit = ExplicitAugmentationLoss(3, 5, strength=0.5, num_samples=2)
+    batch = make_batch()
+    criterion = AugmentationInvariantLoss(classification=explicit)
+    method = AIT(network, criterion, batch.images[0]).eval()
+    before = torch.get_rng_state()
+    method.diagnostics(lambda: batch)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_statistics_of_the_classification_loss_hear_of_epochs(network):
     isda = ISDALoss(3, 5, strength=0.5)
     called = []
@@ -130,6 +147,9 @@ def test_statistics_of_the_classification_loss_hear_of_epochs(network):
 def test_models_without_a_feature_map_are_named():
     with pytest.raises(ValueError, match=r"expected a model with forward_features\(\).*Sequential"):
         WithFeatureMap(nn.Sequential())
+    last = timm.create_model("swin_tiny_patch4_window7_224", img_size=32, num_classes=3)
+    with pytest.raises(ValueError, match=r"as many channels as features, got \(1, 1, 1, 768\) and"):
+        WithFeatureMap(last)(torch.zeros(1, 3, 32, 32))
     tokens = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=3)
     with pytest.raises(ValueError, match=r"expected forward_features to return \(N, A, H, W\)"):
         WithFeatureMap(tokens)(torch.zeros(2, 3, 32, 32))

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from semaug.recipes import Augment, Loss, Recipe, Subset, find_recipe
+from semaug.recipes import Augment, Loss, Method, Recipe, Subset, find_recipe
 from semaug.recipes.overrides import (
     _SYNONYMS,
     describe_fields,
@@ -131,9 +131,15 @@ def test_a_field_is_changed_once():
 
 
 def test_synonyms_lead_to_fields_that_exist():
-    known = {field.name for data in (Recipe, Augment, Loss, Subset) for field in fields(data)}
-    assert set(_SYNONYMS.values()) <= known
+    groups = (Recipe, Augment, Loss, Method, Subset)
+    known = {field.name for data in groups for field in fields(data)}
+    assert {name for meant in _SYNONYMS.values() for name in meant.split(" or ")} <= known
     assert known.isdisjoint(_SYNONYMS)
+
+
+def test_a_synonym_of_several_fields_names_them_all():
+    with pytest.raises(UserError, match="field 'lambda'; did you mean 'strength' or 'ai_weight'"):
+        split_overrides(["lambda=2"])
 
 
 def test_however_a_value_is_given_it_is_written_in_one_way():

@@ -95,7 +95,7 @@ def test_a_step_of_one_image_leaves_no_trace(build_from):
 @pytest.mark.parametrize(("rate", "expected"), [("none", {0.5}), ("0", set()), ("0.2", {0.2})])
 def test_dropout_of_a_network_itself_can_be_changed(make_run, rate, expected):
     recipe = make_run("digits_resnet8", "network=cnn13_cifar", f"block_drop_rate={rate}").recipe
-    network = build._create_network(recipe, num_classes=10)
+    network = build._create_network(recipe, 10, "network")
     rates = {module.p for module in network.modules() if isinstance(module, torch.nn.Dropout)}
     assert rates - {0.0} == expected
 

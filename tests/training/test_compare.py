@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from rich.console import Console
@@ -57,9 +57,15 @@ def test_work_of_both_arms_is_told(make_run, quiet, tmp_path):
     print_comparison(console, comparison)
     printed = console.export_text()
     assert "each run of digits_resnet8: 12 optimizer steps, 300 images seen, 300 for" in printed
-    assert "the arms differ in the work they take" in printed
-    earlier = {name: value for name, value in arms[0].summaries[0].items() if "_" not in name}
-    assert work_of(Arm(runs[:1], [earlier])) is None
+    assert "the arms differ in forward passes\n" in printed
+    told = arms[0].summaries[0]
+    names = [field.name for field in fields(Work)]
+    early = Arm(runs[:1], [{name: told[name] for name in told if name not in names}])
+    assert work_of(early) is None
+    print_comparison(console, replace(comparison, first=early))
+    printed = console.export_text()
+    assert "each run of digits_resnet8: steps and passes not recorded" in printed
+    assert "the arms differ" not in printed
 
 
 def test_one_seed_has_no_interval(arms, tmp_path):

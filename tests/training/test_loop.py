@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import timm
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -382,18 +383,47 @@ def test_errors_of_five_guesses_are_told_where_there_are_many_classes(train_tiny
     assert run.summary()["top5_error_last"] == run.metric_rows()[-1]["test_top5_error"]
 
 
+class Tokens(torch.nn.Module):
+    """A network by timm's conventions whose features before the pooling are no map."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.fc = torch.nn.Linear(5, num_classes)
+
+    def get_classifier(self):
+        return self.fc
+
+    def forward_features(self, images):
+        return images.mean((1, 2, 3)).view(-1, 1, 1).expand(-1, 4, 5)
+
+    def forward_head(self, tokens, pre_logits=False):
+        pooled = tokens.mean(dim=1)
+        return pooled if pre_logits else self.fc(pooled)
+
+    def forward(self, images):
+        return self.forward_head(self.forward_features(images))
+
+
+def tokens_for_tests(pretrained=False, num_classes=10, **kwargs):
+    return Tokens(num_classes)
+
+
+timm.models.register_model(tokens_for_tests)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
-            ["method=ait", "ai_layer=feature_map", "network=vit_tiny_patch16_224"],
-            "recipe: network=vit_tiny_patch16_224 cannot take",
+            ["method=ait", "ai_layer=feature_map", "network=tokens_for_tests"],
+            "recipe: ai_layer=feature_map network=tokens_for_tests: WithFeatureMap: expected "
+            "forward_features to return (N, A, H, W), got (2, 4, 5)",
         ),
+        (["method=dml", "peers=resnet9_cifar"], "unknown peers 'resnet9_cifar'; did you mean"),
         (
-            ["method=ait", "ai_metric=euclidean", "ai_target_gradient=false"],
-            "recipe: AugmentationInvariantLoss: expected metric='kl' for target_gradient=False",
+            ["method=dml", "peers=vit_tiny_patch16_224"],
+            "recipe: peers=vit_tiny_patch16_224 cannot take data=digits",
         ),
-        (["method=dml", "peers=resnet9_cifar"], "unknown network 'resnet9_cifar'; did you mean"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_written(make_run, quiet, changes, message):

@@ -6,7 +6,7 @@ import pytest
 
 from semaug.recipes import find_recipe
 from semaug.training.errors import UserError
-from semaug.training.method_options import Method
+from semaug.training.method_options import METHODS, Method, options_of_method
 from semaug.training.recipe import Augment
 
 
@@ -48,6 +48,10 @@ def test_views_and_passes_follow_from_the_method(method, networks, views, passes
         ({"name": "ait", "ai_weight": -1.0}, "expected `ai_weight` >= 0, got -1.0"),
         ({"name": "dml"}, "method=dml expects `peers`"),
         (
+            {"name": "ait", "ai_metric": "both", "ai_target_gradient": False},
+            "expected ai_metric=kl with ai_target_gradient=false, got both",
+        ),
+        (
             {"name": "dml", "peers": ("a",), "peer_weight_decay": (-1.0,)},
             "expected `peer_weight_decay` >= 0",
         ),
@@ -65,6 +69,13 @@ def test_what_has_no_meaning_is_refused(options, message):
     with pytest.raises(UserError) as error:
         Method(**options)
     assert message in str(error.value)
+
+
+def test_lines_about_methods_name_all_their_options():
+    assert METHODS["dml"].endswith("; ai_weight, ai_target_gradient, peers, peer_weight_decay")
+    assert METHODS["supervised"].endswith("augmented in one way")
+    assert options_of_method("multi_ait")[0] == "view_augments"
+    assert options_of_method("aut") == ()
 
 
 def test_each_view_keeps_its_own_part_of_the_augmentation():

@@ -8,7 +8,7 @@ import pytest
 from semaug.recipes import RECIPES, find_recipe
 from semaug.training.costs import count_cost
 from semaug.training.run import Run
-from semaug.training.table import fill_table, find_table, table_names
+from semaug.training.table import as_plain_data, fill_table, find_table, table_names
 from semaug.training.work import count_work
 
 
@@ -37,6 +37,16 @@ def test_rows_are_found_by_a_part_of_their_label():
     assert rows == {
         "ResNet-110", "SE-ResNet-110", "Shake-Shake (26, 2x32d)", "Shake-Shake (26, 2x112d)",
     }  # fmt: skip
+
+
+def test_a_whole_label_is_that_row_alone():
+    assert {entry.row for entry in find_table("ait-5", ["rp"])} == {"rp"}
+    assert {entry.row for entry in find_table("ait-5", ["pg"])} == {"rpg", "rpgc"}
+    assert find_table("ait-1", ["cifar10, resnet-32"]) == find_table(
+        "ait-1", ["CIFAR-10, Resnet32"]
+    )
+    with pytest.raises(ValueError, match="choose from CIFAR-10, MobileNetV2; CIFAR-10, Resnet32; "):
+        find_table("ait-1", ["VGG"])
 
 
 def test_figures_have_a_row_for_each_recipe_of_theirs():
@@ -166,3 +176,29 @@ def test_fair_baselines_take_the_work_of_ait():
         assert recipes["AIT's pairs, λ = 0"] == replace(
             ait, method=replace(ait.method, ai_weight=0.0)
         )
+
+
+def test_differences_are_taken_seed_by_seed(make_runs):
+    cells = {cell.entry.row: cell for cell in fill_table(find_table("isda-8-small"), make_runs)}
+    baseline, isda = cells["Basic"], cells["ISDA"]
+    assert baseline.difference() is isda.difference() is None
+    for run, error in zip(baseline.runs, (30.0, 31.0, 35.0), strict=True):
+        finish(run, error)
+    finish(isda.runs[0], 29.5, seconds=7.0, device="a CPU", commit="abc")
+    finish(isda.runs[2], 33.5)
+    difference = isda.difference()
+    assert (difference.mean, difference.pairs) == (-1.0, 2)
+    assert baseline.difference() is None
+
+    written = as_plain_data("isda-8-small", cells.values())
+    *_, last = json.loads(json.dumps(written))["cells"]
+    assert (last["row"], last["mean"], last["values"]) == ("ISDA", 31.5, {"0": 29.5, "2": 33.5})
+    assert last["minus_baseline"]["mean"] == -1.0
+    assert (last["seconds"], last["devices"], last["commits"]) == ([7.0], ["a CPU"], ["abc"])
+    assert written["cells"][1]["mean"] is None
+
+
+def test_every_baseline_stands_in_its_table():
+    for name in table_names():
+        entries = find_table(name)
+        assert {entry.baseline for entry in entries} - {None} <= {x.recipe for x in entries}, name

@@ -50,12 +50,13 @@ def compare(
 ) -> None:
     """Train two recipes on the same seeds and compare them pair by pair.
 
-    Both arms of a pair begin with the same weights and see the same batches,
-    augmented alike. Stop at any moment: the same command goes on, and reuses runs
-    that are finished. Start it in several processes and they share the runs.
+    Both arms of a pair begin with the same weights and see the same images in the same
+    order, augmented alike; where a method has several views, that goes for the first. Stop
+    at any moment: the same command goes on, and reuses runs that are finished. Start it in
+    several processes and they share the runs.
 
-    Changed fields apply to both arms; options of a loss, such as strength, to the
-    arms whose loss has them.
+    Changed fields apply to both arms; options of a loss or a method, such as
+    strength, to the arms that have them.
 
     [bold]Examples[/bold]
 

@@ -1,6 +1,6 @@
 """Arguments and options that several commands share, and the run that they describe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,8 @@ from semaug.recipes.overrides import (
     split_overrides,
 )
 from semaug.training.errors import UserError
+from semaug.training.method_options import options_of_method
+from semaug.training.options import options_of_loss
 from semaug.training.run import Run
 
 if TYPE_CHECKING:
@@ -127,14 +129,27 @@ def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], in
 def changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
     """Leave out options that the loss or the method of this recipe does not have."""
     recipe = find_recipe(name)
-    missing = set()
-    for group, options in OPTIONS.items():
-        if group not in changes:
-            own = getattr(recipe, group)
-            missing |= {option for option in options if getattr(own, option) in (None, ())}
-    if "method" in changes or recipe.method.name != "supervised":
-        missing -= {"view_augments", "peers", "peer_weight_decay"}  # these have no default
-    return {field: value for field, value in changes.items() if field not in missing}
+    own = {
+        "loss": options_of_loss(changes.get("loss", recipe.loss.name)),
+        "method": options_of_method(changes.get("method", recipe.method.name)),
+    }
+    return {
+        field: value
+        for field, value in changes.items()
+        if all(field in own[group] or field not in options for group, options in OPTIONS.items())
+    }
+
+
+def check_changes(names: Iterable[str], changes: dict[str, str]) -> None:
+    """Check that each change is one for some recipe.
+
+    Raises:
+        UserError: If none of them takes it.
+    """
+    taken = {field for name in names for field in changes_for(name, changes)}
+    for field in changes:
+        if field not in taken:
+            raise UserError(f"recipe: `{field}` has no effect on any of these recipes")
 
 
 def train_runs(

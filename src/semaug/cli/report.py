@@ -1,6 +1,7 @@
 """What the command line prints about runs, comparisons and names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,7 +11,8 @@ from rich.text import Text
 from semaug.training.run import Run
 
 if TYPE_CHECKING:
-    from semaug.training.compare import Comparison
+    from semaug.training.compare import Arm, Comparison
+    from semaug.training.work import Work
 
 __all__ = ["print_comparison", "print_names", "print_summary", "say"]
 
@@ -64,14 +66,7 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
     say(console, conclusion(comparison), style="bold")
     for line in unequal_settings(comparison):
         say(console, f"warning: {line}", style="yellow")
-    works = [work_of(arm) for arm in arms]
-    if works[0] == works[1]:
-        if works[0] is not None:
-            say(console, f"each run: {works[0]}")
-    else:
-        for arm, work in zip(arms, works, strict=True):
-            say(console, f"each run of {arm.label}: {work or 'steps and passes not recorded'}")
-        say(console, "the arms differ in the work they take", style="yellow")
+    _print_work(console, arms, [work_of(arm) for arm in arms])
     seconds = [sum(arm.values("seconds")) for arm in arms]
     devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
     say(
@@ -82,6 +77,22 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
     )
     for file in ("compare.json", "curves.png"):
         say(console, f"wrote {comparison.folder / file}")
+
+
+def _print_work(console: Console, arms: Sequence["Arm"], works: Sequence["Work | None"]) -> None:
+    """Say what a run of each arm takes, and in what they differ."""
+    known = [work for work in works if work is not None]
+    if not known:
+        return
+    if works[0] == works[1]:
+        say(console, f"each run: {works[0]}")
+        return
+    for arm, work in zip(arms, works, strict=True):
+        say(console, f"each run of {arm.label}: {work or 'steps and passes not recorded'}")
+    if len(known) == 2:
+        first, second = map(asdict, known)
+        unequal = [name.replace("_", " ") for name in first if first[name] != second[name]]
+        say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
 
 
 def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:

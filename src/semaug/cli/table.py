@@ -21,14 +21,17 @@ from semaug.cli.options import (
     Threads,
     Workers,
     changes_for,
+    check_changes,
     make_run,
     train_runs,
 )
 from semaug.cli.report import say
 from semaug.recipes.overrides import split_overrides
 from semaug.training.errors import UserError
+from semaug.training.files import write_json
 from semaug.training.run import Run
-from semaug.training.table import Cell, fill_table, find_table
+from semaug.training.statistics import PairedDifference
+from semaug.training.table import Cell, as_plain_data, fill_table, find_table
 
 __all__ = ["table"]
 
@@ -52,12 +55,19 @@ def table(
     threads: Threads = None,
     workers: Workers = None,
     checkpoint_seconds: CheckpointSeconds = 300.0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write the table there as JSON, too", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Print a table of the papers, published next to measured.
 
-    Measured is the mean test error of the last ten epochs: mean ± standard deviation
-    over seeds, and their number. With --run what is missing is trained; the same
-    command goes on after a stop, and in several processes they share the runs.
+    Measured is the mean test error of the last ten epochs, and on other test sets the accuracy
+    of the last one: mean ± standard deviation over seeds, and their number. With --run what
+    is missing is trained; the same command goes on after a stop, and in several processes
+    they share the runs.
 
     Changed fields make other runs, so a table can be tried at a smaller size; the papers'
     numbers are not for it then. Tables whose name ends in -small are made for two CPU cores.
@@ -69,13 +79,17 @@ def table(
 
     semaug table isda-2 --rows ResNet-32 --run --seeds 5 --data-root data
     """
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"table: expected a folder that exists, got {str(output.parent)!r}")
     changes = split_overrides(overrides or [])
 
     def make_runs(recipe: str) -> list[Run]:
         own = changes_for(recipe, changes)
         return [make_run(recipe, own, seed, quick, runs) for seed in range(seeds)]
 
-    cells = fill_table(find_table(name, rows or ()), make_runs)
+    entries = find_table(name, rows or ())
+    check_changes({entry.recipe for entry in entries if entry.recipe is not None}, changes)
+    cells = fill_table(entries, make_runs)
     console = Console()
     failed = False
     if run:
@@ -91,33 +105,52 @@ def table(
             list(wanted.values()), options, jobs, console, cluster, cluster_option
         )
         failed = any(outcome.error for outcome in outcomes)
-        _measure_transfer(console, cells, data_root, device)
+        _measure_transfer(console, cells, data_root, device, threads)
     elif cluster or cluster_option:
         raise UserError("table: expected --run with --cluster: without it nothing is trained")
     _print(console, name, cells, changed=bool(changes) or quick)
+    if output is not None:
+        write_json(output, as_plain_data(name, cells))
+        say(console, f"wrote {output}")
     if failed:
         raise UserError("table: some runs failed, see above; the same command tries them again")
 
 
 def _measure_transfer(
-    console: Console, cells: list[Cell], data_root: Path | None, device: str
+    console: Console,
+    cells: list[Cell],
+    data_root: Path | None,
+    device: str,
+    threads: int | None,
 ) -> None:
-    """Test finished networks on other test sets, where the table wants it and it is not done."""
+    """Test finished networks on other test sets, where the table wants it and it is not done.
+
+    What cannot be measured is named, and left out.
+    """
     wanted = {
         run.folder: run
         for cell in cells
         if cell.entry.test_set is not None
         for run, _ in cell.finished()
     }
-    if wanted:
-        from semaug.transfer import measure_transfer
+    if not wanted:
+        return
+    import torch
 
-        for folder in wanted:
+    from semaug.transfer import measure_transfer
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    for folder in wanted:
+        try:
             measure_transfer(folder, data_root=data_root, device=device, console=console)
+        except (OSError, UserError) as error:
+            say(console, f"{folder}: not measured: {error}", style="yellow")
 
 
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
-    title = f"{name}: errors and accuracies in percent; mean ± standard deviation (runs)"
+    shown = {"accuracies" if cell.entry.accuracy else "errors" for cell in cells}
+    title = f"{name}: {' and '.join(sorted(shown))} in percent, mean ± standard deviation (runs)"
     printed = Table(title=title, title_justify="left")
     printed.add_column("row", overflow="fold")
     printed.add_column("column", overflow="fold")
@@ -125,8 +158,11 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
     if published:
         printed.add_column("published", justify="right", no_wrap=True)
     printed.add_column("measured here", justify="right", no_wrap=True)
+    differences = [cell.difference() for cell in cells]
+    if any(differences):
+        printed.add_column("to its baseline,\nby seed (95 %)", justify="right", no_wrap=True)
     before = None
-    for cell in cells:
+    for cell, difference in zip(cells, differences, strict=True):
         entry, number = cell.entry, cell.entry.published
         row = entry.row if entry.row != before else ""
         if row:
@@ -134,10 +170,19 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
         before = entry.row
         runs = "" if number is None or number.runs is None else f" ({number.runs})"
         texts = [f"{number or ''}{runs}"] if published else []
-        printed.add_row(Text(row), Text(entry.column), *texts, cell.measured())
+        texts += [cell.measured(), *([_in_words(difference)] if any(differences) else [])]
+        printed.add_row(Text(row), Text(entry.column), *texts)
     console.print(printed)
     if changed:
         say(console, "measured with changed fields: not the papers' settings", style="yellow")
     folders = {str(run.folder.parent) for cell in cells for run, _ in cell.finished()}
     for folder in sorted(folders):
         say(console, f"runs in {folder}")
+
+
+def _in_words(difference: PairedDifference | None) -> str:
+    if difference is None:
+        return ""
+    if difference.low is None or difference.high is None:
+        return f"{difference.mean:+.2f}"
+    return f"{difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"

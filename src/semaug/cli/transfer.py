@@ -68,7 +68,7 @@ def transfer(
 
     [bold]Examples[/bold]
 
-    semaug transfer runs/cifar100_resnet32_rp_single runs/cifar100_resnet32_rp_ait
+    semaug transfer runs/cifar100_resnet32_single runs/cifar100_resnet32_ait
 
     semaug transfer runs --corruptions CIFAR-100-C --plots pictures
     """

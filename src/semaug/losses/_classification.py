@@ -41,7 +41,14 @@ def classification_of(owner: str, loss: nn.Module | None) -> nn.Module:
 
 
 def takes_features(loss: nn.Module) -> bool:
-    """Tell whether a loss is called with features and weight, such as ISDALoss."""
+    """Tell whether a loss is called with features and weight, such as ISDALoss.
+
+    Its signature tells, so that losses of others need neither a base class nor a flag; unless it
+    says so itself, as those do whose options decide.
+    """
+    declared = getattr(loss, "needs_features", None)
+    if isinstance(declared, bool):
+        return declared
     return "features" in inspect.signature(loss.forward).parameters
 
 

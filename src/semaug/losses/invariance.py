@@ -253,16 +253,7 @@ class AugmentationInvariantLoss(nn.Module):
         errors are those of the loss.
         """
         self._check(logits, labels, features, weight, feature_map)
-        compared = {"logits": logits, "features": features, "feature_map": feature_map}[self.layer]
-        assert compared is not None
-        invariance = augmentation_invariant_loss(
-            compared,
-            metric=self.metric,
-            reference=self.reference,
-            target_gradient=self.target_gradient,
-            temperature=self.temperature,
-            threshold=self.threshold,
-        )
+        invariance = self.invariance(logits, features, weight, feature_map=feature_map)
         rest: tuple[Tensor | None, ...] = ()
         if self._takes_features and features is not None:
             rest = features.flatten(0, 1), weight
@@ -276,6 +267,37 @@ class AugmentationInvariantLoss(nn.Module):
         if self.convention == "paper":
             classification = classification * len(logits)
         return InvarianceParts(classification, invariance)
+
+    def invariance(
+        self,
+        logits: Tensor,
+        features: Tensor | None = None,
+        weight: Tensor | None = None,
+        *,
+        feature_map: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the second term alone, of the layer that is compared; the others are ignored.
+
+        Arguments are those of the loss, without labels.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If the layer is missing, its shape is wrong, or there is one view.
+        """
+        compared = {"logits": logits, "features": features, "feature_map": feature_map}[self.layer]
+        if compared is None:
+            raise ValueError(
+                f"AugmentationInvariantLoss: expected `{self.layer}` for layer={self.layer!r}, "
+                "got None"
+            )
+        return augmentation_invariant_loss(
+            compared,
+            metric=self.metric,
+            reference=self.reference,
+            target_gradient=self.target_gradient,
+            temperature=self.temperature,
+            threshold=self.threshold,
+        )
 
     def _check(
         self,

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from semaug.losses import AugmentationInvariantLoss
+from semaug.losses._classification import takes_features
 from semaug.methods.batch import Batch, StepOutput
 from semaug.methods.feature_map import WithFeatureMap
-from semaug.methods.method import diagnose, needs_features
+from semaug.methods.method import diagnose
 from semaug.methods.supervised import Supervised
 
 __all__ = ["AIT"]
@@ -54,6 +55,7 @@ class AIT(Supervised):
         if self.needs_feature_map:
             network = WithFeatureMap(network)
         super().__init__(network, loss, example_images)
+        self._needs_weight = takes_features(loss.classification)
 
     @property
     def classification_losses(self) -> Sequence[nn.Module]:
@@ -81,15 +83,17 @@ class AIT(Supervised):
         """
         batch = sample()
         logits, arguments = self._see(batch.images)
-        parts = self.criterion.parts(logits, batch.labels, **arguments)
+        invariance = self.criterion.invariance(logits, **arguments)
 
         def predict() -> tuple[Tensor, Tensor, Tensor]:
             return logits[0], batch.labels, arguments["weight"]
 
-        return {"invariance": parts.invariance} | diagnose(self.criterion.classification, predict)
+        return {"invariance": invariance} | diagnose(self.criterion.classification, predict)
 
     def _see(self, views: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits ``(V, N, C)`` of views, and what else the loss is called with."""
+        if views.ndim != 5:
+            raise ValueError(f"AIT: expected views (V, N, 3, H, W), got {tuple(views.shape)}")
         outputs = self.network(views.flatten(0, 1))
         if not (self.needs_features or self.needs_feature_map):
             return outputs.unflatten(0, (len(views), -1)), {}
@@ -99,6 +103,6 @@ class AIT(Supervised):
             arguments["features"] = others[0]
         if self.needs_feature_map:
             arguments["feature_map"] = others[-1]
-        if needs_features(self.criterion.classification):
+        if self._needs_weight:
             arguments["weight"] = self.network.weight
         return logits, arguments

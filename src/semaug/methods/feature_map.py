@@ -38,7 +38,8 @@ class WithFeatureMap(nn.Module):
         """Map images to logits ``(N, C)``, features ``(N, A)`` and feature map ``(N, A, H, W)``.
 
         Raises:
-            ValueError: If what comes before the pooling is no feature map, as in transformers.
+            ValueError: If what comes before the pooling is no feature map, as in transformers, or
+                has other channels than the features, as where they lie last.
         """
         feature_map = self.model.forward_features(images)  # type: ignore[operator]
         if feature_map.ndim != 4:
@@ -49,5 +50,10 @@ class WithFeatureMap(nn.Module):
         features = self.model.forward_head(  # type: ignore[operator]
             feature_map, pre_logits=True
         )
+        if feature_map.shape[1] != features.shape[1]:
+            raise ValueError(
+                "WithFeatureMap: expected a feature map (N, A, H, W) of as many channels as "
+                f"features, got {tuple(feature_map.shape)} and {tuple(features.shape)}"
+            )
         logits = self.model.get_classifier()(features)  # type: ignore[operator]
         return logits, features, feature_map

@@ -1,6 +1,5 @@
 """What all methods share."""
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -11,7 +10,7 @@ from semaug.covariance import ClassCovariance
 from semaug.losses import ISDALoss, isda_diagnostics
 from semaug.methods.batch import Batch, StepOutput
 
-__all__ = ["Method", "diagnose", "needs_features"]
+__all__ = ["Method", "diagnose"]
 
 # K networks, N images, C classes, A features.
 
@@ -68,18 +67,6 @@ class Method(nn.Module, ABC):
     def _estimators(self) -> list[ClassCovariance]:
         found = [getattr(loss, "estimator", None) for loss in self.classification_losses]
         return [estimator for estimator in found if isinstance(estimator, ClassCovariance)]
-
-
-def needs_features(loss: nn.Module) -> bool:
-    """Whether a loss is called with features and weight.
-
-    Its signature tells, so that losses of others need neither a base class nor a flag; unless it
-    says so itself.
-    """
-    declared = getattr(loss, "needs_features", None)
-    if isinstance(declared, bool):
-        return declared
-    return "features" in inspect.signature(loss.forward).parameters
 
 
 @torch.no_grad()

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from semaug.features import WithFeatures, with_features
+from semaug.losses._classification import takes_features
 from semaug.methods.batch import Batch, StepOutput
 from semaug.methods.feature_map import WithFeatureMap
-from semaug.methods.method import Method, diagnose, needs_features
+from semaug.methods.method import Method, diagnose
 
 __all__ = ["Supervised"]
 
@@ -41,7 +42,7 @@ class Supervised(Method):
         self, network: nn.Module, loss: nn.Module, example_images: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.needs_features = needs_features(loss)
+        self.needs_features = takes_features(loss)
         if self.needs_features and not isinstance(network, WithFeatures | WithFeatureMap):
             network = with_features(network, example_images=example_images)
         self.network = network

@@ -106,5 +106,5 @@ def make_quick(recipe: Recipe) -> Recipe:
         epochs=2,
         warmup_epochs=0,
         subset=subset,
-        batch_size=min(recipe.batch_size, 64),
+        batch_size=min(recipe.batch_size, max(2, 64 // recipe.method.passes_per_image)),
     )

@@ -5,13 +5,15 @@ A name is made of parts, ``DATA_NETWORK[_NETWORK][_AUGMENTATION]_METHOD``. Metho
 - ``single``: the paper's baseline, cross-entropy on one view of each image, 128 a step
 - ``ait``: two views of each of 64 images a step, so 128 pass through the network
 - ``pairs``: the same pairs with weight 0: as many steps and passes as ``ait``, without its loss
-- ``long``: ``single`` for twice the epochs: as many steps and passes as ``ait``, and twice as many
-  images
+- ``long``: ``single`` for twice the epochs: as many passes as ``ait``, about as many steps, and
+  twice as many images
 - ``ait_isda``: AIT with ISDA in place of the cross-entropy
 - ``dml``, ``multi_ait``: two networks, with one view or with one each; 128 images a step
 
 The paper's Table 1 compares ``single`` with what is here ``ait``: twice the steps and twice the
-passes. What AIT itself gives shows against ``pairs`` and ``long``.
+passes. What AIT itself gives shows against ``pairs``, which differs in nothing else. ``long`` is
+what the same work gives without pairs, at the learning rate of ``single``: since AIT adds the
+cross-entropies of two views, its gradient is twice as large as that of ``long``.
 
 >>> from semaug.recipes import find_recipe
 >>> recipe = find_recipe("cifar100_resnet32_rp_rg_ait")

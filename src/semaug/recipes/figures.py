@@ -21,6 +21,7 @@ class Line(NamedTuple):
     recipe: str
     quantity: str = "error_mean_last_10"  # see semaug.recipes.tables.quantity_of
     accuracy: bool = False  # shown instead of an error
+    baseline: str | None = None  # recipe that the difference is taken to, seed by seed
 
 
 _SMALL = "ResNet-20, 5,000 images"
@@ -53,7 +54,8 @@ _DRAWS = {
 
 def _lines(rows: Mapping[str, str], column: str, base: str) -> Iterator[Line]:
     for row, suffix in rows.items():
-        yield Line(row, column, f"{base}_{suffix}" if suffix else base)
+        baseline = base if suffix else None
+        yield Line(row, column, f"{base}_{suffix}" if suffix else base, baseline=baseline)
 
 
 def _draws(columns: Mapping[str, str]) -> Sequence[Line]:
@@ -91,31 +93,39 @@ def _fair() -> Iterator[Line]:
     for data, data_part in _AIT_DATA.items():
         for network, network_part in _AIT_NETWORKS.items():
             for column, method in _FAIR.items():
-                name = f"{data_part}_{network_part}_{method}"
-                yield Line(f"{data}, {network}", column, name, accuracy=True)
+                base = f"{data_part}_{network_part}"
+                baseline = None if method == "pairs" else f"{base}_pairs"
+                place = (f"{data}, {network}", column, f"{base}_{method}")
+                yield Line(*place, accuracy=True, baseline=baseline)
 
 
 def _fair_small() -> Iterator[Line]:
     rows = {label: suffix for label, suffix in _FAIR.items() if suffix != "single"}
-    yield from _lines({"one view": "", "ISDA": "isda", **rows}, _SMALL, "cifar10_5k_resnet20")
+    baseline = "cifar10_5k_resnet20_pairs"
+    for line in _lines({"one view": "", "ISDA": "isda", **rows}, _SMALL, "cifar10_5k_resnet20"):
+        yield line._replace(baseline=None if line.recipe == baseline else baseline)
 
 
 def _layers() -> Iterator[Line]:
     base = "cifar100_resnet32"
-    yield Line("baseline", "ResNet-32, CIFAR-100", f"{base}_single", accuracy=True)
+    yield Line("baseline", "ResNet-32, CIFAR-100", f"{base}_pairs", accuracy=True)
     for layer in ("logits", "features", "feature_map"):
         for metric in ("kl", "euclidean", "both"):
             name = f"{base}_ait_{layer}_{metric}"
             if (layer, metric) == ("logits", "kl"):
                 name = f"{base}_ait"
-            yield Line(layer.replace("_", " "), metric, name, accuracy=True)
+            row = layer.replace("_", " ")
+            yield Line(row, metric, name, accuracy=True, baseline=f"{base}_pairs")
 
 
 def _weights() -> Iterator[Line]:
     for weight in sorted([0.0, 1.0, *WEIGHTS]):
         suffix = {0.0: "pairs", 1.0: "ait"}.get(weight, f"ait_weight{weight:g}")
         for column, data in _AIT_DATA.items():
-            yield Line(f"λ = {weight:g}", column, f"{data}_resnet32_{suffix}", accuracy=True)
+            base = f"{data}_resnet32"
+            baseline = f"{base}_pairs" if weight else None
+            name = f"{base}_{suffix}"
+            yield Line(f"λ = {weight:g}", column, name, accuracy=True, baseline=baseline)
 
 
 def _transfer_small() -> Iterator[Line]:
@@ -126,7 +136,8 @@ def _transfer_small() -> Iterator[Line]:
             for column, suffix in {"Baseline": "", "AIT": "_ait"}.items():
                 if suffix or "," not in views:  # views of their own are no baseline's
                     place = (views, f"{test_set.replace('_', ' ')}, {column}", name + suffix)
-                    yield Line(*place, f"transfer {test_set}", accuracy=True)
+                    baseline = name if suffix and "," not in views else None
+                    yield Line(*place, f"transfer {test_set}", accuracy=True, baseline=baseline)
 
 
 FIGURES: Mapping[str, Sequence[Line]] = {

@@ -65,7 +65,7 @@ _SYNONYMS = {
     "gamma": "lr_factor",
     "grad_clip": "clip_norm",
     "holdout": "hold_out",
-    "lambda": "strength",
+    "lambda": "strength or ai_weight",  # of ISDA and of AIT
     "lambda_0": "strength",
     "learning_rate": "lr",
     "mirror": "flip",
@@ -194,9 +194,8 @@ def _field_of(name: str) -> str:
         inside = ", ".join(field.name for field in fields(_GROUPS[name]))
         raise UserError(f"recipe: expected a field, got the group {name!r}; its fields: {inside}")
     if name.lower() in _SYNONYMS:
-        raise UserError(
-            f"recipe: unknown field {name!r}; did you mean {_SYNONYMS[name.lower()]!r}?"
-        )
+        meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
+        raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
     raise UserError(unknown_name("recipe", "field", name, _FIELDS | _DOTTED.keys()))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+from semaug.training.recipe import default_options
 from semaug.training.statistics import PairedDifference, paired_difference
 
 __all__ = ["Group", "Pair", "Point", "RecipeRuns", "Report", "RunData", "curve"]
@@ -158,7 +159,11 @@ class Group:
 
     def differing_fields(self) -> dict[str, list[Any]]:
         """Return the fields of recipes that differ, with the value of each recipe."""
-        flat = [_flatten(recipe.recipe) for recipe in self.recipes]
+        # Runs of early versions lack fields that came later: their defaults are what was done.
+        defaults = _flatten(default_options())
+        flat = [
+            defaults | _flatten(recipe.recipe) if recipe.recipe else {} for recipe in self.recipes
+        ]
         names = dict.fromkeys(name for fields in flat for name in fields)
         table = {name: [fields.get(name) for fields in flat] for name in names}
         return {name: row for name, row in table.items() if any(x != row[0] for x in row)}

@@ -134,13 +134,14 @@ def build_method(
     for k, name in enumerate((recipe.network, *recipe.method.peers)):
         # Dropout in blocks is the first network's: the tables of mutual learning have none.
         own = recipe if k == 0 else replace(recipe, network=name, block_drop_rate=None)
+        field = "network" if k == 0 else "peers"
         purpose = "weights" if k == 0 else f"weights of network {k + 1}"
         torch.manual_seed(derive_seed(seed, purpose))
-        network = _create_network(own, data.num_classes)
-        _try_network(own, network, images)
+        network = _create_network(own, data.num_classes, field)
+        _try_network(own, network, images, field)
         if recipe.method.name != "ait":  # which has several views of that one image
-            _try_last_step(own, network, images, len(data.train))
-        network, loss = _with_loss(own, network, images, data.num_classes, num_steps)
+            _try_last_step(own, network, images, len(data.train), field)
+        network, loss = _with_loss(own, network, images, data.num_classes, num_steps, field)
         networks.append(network)
         losses.append(loss)
     if recipe.method.name == "supervised":
@@ -186,12 +187,17 @@ def _build_ait(recipe: Recipe, network: nn.Module, loss: nn.Module, images: Tens
 
 
 def _with_loss(
-    recipe: Recipe, network: nn.Module, images: Tensor, num_classes: int, num_steps: int
+    recipe: Recipe,
+    network: nn.Module,
+    images: Tensor,
+    num_classes: int,
+    num_steps: int,
+    field: str,
 ) -> tuple[nn.Module, nn.Module]:
     """Build the classification loss of a network, and let the network show what it needs."""
     if recipe.loss.strength is None:
         return network, nn.CrossEntropyLoss()
-    context = f"recipe: loss={recipe.loss.name} network={recipe.network}: "
+    context = f"recipe: loss={recipe.loss.name} {field}={recipe.network}: "
     with as_user_error(context, *PROBE_ERRORS):
         net = with_features(network, example_images=images)
     # Not `network.num_features`: many networks of timm have layers between that and the classifier.
@@ -228,15 +234,15 @@ def _build_loss(
     )
 
 
-def _create_network(recipe: Recipe, num_classes: int) -> nn.Module:
+def _create_network(recipe: Recipe, num_classes: int, field: str) -> nn.Module:
     if not timm.is_model(recipe.network):
         ours, others = semaug.networks.NETWORKS, timm.list_models()
-        raise UserError(unknown_name("recipe", "network", recipe.network, others, ours))
+        raise UserError(unknown_name("recipe", field, recipe.network, others, ours))
     options: dict[str, Any] = {"num_classes": num_classes}
     if recipe.block_drop_rate is None:
         network: nn.Module = timm.create_model(recipe.network, **options)
         return network
-    context = f"recipe: network={recipe.network} has no dropout inside its blocks: "
+    context = f"recipe: {field}={recipe.network} has no dropout inside its blocks: "
     with as_user_error(context, TypeError):
         network = timm.create_model(
             recipe.network, **options, block_drop_rate=recipe.block_drop_rate
@@ -293,15 +299,17 @@ def compile_steps(method: nn.Module) -> None:
         setattr(method, name, MethodType(compiled, method))
 
 
-def _try_network(recipe: Recipe, network: nn.Module, images: Tensor) -> None:
+def _try_network(recipe: Recipe, network: nn.Module, images: Tensor, field: str) -> None:
     size = " x ".join(str(length) for length in images.shape[1:])
-    context = f"recipe: network={recipe.network} cannot take data={recipe.data} of {size} pixels: "
+    context = f"recipe: {field}={recipe.network} cannot take data={recipe.data} of {size} pixels: "
     with as_user_error(context, *PROBE_ERRORS):
         run_probe(network, images, {})
 
 
 @torch.no_grad()
-def _try_last_step(recipe: Recipe, network: nn.Module, images: Tensor, num_images: int) -> None:
+def _try_last_step(
+    recipe: Recipe, network: nn.Module, images: Tensor, num_images: int, field: str
+) -> None:
     """Try a step of one image, if there is one: batch norm may have no spread to divide by."""
     if recipe.batch_size > 1 and num_images % recipe.batch_size != 1:
         return

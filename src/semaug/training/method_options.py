@@ -7,17 +7,7 @@ from semaug._names import unknown_name
 from semaug.training.errors import UserError
 from semaug.training.options import expect
 
-__all__ = ["METHODS", "VIEW_PARTS", "Method"]
-
-# Names of methods, each with one line for a person who chooses.
-METHODS = {
-    "supervised": "one network sees each image once an epoch, augmented in one way",
-    "ait": "augmentation invariant training: one network sees several views of each image and "
-    "learns to predict alike; views, ai_weight, ai_layer, ai_metric, ai_convention",
-    "multi_ait": "the same between several networks, each with a view of its own; peers, ai_weight",
-    "dml": "deep mutual learning: several networks see one view and learn from each other; peers, "
-    "ai_weight",
-}
+__all__ = ["METHODS", "VIEW_PARTS", "Method", "options_of_method"]
 
 # What a view of its own may have, by the letters of Table 5 of AIT; see `view_augments`.
 VIEW_PARTS = {
@@ -58,6 +48,29 @@ _OPTIONAL = {
     "multi_ait": ("view_augments", "peers", "peer_weight_decay"),
     "dml": ("peers", "peer_weight_decay"),
     "supervised": (),
+}
+
+
+# What each is.
+_TEXTS = {
+    "supervised": "one network sees each image once an epoch, augmented in one way",
+    "ait": "augmentation invariant training: one network sees several views of each image and "
+    "learns to predict alike",
+    "multi_ait": "the same between several networks, each with a view of its own",
+    "dml": "deep mutual learning: several networks see one view and learn from each other",
+}
+
+
+def options_of_method(name: str) -> tuple[str, ...]:
+    """Return the options that a method has; none of an unknown one."""
+    own = (*_DEFAULTS.get(name, ()), *_OPTIONAL.get(name, ()))
+    return tuple(option for option in _OPTIONS if option in own)
+
+
+# Names of methods, each with one line for a person who chooses.
+METHODS = {
+    name: "; ".join(filter(None, (text, ", ".join(options_of_method(name)))))
+    for name, text in _TEXTS.items()
 }
 
 
@@ -105,14 +118,12 @@ class Method:
         defaults = _DEFAULTS[self.name]
         for option in _OPTIONS:
             value = getattr(self, option)
-            if option in (*defaults, *_OPTIONAL[self.name]):
+            if option in options_of_method(self.name):
                 # Absent options take the papers' choice, so that the run folder states it.
                 if value is None:
                     object.__setattr__(self, option, defaults[option])
             elif value not in (None, ()):
-                owners = [
-                    name for name in METHODS if option in (*_DEFAULTS[name], *_OPTIONAL[name])
-                ]
+                owners = [name for name in METHODS if option in options_of_method(name)]
                 raise UserError(
                     f"recipe: `{option}` has no effect on method={self.name}; "
                     f"add method={' or method='.join(owners)}"
@@ -121,6 +132,11 @@ class Method:
         weight = self.ai_weight
         inside = weight is None or 0 <= weight < float("inf")
         expect("ai_weight", weight, inside, ">= 0")
+        if self.ai_metric not in (None, "kl") and not self.ai_target_gradient:
+            raise UserError(
+                "recipe: expected ai_metric=kl with ai_target_gradient=false, got "
+                f"{self.ai_metric}: of a distance it would be half the gradient"
+            )
         self._check_view_augments()
         self._check_peers()
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from semaug._names import unknown_name
 from semaug.training.errors import UserError
 
-__all__ = ["LOSSES", "Augment", "Loss", "Subset", "expect"]
+__all__ = ["LOSSES", "Augment", "Loss", "Subset", "expect", "options_of_loss"]
 
 # Names of losses, each with one line for a person who chooses.
 LOSSES = {
@@ -19,6 +19,13 @@ LOSSES = {
 # Losses that augment features, and the options that are theirs alone.
 _AUGMENT_FEATURES = ("isda", "explicit")
 _OPTIONS = ("strength", "ramp", "covariance", "memory")
+
+
+def options_of_loss(name: str) -> tuple[str, ...]:
+    """Return the options that a loss has; none of an unknown one."""
+    if name not in _AUGMENT_FEATURES:
+        return ()
+    return (*_OPTIONS, "num_samples") if name == "explicit" else _OPTIONS
 
 
 def expect(name: str, value: Any, holds: bool, wanted: str) -> None:

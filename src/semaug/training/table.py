@@ -1,7 +1,7 @@
 """A table of the papers, with what was measured here beside what they print."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -12,9 +12,9 @@ from semaug.results import PublishedNumber, load_published
 from semaug.training.costs import count_cost
 from semaug.training.errors import UserError
 from semaug.training.run import Run
-from semaug.training.statistics import mean_and_spread
+from semaug.training.statistics import PairedDifference, mean_and_spread, paired_difference
 
-__all__ = ["Cell", "Entry", "fill_table", "find_table", "table_names"]
+__all__ = ["Cell", "Entry", "as_plain_data", "fill_table", "find_table", "table_names"]
 
 _ERROR = "error_mean_last_10"
 _TRANSFER = "transfer "  # before the name of a test set
@@ -32,6 +32,7 @@ class Entry:
         recipe: That it is a result of; None if there is none.
         quantity: What of its runs is shown, see :func:`semaug.recipes.tables.quantity_of`.
         accuracy: Whether it is shown as an accuracy in percent, not as an error.
+        baseline: Recipe that the difference is taken to, seed by seed; None for none.
         published: What the paper prints; None if it only draws it, or the table is ours.
     """
 
@@ -40,6 +41,7 @@ class Entry:
     recipe: str | None
     quantity: str = _ERROR
     accuracy: bool = False
+    baseline: str | None = None
     published: PublishedNumber | None = None
 
     @property
@@ -56,10 +58,12 @@ class Cell:
     Args:
         entry: The place.
         runs: Of its recipe, one for each seed.
+        baseline_runs: Of the baseline, with the same seeds; none without a baseline.
     """
 
     entry: Entry
     runs: Sequence[Run]
+    baseline_runs: Sequence[Run] = ()
 
     def finished(self) -> list[tuple[Run, dict[str, Any]]]:
         """Return the runs that are finished, with what they came to.
@@ -86,12 +90,38 @@ class Cell:
             return "not measured"
         if entry.recipe is None:
             return "no recipe"
-        values = [value for run in self.runs if (value := self._value(run)) is not None]
+        values = list(self.values().values())
         if not values:
             return "not run" if not self.finished() else "not measured"
         center, spread = mean_and_spread(values)
         text = f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
         return f"{text} ({len(values)})"
+
+    def values(self) -> dict[int, float]:
+        """Return what is shown for each seed whose run tells it.
+
+        Raises:
+            UserError: If a summary is damaged.
+        """
+        return self._values(self.runs)
+
+    def difference(self) -> PairedDifference | None:
+        """Return the difference to the baseline over common seeds; None if there are none.
+
+        Raises:
+            UserError: If a summary is damaged.
+        """
+        own, baseline = self.values(), self._values(self.baseline_runs)
+        common = sorted(own.keys() & baseline.keys())
+        if not common:
+            return None
+        return paired_difference(
+            [baseline[seed] for seed in common], [own[seed] for seed in common]
+        )
+
+    def _values(self, runs: Iterable[Run]) -> dict[int, float]:
+        both = ((run.seed, self._value(run)) for run in runs)
+        return {seed: value for seed, value in both if value is not None}
 
     def _value(self, run: Run) -> float | None:
         """Read what is shown from the folder of a run."""
@@ -118,7 +148,8 @@ def find_table(name: str, rows: Iterable[str] = ()) -> tuple[Entry, ...]:
     Args:
         name: Paper and table, such as ``"isda-2"``, or a name of
             :data:`semaug.recipes.figures.FIGURES`.
-        rows: Keep only rows whose label has one of these texts in it; none keeps all.
+        rows: Keep only the row with this label, or if there is none, rows whose label has the
+            text in it; none keeps all.
 
     Raises:
         UserError: If there is no such table or row.
@@ -129,16 +160,23 @@ def find_table(name: str, rows: Iterable[str] = ()) -> tuple[Entry, ...]:
     tables = _tables()
     if name not in tables:
         raise UserError(unknown_name("table", "table", name, tables))
-    wanted = tuple(rows)
-    labels = {entry.row for entry in tables[name]}
-    for text in wanted:
-        if not any(text.lower() in label.lower() for label in labels):
-            raise UserError(unknown_name("table", "row", text, labels))
-    return tuple(
-        entry
-        for entry in tables[name]
-        if not wanted or any(text.lower() in entry.row.lower() for text in wanted)
-    )
+    labels = list(dict.fromkeys(entry.row for entry in tables[name]))
+    wanted = {label for text in rows for label in _matching(text, labels)} or set(labels)
+    return tuple(entry for entry in tables[name] if entry.row in wanted)
+
+
+def _matching(text: str, labels: Sequence[str]) -> Sequence[str]:
+    if text in labels:
+        return [text]
+    found = [label for label in labels if _plain(text) in _plain(label)]
+    if not found:
+        raise UserError(unknown_name("table", "row", text, labels))
+    return found
+
+
+def _plain(text: str) -> str:
+    """Forget what the papers write in several ways: ResNet-32 and Resnet32."""
+    return text.lower().replace("-", "")
 
 
 @cache
@@ -148,7 +186,7 @@ def _tables() -> dict[str, tuple[Entry, ...]]:
         if not number.metric.endswith(_NOT_SHOWN):
             accuracy = "accuracy" in number.metric
             places = (number.row, number.column, recipe_of(number), quantity_of(number), accuracy)
-            entry = Entry(*places, number)
+            entry = Entry(*places, published=number)
             tables.setdefault(f"{number.paper}-{number.table}", []).append(entry)
     for name, lines in FIGURES.items():
         tables.setdefault(name, []).extend(Entry(*line) for line in lines)
@@ -162,6 +200,49 @@ def fill_table(entries: Iterable[Entry], make_runs: Callable[[str], Sequence[Run
         entries: Such as :func:`find_table` returns.
         make_runs: Describes the runs of a recipe.
     """
-    return [
-        Cell(entry, () if entry.recipe is None else make_runs(entry.recipe)) for entry in entries
-    ]
+
+    def runs_of(recipe: str | None) -> Sequence[Run]:
+        return () if recipe is None else make_runs(recipe)
+
+    return [Cell(entry, runs_of(entry.recipe), runs_of(entry.baseline)) for entry in entries]
+
+
+def as_plain_data(name: str, cells: Iterable[Cell]) -> dict[str, Any]:
+    """Return a table as JSON takes it, with every value and where it was measured.
+
+    Args:
+        name: Of the table.
+        cells: Of the table.
+    """
+    return {
+        "table": name,
+        "unit": "percent; parameters and operations as printed",
+        "interval": "95 %, Student's t over pairs of runs with the same seed",
+        "cells": [_cell_as_plain_data(cell) for cell in cells],
+    }
+
+
+def _cell_as_plain_data(cell: Cell) -> dict[str, Any]:
+    entry, values, difference = cell.entry, cell.values(), cell.difference()
+    finished = [summary for _, summary in cell.finished()]
+    center, spread = mean_and_spread(list(values.values())) if values else (None, None)
+    return {
+        "row": entry.row,
+        "column": entry.column,
+        "published": None if entry.published is None else str(entry.published),
+        "recipe": entry.recipe,
+        "run": cell.runs[0].label if cell.runs else None,
+        "quantity": entry.quantity,
+        "accuracy": entry.accuracy,
+        "measured": cell.measured(),
+        "mean": center,
+        "std": spread,
+        "values": {str(seed): value for seed, value in values.items()},
+        "baseline": entry.baseline,
+        "minus_baseline": None if difference is None else asdict(difference),
+        "seconds": [summary["seconds"] for summary in finished if "seconds" in summary],
+        **{
+            f"{what}s": sorted({summary[what] for summary in finished if what in summary})
+            for what in ("device", "commit")
+        },
+    }
