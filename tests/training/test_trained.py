@@ -21,6 +21,8 @@ from semaug.training.trained import Trained, load_trained, recipe_from_plain_dat
         ["digits_resnet8", "ema_decay=0.9", "precision=bf16"],
         ["digits_resnet8_isda", "precision=64", "ema_decay=0.5", "hold_out=60"],
         ["digits_resnet8", "whitening=true", "channels_last=false", "evaluation_batch_size=7"],
+        ["digits_resnet8_isda", "method=ait", "ai_layer=feature_map"],
+        ["digits_resnet8_isda", "method=multi_ait", "peers=resnet20_cifar", "ema_decay=0.5"],
     ],
     ids=" ".join,
 )
@@ -44,9 +46,17 @@ def test_averaged_weights_are_not_the_last_ones(train_tiny):
     assert not torch.equal(weight, state["method"]["network.conv1.weight"])
 
 
-@pytest.mark.parametrize("name", ["digits_resnet8", "digits_resnet8_isda"])
-def test_features_make_the_logits(train_tiny, name):
-    trained = load_trained(train_tiny(name).folder, device="cpu")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["digits_resnet8"],
+        ["digits_resnet8_isda"],
+        ["digits_resnet8", "method=ait", "ai_layer=features"],
+    ],
+    ids=" ".join,
+)
+def test_features_make_the_logits(train_tiny, changes):
+    trained = load_trained(train_tiny(*changes).folder, device="cpu")
     images = trained.prepare(trained.data.test.images)
     logits, features = trained.predict_with_features(images)
     assert torch.equal(logits, trained.predict(images))
