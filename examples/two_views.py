@@ -24,7 +24,6 @@ def main(epochs: int, loss: str) -> None:
         nn.Flatten(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 10),
     )  # fmt: skip
     shift, generator = Translate(pixels=1), torch.Generator().manual_seed(0)
-
     classification = nn.CrossEntropyLoss()
     if loss == "ait_isda":  # semaug: 10 classes, and the 64 features that the last layer receives
         classification = semaug.ISDALoss(10, 64, strength=0.5, ramp_steps=steps)
