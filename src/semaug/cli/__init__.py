@@ -33,7 +33,8 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="semaug",
-    help="Train image classifiers with losses that augment features, and compare them fairly.",
+    help="Train image classifiers with losses that augment features or ask one prediction for all "
+    "views, and compare them fairly.",
     epilog="Begin with: semaug compare digits_resnet8 digits_resnet8_isda --seeds 3",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
