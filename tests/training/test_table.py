@@ -85,6 +85,9 @@ def test_finished_runs_are_what_was_measured(make_runs):
         "cifar100_resnet32_isda",
     )
     assert cell.measured() == "not run"
+    cell.runs[1].folder.mkdir(parents=True)
+    (cell.runs[1].folder / "recipe.json").write_text("{}")  # begun, and perhaps diverged
+    assert cell.measured() == "not finished"
     finish(cell.runs[0], 31.0)
     assert cell.measured() == "31.00 (1)"
     finish(cell.runs[2], 33.0)

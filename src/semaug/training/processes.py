@@ -78,14 +78,6 @@ class Processes:
         dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._words)
         return tuple(bool(flag) for flag in raised.tolist())
 
-    def sum(self, value: int) -> int:
-        """Return the sum over all processes. All must call this."""
-        if self.size == 1:
-            return value
-        total = torch.tensor([value])
-        dist.all_reduce(total, group=self._words)
-        return int(total)
-
     def average_buffers(self, networks: Iterable[nn.Module]) -> None:
         """Give all processes the mean of what batch norms have seen. All must call this.
 

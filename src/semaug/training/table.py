@@ -92,7 +92,9 @@ class Cell:
             return "no recipe"
         values = list(self.values().values())
         if not values:
-            return "not run" if not self.finished() else "not measured"
+            if self.finished():
+                return "not measured"
+            return "not finished" if any(run.has_begun for run in self.runs) else "not run"
         center, spread = mean_and_spread(values)
         text = f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
         return f"{text} ({len(values)})"
