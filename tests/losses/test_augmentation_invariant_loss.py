@@ -65,9 +65,9 @@ def test_the_conventions_differ_by_weight_and_learning_rate(normal, num_views):
 
 
 @pytest.mark.parametrize("convention", ["paper", "released"])
-def test_is_r_drop_at_half_its_weight(normal, convention):
+def test_is_r_drop_at_half_its_weight(normal, gradients, convention):
     """Wu et al., https://arxiv.org/abs/2106.14448, section 2; the mean is its code's."""
-    logits = normal(2, 5, 4)
+    logits = normal(2, 5, 4).requires_grad_()
     p, q = logits.log_softmax(dim=2)
     likelihood = F.nll_loss(p, LABELS) + F.nll_loss(q, LABELS)
     if convention == "released":
@@ -76,7 +76,9 @@ def test_is_r_drop_at_half_its_weight(normal, convention):
         F.kl_div(b, a, reduction="batchmean", log_target=True) for a, b in ((p, q), (q, p))
     )
     criterion = AugmentationInvariantLoss(weight=5.0 / 2, convention=convention)
-    assert_close(criterion(logits, LABELS), likelihood + 5.0 * (forward + backward) / 2)
+    actual, expected = criterion(logits, LABELS), likelihood + 5.0 * (forward + backward) / 2
+    assert_close(actual, expected)
+    assert_close(gradients(actual, logits), gradients(expected, logits))
 
 
 @pytest.mark.parametrize(
@@ -99,8 +101,13 @@ def test_module_and_function_agree(normal, gradients, options):
     assert_close(gradients(invariance, logits), gradients(expected, logits))
     assert_close(classification, sum(F.cross_entropy(view, LABELS) for view in logits))
     assert_close(criterion(logits, LABELS), classification + 0.7 * invariance)
-    criterion.weight = 0.0
-    assert_close(criterion(logits, LABELS), classification)
+
+
+def test_weight_0_is_the_classification_alone_even_for_infinite_logits(normal):
+    logits = normal(2, 5, 4)
+    logits[0, 0, 3] = -torch.inf
+    each = [F.cross_entropy(view, LABELS) for view in logits]
+    assert_close(AugmentationInvariantLoss(weight=0.0)(logits, LABELS), sum(each))
 
 
 def test_features_and_feature_maps_can_be_compared_instead(normal):
@@ -355,3 +362,5 @@ def test_labels_are_class_ids():
 
 def test_the_options_are_shown():
     assert "weight=0.5, metric='kl', layer='logits'" in repr(AugmentationInvariantLoss(weight=0.5))
+    first = AugmentationInvariantLoss(reference="first", temperature=0.4, threshold=0.8)
+    assert "temperature=0.4, threshold=0.8" in repr(first)

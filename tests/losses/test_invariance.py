@@ -171,14 +171,16 @@ def test_half_precision_loses_no_more_than_the_inputs_do(normal, options, dtype)
 # The relatives, each by its own formula.
 
 
-def test_augmix(normal):
+def test_augmix(normal, gradients):
     """Hendrycks et al., https://arxiv.org/abs/1912.02781, Eqs. (1) and (2)."""
-    logits = normal(3, 5, 4)
+    logits = normal(3, 5, 4).requires_grad_()
     probs = logits.softmax(dim=2)
     mixture = probs.mean(dim=0)
     divergences = [F.kl_div(mixture.log(), p, reduction="batchmean") for p in probs]
     actual = augmentation_invariant_loss(logits, reference="mixture")
-    assert_close(actual, sum(divergences) / 3)
+    expected = sum(divergences) / 3
+    assert_close(actual, expected)
+    assert_close(gradients(actual, logits), gradients(expected, logits))
 
 
 def test_uda(normal):

@@ -111,8 +111,13 @@ def test_module_and_function_agree(normal, gradients, target_gradient):
     each = torch.stack([F.cross_entropy(own, LABELS) for own in logits])
     assert_close(parts.classification, each)
     assert_close(criterion(logits, LABELS), each.sum() + 0.7 * parts.mutual)
-    criterion.weight = 0.0
-    assert_close(criterion(logits, LABELS), each.sum())
+
+
+def test_weight_0_is_the_classification_alone_even_for_infinite_logits(normal):
+    logits = normal(2, 5, 4)
+    logits[0, 0, 3] = -torch.inf
+    each = [F.cross_entropy(own, LABELS) for own in logits]
+    assert_close(MutualLoss(weight=0.0)(logits, LABELS), sum(each))
 
 
 def test_two_networks_have_the_loss_of_two_views(normal):
@@ -222,6 +227,12 @@ def test_compiles_to_one_graph(normal, gradients, kind):
             ValueError,
             "one `classification` for each network, because ISDALoss takes features, got 1",
             {"classification": ISDALoss(4, 3, strength=0.5)},
+        ),
+        (
+            ValueError,
+            "a `classification` of its own for each network, because ISDALoss takes features, "
+            "got one several times",
+            {"classification": [ISDALoss(4, 3, strength=0.5)] * 2},
         ),
     ],
 )

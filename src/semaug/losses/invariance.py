@@ -233,9 +233,11 @@ class AugmentationInvariantLoss(nn.Module):
             ValueError: If shapes or devices disagree, there is one view, or an argument is
                 missing or would be ignored.
         """
-        classification, invariance = self.parts(
-            logits, labels, features, weight, feature_map=feature_map
-        )
+        self._check(logits, labels, features, weight, feature_map)
+        classification = self._classify(logits, labels, features, weight)
+        if self.weight == 0:  # 0 times the divergence of infinite logits would be no number
+            return classification
+        invariance = self.invariance(logits, features, weight, feature_map=feature_map)
         return classification + self.weight * invariance
 
     def parts(
@@ -253,7 +255,15 @@ class AugmentationInvariantLoss(nn.Module):
         errors are those of the loss.
         """
         self._check(logits, labels, features, weight, feature_map)
-        invariance = self.invariance(logits, features, weight, feature_map=feature_map)
+        return InvarianceParts(
+            self._classify(logits, labels, features, weight),
+            self.invariance(logits, features, weight, feature_map=feature_map),
+        )
+
+    def _classify(
+        self, logits: Tensor, labels: Tensor, features: Tensor | None, weight: Tensor | None
+    ) -> Tensor:
+        """Compute the first term."""
         rest: tuple[Tensor | None, ...] = ()
         if self._takes_features and features is not None:
             rest = features.flatten(0, 1), weight
@@ -264,9 +274,7 @@ class AugmentationInvariantLoss(nn.Module):
             labels.expand(len(logits), *labels.shape).flatten(0, 1),
             *rest,
         )
-        if self.convention == "paper":
-            classification = classification * len(logits)
-        return InvarianceParts(classification, invariance)
+        return classification * len(logits) if self.convention == "paper" else classification
 
     def invariance(
         self,
@@ -328,9 +336,12 @@ class AugmentationInvariantLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Name the options."""
+        target = ""
+        if self.reference == "first":
+            target = f"temperature={self.temperature:g}, threshold={self.threshold:g}, "
         return (
             f"weight={self.weight:g}, metric={self.metric!r}, layer={self.layer!r}, "
-            f"reference={self.reference!r}, target_gradient={self.target_gradient}, "
+            f"reference={self.reference!r}, target_gradient={self.target_gradient}, {target}"
             f"convention={self.convention!r}"
         )
 

@@ -17,6 +17,7 @@ Source: Zhang et al., *Deep Mutual Learning*, CVPR 2018, https://arxiv.org/abs/1
 section 3; Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 3.2.2.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -115,10 +116,16 @@ class MutualLoss(nn.Module):
         self.classification = nn.ModuleList(classification_of("MutualLoss", x) for x in losses)
         # Looked up once: it takes long, and cannot be compiled.
         self._takes_features = [takes_features(loss) for loss in self.classification]
-        if self._takes_features == [True]:
+        with_features = list(itertools.compress(self.classification, self._takes_features))
+        if len(losses) == 1 and with_features:
             raise ValueError(
                 "MutualLoss: expected one `classification` for each network, because "
                 f"{type(losses[0]).__name__} takes features, got 1"
+            )
+        if len(set(with_features)) < len(with_features):
+            raise ValueError(
+                "MutualLoss: expected a `classification` of its own for each network, because "
+                f"{type(with_features[0]).__name__} takes features, got one several times"
             )
 
     @property
@@ -152,6 +159,8 @@ class MutualLoss(nn.Module):
                 or an argument is missing or would be ignored.
         """
         classification, mutual = self.parts(logits, labels, features, weight)
+        if self.weight == 0:  # 0 times the divergence of infinite logits would be no number
+            return classification.sum()
         return classification.sum() + self.weight * mutual
 
     def parts(
