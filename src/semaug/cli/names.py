@@ -37,7 +37,7 @@ def list_names(
         for title, table in TABLES.items():
             _print_columns(console, title, table)
     if what in ("tables", "all"):
-        from semaug.training.table import table_names
+        from semaug.tables.table import table_names
 
         _print_columns(console, "Tables, for semaug table", table_names())
     if what in ("fields", "all"):

@@ -27,11 +27,11 @@ from semaug.cli.options import (
 )
 from semaug.cli.report import say
 from semaug.recipes.overrides import split_overrides
+from semaug.tables.table import Cell, as_plain_data, fill_table, find_table
 from semaug.training.errors import UserError
 from semaug.training.files import write_json
 from semaug.training.run import Run
 from semaug.training.statistics import PairedDifference
-from semaug.training.table import Cell, as_plain_data, fill_table, find_table
 
 __all__ = ["table"]
 

@@ -19,7 +19,7 @@ class Line(NamedTuple):
     row: str
     column: str
     recipe: str
-    quantity: str = "error_mean_last_10"  # see semaug.recipes.tables.quantity_of
+    quantity: str = "error_mean_last_10"  # see semaug.tables.published.quantity_of
     accuracy: bool = False  # shown instead of an error
     baseline: str | None = None  # recipe that the difference is taken to, seed by seed
 

@@ -1,4 +1,4 @@
-"""Tests of semaug.training.table."""
+"""Tests of semaug.tables.table."""
 
 import json
 from dataclasses import replace
@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from semaug.recipes import RECIPES, find_recipe
-from semaug.training.costs import count_cost
+from semaug.tables.costs import count_cost
+from semaug.tables.table import as_plain_data, fill_table, find_table, table_names
 from semaug.training.run import Run
-from semaug.training.table import as_plain_data, fill_table, find_table, table_names
 from semaug.training.work import count_work
 
 

@@ -6,10 +6,10 @@ from functools import cache
 from typing import Any
 
 from semaug._names import unknown_name
-from semaug.recipes.figures import FIGURES
-from semaug.recipes.tables import quantity_of, recipe_of
 from semaug.results import PublishedNumber, load_published
-from semaug.training.costs import count_cost
+from semaug.tables.costs import count_cost
+from semaug.tables.own import FIGURES
+from semaug.tables.published import quantity_of, recipe_of
 from semaug.training.errors import UserError
 from semaug.training.run import Run
 from semaug.training.statistics import PairedDifference, mean_and_spread, paired_difference
@@ -30,7 +30,7 @@ class Entry:
         row: Label of its row.
         column: Label of its column.
         recipe: That it is a result of; None if there is none.
-        quantity: What of its runs is shown, see :func:`semaug.recipes.tables.quantity_of`.
+        quantity: What of its runs is shown, see :func:`semaug.tables.published.quantity_of`.
         accuracy: Whether it is shown as an accuracy in percent, not as an error.
         baseline: Recipe that the difference is taken to, seed by seed; None for none.
         published: What the paper prints; None if it only draws it, or the table is ours.
@@ -149,7 +149,7 @@ def find_table(name: str, rows: Iterable[str] = ()) -> tuple[Entry, ...]:
 
     Args:
         name: Paper and table, such as ``"isda-2"``, or a name of
-            :data:`semaug.recipes.figures.FIGURES`.
+            :data:`semaug.tables.own.FIGURES`.
         rows: Keep only the row with this label, or if there is none, rows whose label has the
             text in it; none keeps all.
 

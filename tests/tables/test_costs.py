@@ -1,9 +1,9 @@
-"""Tests of semaug.training.costs."""
+"""Tests of semaug.tables.costs."""
 
 import pytest
 
 from semaug.results import find_published, load_published
-from semaug.training.costs import count_cost
+from semaug.tables.costs import count_cost
 
 # Where our count and the print differ; the rest agrees to the last printed digit. Why: see
 # semaug.analysis.isda_cost, docs/networks.md and tests/contracts/test_network_costs.py.

@@ -1,10 +1,10 @@
-"""Tests of semaug.recipes.tables."""
+"""Tests of semaug.tables.published."""
 
 import pytest
 
 from semaug.recipes import RECIPES, find_recipe
-from semaug.recipes.tables import cells_of, recipe_of
 from semaug.results import find_published, load_published
+from semaug.tables.published import cells_of, recipe_of
 
 METHODS = {"cutout": "cutout", "rand_augment": "randaugment", "auto_augment": "autoaugment"}
 
