@@ -193,7 +193,7 @@ def _check_images(candidate: "Candidate", data_root: Path | None, workers: int |
 
 
 def _print_result(console: Console, result: "SearchResult") -> None:
-    from semaug.training.statistics import mean_and_spread
+    from semaug.training.statistics import with_spread
 
     num_seeds = len(result.final_errors)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
@@ -203,14 +203,14 @@ def _print_result(console: Console, result: "SearchResult") -> None:
         table.add_column(field, overflow="fold")
     table.add_column("mean of last\n10 epochs", justify="right", no_wrap=True)
     for row in result.rows:
-        cell = _with_spread(*mean_and_spread(row.errors)) if row.errors else "diverged"
+        cell = with_spread(row.errors) if row.errors else "diverged"
         style = "bold" if row is result.chosen else ""
         table.add_row(*map(Text, row.candidate.values.values()), cell, style=style)
     console.print(table)
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    error = _with_spread(*mean_and_spread(result.final_errors))
+    error = with_spread(result.final_errors)
     say(
         console,
         f"trained with it on all images: test error {error} % (mean of the last 10 epochs), "
@@ -222,7 +222,3 @@ def _print_result(console: Console, result: "SearchResult") -> None:
 
 def _words(values: Mapping[str, str]) -> str:
     return " ".join(f"{field}={value}" for field, value in values.items())
-
-
-def _with_spread(center: float, spread: float | None) -> str:
-    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"

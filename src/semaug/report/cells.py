@@ -1,9 +1,12 @@
 """Cells of the tables of a report: what is read, and what a column is sorted by."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
+
+from semaug.training.statistics import with_spread
 
 __all__ = [
     "MISSING",
@@ -72,10 +75,11 @@ def value(value: Any) -> Cell:
     return words("" if value is None else value if isinstance(value, str) else json.dumps(value))
 
 
-def spread(center: float, deviation: float | None) -> Cell:
-    """Show a mean and, of several numbers, their standard deviation."""
-    text = f"{center:.2f}" if deviation is None else f"{center:.2f} ± {deviation:.2f}"
-    return Cell(text, center, is_number=True)
+def spread(values: Sequence[float]) -> Cell:
+    """Show the mean of numbers and, of several, their standard deviation; nothing of none."""
+    if not values:
+        return number(None)
+    return Cell(with_spread(values), mean(values), is_number=True)
 
 
 def distinct(texts: Iterable[str]) -> Cell:

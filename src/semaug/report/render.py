@@ -24,7 +24,6 @@ from semaug.report.classes import MOST_SHOWN, ClassError, ClassErrors, errors_by
 from semaug.report.collect import MEASURES
 from semaug.report.data import Group, Pair, RecipeRuns, Report, RunData
 from semaug.report.plots import SERIES, Plot, plots_of, series
-from semaug.training.statistics import mean_and_spread
 
 __all__ = ["render"]
 
@@ -118,8 +117,7 @@ def _table_of_errors(group: Group) -> Table:
     for recipe in group.recipes:
         cells = [words(recipe.label), number(len(recipe.finished), "d")]
         for measure in MEASURES:
-            values = list(recipe.values(measure).values())
-            cells.append(spread(*mean_and_spread(values)) if values else number(None))
+            cells.append(spread(list(recipe.values(measure).values())))
         rows.append(tuple(cells))
     caption = f"{group.measured} in percent, mean ± standard deviation over finished runs"
     return Table(_capital(caption), ("recipe", "runs", *MEASURES.values()), tuple(rows))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-__all__ = ["PairedDifference", "mean_and_spread", "paired_difference"]
+__all__ = ["PairedDifference", "mean_and_spread", "paired_difference", "with_spread"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,16 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     (2.0, 1.4142135623730951)
     """
     return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def with_spread(values: Sequence[float]) -> str:
+    """Write the mean of numbers and, of several, their standard deviation.
+
+    >>> with_spread([1.0, 3.0]), with_spread([2.0])
+    ('2.00 ± 1.41', '2.00')
+    """
+    center, spread = mean_and_spread(values)
+    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
