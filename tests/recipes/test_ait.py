@@ -20,11 +20,12 @@ from semaug.training.recipe import Augment, Loss, Method
 
 
 def test_tables_have_as_many_rows_as_the_paper():
-    assert len(TABLE_1) == 3 * 2 * 5 + 2 * 2  # three more on CIFAR: pairs, long, with ISDA
+    # Beside those of the paper: pairs; on CIFAR also long, and pairs and AIT with ISDA.
+    assert len(TABLE_1) == 3 * 2 * 6 + 2 * 3
     assert len(TABLE_2) == 6 * 2
-    assert len(TABLE_3) == 3 * 2
-    assert len(TABLE_4) == 3 * 2
-    assert len(TABLE_5) == 7 * 2 + 3  # crops are in Table 1; different views have no baseline
+    assert len(TABLE_3) == 3 * 3
+    assert len(TABLE_4) == 3 * 3
+    assert len(TABLE_5) == 7 * 3 + 3 * 2  # crops are in Table 1; different views are no single's
     assert len(FIGURE_3) == 3 * 3 - 1
     assert len(FIGURE_4) == 2 * 4
 
@@ -88,6 +89,17 @@ def test_letters_of_table_5_stand_for_augmentations(augmentation, expected):
         assert find_recipe(name.format(augmentation)).augment == expected
 
 
+def test_pairs_differ_from_ait_in_their_weight_alone():
+    tables = TABLE_1 | TABLE_3 | TABLE_4 | TABLE_5 | SMALL_AIT
+    pairs = {name for name in tables if name.endswith("_pairs")}
+    assert {f"{name.removesuffix('_pairs')}_ait" for name in pairs} == {
+        name for name in tables if name.endswith("_ait")
+    }
+    for name in pairs:
+        ait = find_recipe(f"{name.removesuffix('_pairs')}_ait")
+        assert find_recipe(name) == replace(ait, method=replace(ait.method, ai_weight=0.0))
+
+
 def test_views_of_table_5_have_augmentations_of_their_own():
     recipe = find_recipe("cifar100_resnet32_rg_rc_ait")
     assert recipe.augments() == (
@@ -103,5 +115,8 @@ def test_small_twins_differ_from_the_small_baseline_in_what_they_are_for():
     assert find_recipe("cifar10_5k_resnet20_ait_isda") == replace(
         ait, loss=Loss("isda", strength=0.5)
     )
-    assert len(SMALL_AIT) == 4 + 7 * 2 + 3
+    assert find_recipe("cifar10_5k_resnet20_pairs_isda") == replace(
+        ait, method=Method(name="ait", ai_weight=0.0), loss=Loss("isda", strength=0.5)
+    )
+    assert len(SMALL_AIT) == 5 + 7 * 3 + 3 * 2
     assert len(AUGMENTATIONS) == 11

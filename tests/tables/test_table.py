@@ -10,6 +10,7 @@ from semaug.tables.costs import count_cost
 from semaug.tables.table import as_plain_data, fill_table, find_table, table_names
 from semaug.training.run import Run
 from semaug.training.work import count_work
+from semaug.transfer import TEST_SETS
 
 
 @pytest.fixture
@@ -179,6 +180,26 @@ def test_fair_baselines_take_the_work_of_ait():
         assert recipes["AIT's pairs, λ = 0"] == replace(
             ait, method=replace(ait.method, ai_weight=0.0)
         )
+
+
+def test_layers_metrics_and_weights_stand_where_they_belong():
+    layers = [entry for entry in find_table("ait-fig3") if "," not in entry.column]
+    assert len(layers) == 3 * 3
+    for entry in layers:
+        method = find_recipe(entry.recipe).method
+        assert (entry.row, entry.column) == (method.ai_layer.replace("_", " "), method.ai_metric)
+        assert method.ai_weight == 1
+    weights = find_table("ait-fig4")
+    assert len(weights) == 2 * 6
+    for entry in weights:
+        recipe = find_recipe(entry.recipe)
+        assert entry.row == f"λ = {recipe.method.ai_weight:g}"
+        assert entry.column == {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[recipe.data]
+
+
+def test_small_test_sets_are_those_of_the_paper():
+    columns = {entry.test_set for entry in find_table("ait-5-small")}
+    assert columns == {entry.test_set for entry in find_table("ait-5")} == set(TEST_SETS)
 
 
 def test_differences_are_taken_seed_by_seed(make_runs):

@@ -7,7 +7,7 @@ A name is made of parts, ``DATA_NETWORK[_NETWORK][_AUGMENTATION]_METHOD``. Metho
 - ``pairs``: the same pairs with weight 0: as many steps and passes as ``ait``, without its loss
 - ``long``: ``single`` for twice the epochs: as many passes as ``ait``, about as many steps, and
   twice as many images
-- ``ait_isda``: AIT with ISDA in place of the cross-entropy
+- ``ait_isda``: AIT with ISDA in place of the cross-entropy; ``pairs_isda``: with weight 0
 - ``dml``, ``multi_ait``: two networks, with one view or with one each; 128 images a step
 
 The paper's Table 1 compares ``single`` with what is here ``ait``: twice the steps and twice the
@@ -33,12 +33,15 @@ from dataclasses import replace
 from typing import Any
 
 from semaug.recipes.row import CIFAR_STRENGTH, Row, describe
+from semaug.training.method_options import LAYERS, METRICS
 from semaug.training.recipe import Augment, Loss, Method, Recipe
 
 __all__ = [
     "AUGMENTATIONS",
+    "DATA",
     "FIGURE_3",
     "FIGURE_4",
+    "NETWORKS",
     "TABLE_1",
     "TABLE_2",
     "TABLE_3",
@@ -46,10 +49,13 @@ __all__ = [
     "TABLE_5",
     "WEIGHTS",
     "augmented",
+    "invariant",
     "invariant_rows",
+    "pairs_and_ait",
 ]
 
-_DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+# By part of a name, as a person reads it.
+DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 # Section 4.1, which does not speak of Nesterov's momentum.
 _CIFAR = Recipe(
@@ -76,7 +82,7 @@ _IMAGENET = replace(
     augment=Augment(image_size=224, padding=0, flip=True),
     evaluation_batch_size=256,
 )
-_NETWORKS = {
+NETWORKS = {
     "resnet32": ("ResNet-32", _CIFAR),
     "mobilenetv2": ("MobileNetV2", replace(_CIFAR, network="mobilenetv2_cifar")),
     "wide_resnet28_10": (
@@ -89,13 +95,13 @@ _AIT = Method(name="ait")
 _ISDA = Loss("isda", strength=CIFAR_STRENGTH, ramp="linear", covariance="full")
 
 
-def _invariant(single: Recipe, method: Method = _AIT) -> Recipe:
+def invariant(single: Recipe, method: Method = _AIT) -> Recipe:
     """Return AIT with as many passes a step as a recipe with one view has."""
     return replace(single, method=method, batch_size=single.batch_size // method.num_views)
 
 
 def invariant_rows(name: str, single: Recipe, label: str, data: str) -> dict[str, Row]:
-    """Return AIT, its two fair baselines, and AIT with ISDA.
+    """Return AIT and its two fair baselines, and AIT with ISDA and its own.
 
     Args:
         name: The recipe's without its method.
@@ -103,19 +109,38 @@ def invariant_rows(name: str, single: Recipe, label: str, data: str) -> dict[str
         label: Of the network.
         data: Of the images, as a person reads it.
     """
-    ait = _invariant(single)
-    return {
-        f"{name}_ait": Row(ait, describe(label, data, "AIT")),
-        f"{name}_pairs": Row(
-            _invariant(single, replace(_AIT, ai_weight=0.0)),
-            describe(label, data, "cross-entropy on AIT's pairs: as many steps and passes"),
-        ),
+    ait = invariant(single)
+    return pairs_and_ait(name, ait, label, data) | {
         f"{name}_long": Row(
             replace(single, epochs=2 * single.epochs),
             describe(label, data, "cross-entropy for twice the epochs: as many passes as AIT"),
         ),
+        f"{name}_pairs_isda": Row(
+            replace(_without_invariance(ait), loss=_ISDA),
+            describe(label, data, "ISDA on AIT's pairs"),
+        ),
         f"{name}_ait_isda": Row(replace(ait, loss=_ISDA), describe(label, data, "AIT and ISDA")),
     }
+
+
+def pairs_and_ait(name: str, ait: Recipe, label: str, data: str) -> dict[str, Row]:
+    """Return AIT, and what differs from it in nothing but its weight.
+
+    Args:
+        name: The recipe's without its method.
+        ait: AIT.
+        label: Of the network.
+        data: Of the images, as a person reads it.
+    """
+    pairs = "cross-entropy on AIT's pairs: as many steps and passes"
+    return {
+        f"{name}_pairs": Row(_without_invariance(ait), describe(label, data, pairs)),
+        f"{name}_ait": Row(ait, describe(label, data, "AIT")),
+    }
+
+
+def _without_invariance(ait: Recipe) -> Recipe:
+    return replace(ait, method=replace(ait.method, ai_weight=0.0))
 
 
 def _single(name: str, single: Recipe, label: str, data: str) -> dict[str, Row]:
@@ -127,14 +152,14 @@ def _single(name: str, single: Recipe, label: str, data: str) -> dict[str, Row]:
 
 
 def _both(name: str, single: Recipe, label: str, data: str) -> dict[str, Row]:
-    """Return the paper's two sides."""
-    ait = Row(_invariant(single), describe(label, data, "AIT"))
-    return _single(name, single, label, data) | {f"{name}_ait": ait}
+    """Return the paper's two sides, and the pairs."""
+    own = pairs_and_ait(name, invariant(single), label, data)
+    return _single(name, single, label, data) | own
 
 
 def _table_1() -> Iterator[dict[str, Row]]:
-    for network, (label, single) in _NETWORKS.items():
-        for data, called in _DATA.items():
+    for network, (label, single) in NETWORKS.items():
+        for data, called in DATA.items():
             name, own = f"{data}_{network}", replace(single, data=data)
             yield _single(name, own, label, called) | invariant_rows(name, own, label, called)
     for network, label in {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}.items():
@@ -143,11 +168,11 @@ def _table_1() -> Iterator[dict[str, Row]]:
 
 
 def _table_2() -> Iterator[dict[str, Row]]:
-    names = tuple(_NETWORKS)
+    names = tuple(NETWORKS)
     for first, second in [(name, name) for name in names] + [
         (names[0], names[1]), (names[0], names[2]), (names[1], names[2]),
     ]:  # fmt: skip
-        (label, single), (peer_label, peer) = _NETWORKS[first], _NETWORKS[second]
+        (label, single), (peer_label, peer) = NETWORKS[first], NETWORKS[second]
         decays = () if peer.weight_decay == single.weight_decay else (peer.weight_decay,)
         for method, called in {"dml": "deep mutual learning", "multi_ait": "multi-AIT"}.items():
             together = Method(name=method, peers=(peer.network,), peer_weight_decay=decays)
@@ -206,7 +231,7 @@ def augmented(single: Recipe, augmentation: str) -> Recipe:
             options |= option
     recipe = replace(single, augment=Augment(**options))
     views = tuple(augmentation.split("_"))
-    return recipe if len(views) == 1 else _invariant(recipe, replace(_AIT, view_augments=views))
+    return recipe if len(views) == 1 else invariant(recipe, replace(_AIT, view_augments=views))
 
 
 def _table_5() -> Iterator[dict[str, Row]]:
@@ -214,20 +239,20 @@ def _table_5() -> Iterator[dict[str, Row]]:
         recipe, data = augmented(_CIFAR, augmentation), f"CIFAR-100 ({augmentation})"
         name = f"cifar100_resnet32_{augmentation}"
         if recipe.method.view_augments:
-            yield {f"{name}_ait": Row(recipe, describe("ResNet-32", data, "AIT"))}
+            yield pairs_and_ait(name, recipe, "ResNet-32", data)
         elif augmentation != "rp":  # which is the augmentation of Table 1
             yield _both(name, recipe, "ResNet-32", data)
 
 
 def _figure_3() -> Iterator[dict[str, Row]]:
-    for layer in ("logits", "features", "feature_map"):
-        for metric in ("kl", "euclidean", "both"):
+    for layer in LAYERS:
+        for metric in METRICS:
             if (layer, metric) != ("logits", "kl"):  # which is AIT as it is
                 method = replace(_AIT, ai_layer=layer, ai_metric=metric)
                 what = f"AIT ({metric} of {layer.replace('_', ' ')})"
                 yield {
                     f"cifar100_resnet32_ait_{layer}_{metric}": Row(
-                        _invariant(_CIFAR, method), describe("ResNet-32", "CIFAR-100", what)
+                        invariant(_CIFAR, method), describe("ResNet-32", "CIFAR-100", what)
                     )
                 }
 
@@ -237,12 +262,12 @@ WEIGHTS = (0.5, 2.0, 3.0, 4.0)
 
 
 def _figure_4() -> Iterator[dict[str, Row]]:
-    for data, called in _DATA.items():
+    for data, called in DATA.items():
         for weight in WEIGHTS:
             method = replace(_AIT, ai_weight=weight)
             yield {
                 f"{data}_resnet32_ait_weight{weight:g}": Row(
-                    _invariant(replace(_CIFAR, data=data), method),
+                    invariant(replace(_CIFAR, data=data), method),
                     describe("ResNet-32", called, f"AIT (weight {weight:g})"),
                 )
             }

@@ -1,13 +1,19 @@
 """Options of a recipe that say what one training step does: how many views, how many networks."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from semaug._names import unknown_name
 from semaug.training.errors import UserError
 from semaug.training.options import expect
 
-__all__ = ["METHODS", "VIEW_PARTS", "Method", "options_of_method"]
+__all__ = ["LAYERS", "METHODS", "METRICS", "VIEW_PARTS", "Method", "options_of_method"]
+
+# What AIT compares, and how, in section 4.2.1.
+Layer = Literal["logits", "features", "feature_map"]
+Metric = Literal["kl", "euclidean", "both"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 # What a view of its own may have, by the letters of Table 5 of AIT; see `view_augments`.
 VIEW_PARTS = {
@@ -105,8 +111,8 @@ class Method:
     views: int | None = None
     view_augments: tuple[str, ...] = ()
     ai_weight: float | None = None
-    ai_layer: Literal["logits", "features", "feature_map"] | None = None
-    ai_metric: Literal["kl", "euclidean", "both"] | None = None
+    ai_layer: Layer | None = None
+    ai_metric: Metric | None = None
     ai_target_gradient: bool | None = None
     ai_convention: Literal["paper", "released"] | None = None
     peers: tuple[str, ...] = ()
