@@ -1,16 +1,22 @@
 """Tests of semaug.training.trained."""
 
 import json
+import multiprocessing
 import shutil
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from semaug.recipes import RECIPES, find_recipe
+from semaug.recipes.overrides import override, split_overrides
 from semaug.training.checkpoint import load_checkpoint, save_checkpoint
 from semaug.training.errors import UserError
+from semaug.training.loop import train
+from semaug.training.run import Run
 from semaug.training.trained import Trained, load_trained, recipe_from_plain_data
 
 
@@ -64,6 +70,93 @@ def test_features_make_the_logits(train_tiny, changes):
     torch.testing.assert_close(logits, classifier(features))
     assert not logits.requires_grad
     assert not features.requires_grad
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["digits_resnet8", "method=dml", "peers=resnet8_cifar"],
+        # Losses in feature space wrap the networks.
+        ["digits_resnet8_isda", "method=multi_ait", "peers=resnet20_cifar,resnet8_cifar"],
+    ],
+    ids=" ".join,
+)
+def test_each_of_several_networks_answers(train_tiny, changes):
+    trained = load_trained(train_tiny(*changes, "epochs=1").folder, device="cpu")
+    images = trained.prepare(trained.data.test.images[:20])
+    each = trained.method.predict_each(images)
+    assert len(each) == trained.num_networks == trained.recipe.method.num_networks
+    for place, wanted in enumerate(each):
+        logits, features = trained.predict_with_features(images, place)
+        assert torch.equal(logits, wanted)
+        assert torch.equal(trained.predict(images, place), wanted)
+        own = trained.method.networks[place]
+        classifier = next(m for m in reversed([*own.modules()]) if isinstance(m, nn.Linear))
+        torch.testing.assert_close(logits, classifier(features))
+    assert torch.equal(trained.predict(images), each[0])
+    assert not torch.equal(each[0], each[1])
+
+
+def test_test_pixels_are_what_prepare_takes(train_tiny):
+    trained = load_trained(train_tiny("digits_resnet8", "epochs=1").folder, device="cpu")
+    test = trained.data.test
+    batches = list(trained.test_pixels())
+    assert torch.equal(torch.cat([batch.pixels for batch in batches]), test.images)
+    places = torch.tensor([7, 2, 30])
+    (some,) = trained.test_pixels(places)
+    assert torch.equal(some.pixels, test.images[places])
+    assert torch.equal(some.labels, test.labels[places])
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Return a folder of images of several sizes, four of two classes in train/ and in val/."""
+    numbers = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / "photographs" / part / name).mkdir(parents=True)
+            for place in range(4):
+                pixels = numbers.integers(256, size=(18 + 2 * place, 24, 3), dtype=np.uint8)
+                path = tmp_path / "photographs" / part / name / f"{place}.png"
+                Image.fromarray(pixels).save(path)
+    return tmp_path / "photographs"
+
+
+def test_images_in_files_are_tested_as_in_training(tmp_path, photographs, quiet):
+    changes = ["network=resnet8_cifar", "image_size=16", "epochs=1", "warmup_epochs=0"]
+    changes += ["batch_size=4", "evaluation_batch_size=3"]
+    recipe = override(find_recipe("folder_resnet18"), split_overrides(changes))
+    run = Run("photographs", recipe, root=tmp_path / "runs")
+    train(run, **quiet, data_root=photographs, workers=0)
+    sums = json.loads((run.folder / "images.json").read_text())["sha256"]
+    for workers in (0, 1):
+        trained = load_trained(run.folder, photographs, "cpu", workers=workers)
+        assert trained.sums == sums
+        assert trained.test_error() == run.summary()["error_last"]
+        pixels = [batch.pixels for batch in trained.test_pixels()]
+        assert [part.shape for part in pixels] == [(3, 3, 16, 16)] * 2 + [(2, 3, 16, 16)]
+        prepared = torch.cat([trained.prepare(part) for part in pixels])
+        with trained.pipeline:
+            wanted = torch.cat([batch.images for batch in trained.pipeline.test_batches()])
+        assert torch.equal(prepared, wanted)
+        assert not multiprocessing.active_children()  # nothing is left waiting
+
+    places = torch.tensor([6, 1])
+    other = trained.with_test_images(trained.data.test.subset(places))
+    (some,) = other.test_pixels()
+    assert torch.equal(some.pixels, torch.cat(pixels)[places])
+    assert some.labels.tolist() == [1, 0]
+    logits = trained.predict(prepared[places])
+    assert torch.equal(other.predict(other.prepare(some.pixels)), logits)
+    assert len(trained.data.test) == 8
+
+    (photographs / "val" / "dog" / "2.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"cannot read '.*2\.png'"):
+        list(trained.test_pixels())
+    # The folder may hold other images now.
+    (photographs / "val" / "dog" / "2.png").unlink()
+    with pytest.raises(UserError, match="the run saw other images than data=folder has now"):
+        load_trained(run.folder, photographs, "cpu", workers=0)
 
 
 def test_several_networks_have_logits_and_no_features(train_tiny):

@@ -1,9 +1,9 @@
-"""A trained network: what a finished run folder holds, ready to be asked about images."""
+"""Trained networks: what a finished run folder holds, ready to be asked about images."""
 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from semaug.augmentation import ZCA
-from semaug.data import DataSet, ImageSet, Selection
+from semaug.data import DataSet, FileSet, ImageSet, LoadedBatch, LoadError
 from semaug.features import WithFeatures, with_features
+from semaug.methods import Mutual
 from semaug.training.average import WeightAverage
 from semaug.training.build import build_data, build_method
 from semaug.training.checkpoint import load_checkpoint
-from semaug.training.device import choose_device, operators
+from semaug.training.device import choose_device, count_workers, operators
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.files import read_json
 from semaug.training.images import describe_images
@@ -36,10 +37,10 @@ _REMEDY = "restore a copy of it, or delete it and train the run with --resume, w
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The network of a finished run in evaluation mode, on its device, with its images.
+    """The networks of a finished run in evaluation mode, on their device, with its images.
 
-    Its weights are those that the run tested in its last epoch: averaged ones where the recipe
-    says so.
+    There is one, or several that trained together: the recipe's own, then its peers. The weights
+    are those that the run tested in its last epoch: averaged ones where the recipe says so.
 
     Args:
         folder: Of the run.
@@ -49,6 +50,8 @@ class Trained:
         method: What was trained; ``method.predict(images)`` returns logits.
         pipeline: Prepares images; it holds those of the run.
         processes: This one; its engine knows the precision.
+        sums: Of the images, as ``images.json`` of a run has them.
+        workers: Processes that decode images in files while they are tested; 0 decodes in this one.
     """
 
     folder: Path
@@ -58,6 +61,13 @@ class Trained:
     method: nn.Module
     pipeline: Pipeline
     processes: Processes
+    sums: Mapping[str, str]
+    workers: int = 0
+
+    @property
+    def num_networks(self) -> int:
+        """How many networks trained together."""
+        return self.recipe.method.num_networks
 
     @property
     def data(self) -> DataSet:
@@ -78,17 +88,20 @@ class Trained:
             images = torch.cat([self._whiten(piece) for piece in images.split(_WHITENED_AT_ONCE)])
         return self.pipeline.prepare(images)
 
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Tensor, network: int = 0) -> Tensor:
         """Return logits ``(N, C)``, without gradients, in the precision of the run.
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
+            network: Which of several, counted from 0.
         """
         with self._mode():
-            logits: Tensor = self.method.predict(images)  # type: ignore[operator]
+            logits: Tensor = self._predicting[network](images)
         return logits
 
-    def predict_with_features(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def predict_with_features(
+        self, images: Tensor, network: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
         """Return logits ``(N, C)`` and the features ``(N, A)`` that the classifier received.
 
         Features are None where no one layer makes the logits: where they are the mean of those
@@ -96,15 +109,43 @@ class Trained:
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
+            network: Which of several, counted from 0.
         """
-        if self._with_features is None:
-            return self.predict(images), None
+        with_features = self._with_features[network]
+        if with_features is None:
+            return self.predict(images, network), None
         with self._mode():
-            logits, features = self._with_features(images)
+            logits, features = with_features(images)
         return logits, features
 
+    def test_pixels(self, places: Tensor | None = None) -> Iterator[LoadedBatch]:
+        """Yield test images as :meth:`prepare` takes them, in the batches of the run's own test.
+
+        Those in files as its test sees them: resized, and their middle cut out.
+
+        Args:
+            places: ``(n,)`` int64, which images; None is all of them in order.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        if places is None:
+            places = torch.arange(len(self.data.test))
+        with self.pipeline, as_user_error("", ValueError, LoadError):
+            yield from self.pipeline.test_loader.epoch(places)
+
+    def with_test_images(self, files: FileSet) -> "Trained":
+        """Return the same networks with other test images, seen as those of the run.
+
+        Args:
+            files: Of the classes of the run, whose own images lie in files too.
+        """
+        data = replace(self.data, test=files.to(self.pipeline.device))
+        return replace(self, pipeline=Pipeline(self.recipe, data, self.workers))
+
     def test_error(self) -> float:
-        """Return the test error in percent, which is that of the last epoch of the run.
+        """Return the first network's test error in percent, that of the last epoch of the run.
 
         Exactly, on the same device and, on a CPU, with the same number of threads; but for
         rounding where the run was compiled, which this is not.
@@ -113,10 +154,11 @@ class Trained:
             OSError: If images lie in files, and one cannot be read.
             UserError: If such a file is damaged.
         """
-        wrong = [
-            (self.predict(batch.images).argmax(dim=1) != batch.labels).sum()
-            for batch in self.pipeline.test_batches()
-        ]
+        with self.pipeline:
+            wrong = [
+                (self.predict(batch.images).argmax(dim=1) != batch.labels).sum()
+                for batch in self.pipeline.test_batches()
+            ]
         return 100 * int(torch.stack(wrong).sum()) / len(self.data.test)
 
     @contextmanager
@@ -137,37 +179,57 @@ class Trained:
         return ZCA.fit(self.data.train.images)
 
     @cached_property
-    def _with_features(self) -> WithFeatures | None:
-        # Of what predicts, not of a network by its name: a method may have several.
-        predicting = _Predicting(self.method)
-        try:
-            return with_features(predicting, example_images=self.pipeline.example_images())
-        except ValueError:
-            return None
+    def _predicting(self) -> tuple["_Predicting", ...]:
+        return tuple(_Predicting(self.method, network) for network in range(self.num_networks))
+
+    @cached_property
+    def _with_features(self) -> tuple[WithFeatures | None, ...]:
+        # Of what predicts, not of a network by its name: a prediction may be that of several.
+        example_images = self.pipeline.example_images()
+        return tuple(_find_features(each, example_images) for each in self._predicting)
 
 
 class _Predicting(nn.Module):
-    """Calls ``predict`` of a method as its forward."""
+    """Calls ``predict`` of a method as its forward, or another network than the first."""
 
-    def __init__(self, method: nn.Module) -> None:
+    def __init__(self, method: nn.Module, network: int) -> None:
         super().__init__()
         self.method = method
-        self.train(method.training)
+        self.network = network
+        self.training = method.training
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.method.predict(images)  # type: ignore[operator]
+        logits: Tensor
+        if self.network == 0:
+            logits = self.method.predict(images)  # type: ignore[operator]
+            return logits
+        assert isinstance(self.method, Mutual)
+        output = self.method.networks[self.network](images)
+        logits = output[0] if self.method.needs_features else output
         return logits
 
 
+def _find_features(predicting: _Predicting, example_images: Tensor) -> WithFeatures | None:
+    try:
+        return with_features(predicting, example_images=example_images)
+    except ValueError:
+        return None
+
+
 def load_trained(
-    folder: str | Path, data_root: Path | None = None, device: str = "auto"
+    folder: str | Path,
+    data_root: Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
 ) -> Trained:
-    """Load the network of a finished run, with the images it was trained and tested on.
+    """Load the networks of a finished run, with the images they were trained and tested on.
 
     Args:
         folder: Of the run, such as ``runs/digits_resnet8/seed0``.
         data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        workers: Processes that decode images that lie in files; None is one for each core but
+            one. How many there are changes no result.
 
     Raises:
         FileNotFoundError: If the data is missing.
@@ -188,9 +250,11 @@ def load_trained(
         seed = int(summary["seed"])
         quick = bool(summary["quick"])
     place = choose_device(device)
-    data, selection = build_data(recipe, data_root, place, quick=quick)
-    _check_images(folder, selection, data)
-    pipeline = Pipeline(recipe, data)
+    data, selection = build_data(recipe, data_root, place, quick=quick, workers=workers)
+    sums = describe_images(selection, data)["sha256"]
+    _check_images(folder, sums, data.name)
+    num_workers = count_workers(workers)
+    pipeline = Pipeline(recipe, data, num_workers)
     num_steps = recipe.epochs * math.ceil(len(data.train) / recipe.batch_size)
     build = partial(build_method, recipe, data, pipeline.example_images())
     with torch.random.fork_rng(devices=[]):
@@ -198,7 +262,8 @@ def load_trained(
     method.to(place, pipeline.dtype).to(memory_format=pipeline.layout)
     _load_weights(folder / "checkpoint.pt", recipe, method)
     method.eval().requires_grad_(False)
-    return Trained(folder, name, seed, recipe, method, pipeline, Processes(place, recipe.precision))
+    processes = Processes(place, recipe.precision)
+    return Trained(folder, name, seed, recipe, method, pipeline, processes, sums, num_workers)
 
 
 def recipe_from_plain_data(plain: Mapping[str, Any]) -> Recipe:
@@ -255,16 +320,21 @@ def _finished(folder: Path) -> dict[str, Any]:
     )
 
 
-def _check_images(folder: Path, selection: Selection, data: DataSet) -> None:
-    """Compare the test images with those of the run; early runs did not describe theirs."""
+def _check_images(folder: Path, now: Mapping[str, str], name: str) -> None:
+    """Compare the images of a data set with those of the run; early runs did not describe theirs.
+
+    Args:
+        folder: Of the run.
+        now: Sums of the images that there are.
+        name: Of the data set.
+    """
     path = folder / "images.json"
     if not path.exists():
         return
-    now = describe_images(selection, data)["sha256"]
     before = read_json(path, "restore a copy of it, or delete it").get("sha256", {})
-    if any(now.get(name, total) != total for name, total in before.items()):
+    if any(now.get(part, total) != total for part, total in before.items()):
         raise UserError(
-            f"{path}: the run saw other images than data={data.name} has now; restore the data "
+            f"{path}: the run saw other images than data={name} has now; restore the data "
             "set, or name its folder with --data-root"
         )
 
