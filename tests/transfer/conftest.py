@@ -3,10 +3,13 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from semaug.recipes import Subset, find_recipe
+from semaug.recipes.overrides import override, split_overrides
 from semaug.training.loop import train
 from semaug.training.run import Run
 
@@ -36,3 +39,56 @@ def runs(_trained, tmp_path, monkeypatch):
 def run(runs):
     """Return the folder of one of them."""
     return runs / "digits_resnet8" / "seed0"
+
+
+@pytest.fixture(scope="session")
+def _together(tmp_path_factory):
+    """Train two networks together, and return the folder of the run."""
+    root = tmp_path_factory.mktemp("together") / "runs"
+    subset = Subset(train_per_class=10, test_images=60)
+    recipe = replace(find_recipe("digits_resnet8"), epochs=2, subset=subset, batch_size=32)
+    changes = ["method=multi_ait", "peers=resnet8_cifar", "evaluation_batch_size=25"]
+    run = Run("digits_pair", override(recipe, split_overrides(changes)), root=root)
+    train(run, device="cpu", console=Console(quiet=True))
+    return run.folder
+
+
+@pytest.fixture
+def pair(_together, tmp_path, monkeypatch):
+    """Return a copy of this folder."""
+    monkeypatch.setenv("SEMAUG_DATA", str(tmp_path))
+    return shutil.copytree(_together, tmp_path / "runs" / "digits_pair" / "seed0")
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """Return a folder with images of many sizes: train/ and val/, two classes each."""
+    root = tmp_path_factory.mktemp("photographs")
+    numbers = np.random.default_rng(0)
+    for part, count in (("train", 6), ("val", 5)):
+        for name in ("black cat", "dog"):  # no word after a space is left out
+            (root / part / name).mkdir(parents=True)
+            for place in range(count):
+                shape = (20 + 3 * place, 30, 3)
+                pixels = numbers.integers(256, size=shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{place}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def _photographed(tmp_path_factory, photographs):
+    """Train on these images, seen as 16 x 16 pixels, and return the folder of the run."""
+    root = tmp_path_factory.mktemp("photographed") / "runs"
+    changes = ["network=resnet8_cifar", "image_size=16", "epochs=1", "warmup_epochs=0"]
+    changes += ["batch_size=6", "evaluation_batch_size=4"]
+    recipe = override(find_recipe("folder_resnet18"), split_overrides(changes))
+    run = Run("photographs", recipe, root=root)
+    console = Console(quiet=True)
+    train(run, device="cpu", console=console, data_root=photographs, workers=0)
+    return run.folder
+
+
+@pytest.fixture
+def in_files(_photographed, tmp_path):
+    """Return a copy of this folder."""
+    return shutil.copytree(_photographed, tmp_path / "runs" / "photographs" / "seed0")

@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 
+from semaug.data import ResizeCenterCrop
+from semaug.data.decode import decode_file
 from semaug.training.errors import UserError
 from semaug.training.trained import Trained, load_trained
-from semaug.transfer import PAIRS, measure, measure_transfer
-from semaug.transfer.measure import symmetric_divergence
-from semaug.transfer.sets import make_test_sets
+from semaug.transfer import PAIRS, measure_transfer
+from semaug.transfer.answers import symmetric_divergence
+from semaug.transfer.sets import SetMaker, make_test_sets
 
 
 def test_numbers_are_those_of_the_definitions(run):
@@ -49,14 +51,6 @@ def test_original_images_give_the_test_error_of_the_run(runs):
         assert found.accuracies["original"] == pytest.approx(100 - summary["error_last"])
 
 
-def test_divergence_of_distant_predictions_is_finite_and_of_equal_ones_zero():
-    logits = torch.tensor([[0.0, 1000.0, -1000.0], [1.0, 2.0, 3.0]])
-    divergence = symmetric_divergence(logits, logits.roll(1, dims=1))
-    assert divergence.isfinite().all()
-    assert (divergence > 0).all()
-    assert torch.equal(symmetric_divergence(logits, logits + 4), torch.zeros(2).double())
-
-
 def test_test_sets_lie_beside_the_data_or_else_beside_the_runs(run, runs, tmp_path):
     measure_transfer(run, device="cpu")
     (file,) = (tmp_path / "data" / "transfer").iterdir()
@@ -68,7 +62,8 @@ def test_test_sets_lie_beside_the_data_or_else_beside_the_runs(run, runs, tmp_pa
 
 
 def test_predictions_of_several_networks_have_no_distances(run, monkeypatch):
-    monkeypatch.setattr(Trained, "predict_with_features", lambda self, x: (self.predict(x), None))
+    answer = lambda self, images, network: (self.predict(images, network), None)  # noqa: E731
+    monkeypatch.setattr(Trained, "predict_with_features", answer)
     found = measure_transfer(run, device="cpu")
     assert found.distances is None
     assert measure_transfer(run) == found
@@ -107,13 +102,102 @@ def test_corrupted_images_are_tested_block_by_block(run, tmp_path):
     assert measure_transfer(run, device="cpu").corrupted is None
 
 
-def test_images_in_files_are_refused(run, monkeypatch):
-    class InFiles:
-        data = type("Data", (), {"test": object(), "name": "imagenet"})
+def test_every_network_of_a_run_is_tested(pair, tmp_path):
+    trained = load_trained(pair, device="cpu")
+    test = trained.data.test
+    folder = tmp_path / "digits-C"
+    folder.mkdir()
+    images = test.images.permute(0, 2, 3, 1).numpy()
+    np.save(folder / "labels.npy", np.tile(test.labels.numpy(), 5))
+    np.save(folder / "plain.npy", np.concatenate([images] * 5))
 
-    monkeypatch.setattr(measure, "load_trained", lambda *arguments: InFiles)
-    with pytest.raises(UserError, match="got data=imagenet, whose images lie in files; only sets"):
-        measure_transfer(run)
+    found = measure_transfer(pair, device="cpu", corruptions=folder)
+    assert len(found.networks) == 2
+    summary = json.loads((pair / "summary.json").read_text())
+    last = json.loads((pair / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["test_error"] == summary["error_last"]
+    errors = [last["test_error"], last["test_error_2"]]
+    for network, error in zip(found.networks, errors, strict=True):
+        assert network.accuracies["original"] == pytest.approx(100 - error)
+        assert network.corrupted.accuracies["plain"] == pytest.approx([100 - error] * 5)
+    sets = make_test_sets(test.images)
+    for place, network in enumerate(found.networks):
+        answers = [
+            trained.predict_with_features(trained.prepare(sets[name]), place)
+            for name in ("original", "random_crop")
+        ]
+        distance = (answers[0][1] - answers[1][1]).norm(dim=1).mean()
+        divergence = symmetric_divergence(answers[0][0], answers[1][0]).mean()
+        key = "original,random_crop"
+        assert network.distances[key] == pytest.approx(float(distance), rel=1e-4)
+        assert network.divergences[key] == pytest.approx(float(divergence), rel=1e-4)
+    assert found.distances != found.others[0].distances
+
+
+def test_images_in_files_are_tested_as_the_run_tested_them(in_files, photographs):
+    options = {"device": "cpu", "data_root": photographs, "workers": 0}
+    found = measure_transfer(in_files, **options)
+    summary = json.loads((in_files / "summary.json").read_text())
+    assert found.accuracies["original"] == pytest.approx(100 - summary["error_last"])
+    trained = load_trained(in_files, photographs, "cpu", workers=0)
+    test = trained.data.test
+    view = ResizeCenterCrop(18, 16)
+    nothing = torch.empty(0)
+    images = torch.stack([view(decode_file(test.paths[n]), nothing) for n in range(len(test))])
+    sets = SetMaker(len(test), seed=0, padding=2)(images, torch.arange(len(test)))
+    logits = {name: trained.predict(trained.prepare(part)) for name, part in sets.items()}
+    for name, own in logits.items():
+        correct = int((own.argmax(1) == test.labels).sum())
+        assert found.accuracies[name] == pytest.approx(100 * correct / len(test))
+    for first, second in PAIRS:
+        divergence = symmetric_divergence(logits[first], logits[second]).mean()
+        actual = found.divergences[f"{first},{second}"]
+        assert actual == pytest.approx(float(divergence), rel=1e-4, abs=1e-9)
+    assert min(found.divergences.values()) > 0
+    assert found.distances is not None
+
+
+def test_workers_change_nothing_and_nothing_of_images_in_files_is_stored(in_files, photographs):
+    options = {"device": "cpu", "data_root": photographs, "seed": 3}
+    found = measure_transfer(in_files, **options, workers=0)
+    (in_files / "transfer.json").unlink()
+    assert measure_transfer(in_files, **options, workers=2) == found
+    kept = json.loads((in_files / "transfer.json").read_text())["test_sets"]["seed=3,hue=0.0"]
+    sums = json.loads((in_files / "images.json").read_text())["sha256"]
+    assert kept["images"] == sums["test_files"]
+    assert not list(in_files.parent.parent.rglob("*.npz"))
+    assert sorted(path.name for path in photographs.iterdir()) == ["train", "val"]
+
+
+def test_corrupted_images_of_any_size_are_seen_as_the_test_images(in_files, photographs, tmp_path):
+    options = {"device": "cpu", "data_root": photographs, "workers": 0}
+    found = measure_transfer(in_files, **options, corruptions=photographs / "val")
+    assert found.corrupted.accuracies == {"val": [pytest.approx(found.accuracies["original"])]}
+    # Of arrays, the pixels are taken as they are.
+    trained = load_trained(in_files, photographs, "cpu", workers=0)
+    seen = torch.cat([batch.pixels for batch in trained.test_pixels()])
+    np.save(tmp_path / "labels.npy", np.tile(trained.data.test.labels.numpy(), 5))
+    np.save(tmp_path / "none.npy", np.tile(seen.permute(0, 2, 3, 1).numpy(), (5, 1, 1, 1)))
+    corrupted = measure_transfer(in_files, **options, corruptions=tmp_path).corrupted
+    assert corrupted.accuracies == {"none": [pytest.approx(found.accuracies["original"])] * 5}
+
+
+def test_damaged_files_and_killed_processes_are_named(in_files, photographs, tmp_path, monkeypatch):
+    damaged = shutil.copytree(photographs, tmp_path / "damaged")
+    (damaged / "val" / "dog" / "3.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"cannot read '.*val/dog/3\.png'"):
+        measure_transfer(in_files, device="cpu", data_root=damaged, workers=0)
+
+    def die(self, images, network):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(Trained, "predict_with_features", die)
+    message = "DataLoader worker (pid 7) is killed by signal: Killed. "
+    with pytest.raises(UserError, match="transfer: Loader: a process that decodes images was"):
+        measure_transfer(in_files, device="cpu", data_root=photographs, workers=0)
+    message = "something else"
+    with pytest.raises(RuntimeError, match="something else"):
+        measure_transfer(in_files, device="cpu", data_root=photographs, workers=0)
 
 
 def test_an_unfinished_run_says_so(run):

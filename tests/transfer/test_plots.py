@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from semaug.augmentation import Compose
 from semaug.training.errors import UserError
 from semaug.training.trained import Trained, load_trained
-from semaug.transfer import PAIRS, Transfer, measure_transfer
+from semaug.transfer import PAIRS, Transfer, measure_transfer, plots
 from semaug.transfer.plots import (
     choose_samples,
     draw_embeddings,
@@ -100,7 +101,8 @@ def test_variants_of_a_sample_lie_together(trained):
     # Features that say nothing but which sample it is, with a little noise.
     noise = torch.rand(32, 8, generator=torch.Generator().manual_seed(0))
     features = torch.eye(4).repeat_interleave(8, dim=0).repeat(1, 2) * 9 + noise
-    object.__setattr__(trained, "predict_with_features", lambda images: (None, features))
+    parts = iter(features.split(trained.recipe.evaluation_batch_size))
+    object.__setattr__(trained, "predict_with_features", lambda *_: (None, next(parts)))
     inner, outer = distances(embed_variants(trained, num_samples=4, num_variants=8).points)
     assert outer > 3 * inner
 
@@ -113,14 +115,44 @@ def test_few_points_are_laid_out_too(trained, num_samples, num_variants):
 
 
 def test_equal_features_are_one_point(trained):
-    object.__setattr__(trained, "predict_with_features", lambda images: (None, torch.ones(32, 5)))
+    answer = lambda images, network: (None, torch.ones(len(images), 5))  # noqa: E731
+    object.__setattr__(trained, "predict_with_features", answer)
     assert not embed_variants(trained, num_samples=4, num_variants=8).points.any()
 
 
 def test_networks_without_features_cannot_be_drawn(trained, monkeypatch):
-    monkeypatch.setattr(Trained, "predict_with_features", lambda self, x: (self.predict(x), None))
+    monkeypatch.setattr(
+        Trained, "predict_with_features", lambda self, x, k: (self.predict(x), None)
+    )
     with pytest.raises(UserError, match="seed0: expected predictions of one classifier to draw"):
         embed_variants(trained)
+
+
+def test_each_network_has_features_of_its_own(pair):
+    trained = load_trained(pair, device="cpu")
+    first, second = (
+        embed_variants(trained, network=place, num_samples=4, num_variants=4) for place in (0, 1)
+    )
+    assert first.names == second.names
+    assert not torch.equal(first.points, second.points)
+
+
+def test_samples_in_files_are_seen_as_the_test_sees_them(in_files, photographs, monkeypatch):
+    trained = load_trained(in_files, photographs, "cpu", workers=0)
+    seen = []
+    monkeypatch.setattr(plots, "random_color", lambda hue: Compose())
+    prepare = trained.prepare
+    object.__setattr__(trained, "prepare", lambda images: seen.append(images) or prepare(images))
+    embedding = embed_variants(trained, num_samples=3, num_variants=4)
+    assert embedding.points.shape == (12, 2)
+    assert set(embedding.names) == {"black cat", "dog"}
+    places = choose_samples(trained.data.test.labels, seed=0, num_samples=3)
+    (batch,) = trained.test_pixels(places)
+    padded = torch.nn.functional.pad(batch.pixels, (2,) * 4)  # an eighth of 16
+    for place, image in enumerate(torch.cat(seen)):
+        whole = padded[place // 4]
+        crops = (whole[:, y : y + 16, x : x + 16] for y in range(5) for x in range(5))
+        assert any(torch.equal(image, crop) for crop in crops)
 
 
 def test_pictures_are_written_as_files(runs, tmp_path):

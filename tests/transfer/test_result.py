@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from semaug.training.checkpoint import load_checkpoint, save_checkpoint
@@ -61,3 +62,45 @@ def test_a_disk_that_takes_nothing_leaves_nothing_half(run, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         measure_transfer(run, device="cpu")
     assert not (run / "transfer.json").exists()
+
+
+def test_files_of_an_early_version_have_the_first_network_alone(pair, monkeypatch):
+    found = measure_transfer(pair, device="cpu")
+    path = pair / "transfer.json"
+    content = json.loads(path.read_text())
+    (kept,) = content["test_sets"].values()
+    (other,) = kept.pop("others")
+    assert other["accuracies"] == found.others[0].accuracies
+    assert list(kept) == ["accuracies", "divergences", "distances", "images"]
+    path.write_text(json.dumps(content))
+    assert transfer_accuracies(pair) == found.accuracies  # nothing is missing for a table
+    assert measure_transfer(pair, device="cpu") == found  # but the other network is
+    monkeypatch.setattr(measure, "load_trained", None)
+    assert measure_transfer(pair) == found
+
+
+def test_corruptions_of_an_early_version_are_measured_anew_too(pair, tmp_path):
+    folder = tmp_path / "digits-C"
+    folder.mkdir()
+    np.save(folder / "labels.npy", np.zeros(5, dtype=np.uint8))
+    np.save(folder / "dark.npy", np.zeros((5, 8, 8, 3), dtype=np.uint8))
+    found = measure_transfer(pair, device="cpu", corruptions=folder)
+    path = pair / "transfer.json"
+    content = json.loads(path.read_text())
+    del content["corrupted"][str(folder.resolve())]["others"]
+    path.write_text(json.dumps(content))
+    assert measure_transfer(pair, device="cpu", corruptions=folder) == found
+    assert "others" in json.loads(path.read_text())["corrupted"][str(folder.resolve())]
+
+
+def test_one_network_is_kept_as_early_versions_kept_it(run, monkeypatch):
+    found = measure_transfer(run, device="cpu")
+    assert found.networks == (found,)
+    (kept,) = json.loads((run / "transfer.json").read_text())["test_sets"].values()
+    assert list(kept) == ["accuracies", "divergences", "distances", "images"]
+    monkeypatch.setattr(measure, "load_trained", None)
+    (run / "summary.json").write_text("[]")
+    with pytest.raises(UserError, match=r"summary\.json: expected the summary of a run"):
+        measure_transfer(run)
+    (run / "summary.json").unlink()  # what is known needs none
+    assert measure_transfer(run) == found

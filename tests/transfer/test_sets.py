@@ -1,12 +1,22 @@
 """Tests of semaug.transfer.sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from semaug.data import load_data
+from semaug.data import FileSet, load_data
+from semaug.data.file_set import FilePaths
 from semaug.transfer import sets
-from semaug.transfer.sets import TEST_SETS, load_test_sets, make_test_sets, sum_of_images
+from semaug.transfer.sets import (
+    TEST_SETS,
+    SetMaker,
+    choose_padding,
+    load_test_sets,
+    make_test_sets,
+    sum_of_images,
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +67,27 @@ def test_each_set_changes_what_its_name_says(colored):
     for image, whole in zip(drawn["random_crop"], padded, strict=True):
         crops = (whole[:, y : y + 12, x : x + 12] for y in range(9) for x in range(9))
         assert any(torch.equal(image, crop) for crop in crops)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40])
+def test_batches_of_any_size_and_order_are_those_of_the_whole(colored, batch_size):
+    whole = make_test_sets(colored, seed=2, hue=0.1)
+    make = SetMaker(40, seed=2, hue=0.1)
+    for places in torch.randperm(40, generator=torch.Generator().manual_seed(0)).split(batch_size):
+        some = make(colored[places], places)
+        assert all(torch.equal(some[name], whole[name][places]) for name in TEST_SETS)
+
+
+def test_black_pixels_are_four_in_memory_and_an_eighth_of_images_in_files():
+    in_memory = load_data("digits")
+    assert choose_padding(in_memory, 8) == choose_padding(in_memory, 32) == 4
+    files = FileSet(FilePaths.of("photographs", ["a.png"]), torch.tensor([0]), ("cat",))
+    in_files = replace(in_memory, test=files)
+    assert [choose_padding(in_files, side) for side in (32, 224, 4)] == [4, 28, 0]
+    images = torch.full((16, 3, 16, 16), 9, dtype=torch.uint8)
+    cropped = SetMaker(16, seed=0, padding=2)(images, torch.arange(16))["random_crop"]
+    assert (cropped[..., 2:-2, 2:-2] == 9).all()
+    assert (cropped == 0).any()
 
 
 def test_seed_and_hue_change_what_they_should(colored):
@@ -127,5 +158,7 @@ def test_wrong_arguments_are_named(colored):
         make_test_sets(colored, hue=0.6)
     with pytest.raises(ValueError, match="load_test_sets: expected `seed` >= 0, got -1"):
         load_test_sets(colored, "noise", [], seed=-1)
+    with pytest.raises(ValueError, match="SetMaker: expected `seed` >= 0, got -1"):
+        SetMaker(4, seed=-1)
     with pytest.raises(TypeError, match="make_test_sets: expected `hue` to be a number, got '1'"):
         make_test_sets(colored, hue="1")

@@ -6,7 +6,7 @@ severities of each corruption, and the files of CIFAR-10-C and CIFAR-100-C
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semaug.data import DataSet, ImageSet
+from semaug.data import FileSet, ImageSet
 from semaug.data.decode import decode_file
 from semaug.data.folder import find_images
 from semaug.training.errors import UserError, as_user_error
+from semaug.training.trained import Trained
 
-__all__ = ["NUM_SEVERITIES", "CorruptionSet", "find_corruptions", "fingerprint", "images_in_memory"]
+__all__ = ["NUM_SEVERITIES", "CorruptionSet", "find_corruptions", "fingerprint"]
 
 # N images, H and W pixels.
 
@@ -35,40 +36,30 @@ class CorruptionSet:
     Args:
         names: Of the corruptions.
         num_severities: Of each of them.
-        load: Called with a name and a severity, counted from 0; returns images
-            ``(N, 3, H, W)`` uint8 and labels ``(N,)`` int64.
+        num_images: N, of each severity.
+        batches: Called with a name and a severity, counted from 0; yields images
+            ``(n, 3, H, W)`` uint8 and labels ``(n,)`` int64.
     """
 
     names: tuple[str, ...]
     num_severities: int
-    load: Callable[[str, int], tuple[Tensor, Tensor]]
+    num_images: int
+    batches: Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
 
 
-def images_in_memory(data: DataSet) -> ImageSet:
-    """Return the test images of a data set that lies in memory.
-
-    Raises:
-        UserError: If they lie in files.
-    """
-    if not isinstance(data.test, ImageSet):
-        raise UserError(
-            f"transfer: expected images in memory, got data={data.name}, whose images lie in "
-            "files; only sets in memory are supported: digits, CIFAR, SVHN, Tiny ImageNet"
-        )
-    return data.test
-
-
-def find_corruptions(folder: Path, data: DataSet) -> CorruptionSet:
+def find_corruptions(folder: Path, trained: Trained) -> CorruptionSet:
     """Look at a folder of corrupted test images, and check what can be checked at once.
 
     Either it holds arrays as CIFAR-10-C does: ``labels.npy``, ``(5 * N,)`` integers, and for
-    each corruption ``NAME.npy``, ``(5 * N, H, W, 3)`` uint8, five severities one after the
-    other. Or it holds a folder for each class with images of one size, and is one corruption
-    that is called as the folder is.
+    each corruption ``NAME.npy``, ``(5 * N, H, W, 3)`` uint8 of the size that networks see, five
+    severities one after the other. Or it holds a folder for each class, and is one corruption
+    that is called as the folder is. Its images have the size of those of the run, where these lie
+    in memory. Where they lie in files, they may have any size, and are resized and cropped as the
+    run's own.
 
     Args:
         folder: With either.
-        data: What networks were trained on; says which classes and which size.
+        trained: Says which classes, which size, and how large batches are.
 
     Raises:
         OSError: If a file cannot be read.
@@ -78,7 +69,7 @@ def find_corruptions(folder: Path, data: DataSet) -> CorruptionSet:
     if not folder.is_dir():
         raise UserError(f"transfer: expected a folder of corrupted images, got {str(folder)!r}")
     files = sorted(path for path in folder.iterdir() if path.suffix == ".npy")
-    return _find_arrays(folder, files, data) if files else _find_classes(folder, data)
+    return _find_arrays(folder, files, trained) if files else _find_classes(folder, trained)
 
 
 def fingerprint(folder: Path) -> str:
@@ -94,7 +85,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _find_arrays(folder: Path, files: list[Path], data: DataSet) -> CorruptionSet:
+def _find_arrays(folder: Path, files: list[Path], trained: Trained) -> CorruptionSet:
     names = tuple(path.stem for path in files if path.name != _LABELS)
     if not names or len(names) == len(files):
         missing = "NAME.npy with images" if names == () else _LABELS
@@ -103,19 +94,23 @@ def _find_arrays(folder: Path, files: list[Path], data: DataSet) -> CorruptionSe
             f"transfer: expected {_LABELS} and NAME.npy in {str(folder)!r}, got no {missing} "
             f"beside {found}"
         )
-    labels = _read_labels(folder / _LABELS, data.num_classes)
-    size = tuple(images_in_memory(data).images.shape[2:])
+    labels = _read_labels(folder / _LABELS, trained.data.num_classes)
+    size = tuple(trained.pipeline.example_images().shape[2:])
     for path in files:
         if path.name != _LABELS:
             _check_images(path, _open(path), len(labels), size)
     num_images = len(labels) // NUM_SEVERITIES
 
-    def load(name: str, severity: int) -> tuple[Tensor, Tensor]:
-        block = slice(severity * num_images, (severity + 1) * num_images)
-        images = torch.from_numpy(_open(folder / f"{name}.npy")[block].copy())
-        return images.permute(0, 3, 1, 2), labels[block]
+    batch_size = trained.recipe.evaluation_batch_size
 
-    return CorruptionSet(names, NUM_SEVERITIES, load)
+    def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
+        images = _open(folder / f"{name}.npy")
+        first, end = severity * num_images, (severity + 1) * num_images
+        for start in range(first, end, batch_size):
+            batch = slice(start, min(start + batch_size, end))
+            yield torch.from_numpy(images[batch].copy()).permute(0, 3, 1, 2), labels[batch]
+
+    return CorruptionSet(names, NUM_SEVERITIES, num_images, batches)
 
 
 def _open(path: Path) -> Any:
@@ -159,19 +154,33 @@ def _check_images(path: Path, images: Any, num_labels: int, size: tuple[int, ...
         )
 
 
-def _find_classes(folder: Path, data: DataSet) -> CorruptionSet:
-    """Find images in a folder for each class.
-
-    Names of classes may go on after a space, as Tiny ImageNet's do.
-    """
-    classes = tuple(name.partition(" ")[0] for name in data.train.classes)
+def _find_classes(folder: Path, trained: Trained) -> CorruptionSet:
+    """Find images in a folder for each class."""
+    data = trained.data
+    classes: tuple[str, ...] = data.train.classes
+    if isinstance(data.test, ImageSet):  # names may go on after a space, as Tiny ImageNet's do
+        classes = tuple(name.partition(" ")[0] for name in classes)
     with as_user_error("transfer: ", ValueError, FileNotFoundError):
         files = find_images(folder, classes)
-    shape = tuple(images_in_memory(data).images.shape[1:])
 
-    def load(name: str, severity: int) -> tuple[Tensor, Tensor]:
-        images = torch.empty(len(files), *shape, dtype=torch.uint8)
-        for place in range(len(files)):
+    def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if isinstance(data.test, ImageSet):
+            shape = tuple(data.test.images.shape[1:])
+            return _decode(files, shape, trained.recipe.evaluation_batch_size)
+        return (
+            (batch.pixels, batch.labels) for batch in trained.with_test_images(files).test_pixels()
+        )
+
+    return CorruptionSet((folder.resolve().name,), 1, len(files), batches)
+
+
+def _decode(
+    files: FileSet, shape: tuple[int, ...], batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches of images that have one size already."""
+    for rows in torch.arange(len(files)).split(batch_size):
+        images = torch.empty(len(rows), *shape, dtype=torch.uint8)
+        for own, place in zip(images, rows.tolist(), strict=True):
             path = files.paths[place]
             with as_user_error("transfer: ", ValueError):
                 image = decode_file(path)
@@ -180,7 +189,5 @@ def _find_classes(folder: Path, data: DataSet) -> CorruptionSet:
                     f"transfer: expected images of {shape[1]} x {shape[2]} pixels, got "
                     f"{image.shape[1]} x {image.shape[2]} for {str(path)!r}"
                 )
-            images[place] = image
-        return images, files.labels
-
-    return CorruptionSet((folder.resolve().name,), 1, load)
+            own.copy_(image)
+        yield images, files.labels[rows]

@@ -1,7 +1,8 @@
-"""Test a trained network on images that were augmented in several ways, and compare its answers."""
+"""Test the networks of a run on images that were augmented in several ways."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,15 +11,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from torch import Tensor
 
+from semaug.data import ImageSet, explain_worker_death
 from semaug.data.registry import data_root as find_data_root
+from semaug.training.errors import UserError, as_user_error
+from semaug.training.files import read_json
 from semaug.training.trained import Trained, load_trained
-from semaug.transfer.corruptions import find_corruptions, images_in_memory
-from semaug.transfer.result import PAIRS, Corrupted, Notes, Transfer
-from semaug.transfer.sets import load_test_sets, sum_of_images
+from semaug.transfer.answers import Answers, Sums, count_correct
+from semaug.transfer.corruptions import find_corruptions
+from semaug.transfer.result import Corrupted, Notes, Transfer
+from semaug.transfer.sets import (
+    SetMaker,
+    choose_padding,
+    load_test_sets,
+    sum_of_images,
+)
 
-__all__ = ["measure_transfer", "symmetric_divergence", "transfer_accuracies"]
-
-# N images, C classes, A features.
+__all__ = ["measure_transfer", "transfer_accuracies"]
 
 
 def measure_transfer(
@@ -29,9 +37,10 @@ def measure_transfer(
     seed: int = 0,
     hue: float = 0.0,
     corruptions: Path | None = None,
+    workers: int | None = None,
     console: Console | None = None,
 ) -> Transfer:
-    """Test the network of a finished run, or read what an earlier call found.
+    """Test the networks of a finished run, or read what an earlier call found.
 
     What is found is kept as ``transfer.json`` in the folder of the run, and holds for the
     weights that lie there, the seed, ``hue`` and the corrupted images.
@@ -39,141 +48,168 @@ def measure_transfer(
     Args:
         folder: Of the run.
         data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`. The
-            test sets are kept in ``transfer`` there, or beside the runs if that cannot be.
+            test sets of images in memory are kept in ``transfer`` there, or beside the runs if
+            that cannot be. Those of images in files are made while they are tested.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of the test sets, not of the run.
         hue: Most that ``random_color`` turns hues by; 0 in the paper.
         corruptions: Folder of corrupted images, see :func:`semaug.transfer.find_corruptions`.
+        workers: Processes that decode images in files; None is one for each core but one.
         console: Where to show progress; None shows none.
+
+    Returns:
+        Of the first network; ``others`` has those that trained beside it.
 
     Raises:
         FileNotFoundError: If the data is missing.
-        OSError: If the disk does not take what is written.
+        OSError: If the disk does not take what is written, or an image cannot be read.
         TypeError: If ``seed`` or ``hue`` is not a number.
-        UserError: If the run is not finished, its images lie in files, or a file is damaged.
+        UserError: If the run is not finished, a file is damaged, or a process that decodes was
+            killed.
         ValueError: If ``seed`` or ``hue`` is out of range.
     """
     folder = Path(folder)
     notes = Notes(folder)
     trained: Trained | None = None
-    on_sets = notes.test_sets(seed, hue)
-    if on_sets is None:
-        trained = load_trained(folder, data_root, device)
-        images = images_in_memory(trained.data).images
-        sets = load_test_sets(
-            images, trained.recipe.data, _folders(data_root, folder), seed=seed, hue=hue
-        )
-        with _progress(console, trained.label, len(images)) as advance:
-            on_sets = _test_on_sets(trained, sets, advance)
-        notes.add_test_sets(seed, hue, on_sets, sum_of_images(images))
-    if corruptions is None:
-        return on_sets
-    corrupted = notes.corrupted(corruptions)
-    if corrupted is None:
-        trained = trained or load_trained(folder, data_root, device)
-        corrupted = _test_on_corruptions(trained, corruptions, console)
-        notes.add_corrupted(corruptions, corrupted)
-    return Transfer(on_sets.accuracies, on_sets.divergences, on_sets.distances, corrupted)
+    networks = notes.test_sets(seed, hue)
+    with _naming_deaths():
+        if networks is None or len(networks) < _count_networks(folder):
+            trained = load_trained(folder, data_root, device, workers)
+            batches = _batches_of_sets(trained, _folders(data_root, folder), seed, hue)
+            with _progress(console, trained.label, len(trained.data.test)) as advance:
+                networks = _test_on_sets(trained, batches, advance)
+            notes.add_test_sets(seed, hue, networks, _sum_of(trained))
+        if corruptions is not None:
+            corrupted = notes.corrupted(corruptions)
+            if corrupted is None or len(corrupted) < len(networks):
+                trained = trained or load_trained(folder, data_root, device, workers)
+                corrupted = _test_on_corruptions(trained, corruptions, console)
+                notes.add_corrupted(corruptions, corrupted)
+            pairs = zip(networks, corrupted, strict=True)
+            networks = [replace(network, corrupted=own) for network, own in pairs]
+    return replace(networks[0], others=tuple(networks[1:]))
 
 
 def transfer_accuracies(folder: str | Path) -> dict[str, float] | None:
-    """Read the accuracies that :func:`measure_transfer` found with the settings of the paper.
+    """Read what :func:`measure_transfer` found of the first network with the paper's settings.
 
     Args:
         folder: Of a run.
 
     Returns:
-        In percent, for each name in :data:`semaug.transfer.TEST_SETS`; None if they were not
-        measured, or of other weights than lie in the folder.
+        Accuracies in percent, for each name in :data:`semaug.transfer.TEST_SETS`; None if they
+        were not measured, or of other weights than lie in the folder.
 
     Raises:
         UserError: If the file is damaged.
     """
     found = Notes(Path(folder)).test_sets(seed=0, hue=0.0)
-    return None if found is None else dict(found.accuracies)
+    return None if found is None else dict(found[0].accuracies)
 
 
-def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """Return ``KL(p1 || p2) + KL(p2 || p1)`` of the predictions for each image, Eq. (1) of AIT.
-
-    Args:
-        first: Logits ``(N, C)``.
-        second: Logits ``(N, C)``.
-
-    Returns:
-        ``(N,)`` float64, never negative.
-
-    >>> symmetric_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0]])).item()
-    0.0
-    """
-    log_first, log_second = first.double().log_softmax(1), second.double().log_softmax(1)
-    # Both factors of a term have the same sign, so that nothing cancels.
-    return ((log_first.exp() - log_second.exp()) * (log_first - log_second)).sum(1)
+def _batches_of_sets(
+    trained: Trained, folders: Sequence[Path], seed: int, hue: float
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Yield the test sets side by side and their labels, in the batches of the run's own test."""
+    test = trained.data.test
+    if isinstance(test, ImageSet):
+        sets = load_test_sets(test.images, trained.recipe.data, folders, seed=seed, hue=hue)
+        for rows in torch.arange(len(test)).split(trained.recipe.evaluation_batch_size):
+            labels = test.labels[rows.to(test.labels.device)]
+            yield {name: images[rows] for name, images in sets.items()}, labels
+        return
+    side = trained.pipeline.example_images().shape[-1]
+    padding = choose_padding(trained.data, side)
+    make = SetMaker(len(test), seed=seed, hue=hue, padding=padding)
+    for pixels, labels, places in trained.test_pixels():
+        yield make(pixels, places), labels
 
 
 def _test_on_sets(
-    trained: Trained, sets: Mapping[str, Tensor], advance: Callable[[int], None]
-) -> Transfer:
-    """Predict all sets side by side, batch by batch, in the batches of the run's own test."""
-    labels = trained.data.test.labels
-    correct = dict.fromkeys(sets, 0)
-    divergences = dict.fromkeys(PAIRS, 0.0)
-    distances: dict[tuple[str, str], float] | None = dict.fromkeys(PAIRS, 0.0)
-    for rows in torch.arange(len(labels)).split(trained.recipe.evaluation_batch_size):
-        logits, features = {}, {}
+    trained: Trained,
+    batches: Iterator[tuple[dict[str, Tensor], Tensor]],
+    advance: Callable[[int], None],
+) -> list[Transfer]:
+    """Predict all sets side by side, so that no image is needed twice, by each network."""
+    sums = [Sums() for _ in range(trained.num_networks)]
+    for sets, labels in batches:
+        outputs: list[dict[str, Answers]] = [{} for _ in sums]
         for name, images in sets.items():
-            prepared = trained.prepare(images[rows])
-            logits[name], features[name] = trained.predict_with_features(prepared)
-            correct[name] += _count_correct(logits[name], labels[rows.to(labels.device)])
-        for first, second in PAIRS:
-            both = symmetric_divergence(logits[first], logits[second])
-            divergences[first, second] += float(both.sum())
-            distance = _distance(features[first], features[second])
-            if distance is None:
-                distances = None
-            if distances is not None and distance is not None:
-                distances[first, second] += float(distance.sum())
-        advance(len(rows))
-    return Transfer(
-        {name: 100 * count / len(labels) for name, count in correct.items()},
-        _means(divergences, len(labels)),
-        None if distances is None else _means(distances, len(labels)),
-    )
+            prepared = trained.prepare(images)
+            for network, own in enumerate(outputs):
+                own[name] = trained.predict_with_features(prepared, network)
+        for one, own in zip(sums, outputs, strict=True):
+            one.add(own, labels)
+        advance(len(labels))
+    return [one.means() for one in sums]
 
 
-def _distance(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    if first is None or second is None:
-        return None
-    return (first.double() - second.double()).flatten(1).norm(dim=1)
-
-
-def _means(sums: Mapping[tuple[str, str], float], count: int) -> dict[str, float]:
-    return {",".join(pair): total / count for pair, total in sums.items()}
-
-
-def _count_correct(logits: Tensor, labels: Tensor) -> int:
-    return int((logits.argmax(dim=1) == labels.to(logits.device)).sum())
-
-
-def _test_on_corruptions(trained: Trained, folder: Path, console: Console | None) -> Corrupted:
-    found = find_corruptions(folder, trained.data)
-    accuracies: dict[str, list[float]] = {name: [] for name in found.names}
-    steps = len(found.names) * found.num_severities
-    with _progress(console, f"{trained.label}, corrupted", steps) as advance:
-        for name, values in accuracies.items():
+def _test_on_corruptions(
+    trained: Trained, folder: Path, console: Console | None
+) -> list[Corrupted]:
+    found = find_corruptions(folder, trained)
+    networks: list[dict[str, list[float]]] = [{} for _ in range(trained.num_networks)]
+    num_images = len(found.names) * found.num_severities * found.num_images
+    with _progress(console, f"{trained.label}, corrupted", num_images) as advance:
+        for name in found.names:
             for severity in range(found.num_severities):
-                values.append(_accuracy(trained, *found.load(name, severity)))
-                advance(1)
+                correct = _count_all(trained, found.batches(name, severity), advance)
+                for own, count in zip(networks, correct, strict=True):
+                    own.setdefault(name, []).append(100 * count / found.num_images)
+    return [Corrupted(own, _mean_of_all(own)) for own in networks]
+
+
+def _count_all(
+    trained: Trained,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    advance: Callable[[int], None],
+) -> list[int]:
+    """Count the images that each network classifies correctly."""
+    correct = [0] * trained.num_networks
+    for images, labels in batches:
+        prepared = trained.prepare(images)
+        for network in range(len(correct)):
+            correct[network] += count_correct(trained.predict(prepared, network), labels)
+        advance(len(labels))
+    return correct
+
+
+def _mean_of_all(accuracies: Mapping[str, list[float]]) -> float:
     every = [value for values in accuracies.values() for value in values]
-    return Corrupted(accuracies, sum(every) / len(every))
+    return sum(every) / len(every)
 
 
-def _accuracy(trained: Trained, images: Tensor, labels: Tensor) -> float:
-    correct = 0
-    batch_size = trained.recipe.evaluation_batch_size
-    for some, wanted in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        correct += _count_correct(trained.predict(trained.prepare(some)), wanted)
-    return 100 * correct / len(labels)
+def _sum_of(trained: Trained) -> str:
+    """Return what tells the test images from others: of those in files the sum of their names.
+
+    It is that in ``images.json``. To read all files would take as long as to test on them.
+    """
+    test = trained.data.test
+    if isinstance(test, ImageSet):
+        return sum_of_images(test.images)
+    return trained.sums["test_files"]
+
+
+def _count_networks(folder: Path) -> int:
+    """Return how many networks a run trained, by its summary; 1 if there is none to tell."""
+    path = folder / "summary.json"
+    if not path.exists():
+        return 1
+    summary = read_json(path, "restore a copy of it")
+    with as_user_error(f"{path}: expected the summary of a run: ", AttributeError, TypeError):
+        return 1 + len(summary["recipe"].get("method", {}).get("peers", ()))
+
+
+@contextmanager
+def _naming_deaths() -> Iterator[None]:
+    """Say what to do where torch reports, wherever we are, that a process was killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        explained = explain_worker_death(error)
+        if explained is None:
+            raise
+        raise UserError(f"transfer: {explained}") from error
 
 
 def _folders(data_root: Path | None, run: Path) -> list[Path]:

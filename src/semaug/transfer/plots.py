@@ -26,9 +26,8 @@ from semaug.training.files import write_atomically
 from semaug.training.seeding import make_generator
 from semaug.training.statistics import mean_and_spread
 from semaug.training.trained import Trained
-from semaug.transfer.corruptions import images_in_memory
 from semaug.transfer.result import PAIRS, Transfer
-from semaug.transfer.sets import PADDING, random_color
+from semaug.transfer.sets import choose_padding, random_color
 
 __all__ = [
     "Embedding",
@@ -134,6 +133,7 @@ def choose_samples(labels: Tensor, seed: int, num_samples: int = NUM_SAMPLES) ->
 def embed_variants(
     trained: Trained,
     *,
+    network: int = 0,
     seed: int = 0,
     hue: float = 0.0,
     num_samples: int = NUM_SAMPLES,
@@ -144,28 +144,36 @@ def embed_variants(
     Each variant is cropped at random and then changed in color, as in two of the test sets.
 
     Args:
-        trained: The network, and the images.
+        trained: The networks, and the images.
+        network: Which of several, counted from 0.
         seed: Decides images, variants and layout.
         hue: Most that hues are turned by.
         num_samples: S.
         num_variants: V.
 
     Raises:
-        UserError: If images lie in files, or the network has no features.
+        OSError: If an image lies in a file that cannot be read.
+        UserError: If the file is damaged, or the network has no features.
     """
-    test = images_in_memory(trained.data)
+    test = trained.data.test
     places = choose_samples(test.labels, seed, num_samples)
-    images = test.images.cpu()[places].repeat_interleave(num_variants, dim=0)
-    change = Compose(CropFlip(PADDING, "zero", flip=False), random_color(hue))
+    samples = torch.cat([batch.pixels.cpu() for batch in trained.test_pixels(places)])
+    images = samples.repeat_interleave(num_variants, dim=0)
+    padding = choose_padding(trained.data, images.shape[-1])
+    change = Compose(CropFlip(padding, "zero", flip=False), random_color(hue))
     draws = change.draw(len(images), make_generator(seed, "variants of a picture"))
-    _, features = trained.predict_with_features(trained.prepare(change(images, draws)))
-    if features is None:
-        raise UserError(
-            f"transfer: {trained.folder}: expected predictions of one classifier to draw its "
-            "features, got those of several networks together"
-        )
+    variants = change(images, draws)
+    features = []
+    for some in variants.split(trained.recipe.evaluation_batch_size):
+        _, own = trained.predict_with_features(trained.prepare(some), network)
+        if own is None:
+            raise UserError(
+                f"transfer: {trained.folder}: expected predictions of one classifier to draw its "
+                "features, got those of several networks together"
+            )
+        features.append(own.flatten(1).float().cpu())
     names = tuple(test.classes[label] for label in test.labels[places.to(test.labels.device)])
-    return Embedding(_embed(features.flatten(1).float().cpu(), seed), names)
+    return Embedding(_embed(torch.cat(features), seed), names)
 
 
 def export_picture(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -1,9 +1,9 @@
-"""What was found about a trained network, and the file of its run that keeps it."""
+"""What was found about trained networks, and the file of their run that keeps it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ __all__ = ["PAIRS", "Corrupted", "Notes", "Transfer"]
 PAIRS = tuple(combinations(TEST_SETS, 2))  # as the axis of Fig. 5 has them
 
 _FILE = "transfer.json"
+_OF_TEST_SETS = ("accuracies", "divergences", "distances")  # what is kept, of each network
+_OF_CORRUPTED = ("accuracies", "mean")
+_OTHERS = "others"  # networks after the first; absent where there is one
 _REMEDY = "delete it, and semaug transfer writes it anew"
 
 
@@ -45,12 +48,19 @@ class Transfer:
         distances: Euclidean distance of the features, likewise; None where predictions are
             those of no single classifier.
         corrupted: On the user's corrupted images, if there are any.
+        others: The same of each network that trained beside this one, in the order of ``peers``.
     """
 
     accuracies: Mapping[str, float]
     divergences: Mapping[str, float]
     distances: Mapping[str, float] | None
     corrupted: Corrupted | None = None
+    others: tuple["Transfer", ...] = ()
+
+    @property
+    def networks(self) -> tuple["Transfer", ...]:
+        """This network, and those that trained beside it."""
+        return self, *self.others
 
 
 class Notes:
@@ -73,32 +83,40 @@ class Notes:
                 if self._weights is None or content["weights"] == self._weights:
                     self._content = content
 
-    def test_sets(self, seed: int, hue: float) -> Transfer | None:
-        """Return what was found on the test sets of this seed and hue."""
+    def test_sets(self, seed: int, hue: float) -> list[Transfer] | None:
+        """Return what was found on the test sets of this seed and hue, of each network.
+
+        An early version looked at the first network only.
+        """
         with self._naming_damage():
             found = self._content.get("test_sets", {}).get(_key(seed, hue))
             if found is None:
                 return None
-            return Transfer(*(found[name] for name in ("accuracies", "divergences", "distances")))
+            return [
+                Transfer(*(one[name] for name in _OF_TEST_SETS))
+                for one in (found, *found.get(_OTHERS, ()))
+            ]
 
-    def add_test_sets(self, seed: int, hue: float, found: Transfer, images: str) -> None:
+    def add_test_sets(self, seed: int, hue: float, found: Sequence[Transfer], images: str) -> None:
         """Keep what was found on them, with the sum of the original images."""
-        plain = asdict(found) | {"images": images}
-        del plain["corrupted"]
+        plain = _plain(found, _OF_TEST_SETS) | {"images": images}
         self._content.setdefault("test_sets", {})[_key(seed, hue)] = plain
         self._write()
 
-    def corrupted(self, folder: Path) -> Corrupted | None:
+    def corrupted(self, folder: Path) -> list[Corrupted] | None:
         """Return what was found on corrupted images, if they have not changed since."""
         with self._naming_damage():
             found = self._content.get("corrupted", {}).get(str(folder.resolve()))
             if found is None or not folder.is_dir() or found["files"] != fingerprint(folder):
                 return None
-            return Corrupted(found["accuracies"], found["mean"])
+            return [
+                Corrupted(*(one[name] for name in _OF_CORRUPTED))
+                for one in (found, *found.get(_OTHERS, ()))
+            ]
 
-    def add_corrupted(self, folder: Path, found: Corrupted) -> None:
+    def add_corrupted(self, folder: Path, found: Sequence[Corrupted]) -> None:
         """Keep what was found on them."""
-        plain = asdict(found) | {"files": fingerprint(folder)}
+        plain = _plain(found, _OF_CORRUPTED) | {"files": fingerprint(folder)}
         self._content.setdefault("corrupted", {})[str(folder.resolve())] = plain
         self._write()
 
@@ -114,6 +132,11 @@ class Notes:
                 f"{self.path}: expected what semaug transfer writes, got a damaged file ({error}); "
                 f"{_REMEDY}"
             ) from error
+
+
+def _plain(found: Sequence[object], names: Sequence[str]) -> dict[str, Any]:
+    first, *others = ({name: getattr(one, name) for name in names} for one in found)
+    return first | ({_OTHERS: others} if others else {})
 
 
 def _key(seed: int, hue: float) -> str:

@@ -1,8 +1,9 @@
 """The four test sets of the AIT paper: images as they are, cropped, grey, in other colors.
 
-They are drawn once for each set of images, by a seed, and kept as a file, so that every network is
-tested on the same pixels. They depend on the images, the seed and ``hue`` alone: each machine
-draws the same bytes.
+They are drawn once for each set of images, by a seed, so that every network is tested on the same
+pixels. They depend on the images, the seed and ``hue`` alone: each machine draws the same bytes. Of
+images in memory they are kept as a file. Of images in files they are made batch by batch, whenever
+a network is tested, by decisions that were drawn for all images at once.
 
 Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 4.4, Table 5
 
@@ -28,10 +29,19 @@ from torch import Tensor
 
 from semaug._checks import check_at_least, check_int, check_number, check_shapes
 from semaug.augmentation import Augmentation, ColorJitter, CropFlip, Grayscale
+from semaug.data import DataSet, ImageSet
 from semaug.training.files import write_atomically
 from semaug.training.seeding import make_generator
 
-__all__ = ["TEST_SETS", "load_test_sets", "make_test_sets", "random_color", "sum_of_images"]
+__all__ = [
+    "TEST_SETS",
+    "SetMaker",
+    "choose_padding",
+    "load_test_sets",
+    "make_test_sets",
+    "random_color",
+    "sum_of_images",
+]
 
 # N images, H and W pixels.
 
@@ -43,7 +53,8 @@ TEST_SETS = {
     "random_color": "random color",
 }
 
-PADDING = 4  # black pixels on each side, of which the random crop may show some
+_PADDING = 4  # black pixels on each side, of which the random crop may show some
+_PADDING_SHARE = 8  # the side of an image over its padding: those 4 of 32 pixels
 _BIAS = 0.1  # the most that brightness, contrast and saturation change by
 _FORMAT = 1  # of the file; a change of what is drawn changes it
 
@@ -70,6 +81,73 @@ def random_color(hue: float = 0.0) -> ColorJitter:
     return ColorJitter(_BIAS, _BIAS, _BIAS, hue)
 
 
+def choose_padding(data: DataSet, side: int) -> int:
+    """Return how many black pixels the random crop puts on each side of the images of a set.
+
+    4 of images in memory, as in the paper. Those in files are seen at the size that a run chooses,
+    and get an eighth of it, as 4 is of 32.
+
+    Args:
+        data: The set.
+        side: Pixels of an image as networks see it.
+    """
+    return _PADDING if isinstance(data.test, ImageSet) else side // _PADDING_SHARE
+
+
+class SetMaker:
+    """Makes the test sets of any batch of N images, by decisions drawn for all of them at once.
+
+    What an image becomes depends on the seed and its place alone, not on the batch it is in.
+
+    Args:
+        num_images: N.
+        seed: Decides crops and colors.
+        hue: Most that ``random_color`` turns hues by; 0 in the paper.
+        padding: Black pixels on each side, of which ``random_crop`` may show some.
+
+    Raises:
+        TypeError: If an option is not a number.
+        ValueError: If an option is out of range.
+
+    >>> images = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 8, 8)
+    >>> make = SetMaker(4, seed=0)
+    >>> whole, last = make(images, torch.arange(4)), make(images[3:], torch.tensor([3]))
+    >>> all(torch.equal(whole[name][3:], last[name]) for name in TEST_SETS)
+    True
+    """
+
+    def __init__(
+        self, num_images: int, *, seed: int, hue: float = 0.0, padding: int = _PADDING
+    ) -> None:
+        _check_options("SetMaker", seed, hue)
+        self._changes: dict[str, Augmentation] = {
+            "random_crop": CropFlip(padding, "zero", flip=False),
+            "grayscale": Grayscale(1.0),
+            "random_color": random_color(hue),
+        }
+        self._draws = {
+            name: change.draw(num_images, make_generator(seed, f"test set {name}"))
+            for name, change in self._changes.items()
+        }
+
+    def __call__(self, images: Tensor, places: Tensor) -> dict[str, Tensor]:
+        """Make the test sets of a batch, where it lies.
+
+        Args:
+            images: ``(n, 3, H, W)`` uint8, as they are.
+            places: ``(n,)`` int64, which of the N images they are.
+
+        Returns:
+            As :func:`make_test_sets`.
+        """
+        places = places.cpu()
+        sets = {"original": images}
+        for name, change in self._changes.items():
+            draws = self._draws[name][places].to(images.device)
+            sets[name] = change(images, draws).contiguous()
+        return sets
+
+
 def make_test_sets(images: Tensor, *, seed: int = 0, hue: float = 0.0) -> dict[str, Tensor]:
     """Draw the test sets, on the CPU.
 
@@ -91,17 +169,8 @@ def make_test_sets(images: Tensor, *, seed: int = 0, hue: float = 0.0) -> dict[s
     """
     _check_options("make_test_sets", seed, hue)
     check_shapes("make_test_sets", images=(images, "N 3 H W"))
-    images = images.cpu()
-    changes: dict[str, Augmentation] = {
-        "random_crop": CropFlip(PADDING, "zero", flip=False),
-        "grayscale": Grayscale(1.0),
-        "random_color": random_color(hue),
-    }
-    sets = {"original": images}
-    for name, change in changes.items():
-        draws = change.draw(len(images), make_generator(seed, f"test set {name}"))
-        sets[name] = change(images, draws).contiguous()
-    return sets
+    make = SetMaker(len(images), seed=seed, hue=hue)
+    return make(images.cpu(), torch.arange(len(images)))
 
 
 def load_test_sets(
