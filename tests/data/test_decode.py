@@ -1,7 +1,10 @@
 """Tests of semaug.data.decode, against Pillow."""
 
 import io
+import subprocess
+import sys
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -120,6 +123,41 @@ def test_a_truncated_file_is_named(tmp_path, name, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ValueError, match=r"decode: cannot read '.*cut\.jpg' \([\d,]+ bytes\): ."):
         decode_file(path)
+
+
+def flip_bits(content, count=12):
+    """Yield copies, each with one other bit, in the middle half of the bytes."""
+    for k in range(count):
+        damaged = bytearray(content)
+        damaged[len(content) // 4 + k * len(content) // (2 * count)] ^= 1 << k % 8
+        yield bytes(damaged)
+
+
+def test_damaged_files_end_no_process(tmp_path):
+    """In a process of its own, for libraries that decode may take it with them."""
+    for name, (image, kind, options) in FILES.items():
+        for k, content in enumerate(flip_bits(write(image, kind, options))):
+            (tmp_path / f"{name} {k}").write_bytes(content)
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from semaug.data.decode import decode_file
+        for path in sorted(Path(sys.argv[1]).iterdir()):
+            print("decoding", path.name, flush=True)
+            try:
+                decode_file(path)
+            except ValueError as error:
+                assert str(error).startswith("decode: cannot read"), error
+                print("refused")
+    """
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    printed = done.stdout.splitlines()
+    assert done.returncode == 0, f"{done.returncode} while {printed[-1]}\n{done.stderr[-1000:]}"
+    pngs = {line for line in printed if line.startswith("decoding png")}
+    refused = {line for line, next_ in pairwise(printed) if next_ == "refused"}
+    assert len(pngs) == 84
+    assert pngs <= refused  # checksums find every flipped bit
 
 
 @pytest.mark.usefixtures("either_decoder")

@@ -17,6 +17,7 @@ def test_a_report_of_torch_is_explained(report):
     assert isinstance(explained, LoadError)
     assert isinstance(explained, RuntimeError)
     assert "take fewer workers or smaller batches" in str(explained)
+    assert "or by a damaged file (`semaug data check`" in str(explained)
     assert str(explained).endswith(report.strip())
 
 

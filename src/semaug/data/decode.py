@@ -1,12 +1,12 @@
 """Files of images become pixels.
 
-The reference is ``PIL.Image.open(path).convert("RGB")``. What torchvision knows (JPEG, PNG, WebP)
-it decodes faster, to equal pixels, and all the rest (BMP, TIFF, PPM, the first frame of an
-animation, whatever torchvision refuses) is left to Pillow. So is everything once torchvision has
-no decoder any more, as it has announced in version 0.29. Grey, CMYK and palette images become RGB
-and transparency is dropped; the turn that a camera notes in a photograph (EXIF) is not applied.
-There is one exception to the reference: of grey images with 16 bits (PNG, TIFF, PGM) the upper byte
-is kept, as Pillow itself does in color, where it would cut off at 255.
+The reference is ``PIL.Image.open(path).convert("RGB")``. JPEG and WebP torchvision decodes faster,
+to equal pixels, and all the rest (PNG, BMP, TIFF, PPM, the first frame of an animation, whatever
+torchvision refuses) is left to Pillow. So is everything once torchvision has no decoder any more,
+as it has announced in version 0.29. Grey, CMYK and palette images become RGB and transparency is
+dropped; the turn that a camera notes in a photograph (EXIF) is not applied. There is one exception
+to the reference: of grey images with 16 bits (PNG, TIFF, PGM) the upper byte is kept, as Pillow
+itself does in color, where it would cut off at 255.
 """
 
 import io
@@ -62,7 +62,7 @@ def decode_bytes(content: bytes, name: str) -> Tensor:
 
 
 def _decode(content: np.ndarray, name: str) -> Tensor:
-    image = None if decode_image is None else _by_torchvision(content)
+    image = _by_torchvision(content) if decode_image and _suits_torchvision(content) else None
     try:
         return _by_pillow(content) if image is None else image
     # What Pillow and its plugins raise for damaged files.
@@ -74,19 +74,24 @@ def _decode(content: np.ndarray, name: str) -> Tensor:
         ) from error
 
 
+def _suits_torchvision(content: np.ndarray) -> bool:
+    """Tell JPEG and WebP by their first bytes.
+
+    Not PNG: of a damaged one, torchvision 0.29 does not raise, but dies with the whole process.
+    """
+    begin = content[:12].tobytes()
+    return begin.startswith(b"\xff\xd8\xff") or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
+
+
 def _by_torchvision(content: np.ndarray) -> Tensor | None:
-    """Return None for an animation, another format, and what is damaged or odd."""
+    """Return None for an animation, and for what is damaged or odd."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             image: Tensor = decode_image(torch.from_numpy(content), mode="RGB")
         except RuntimeError:
             return None
-    if image.ndim != 3:
-        return None
-    if image.dtype == torch.uint16:
-        return (image.int() >> 8).to(torch.uint8)
-    return image
+    return image if image.ndim == 3 else None
 
 
 def _by_pillow(content: np.ndarray) -> Tensor:

@@ -20,8 +20,8 @@ def explain_worker_death(error: Exception) -> LoadError | None:
     ``RuntimeError`` around everything passes it through here.
 
     >>> error = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-    >>> str(explain_worker_death(error)).partition(";")[0]
-    'Loader: a process that decodes images was killed, often for want of memory (also of /dev/shm)'
+    >>> str(explain_worker_death(error)).partition(",")[0]
+    'Loader: a process that decodes images was killed'
     >>> explain_worker_death(RuntimeError("CUDA out of memory")) is None
     True
 
@@ -40,6 +40,7 @@ def explain_worker_death(error: Exception) -> LoadError | None:
 def killed(report: str) -> LoadError:
     """Build the error for a dead process; ``report`` says how that was noticed."""
     return LoadError(
-        f"Loader: a process that decodes images was killed, often for want of memory (also of "
-        f"/dev/shm); take fewer workers or smaller batches: {report.strip()}"
+        "Loader: a process that decodes images was killed, for want of memory (also of /dev/shm; "
+        "take fewer workers or smaller batches), or by a damaged file (`semaug data check`): "
+        f"{report.strip()}"
     )
