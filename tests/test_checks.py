@@ -9,11 +9,13 @@ import torch
 from semaug._checks import (
     check_at_least,
     check_bool,
+    check_finite,
     check_int,
     check_number,
     check_positive_int,
     check_range,
     check_shapes,
+    check_tensors,
     is_number,
 )
 
@@ -94,3 +96,27 @@ def test_ids_lie_in_their_range(ids, seen):
 def test_ids_at_both_ends_are_in_their_range():
     check_range("f", "x", torch.tensor([0, 2]), 3)
     check_range("f", "x", torch.tensor([], dtype=torch.int64), 0)  # none is wrong
+
+
+def test_finite_numbers_are_named_if_they_are_none():
+    check_finite("f", "x", -3)
+    for value in (float("nan"), float("-inf")):
+        with pytest.raises(ValueError, match=f"f: expected finite `x`, got {value}"):
+            check_finite("f", "x", value)
+    with pytest.raises(TypeError, match="f: expected `x` to be a number, got 'y'"):
+        check_finite("f", "x", "y")
+
+
+def test_tensors_have_a_shape_a_dtype_and_one_device():
+    logits, labels = torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64)
+    check_tensors("f", logits=(logits, "N C"), labels=(labels, "N"))
+    for error, message, tensors in [
+        (ValueError, r"`labels` of shape \(N=2,\), got \(1,\)", {"labels": (labels[:1], "N")}),
+        (TypeError, "`labels` of dtype torch.int64", {"labels": (labels.int(), "N")}),
+        (TypeError, "`targets` of a floating-point dtype", {"targets": (labels, "N")}),
+        (ValueError, r"`labels` on the device of `logits` \(cpu\), got meta",
+         {"labels": (labels.to("meta"), "N")}),
+        (TypeError, "`targets` to be a tensor, got int", {"targets": (3, "N")}),
+    ]:  # fmt: skip
+        with pytest.raises(error, match="f: expected " + message):
+            check_tensors("f", logits=(logits, "N C"), **tensors)

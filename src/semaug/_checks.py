@@ -14,6 +14,7 @@ from torch import Tensor
 __all__ = [
     "check_at_least",
     "check_bool",
+    "check_finite",
     "check_floating",
     "check_int",
     "check_labels",
@@ -23,6 +24,7 @@ __all__ = [
     "check_range",
     "check_same_device",
     "check_shapes",
+    "check_tensors",
     "is_number",
 ]
 
@@ -111,6 +113,24 @@ def check_same_device(function: str, **tensors: Tensor) -> None:
             )
 
 
+def check_tensors(function: str, **tensors: tuple[Tensor, str]) -> None:
+    """Check shapes as :func:`check_shapes` does, dtypes, and that all live on one device.
+
+    One named ``labels`` is to hold int64 class ids, all others floating-point numbers.
+
+    Raises:
+        TypeError: If a value is no tensor or has another dtype.
+        ValueError: If shapes or devices disagree.
+    """
+    check_shapes(function, **tensors)
+    values = {name: tensor for name, (tensor, _) in tensors.items()}
+    floating = dict(values)
+    if "labels" in values:
+        check_labels(function, floating.pop("labels"))
+    check_floating(function, **floating)
+    check_same_device(function, **values)
+
+
 def is_number(value: object) -> bool:
     """Tell whether a value is a real number; ``True`` and ``False`` are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
@@ -124,6 +144,18 @@ def check_number(function: str, name: str, value: float) -> None:
     """
     if not is_number(value):
         raise TypeError(f"{function}: expected `{name}` to be a number, got {value!r}")
+
+
+def check_finite(function: str, name: str, value: float) -> None:
+    """Check that a value is a real number, and finite.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is infinite or not a number.
+    """
+    check_number(function, name, value)
+    if not math.isfinite(value):
+        raise ValueError(f"{function}: expected finite `{name}`, got {value}")
 
 
 def check_at_least(function: str, name: str, value: float | Tensor, minimum: float) -> None:

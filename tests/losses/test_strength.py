@@ -10,6 +10,7 @@ from semaug import (
     MultiLabelISDALoss,
     SemanticConsistencyLoss,
 )
+from semaug.losses._strength import Ramp
 
 LOSSES = {
     "ISDALoss": lambda **options: ISDALoss(4, 3, **options),
@@ -35,6 +36,27 @@ def test_strength_and_length_of_the_ramp_may_be_set_later(name):
             setattr(loss, option, -1)
     with pytest.raises(AttributeError):
         loss.step = torch.ones(())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("ramp_steps", [None, 1])
+def test_a_strength_that_was_asked_for_stays_as_it_was(name, ramp_steps):
+    loss = LOSSES[name](strength=0.5, ramp_steps=ramp_steps)
+    loss.ramp.advance()
+    before = loss.current_strength()
+    loss.strength = 2.0
+    assert (before, loss.current_strength()) == (0.5, 2.0)
+
+
+def test_the_ramp_does_not_depend_on_the_default_dtype():
+    ramp = Ramp("loss", 0.5, 100_000)
+    ramp.step.fill_(70_001)  # no number of half precision
+    torch.set_default_dtype(torch.float16)
+    try:
+        current = ramp.current()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(current, torch.tensor(0.350005))
 
 
 def test_consistency_leaves_the_statistics_to_their_owner():

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from semaug._autocast import without_autocast
-from semaug._checks import check_floating, check_same_device, check_shapes
+from semaug._checks import check_floating, check_shapes, check_tensors
 from semaug._classes import ClassRows, all_classes, class_rows
 from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form
@@ -41,8 +41,9 @@ def quadratic_form(weight: Tensor, covariance: Any) -> Tensor:
 
     Args:
         weight: ``(C, A)`` of the linear classifier.
-        covariance: ``(C, A, A)``, or ``(C, A)`` for diagonal matrices, treated as constant;
-            or a :class:`semaug.ClassCovariance`.
+        covariance: ``(C, A, A)``, symmetric positive semi-definite, or ``(C, A)`` for diagonal
+            matrices, treated as constant; or a :class:`semaug.ClassCovariance`. Symmetry is not
+            checked; the gradient relies on it.
 
     Returns:
         ``(C, C)`` matrix Q with ``Q[c, j] = (w_j - w_c)^T S_c (w_j - w_c)``, at least
@@ -87,7 +88,8 @@ def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
     Args:
         function: Name for messages.
         weight: ``(C, A)``.
-        covariance: ``(C, A, A)`` or ``(C, A)``, or a :class:`semaug.ClassCovariance`.
+        covariance: ``(C, A, A)``, symmetric positive semi-definite, or ``(C, A)``, or a
+            :class:`semaug.ClassCovariance`.
 
     Raises:
         TypeError: If a dtype or type is wrong.
@@ -98,11 +100,9 @@ def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
         form: Form = covariance.form()
         return form
     full = isinstance(covariance, Tensor) and covariance.ndim == 3
-    check_shapes(
+    check_tensors(
         function, weight=(weight, "C A"), covariance=(covariance, "C A A" if full else "C A")
     )
-    check_floating(function, weight=weight, covariance=covariance)
-    check_same_device(function, weight=weight, covariance=covariance)
     return Full(covariance.detach()) if full else Diagonal(covariance.detach())
 
 

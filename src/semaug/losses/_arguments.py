@@ -8,11 +8,11 @@ from torch import Tensor
 from semaug._checks import (
     check_at_least,
     check_floating,
-    check_labels,
     check_one_of,
     check_positive_int,
     check_same_device,
     check_shapes,
+    check_tensors,
 )
 from semaug.covariance import KINDS, ClassCovariance, Kind
 
@@ -68,12 +68,7 @@ def check_logits_and_labels(
     tensors["weight"] = (weight, "C A")
     if features is not None:
         tensors["features"] = (features, "N A" + pixels)
-    check_shapes(function, **tensors)
-    if not probabilities:
-        check_labels(function, labels)
-    floating = {k: t for k, (t, _) in tensors.items() if k != "labels"}
-    check_floating(function, **floating)
-    check_same_device(function, **{k: t for k, (t, _) in tensors.items()})
+    check_tensors(function, **tensors)
 
 
 def check_strength(function: str, strength: float | Tensor, num_samples: int | None) -> None:

@@ -1,7 +1,7 @@
 """The strength of a loss's augmentation, and how it grows."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from semaug._checks import check_at_least, check_positive_int
 from semaug._compile import settled
 
-__all__ = ["RAMP_STEPS", "STEP", "STRENGTH", "Ramp", "current_strength"]
+__all__ = ["Ramp", "Ramped"]
 
 
 class Ramp(nn.Module):
@@ -69,10 +69,11 @@ class Ramp(nn.Module):
         self.step.add_(1)
 
     def current(self) -> Tensor:
-        """Strength of the latest step, a scalar tensor."""
+        """Strength of the latest step, a scalar tensor; not to be kept, for it may change."""
         if self.num_steps is None:
             return self._strength_tensor
-        return settled(self._strength_tensor * (self.step / self.num_steps).clamp(max=1))
+        step = self.step.to(self._strength_tensor.dtype)  # torch's default may be half precision
+        return settled(self._strength_tensor * (step / self.num_steps).clamp(max=1))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -86,25 +87,34 @@ class Ramp(nn.Module):
         return f"strength={self.strength:g}, ramp_steps={self.num_steps}"
 
 
-def _of_ramp(name: str, doc: str) -> property:
-    """Make an attribute of a loss that is one of its ``ramp``."""
+class Ramped:
+    """What a loss shows of its ``ramp``."""
 
-    def get(loss: nn.Module) -> Any:
-        return getattr(loss.ramp, name)
+    ramp: Ramp
 
-    def put(loss: nn.Module, value: Any) -> None:
-        setattr(loss.ramp, name, value)
+    @property
+    def strength(self) -> float:
+        """Strength at the end of the ramp; may be set."""
+        return self.ramp.strength
 
-    return property(get, None if name == "step" else put, doc=doc)
+    @strength.setter
+    def strength(self, value: float) -> None:
+        self.ramp.strength = value
 
+    @property
+    def ramp_steps(self) -> int | None:
+        """Length of the ramp; may be set, also when training goes on."""
+        return self.ramp.num_steps
 
-STRENGTH = _of_ramp("strength", "Strength at the end of the ramp; may be set.")
-RAMP_STEPS = _of_ramp("num_steps", "Length of the ramp; may be set, also when training goes on.")
-STEP = _of_ramp("step", "Training calls so far, int64 scalar.")
+    @ramp_steps.setter
+    def ramp_steps(self, value: int | None) -> None:
+        self.ramp.num_steps = value
 
+    @property
+    def step(self) -> Tensor:
+        """Training calls so far, int64 scalar."""
+        return self.ramp.step
 
-def current_strength(loss: nn.Module) -> Tensor:
-    """Strength of the latest training call, a scalar tensor."""
-    ramp: Any = loss.ramp
-    current: Tensor = ramp.current()
-    return current
+    def current_strength(self) -> Tensor:
+        """Strength of the latest training call, a scalar tensor."""
+        return self.ramp.current().clone()

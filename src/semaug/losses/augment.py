@@ -47,8 +47,8 @@ def augment_logits(
         labels: ``(N,)`` int64 class ids, or ``(N, H, W)``, of which the pixels nearest to
             those of the logits count.
         weight: ``(C, A)`` of the linear classifier.
-        covariance: ``(C, A, A)``, one matrix for each class, or ``(C, A)`` variances,
-            treated as constant; or an estimator.
+        covariance: ``(C, A, A)``, a symmetric positive semi-definite matrix for each class, or
+            ``(C, A)`` variances, treated as constant; or an estimator.
         strength: lambda of the paper, at least 0, or ``(N,)``, one for each sample; a tensor
             is not checked, because that would make an accelerator wait.
         mean_shift: ``(N, A)``, where the augmented features of each sample have their mean,

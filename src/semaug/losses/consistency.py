@@ -30,7 +30,7 @@ from torch.utils.checkpoint import checkpoint
 
 from semaug._autocast import without_autocast
 from semaug._autograd import version
-from semaug._checks import check_floating, check_one_of, check_same_device, check_shapes
+from semaug._checks import check_one_of, check_tensors
 from semaug._classes import class_rows
 from semaug.covariance import ClassCovariance
 from semaug.covariance.form import Form, centred, pair_variance
@@ -43,7 +43,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import reference_logsumexp
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
+from semaug.losses._strength import Ramp, Ramped
 from semaug.losses.augment import raise_logits
 
 __all__ = ["SemanticConsistencyLoss", "semantic_consistency_loss"]
@@ -69,8 +69,8 @@ def semantic_consistency_loss(
     Args:
         logits: ``(N, C)`` of the clean features of unlabeled images.
         weight: ``(C, A)`` of the linear classifier.
-        covariance: ``(C, A, A)`` or ``(C, A)``, treated as constant; or an estimator; of
-            labeled images.
+        covariance: ``(C, A, A)``, symmetric positive semi-definite, or ``(C, A)`` variances,
+            treated as constant; or an estimator; of labeled images.
         strength: lambda of the paper, at least 0; a tensor is not checked.
         probs: ``(N, C)`` predictions to agree with, such as a teacher's, treated as constant;
             None is ``logits.softmax(1)``.
@@ -100,7 +100,7 @@ def semantic_consistency_loss(
     return _loss(logits, weight, form, strength, probs, reference, reduction)
 
 
-class SemanticConsistencyLoss(nn.Module):
+class SemanticConsistencyLoss(Ramped, nn.Module):
     """:func:`semantic_consistency_loss` with the covariances of a loss on labeled images.
 
     It reads the statistics and never changes them: features without labels do not count. They
@@ -150,9 +150,6 @@ class SemanticConsistencyLoss(nn.Module):
         self.reference: Reference = reference
         self.reduction: Reduction = reduction
 
-    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-    current_strength = current_strength
-
     def forward(self, logits: Tensor, weight: Tensor, probs: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
@@ -186,9 +183,7 @@ def _checked(
     tensors = {"logits": (logits, "N C"), "weight": (weight, "C A")}
     if probs is not None:
         tensors["probs"] = (probs, "N C")
-    check_shapes(function, **tensors)
-    check_floating(function, **{k: t for k, (t, _) in tensors.items()})
-    check_same_device(function, **{k: t for k, (t, _) in tensors.items()})
+    check_tensors(function, **tensors)
     return as_form(function, weight, covariance)
 
 

@@ -31,7 +31,7 @@ from semaug.losses._arguments import (
     estimator_of,
     reduced,
 )
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
+from semaug.losses._strength import Ramp, Ramped
 
 __all__ = [
     "ExpectedLoss",
@@ -63,8 +63,9 @@ def explicit_augmentation_loss(
         logits: ``(N, C)`` of the clean features.
         labels: ``(N,)`` int64 class ids.
         weight: ``(C, A)`` of the linear classifier.
-        covariance: ``(C, A, A)`` or ``(C, A)``, treated as constant; or an estimator, through
-            whose ``learned`` factors gradients flow.
+        covariance: ``(C, A, A)``, symmetric positive semi-definite, or ``(C, A)`` variances,
+            treated as constant; or an estimator, through whose ``learned`` factors gradients
+            flow.
         strength: lambda of the paper, at least 0, or ``(N,)``; a tensor is not checked.
         num_samples: M.
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
@@ -88,17 +89,18 @@ def explicit_augmentation_loss(
     check_positive_int(name, num_samples=num_samples)
     form = as_form(name, weight, covariance)
     rows = class_rows(labels, len(weight), ignore_index)
-    logits = at_least_float32(logits)
-    noise = _logit_noise(weight, form, strength, rows, num_samples, generator)
-    logits = logits + noise.to(logits.dtype)
-    return _mean_over_draws(logits, labels, class_weights, ignore_index, label_smoothing, reduction)
+    return _loss(
+        logits, labels, weight, form, strength, rows, num_samples,
+        class_weights, ignore_index, label_smoothing, reduction, generator,
+    )  # fmt: skip
 
 
-class ExplicitAugmentationLoss(nn.Module):
+class ExplicitAugmentationLoss(Ramped, nn.Module):
     """:func:`explicit_augmentation_loss` that keeps the covariances and ramps the strength.
 
     As :class:`semaug.ISDALoss`, for M draws instead of infinitely many. It draws from torch's
-    global generator.
+    global generator, and takes none of its own: that would be state which must survive a restart
+    and which a ``state_dict`` cannot hold.
 
     Args:
         num_classes: C.
@@ -110,7 +112,8 @@ class ExplicitAugmentationLoss(nn.Module):
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
         ignore_index: Label of samples that do not count, in loss and statistics.
         label_smoothing: Between 0 and 1.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``. The uncertainty of ``learned`` is added to
+            what is returned: once to a scalar, and to every element of ``"none"``.
 
     Raises:
         TypeError: If a size is not an int.
@@ -151,9 +154,6 @@ class ExplicitAugmentationLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.reduction: Reduction = reduction
 
-    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-    current_strength = current_strength
-
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
 
@@ -173,23 +173,17 @@ class ExplicitAugmentationLoss(nn.Module):
         name, estimator = "ExplicitAugmentationLoss", self.estimator
         check_logits_and_labels(name, logits, labels, weight, features, dense=False)
         check_fits(name, weight, estimator)
+        rows = class_rows(labels, estimator.num_classes, self.ignore_index)
         if self.training:
-            estimator._update(features, labels, ignore_index=self.ignore_index)
+            estimator._update(features, labels, rows, ignore_index=self.ignore_index)
             self.ramp.advance()
-        loss = explicit_augmentation_loss(
-            logits,
-            labels,
-            weight,
-            estimator,
-            strength=self.ramp.current(),
-            num_samples=self.num_samples,
-            class_weights=self.class_weights,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            reduction=self.reduction,
-        )
+        form, strength = estimator.form(), self.ramp.current()
+        loss = _loss(
+            logits, labels, weight, form, strength, rows, self.num_samples,
+            self.class_weights, self.ignore_index, self.label_smoothing, self.reduction,
+        )  # fmt: skip
         if self.training and estimator.kind == "learned":
-            loss = loss + estimator.uncertainty(labels, ignore_index=self.ignore_index)
+            loss = loss + estimator._uncertainty(rows)
         return loss
 
 
@@ -223,7 +217,8 @@ def expected_loss(
         logits: ``(N, C)`` of the clean features.
         labels: ``(N,)`` int64 class ids.
         weight: ``(C, A)`` of the linear classifier.
-        covariance: ``(C, A, A)`` or ``(C, A)``; or an estimator.
+        covariance: ``(C, A, A)``, symmetric positive semi-definite, or ``(C, A)`` variances;
+            or an estimator.
         strength: lambda of the paper, at least 0, or ``(N,)``.
         num_samples: M, at least 2.
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
@@ -265,6 +260,27 @@ def expected_loss(
         ]
     every = torch.stack(means)
     return ExpectedLoss(every.mean(), every.std() / math.sqrt(num_samples))
+
+
+def _loss(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    form: Form,
+    strength: float | Tensor,
+    rows: ClassRows,
+    num_samples: int,
+    class_weights: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """:func:`explicit_augmentation_loss` with the rows of ``labels``."""
+    logits = at_least_float32(logits)
+    noise = _logit_noise(weight, form, strength, rows, num_samples, generator)
+    logits = logits + noise.to(logits.dtype)
+    return _mean_over_draws(logits, labels, class_weights, ignore_index, label_smoothing, reduction)
 
 
 def _logit_noise(

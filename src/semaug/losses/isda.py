@@ -40,7 +40,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import reference_logsumexp, used_references
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
+from semaug.losses._strength import Ramp, Ramped
 from semaug.losses.augment import flat_labels, raise_logits
 
 __all__ = ["ISDALoss", "isda_loss"]
@@ -72,8 +72,8 @@ def isda_loss(
             those of the logits count. Or soft targets of the shape of the logits, each
             a distribution over classes.
         weight: ``(C, A)`` of the linear classifier that made the logits.
-        covariance: ``(C, A, A)``, one matrix for each class, or ``(C, A)`` variances,
-            treated as constant; or an estimator.
+        covariance: ``(C, A, A)``, a symmetric positive semi-definite matrix for each class, or
+            ``(C, A)`` variances, treated as constant; or an estimator.
         strength: lambda of the paper, at least 0; 0 gives plain cross-entropy. A tensor
             is not checked; it may be ``(N,)``, one for each sample, unless targets are soft.
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
@@ -117,7 +117,7 @@ def isda_loss(
     )  # fmt: skip
 
 
-class ISDALoss(nn.Module):
+class ISDALoss(Ramped, nn.Module):
     """:func:`isda_loss` that keeps the covariances and ramps the strength.
 
     In training mode a call first updates the statistics with the batch, then computes
@@ -141,7 +141,8 @@ class ISDALoss(nn.Module):
         ignore_index: Label of samples that do not count, in loss and statistics. Not for soft
             targets.
         label_smoothing: Between 0 and 1.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``. The uncertainty of ``learned`` is added to
+            what is returned: once to a scalar, and to every element of ``"none"``.
         upsample: See :func:`isda_loss`.
 
     Attributes:
@@ -185,9 +186,6 @@ class ISDALoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.reduction = reduction
         self.upsample = upsample
-
-    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-    current_strength = current_strength
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.

@@ -19,7 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._autocast import without_autocast
-from semaug._checks import check_floating, check_one_of, check_same_device, check_shapes
+from semaug._checks import (
+    check_floating,
+    check_one_of,
+    check_same_device,
+    check_shapes,
+    check_tensors,
+)
 from semaug._classes import is_static
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form
@@ -34,7 +40,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import used_references
-from semaug.losses._strength import RAMP_STEPS, STEP, STRENGTH, Ramp, current_strength
+from semaug.losses._strength import Ramp, Ramped
 
 __all__ = ["MultiLabelISDALoss", "multi_label_isda_loss"]
 
@@ -60,7 +66,8 @@ def multi_label_isda_loss(
         logits: ``(N, C)`` of the clean features.
         targets: ``(N, C)`` floating-point, between 0 and 1.
         weight: ``(C, A)`` of the linear classifier.
-        covariance: ``(C, A, A)`` or ``(C, A)``, treated as constant; or an estimator.
+        covariance: ``(C, A, A)``, symmetric positive semi-definite, or ``(C, A)`` variances,
+            treated as constant; or an estimator.
         strength: lambda of the paper, at least 0, or ``(N,)``; a tensor is not checked.
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
         pos_weight: ``(C,)``, of positive targets, as in torch's loss.
@@ -86,7 +93,7 @@ def multi_label_isda_loss(
     return _loss(logits, targets, weight, form, strength, class_weights, pos_weight, reduction)
 
 
-class MultiLabelISDALoss(nn.Module):
+class MultiLabelISDALoss(Ramped, nn.Module):
     """:func:`multi_label_isda_loss` that keeps the covariances and ramps the strength.
 
     Otherwise as :class:`semaug.ISDALoss`. In the statistics, a sample counts for each of its
@@ -101,7 +108,8 @@ class MultiLabelISDALoss(nn.Module):
         covariance: A kind of :class:`ClassCovariance`, or one to share or with options.
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
         pos_weight: ``(C,)``, of positive targets.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``. The uncertainty of ``learned`` is added to
+            what is returned: once to a scalar, and to every element of ``"none"``.
 
     Raises:
         TypeError: If a size is not an int.
@@ -141,9 +149,6 @@ class MultiLabelISDALoss(nn.Module):
         self.register_buffer("pos_weight", pos_weight, persistent=False)
         self.reduction = reduction
 
-    strength, ramp_steps, step = STRENGTH, RAMP_STEPS, STEP
-    current_strength = current_strength
-
     def forward(self, logits: Tensor, targets: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
 
@@ -161,12 +166,7 @@ class MultiLabelISDALoss(nn.Module):
             ValueError: If shapes or devices disagree.
         """
         name, estimator = "MultiLabelISDALoss", self.estimator
-        _check(name, logits, targets, weight, self.class_weights, self.pos_weight)
-        check_shapes(
-            name, logits=(logits, "N C"), weight=(weight, "C A"), features=(features, "N A")
-        )
-        check_floating(name, features=features)
-        check_same_device(name, logits=logits, features=features)
+        _check(name, logits, targets, weight, self.class_weights, self.pos_weight, features)
         check_fits(name, weight, estimator)
         if self.training:
             samples, labels = _one_label_each(features, targets)
@@ -188,14 +188,12 @@ def _check(
     weight: Tensor,
     class_weights: Tensor | None,
     pos_weight: Tensor | None,
+    features: Tensor | None = None,
 ) -> None:
-    tensors = {"logits": logits, "targets": targets, "weight": weight}
-    patterns = ("N C", "N C", "C A")
-    check_shapes(
-        function, **{k: (t, p) for (k, t), p in zip(tensors.items(), patterns, strict=True)}
-    )
-    check_floating(function, **tensors)
-    check_same_device(function, **tensors)
+    tensors = {"logits": (logits, "N C"), "targets": (targets, "N C"), "weight": (weight, "C A")}
+    if features is not None:
+        tensors["features"] = (features, "N A")
+    check_tensors(function, **tensors)
     _check_weights(function, len(weight), class_weights, pos_weight, logits)
 
 
