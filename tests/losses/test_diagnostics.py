@@ -100,6 +100,35 @@ def test_gap_is_what_the_bound_lies_above_the_expected_loss(setup):
     assert_close(bound - told.mean, gap, rtol=0.2, atol=4 * float(told.standard_error))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_does_not_touch_anything(setup, kind):
+    *tensors, estimator = setup(kind)
+    logits, labels, weight = (x.float() if x.is_floating_point() else x for x in tensors)
+    estimator = ClassCovariance(4, 3, kind)
+    estimator.update(torch.linspace(-3, 2, 120).cos().view(40, 3), torch.arange(40) % 4)
+    expected = isda_diagnostics(logits, labels, weight, estimator, 0.8)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = isda_diagnostics(logits, labels, weight, estimator, 0.8)
+    assert_close(actual, expected, rtol=0, atol=0)
+
+
+def test_a_small_gap_keeps_its_digits(setup):
+    """Where the network is sure, what moves the logits is the little that other classes get."""
+    logits, labels, weight, estimator = setup()
+    logits = logits + 12 * torch.eye(4, dtype=torch.float64)[labels]
+    gap = by_loops(logits, labels, weight, estimator.covariance, 0.01)["bound_gap"]
+    weight = weight + 1000  # of all classes, which no difference sees
+    single = isda_diagnostics(logits.float(), labels, weight.float(), estimator.float(), 0.01)
+    assert gap < 1e-8
+    assert_close(single["bound_gap"].double(), gap, rtol=0.01, atol=0)
+
+
+def test_one_class_has_nothing_to_lose(normal):
+    labels = torch.zeros(3, dtype=torch.int64)
+    told = isda_diagnostics(normal(3, 1), labels, normal(1, 2), ClassCovariance(1, 2).double(), 1.0)
+    assert set(map(float, told.values())) == {0.0}
+
+
 def test_nothing_changes_and_nothing_is_drawn(setup):
     *arguments, estimator = setup()
     before, state = deepcopy(estimator.state_dict()), torch.get_rng_state()
@@ -118,3 +147,16 @@ def test_wrong_arguments_are_named(setup):
         isda_diagnostics(logits, labels.float(), weight, estimator, 1.0)
     with pytest.raises(ValueError, match="isda_diagnostics: expected `weight` of shape"):
         isda_diagnostics(logits, labels, weight[:, :2], estimator, 1.0)
+    with pytest.raises(ValueError, match=r"`weight` of shape \(C=3, A\), got \(4, 3\)"):
+        isda_diagnostics(logits[:, :3], labels, weight, estimator, 1.0)
+    for strength, message in [(-1.0, ">= 0, got -1"), (torch.ones(7), "to be one number, got sh")]:
+        with pytest.raises(ValueError, match=f"isda_diagnostics: expected `strength` {message}"):
+            isda_diagnostics(logits, labels, weight, estimator, strength)
+
+
+def test_sharded_statistics_are_refused(setup):
+    """Their matrices would meet the samples of other ranks."""
+    logits, labels, weight, _ = setup()
+    estimator = ClassCovariance(4, 3, sharded=True).double()
+    with pytest.raises(ValueError, match="expected an `estimator` with sharded=False"):
+        isda_diagnostics(logits, labels, weight, estimator, 1.0)

@@ -13,14 +13,15 @@ the second-order term that Jensen's inequality drops in its proof.
 import torch
 from torch import Tensor
 
-from semaug._checks import check_labels, check_shapes
+from semaug._autocast import without_autocast
 from semaug._classes import class_rows
 from semaug.covariance import ClassCovariance
 from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form
 from semaug.covariance.full import Full
-from semaug.covariance.quadratic_form import check_fits, rows_of_q, working_dtype
+from semaug.covariance.quadratic_form import check_fits, logit_variance, working_dtype
 from semaug.covariance.shared import Shared
+from semaug.losses._arguments import check_logits_and_labels, check_strength
 
 __all__ = ["isda_diagnostics"]
 
@@ -41,35 +42,53 @@ def isda_diagnostics(
         logits: ``(N, C)``, N at least 1; a few dozen samples are enough.
         labels: ``(N,)`` int64 class ids.
         weight: ``(C, A)`` of the classifier.
-        estimator: Statistics of the loss.
+        estimator: Statistics of the loss; not sharded.
         strength: lambda of the paper, now.
 
     Returns:
         Scalars: ``mean_penalty`` over all logits but those of the labels; ``bound_gap``;
         ``order_changed``, the share of logits whose rank among those of their sample the
         penalties change; ``fewest_samples``, of a class in the statistics; and, for full,
-        diagonal and shared covariances, ``effective_rank``: trace² / sum of squares, which is
-        the number of directions if all vary alike, as a mean over classes that vary at all.
+        diagonal and shared covariances without shrinkage, ``effective_rank``: trace² / sum of
+        squares, which is the number of directions if all vary alike, as a mean over classes that
+        vary at all.
 
     Raises:
         TypeError: If a dtype is wrong.
-        ValueError: If shapes disagree.
+        ValueError: If shapes or devices disagree, the strength is negative or not one number, or
+            the estimator is sharded.
     """
-    check_shapes("isda_diagnostics", logits=(logits, "N C"), labels=(labels, "N"))
-    check_labels("isda_diagnostics", labels)
-    check_fits("isda_diagnostics", weight, estimator)
+    name = "isda_diagnostics"
+    check_logits_and_labels(name, logits, labels, weight, dense=False)
+    check_strength(name, strength, None)
+    check_fits(name, weight, estimator)
+    if estimator.sharded:  # whose matrices would meet the samples of other ranks
+        raise ValueError(f"{name}: expected an `estimator` with sharded=False")
+    with without_autocast(logits.device):
+        return _described(logits, labels, weight, estimator, strength)
+
+
+def _described(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    estimator: ClassCovariance,
+    strength: float | Tensor,
+) -> dict[str, Tensor]:
     form = estimator.form()
     dtype = working_dtype(weight, form)
     weight, logits, form = weight.to(dtype), logits.to(dtype), form.to(dtype)
     rows = class_rows(labels, estimator.num_classes)
-    penalty = 0.5 * strength * rows_of_q(weight, form, rows).index_select(0, rows.position)
+    penalty = 0.5 * strength * logit_variance(weight, form, labels, rows)
     raised = logits + penalty
-    spread = raised.softmax(dim=1) @ weight - weight.index_select(0, labels)  # u, (N, A)
-    classes = rows.classes
-    variance = form.variance(spread, classes)[rows.position, torch.arange(len(labels))]
+    own = labels.unsqueeze(1)
+    mistakes = raised.softmax(dim=1).scatter(1, own, 0.0)
+    # p less one for the label, which is minus the rest: 1 - p would have lost the digits.
+    spread = mistakes.scatter(1, own, -mistakes.sum(dim=1, keepdim=True)) @ weight  # u, (N, A)
+    variance = form.variance(spread, rows.classes)[rows.position, torch.arange(len(labels))]
     ranks, new_ranks = (x.argsort(dim=1).argsort(dim=1) for x in (logits, raised))
     result = {
-        "mean_penalty": penalty.sum() / (len(labels) * (logits.shape[1] - 1)),
+        "mean_penalty": penalty.sum() / (len(labels) * max(logits.shape[1] - 1, 1)),
         "bound_gap": 0.5 * strength * variance.mean(),
         "order_changed": (ranks != new_ranks).to(dtype).mean(),
         "fewest_samples": estimator.count.min().to(dtype),
