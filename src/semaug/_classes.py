@@ -106,11 +106,11 @@ def _present_classes(labels: Tensor, num_classes: int, ignore_index: int | None)
 
 def _count(labels: Tensor, num_classes: int) -> Tensor | None:
     """Samples of each class, (C,); None if a label is out of range."""
-    try:
-        count = torch.bincount(labels, minlength=num_classes)
-    except RuntimeError:  # a negative label
-        return None
-    return count if len(count) == num_classes else None
+    if len(labels) > 0:
+        lowest, highest = labels.aminmax()  # first: the counts take as much memory as the highest
+        if lowest < 0 or highest >= num_classes:
+            return None
+    return torch.bincount(labels, minlength=num_classes)
 
 
 def chunks(num_rows: int, elements_per_row: int, like: Tensor) -> list[tuple[int, int]]:

@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 import semaug._classes
 import semaug.covariance.full
-from semaug import ClassCovariance
-from tests.covariance.setups import SETUPS
+from semaug import ClassCovariance, ISDALoss
+from tests.covariance.setups import KINDS, SETUPS
 from tests.references.isda import covariance_by_loops
 
 
@@ -58,7 +58,7 @@ def test_absent_classes_are_not_touched(normal, setup, num_classes, either_path)
 
 def test_many_large_features_are_not_left_out(either_path):
     estimator = ClassCovariance(1, 2)
-    estimator.update(torch.full((50, 2), 1e18), torch.zeros(50, dtype=torch.int64))
+    estimator.update(torch.full((50, 2), 4e9), torch.zeros(50, dtype=torch.int64))
     assert estimator.num_skipped == 0
     assert estimator.count == 50
     assert estimator.covariance.isfinite().all()
@@ -74,6 +74,21 @@ def test_a_batch_of_non_finite_rows_changes_nothing(either_path):
     assert estimator.num_skipped == 2
     estimator.num_skipped.zero_()
     assert_same_state(estimator, before, rtol=0, atol=0)
+
+
+def test_features_that_would_spoil_every_later_loss_are_left_out(normal, either_path):
+    isda, weight = ISDALoss(3, 640, strength=1.0), normal(3, 640).float()
+    features, labels = normal(6, 640).float(), torch.arange(6) % 3
+    for scale in (1, 1e10, 1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loss = isda(features @ weight.T, labels, features * scale, weight)
+    assert isda.estimator.num_skipped == 6
+    assert loss < 1e4
+    isda(features @ weight.T, labels, features / features.abs().amax() * 4e9, weight)
+    assert isda.estimator.num_skipped == 6
+    loss = isda(features @ weight.T, labels, features, weight)
+    assert loss.isfinite()
 
 
 def test_warns_once_of_rows_left_out():
@@ -143,3 +158,45 @@ def test_bad_batches_are_named(normal):
     with pytest.raises(ValueError, match=r"between 0 and 1, got 0 to 2; only -100 is ignored"):
         estimator.update(normal(2, 3), torch.tensor([0, 2]))
     assert_same_state(estimator, ClassCovariance(2, 3), rtol=0, atol=0)
+
+
+def test_labels_out_of_range_are_named_before_they_are_counted(normal, monkeypatch):
+    """Counting takes memory for as many numbers as the highest label."""
+    counted, bincount = [], torch.bincount
+    monkeypatch.setattr(
+        torch, "bincount", lambda x, **options: counted.append(x) or bincount(x, **options)
+    )
+    estimator = ClassCovariance(2, 3)
+    for bad in (2, 10**7, -1):
+        with pytest.raises(ValueError, match=f"between 0 and 1, got .*{bad}"):
+            estimator.update(normal(2, 3), torch.tensor([1, bad]))
+    assert counted == []
+    estimator.update(normal(3, 3), torch.tensor([1, 255, 1]), ignore_index=255)
+    assert estimator.count.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_classes_of_a_gram_are_named(normal, kind):
+    estimator, weight = ClassCovariance(2, 3, kind), normal(2, 3)
+    for error, message, classes in [
+        (ValueError, r"`classes` of shape \(R,\), got \(1, 2\)", torch.tensor([[0, 1]])),
+        (ValueError, r"`classes` in 0\.\.1, got values in -1\.\.0", torch.tensor([0, -1])),
+        (ValueError, r"`classes` in 0\.\.1, got values in 2\.\.2", torch.tensor([2])),
+        (TypeError, "`classes` to be a tensor, got list", [0]),
+        (ValueError, r"`classes` on the device of `weight`", torch.tensor([0]).to("meta")),
+    ]:
+        with pytest.raises(error, match="ClassCovariance.gram: expected " + message):
+            estimator.gram(weight, classes)
+    assert estimator.gram(weight, torch.tensor([]).long()).shape == (0, 2, 2)
+
+
+@pytest.mark.parametrize("kind", ["full", "learned"])
+def test_bad_labels_of_the_uncertainty_are_named(kind):
+    estimator, name = ClassCovariance(2, 3, kind), "ClassCovariance.uncertainty: expected "
+    for dtype in (torch.float32, torch.int32):
+        with pytest.raises(TypeError, match=name + f"`labels` of dtype torch.int64, got {dtype}"):
+            estimator.uncertainty(torch.zeros(2, dtype=dtype))
+    with pytest.raises(ValueError, match=name + r"`labels` of shape \(N,\), got \(1, 2, 2\)"):
+        estimator.uncertainty(torch.zeros(1, 2, 2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="between 0 and 1, got 2 to 2"):
+        estimator.uncertainty(torch.tensor([2]))

@@ -127,6 +127,45 @@ def test_products_may_be_computed_again(normal, rows, monkeypatch, either_path):
     assert_close(*gradients)
 
 
+def test_products_are_kept_only_for_a_backward_pass(normal, monkeypatch, either_path):
+    estimator, weight = updated(KINDS["full"], normal), normal(5, 4)
+    outputs, apply = [], semaug.covariance.full._Differences.apply
+
+    def recorded(*arguments):
+        outputs.append(apply(*arguments))
+        return outputs[-1]
+
+    monkeypatch.setattr(semaug.covariance.full._Differences, "apply", recorded)
+
+    def number_kept():
+        return len(outputs.pop()) - 1
+
+    estimator.quadratic_form(weight)
+    assert number_kept() == 0
+    with torch.no_grad():
+        estimator.quadratic_form(weight.clone().requires_grad_())
+    assert number_kept() == 0
+    estimator.quadratic_form(weight.clone().requires_grad_())
+    assert number_kept() == 1
+    with torch.no_grad():
+        torch.func.grad(lambda w: estimator.quadratic_form(w).sum())(weight)
+    assert number_kept() == 1
+
+
+def test_an_inner_transform_may_take_the_weight_for_a_constant(normal, either_path):
+    """Products are not kept then, and the outer transform needs them."""
+    estimator, weight = updated(KINDS["full"], normal), normal(5, 4)
+
+    def loss(weight):
+        return estimator.quadratic_form(weight).exp().sum()
+
+    def through_another(weight):
+        scale = weight.new_ones(())
+        return torch.func.grad(lambda s: s * loss(weight))(scale)
+
+    assert_close(torch.func.grad(through_another)(weight), torch.func.grad(loss)(weight))
+
+
 @pytest.mark.parametrize(
     ("kept", "create_graph", "fails"),
     [(10**6, False, False), (10**6, True, True), (0, False, True), (0, True, True)],

@@ -147,7 +147,7 @@ def test_large_features_stay_finite(options, num_features, either_path):
     estimator = ClassCovariance(2, num_features, **options)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
-        features = 2e18 * (torch.rand(20, num_features, generator=generator) - 0.5).sign()
+        features = 4e9 * (torch.rand(20, num_features, generator=generator) - 0.5).sign()
         estimator.update(features, torch.arange(20) % 2)
     assert estimator.num_skipped == 0
     for name, value in estimator.state_dict().items():
@@ -315,6 +315,19 @@ def test_casts_keep_float32_or_better(normal, any_options):
     assert {value.device.type for value in estimator.to("meta").state_dict().values()} == {"meta"}
 
 
+def test_a_state_of_half_precision_does_not_lower_it(normal, any_options):
+    estimator = updated(ClassCovariance(3, 4, **any_options), batches_of(normal, [9]))
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in estimator.state_dict().items()
+    }
+    copied, assigned = (ClassCovariance(3, 4, **any_options) for _ in range(2))
+    copied.load_state_dict(state)
+    assigned.load_state_dict(state, assign=True)
+    assert_same_state(assigned, copied, rtol=0, atol=0)
+    assert len(list(assigned.parameters())) == len(list(copied.parameters()))
+
+
 def test_a_default_of_half_precision_does_not_lower_it(any_options):
     torch.set_default_dtype(torch.bfloat16)
     try:
@@ -332,11 +345,12 @@ def test_autocast_does_not_touch_anything(normal, any_options):
         plain.update(*batch)
         with torch.autocast("cpu", dtype=dtype):
             under.update(*batch)
-            q, gram = under.quadratic_form(weight), under.gram(weight)
+            q, gram, dense = under.quadratic_form(weight), under.gram(weight), under.dense()
             noise = under.sample(batch[1], generator=torch.Generator().manual_seed(0))
         assert_same_state(under, plain, rtol=0, atol=0)
         assert_close(q, plain.quadratic_form(weight), rtol=0, atol=0)
         assert_close(gram, plain.gram(weight), rtol=0, atol=0)
+        assert_close(dense, plain.dense(), rtol=0, atol=0)
         expected = plain.sample(batch[1], generator=torch.Generator().manual_seed(0))
         assert_close(noise, expected, rtol=0, atol=0)
 

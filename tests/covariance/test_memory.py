@@ -169,6 +169,13 @@ def test_wrong_numbers_are_named():
         ClassCovariance(2, 3, max_batch_size=0)
     with pytest.raises(ValueError, match="`entropy_weight` >= 0, got -1"):
         ClassCovariance(2, 3, "learned", entropy_weight=-1)
+    for margin in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"finite `entropy_margin`, got {margin}"):
+            ClassCovariance(2, 3, "learned", entropy_margin=margin)
+    with pytest.raises(TypeError, match="`entropy_margin` to be a number, got 'x'"):
+        ClassCovariance(2, 3, "learned", entropy_margin="x")
+    with pytest.raises(TypeError, match="`sharded` to be a bool, got 'no'"):
+        ClassCovariance(2, 3, sharded="no")
 
 
 def test_merge_refuses_other_options():

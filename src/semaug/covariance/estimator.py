@@ -25,14 +25,17 @@ from torch import Tensor, nn
 from semaug._autocast import without_autocast
 from semaug._checks import (
     check_at_least,
-    check_floating,
+    check_bool,
+    check_finite,
     check_labels,
     check_one_of,
     check_positive_int,
+    check_range,
     check_same_device,
     check_shapes,
+    check_tensors,
 )
-from semaug._classes import ClassRows, all_classes, class_rows, is_static
+from semaug._classes import ClassRows, class_rows, is_static
 from semaug._compile import settled
 from semaug._distributed import is_first_rank, sum_over_ranks
 from semaug.covariance.diagonal import Diagonal, DiagonalKind
@@ -42,7 +45,7 @@ from semaug.covariance.identity import IdentityKind
 from semaug.covariance.learned import UNIT_ENTROPY, LearnedKind, uncertainty_loss
 from semaug.covariance.low_rank import LowRankKind
 from semaug.covariance.options import check_effect, checked_memory, checked_rank
-from semaug.covariance.quadratic_form import as_form, rows_of_q, working_dtype
+from semaug.covariance.quadratic_form import as_form, quadratic_form, working_dtype
 from semaug.covariance.samples import (
     IGNORE_INDEX,
     Samples,
@@ -71,8 +74,8 @@ class ClassCovariance(nn.Module):
     statistics of all samples, and all ranks must call :meth:`update`, with batches of any
     size. The module needs no ``DistributedDataParallel``.
 
-    Samples with a feature that is not finite, or so large that its square would not be, are
-    left out and counted in ``num_skipped``.
+    Samples with a feature that is not finite, or as large as the fourth root of the largest
+    number (4e9 in float32), are left out and counted in ``num_skipped``.
     The statistics stay float32 or better, also when a model around them is cast to
     half precision.
 
@@ -129,7 +132,7 @@ class ClassCovariance(nn.Module):
         num_skipped: int64 scalar, samples left out.
 
     Raises:
-        TypeError: If a size is not an int.
+        TypeError: If a size is not an int, or another argument has the wrong type.
         ValueError: If a number is out of range, the kind is unknown, or an option has no
             effect on it.
 
@@ -168,6 +171,7 @@ class ClassCovariance(nn.Module):
         name = "ClassCovariance"
         check_positive_int(name, num_classes=num_classes, num_features=num_features)
         check_one_of(name, "kind", kind, KINDS)
+        check_bool(name, "sharded", sharded)
         check_effect(kind, "rank", rank, ("low_rank",))
         check_effect(kind, "memory", memory, ("full", "diagonal", "shared", "low_rank"))
         check_effect(kind, "shrinkage", shrinkage, ("full", "diagonal", "low_rank"))
@@ -180,6 +184,7 @@ class ClassCovariance(nn.Module):
         self.entropy_weight = 1.0 if entropy_weight is None else entropy_weight
         self.entropy_margin = UNIT_ENTROPY if entropy_margin is None else entropy_margin
         check_at_least(name, "entropy_weight", self.entropy_weight, 0)
+        check_finite(name, "entropy_margin", self.entropy_margin)
         check_at_least(name, "shrinkage", 0 if shrinkage is None else shrinkage, 0)
         self.shrinkage = None if shrinkage is None else float(shrinkage)
         check_positive_int(name, max_batch_size=1 if max_batch_size is None else max_batch_size)
@@ -231,15 +236,12 @@ class ClassCovariance(nn.Module):
         """
         name = "ClassCovariance.update"
         dense = isinstance(features, Tensor) and features.ndim == 4
-        check_shapes(
+        check_tensors(
             name,
-            num_features=(self.mean, "M A"),
+            mean=(self.mean, "M A"),
             features=(features, "N A h w" if dense else "N A"),
             labels=(labels, "N H W" if dense else "N"),
         )
-        check_floating(name, features=features)
-        check_labels(name, labels)
-        check_same_device(name, mean=self.mean, features=features, labels=labels)
         if dense:
             labels = nearest_labels(labels, features.shape[2:]).flatten()
         self._update(features, labels, ignore_index=ignore_index)
@@ -363,7 +365,9 @@ class ClassCovariance(nn.Module):
         For ``low_rank`` up to what both have cut off; ``learned`` keeps its own factors.
 
         Args:
-            other: Of the same sizes, kind and options; it is not changed.
+            other: Of the same sizes, kind and options; it is not changed. Its
+                ``entropy_weight``, ``entropy_margin`` and ``max_batch_size`` may differ: they
+                are not of the statistics.
 
         Raises:
             TypeError: If ``other`` is no estimator.
@@ -409,7 +413,11 @@ class ClassCovariance(nn.Module):
         self._first_epoch = True
 
     def form(self) -> Form:
-        """Show the covariances to losses; costs nothing, and is for now, not for later."""
+        """Show the covariances to losses; costs nothing, and is for now, not for later.
+
+        Raises:
+            RuntimeError: If they are sharded, over another number of processes than there are.
+        """
         state = self._state()
         own = self._kind.form(state)
         if self.shrinkage is None:
@@ -432,10 +440,12 @@ class ClassCovariance(nn.Module):
 
         Returns:
             ``(C, C)``, differentiable in ``weight``.
+
+        Raises:
+            TypeError: If the weight is not a floating-point tensor.
+            ValueError: If its shape or device is wrong.
         """
-        form = as_form("ClassCovariance.quadratic_form", weight, self)
-        labels = torch.arange(self.num_classes, device=weight.device)
-        return rows_of_q(weight, form, all_classes(self.num_classes, labels))
+        return quadratic_form(weight, self)
 
     def gram(self, weight: Tensor, classes: Tensor | None = None) -> Tensor:
         """Covariance of the logits under the noise of each class.
@@ -446,11 +456,20 @@ class ClassCovariance(nn.Module):
 
         Returns:
             ``(R, C, C)``: ``weight @ S_r @ weight.T``, differentiable in ``weight``.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If a shape or device is wrong, or, on a CPU, a class is out of range.
         """
-        form = as_form("ClassCovariance.gram", weight, self)
+        name = "ClassCovariance.gram"
+        form = as_form(name, weight, self)
         if classes is None:
             classes = torch.arange(self.num_classes, device=weight.device)
-        check_labels("ClassCovariance.gram", classes, "classes")
+        check_shapes(name, classes=(classes, "R"))
+        check_labels(name, classes, "classes")
+        check_same_device(name, weight=weight, classes=classes)
+        if not is_static(classes.device):
+            check_range(name, "classes", classes, self.num_classes)
         dtype = working_dtype(weight, form)
         with without_autocast(weight.device):
             weight = weight.to(dtype)
@@ -468,6 +487,11 @@ class ClassCovariance(nn.Module):
 
         Returns:
             ``(M, N, A)`` from N(0, S_y). Differentiable for ``learned``.
+
+        Raises:
+            TypeError: If the dtype of the labels is wrong, or ``num_samples`` is not an int.
+            ValueError: If the shape of the labels is wrong, a number is out of range (of labels
+                on a CPU), or the estimator is sharded.
         """
         check_shapes("ClassCovariance.sample", labels=(labels, "N"))
         check_labels("ClassCovariance.sample", labels)
@@ -479,7 +503,8 @@ class ClassCovariance(nn.Module):
 
     def dense(self) -> Tensor:
         """All covariances as matrices ``(C, A, A)``, for a look at small ones."""
-        return self.form().dense()
+        with without_autocast(self.mean.device):
+            return self.form().dense()
 
     def captured(self) -> Tensor:
         """Share of the variance of each class in the kept directions of ``low_rank``, ``(C,)``.
@@ -505,7 +530,13 @@ class ClassCovariance(nn.Module):
         Returns:
             A scalar, ``entropy_weight`` times the loss; 0 for kinds other than ``learned``,
             and without samples.
+
+        Raises:
+            TypeError: If the dtype of the labels is wrong.
+            ValueError: If their shape is wrong, or, on a CPU, one is out of range.
         """
+        check_shapes("ClassCovariance.uncertainty", labels=(labels, "N"))
+        check_labels("ClassCovariance.uncertainty", labels)
         return self._uncertainty(class_rows(labels, self.num_classes, ignore_index))
 
     def _uncertainty(self, rows: ClassRows) -> Tensor:
@@ -560,6 +591,9 @@ class ClassCovariance(nn.Module):
         name = prefix + "covariance"
         if isinstance(self._kind, ShardedKind) and len(state.get(name, ())) == self.num_classes:
             state = {**state, name: state[name][self._kind.first : self._kind.last]}
+        # Half precision of others must not replace ours, as ``assign=True`` would have it.
+        keys = [prefix + name for name in self._state_names if prefix + name in state]
+        state = {**state, **{key: _float32_or_better(state[key]) for key in keys}}
         super()._load_from_state_dict(state, prefix, *args)
         if self.fresh is not None and not self.epoch.is_meta:
             self._first_epoch = int(self.epoch) == 0
@@ -567,8 +601,7 @@ class ClassCovariance(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def keep_precision(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
-            half = moved.is_floating_point() and moved.dtype.itemsize < 4
-            return tensor.to(moved.device) if half else moved
+            return tensor.to(moved.device) if _is_half(moved) else moved
 
         return super()._apply(keep_precision, recurse)
 
@@ -581,6 +614,14 @@ _KINDS: dict[Kind, Callable[[ClassCovariance], Any]] = {
     "low_rank": lambda e: LowRankKind(e.rank or 0),
     "learned": lambda e: LearnedKind(),
 }
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype.itemsize < 4
+
+
+def _float32_or_better(tensor: Tensor) -> Tensor:
+    return tensor.float() if _is_half(tensor) else tensor
 
 
 def _one_class(rows: ClassRows) -> ClassRows:

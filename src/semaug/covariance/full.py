@@ -1,10 +1,10 @@
 """A whole matrix for each class.
 
 For an upstream gradient g of the shape of Q, ``dQ[c, j] / dw_j = 2 S_c (w_j - w_c)``, and
-minus the same for ``w_c``. The product is kept from the forward pass, so the backward pass
-is a weighted sum. Beyond ``KEPT_ELEMENTS`` it is computed again instead, which bounds the
-memory; the statistics must not change in between then, and an error says so if they do. While
-compiling it is always kept.
+minus the same for ``w_c``, because S_c is symmetric. The product is kept from the forward pass,
+so the backward pass is a weighted sum. Beyond ``KEPT_ELEMENTS`` it is computed again instead,
+which bounds the memory; the statistics must not change in between then, and an error says so if
+they do. While compiling it is always kept.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ BATCHED_ELEMENTS = 2**20
 class Full(NamedTuple):
     """Form of full covariances."""
 
-    matrices: Tensor  # (C, A, A)
+    matrices: Tensor  # (C, A, A), symmetric, which the gradient relies on
 
     @property
     def like(self) -> Tensor:  # noqa: D102
@@ -47,7 +47,8 @@ class Full(NamedTuple):
         return Full(self.matrices.to(dtype))
 
     def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
-        keep = len(rows.classes) * weight.numel() <= KEPT_ELEMENTS
+        keep = torch.is_grad_enabled() and weight.requires_grad  # else no backward pass comes
+        keep = keep and len(rows.classes) * weight.numel() <= KEPT_ELEMENTS
         keep = keep or torch.compiler.is_compiling()
         return _Differences.apply(weight, self.matrices, rows.classes, rows.complete, keep)[0]
 
