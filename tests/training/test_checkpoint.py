@@ -11,6 +11,7 @@ from semaug.training.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
+from semaug.training.errors import UserError
 
 
 @pytest.fixture
@@ -42,6 +43,30 @@ def test_a_single_wrong_byte_is_noticed(path):
         load_checkpoint(path)
 
 
+def test_damage_anywhere_is_an_error_or_changes_nothing(tmp_path):
+    """In names and sizes of the archive too, where zipfile and torch raise what they like."""
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"weights": torch.arange(4)})
+    whole, messages = path.read_bytes(), []
+    for place in range(0, len(whole), 3):
+        content = bytearray(whole)
+        content[place] ^= 0x80
+        path.write_bytes(content)
+        try:
+            state = load_checkpoint(path)
+        except UserError as error:
+            messages.append(str(error))
+        else:
+            assert state["weights"].tolist() == [0, 1, 2, 3]
+    assert len(messages) > 100
+    assert all("checkpoint.pt: expected a checkpoint" in message for message in messages)
+
+
+def test_a_checkpoint_that_is_not_there_is_no_damage(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
 def test_files_that_would_execute_something_are_refused(tmp_path):
     path = tmp_path / "checkpoint.pt"
     torch.save({"format": 1, "evil": print}, path)
@@ -51,9 +76,10 @@ def test_files_that_would_execute_something_are_refused(tmp_path):
 
 def test_another_format_is_named(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    torch.save({"format": 99}, path)
-    with pytest.raises(ValueError, match="expected a checkpoint of format 1, got 99"):
-        load_checkpoint(path)
+    for content, found in (({"format": 99}, "99"), (torch.zeros(1), "none")):
+        torch.save(content, path)
+        with pytest.raises(ValueError, match=f"expected a checkpoint of format 1, got {found}"):
+            load_checkpoint(path)
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(path):

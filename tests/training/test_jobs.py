@@ -118,6 +118,13 @@ def test_the_death_of_a_worker_fails_its_run(make_run, monkeypatch, capfd):
     assert [outcome.error for outcome in outcomes] == ["its process died with exit code 1"] * 2
 
 
+def test_a_log_that_cannot_be_opened_fails_its_run(make_run):
+    run = make_run()
+    (run.folder / "log.txt").mkdir(parents=True)
+    (outcome,) = run_jobs([run], OPTIONS, 1, Console(quiet=True))
+    assert "Is a directory" in outcome.error
+
+
 def test_a_run_that_another_process_trains_is_waited_for(make_run, monkeypatch):
     monkeypatch.setattr(jobs, "_SECONDS_BETWEEN_TRIES", 0.01)
     tries = []

@@ -1,10 +1,15 @@
 """Tests of semaug.training.loop."""
 
+import io
 import json
+import os
+import signal
+from dataclasses import replace
 
 import pytest
 import timm
 import torch
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from semaug.data import load_data
@@ -13,7 +18,9 @@ from semaug.training import loop
 from semaug.training.build import build_method
 from semaug.training.checkpoint import load_checkpoint, save_checkpoint
 from semaug.training.errors import UserError
+from semaug.training.interrupt import InterruptedRunError
 from semaug.training.loop import train
+from semaug.training.session import DivergedError
 from tests.training.same import assert_same, without_times
 
 
@@ -159,6 +166,55 @@ def test_a_finished_run_gives_its_summary(train_tiny, make_run, quiet):
     assert train(make_run(), resume=True, **quiet) == run.summary()
 
 
+def test_a_stop_after_the_last_test_is_not_forgotten(make_run, quiet, monkeypatch):
+    run = make_run()
+
+    def stop(self, errors, epoch):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Record, "add_classes", stop)
+    message = "digits_resnet8_isda seed 0: stopped after its last epoch, finished"
+    with pytest.raises(InterruptedRunError, match=message):
+        train(run, **quiet)
+    assert run.summary()["finished"]
+
+
+def test_what_training_means_is_told_once_nothing_is_misspelt(make_run, quiet):
+    told = []
+    with pytest.raises(UserError):
+        train(make_run("digits_resnet8", "network=resnet9_cifar"), report=told.append, **quiet)
+    assert told == []
+    for _ in range(2):
+        train(make_run("digits_resnet8"), report=told.append, resume=True, **quiet)
+    assert told == ["starts", "was finished before"]
+
+
+def test_all_devices_of_a_run_are_told(make_run, quiet, monkeypatch):
+    """Starts count from the one that began the run: of those before it nothing is left."""
+    run, output = make_run(), io.StringIO()
+    add = loop.Record.add
+
+    def stop(self, row):
+        add(self, row)
+        raise KeyboardInterrupt
+
+    def start(device, **options):
+        monkeypatch.setattr(loop, "describe_device", lambda place: device)
+        return train(run, resume=True, **quiet | options)
+
+    monkeypatch.setattr(loop.Record, "add", stop)
+    with pytest.raises(KeyboardInterrupt):
+        start("a slow CPU")
+    with pytest.raises(KeyboardInterrupt):
+        start("a CPU", checkpoint_seconds=0)
+    monkeypatch.setattr(loop.Record, "add", add)
+    summary = start("a GPU", console=Console(file=output))
+    assert summary["device"] == "a CPU; a GPU"
+    assert output.getvalue().startswith("warning: this run began on a CPU and goes on with a GPU;")
+    starts = json.loads((run.folder / "environment.json").read_text())
+    assert [start["device"] for start in starts] == ["a slow CPU", "a CPU", "a GPU"]
+
+
 def test_resuming_what_never_began_begins_it(train_tiny):
     assert train_tiny(resume=True).summary()["epochs"] == 3
 
@@ -190,7 +246,7 @@ def test_what_does_not_fit_the_images_leaves_no_run(make_run, quiet, changes):
     run = make_run("digits_resnet8_isda", *changes)
     with pytest.raises(UserError, match="data=digits"):
         train(run, **quiet)
-    assert [path.name for path in run.folder.iterdir()] == ["lock"]
+    assert not run.folder.parent.exists()
 
 
 def test_too_little_memory_is_told_with_the_batch_size(make_run, quiet, monkeypatch):
@@ -245,6 +301,37 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
         train(run, **quiet)
     assert load_checkpoint(run.checkpoint)["epoch"] == 1
     assert len(run.metric_rows()) == 1
+    monkeypatch.undo()
+    written = json.loads(run.diverged.read_text())
+    assert (written["epoch"], written["step"], written["seed"]) == (2, 3, 0)
+    before = r"before, in step 3 of epoch 2; .* to try it again nevertheless, delete .*diverged.js"
+    with pytest.raises(DivergedError, match=before):
+        train(run, resume=True, **quiet)
+    run.diverged.unlink()
+    assert train(run, resume=True, **quiet)["finished"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "diverged.json: expected JSON, got a damaged file .* and the run is tried again"),
+        ("[]", "diverged.json: expected where a run diverged; delete it, and the run is tried"),
+    ],
+)
+def test_a_damaged_mark_of_divergence_is_named(make_run, quiet, content, message):
+    run = make_run()
+    run.folder.mkdir(parents=True)
+    run.diverged.write_text(content)
+    with pytest.raises(UserError, match=message):
+        train(run, resume=True, **quiet)
+
+
+def test_a_mark_of_another_recipe_is_refused(make_run, quiet):
+    run = make_run("digits_resnet8")
+    run.folder.mkdir(parents=True)
+    replace(run, recipe=replace(run.recipe, lr=0.3)).write_divergence(1, 1)
+    with pytest.raises(UserError, match=r"another recipe: .*lr is 0.3 there and 0.1 now"):
+        train(run, resume=True, **quiet)
 
 
 def test_a_last_step_that_explodes_is_not_saved(make_run, quiet, monkeypatch):

@@ -20,6 +20,18 @@ def test_the_first_failure_is_named(make_run):
         summaries_of(outcomes)
 
 
+def test_only_what_would_be_tried_again_is_promised(make_run):
+    failed = Outcome(make_run(), error="no disk")
+    diverged = Outcome(make_run(seed=1), error="delete diverged.json", diverged=True)
+    for outcomes, end in (
+        ([failed], "no disk; the same command tries them again$"),
+        ([failed, diverged], "tries them again, but for those whose numbers stopped being finite$"),
+        ([diverged], "delete diverged.json$"),
+    ):
+        with pytest.raises(UserError, match=end):
+            summaries_of(outcomes)
+
+
 def test_the_end_of_a_log(make_run):
     run = make_run()
     assert Outcome(run, error="it never began").last_lines() == []

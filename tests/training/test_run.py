@@ -1,5 +1,6 @@
 """Tests of semaug.training.run."""
 
+import fcntl
 import os
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from semaug.recipes import find_recipe
 from semaug.training.errors import UserError
-from semaug.training.run import Run, RunIsBusyError, label
+from semaug.training.run import Run, RunIsBusyError, all_options, label, name_of_seeds
 
 
 @pytest.fixture
@@ -58,6 +59,51 @@ def test_a_child_does_not_hold_the_lock_of_its_parent(run):
         os.waitpid(child, 0)
 
 
+def test_a_run_that_never_began_leaves_no_folder(run):
+    with run.lock():
+        assert run.folder.exists()
+    assert not run.folder.parent.exists()
+    with run.lock():
+        (run.folder / "recipe.json").touch()
+    assert (run.folder / "lock").exists()
+
+
+def test_a_lock_that_its_holder_removed_is_taken_anew(run, monkeypatch):
+    """Else two processes could each hold one: that of a removed file, and that of its successor."""
+    flock, calls = fcntl.flock, []
+
+    def remove_first(file, operation):
+        calls.append(file)
+        if len(calls) == 1:
+            (run.folder / "lock").unlink()
+            run.folder.rmdir()
+        flock(file, operation)
+
+    monkeypatch.setattr("fcntl.flock", remove_first)
+    with run.lock():
+        busy = pytest.raises(RunIsBusyError)
+        with busy, run.lock():
+            pass
+    assert len(calls) == 3
+
+
+def test_many_seeds_make_a_short_name():
+    assert name_of_seeds(range(5, 8)) == "seeds5,6,7"
+    assert name_of_seeds(range(20)) == f"seeds{','.join(map(str, range(20)))}"
+    assert name_of_seeds(range(7, 1007)) == "seeds7-1006"
+    huge = [name_of_seeds([10**20 + 2 * k + last for k in range(60)]) for last in (0, 1)]
+    assert huge[0] != huge[1]
+    assert all(len(name) == 110 for name in huge)
+
+
+def test_options_of_early_recipes_are_those_of_today():
+    recipe = find_recipe("cifar10_5k_resnet20").as_plain_data()
+    early = {name: value for name, value in recipe.items() if name not in ("method", "clip_norm")}
+    subset = {name: value for name, value in early.pop("subset").items() if value is not None}
+    assert all_options(early | subset) == all_options(recipe)
+    assert all_options(recipe)["subset.train_per_class"] == subset["train_per_class"]
+
+
 def test_damaged_summary_is_named(run):
     run.folder.mkdir(parents=True)
     (run.folder / "summary.json").write_text("{")
@@ -83,6 +129,8 @@ def test_states_follow_each_other(run):
     run.folder.mkdir(parents=True)
     run.checkpoint.touch()
     assert run.state() == "continues"
+    run.write_divergence(1, 2)
+    assert run.state() == "diverged before"
     (run.folder / "summary.json").write_text("{}")
     assert run.state() == "was finished before"
 

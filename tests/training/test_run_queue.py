@@ -50,6 +50,20 @@ def test_a_finished_run_that_another_process_has_open_is_looked_at_again(train_t
     assert finished_before(run, OPTIONS).summary == run.summary()
 
 
+def test_a_run_that_diverged_is_not_trained_again(make_run, monkeypatch):
+    run = make_run("digits_resnet8", "lr=1e9")
+    with open_log(run) as log:
+        first = train_logged(run, OPTIONS, log)
+    assert first.diverged
+    assert f"to try it again nevertheless, delete {run.diverged}" in first.error
+    monkeypatch.setattr(loop, "_train", None)
+    again = finished_before(run, OPTIONS)
+    assert again.diverged
+    assert "stopped being finite before, in step 4 of epoch 1" in again.error
+    run.diverged.unlink()
+    assert finished_before(run, OPTIONS) is None
+
+
 def test_a_run_is_trained_into_its_log(make_run):
     run = make_run()
     with open_log(run) as log:

@@ -54,8 +54,6 @@ def train(
     changes, chosen_seed = split_seed(overrides or [], seed)
     run = make_run(recipe, changes, chosen_seed, quick, runs)
     console = Console(quiet=not is_first_process())
-    say(console, f"{run.label} seed {run.seed} {run.state()}, in {run.folder}")
-
     from semaug.training.loop import train as train_run
 
     summary = train_run(
@@ -67,5 +65,6 @@ def train(
         resume=resume,
         checkpoint_seconds=checkpoint_seconds,
         console=console,
+        report=lambda state: say(console, f"{run.label} seed {run.seed} {state}, in {run.folder}"),
     )
     print_summary(console, run, summary)

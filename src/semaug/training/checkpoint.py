@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,18 @@ from semaug.training.files import write_atomically
 __all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
 
 _FORMAT = 1
+
+# What damaged bytes make zipfile and torch raise.
+_DAMAGED = (
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -34,23 +47,25 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what :func:`save_checkpoint` wrote, onto the CPU.
 
     Raises:
+        OSError: If it cannot be opened.
         UserError: If the file is damaged, cut short, or of another format.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch itself does not compare the sums
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"wrong sum of {damaged}")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(
-            f"{path}: expected a checkpoint, got a damaged file ({error}); "
-            "restore a copy of it, or delete the folder to train the run from its beginning"
-        ) from error
-    if state.get("format") != _FORMAT:
-        raise UserError(
-            f"{path}: expected a checkpoint of format {_FORMAT}, got {state.get('format')}"
-        )
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()  # torch itself does not compare the sums
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"wrong sum of {damaged}")
+            file.seek(0)
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except _DAMAGED as error:
+            raise UserError(
+                f"{path}: expected a checkpoint, got a damaged file ({error}); "
+                "restore a copy of it, or delete the folder to train the run from its beginning"
+            ) from error
+    found = state.get("format") if isinstance(state, dict) else "none"
+    if found != _FORMAT:
+        raise UserError(f"{path}: expected a checkpoint of format {_FORMAT}, got {found}")
     return state
 
 

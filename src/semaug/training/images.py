@@ -1,16 +1,21 @@
 """Record which images a run sees, so that a result can be traced to exact images."""
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from semaug.data import DataSet, FileSet, Selection, describe_selection, pack_selection
+from semaug.data.registry import data_root as find_root
+from semaug.training.build import build_data
 from semaug.training.errors import UserError
 from semaug.training.files import read_json, write_atomically, write_json
 from semaug.training.run import Run
 
-__all__ = ["describe_images", "record_images"]
+__all__ = ["check_images_now", "check_same_images", "describe_images", "record_images"]
 
 
 def record_images(run: Run, selection: Selection, data: DataSet) -> None:
@@ -49,12 +54,64 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
     return description | {"test_images": len(data.test)}
 
 
+def check_images_now(run: Run, data_root: Path | None, workers: int | None = None) -> None:
+    """Check that a finished run saw the images that there are now, where the data root decides.
+
+    Sets with official files are the same everywhere. A folder of images is looked through once,
+    however many runs a process asks about.
+
+    Args:
+        run: Its folder may lack ``images.json``, as early versions left it; then nothing is known.
+        data_root: Folder of the data sets.
+        workers: As for :func:`semaug.training.build.build_data`.
+
+    Raises:
+        FileNotFoundError: If there are no images.
+        UserError: If they are others.
+    """
+    path = run.folder / "images.json"
+    if run.recipe.data != "folder" or not path.exists():
+        return
+    place = (find_root(data_root).resolve(), run.recipe.subset, run.quick)
+    if place not in _now:
+        cpu = torch.device("cpu")
+        data, selection = build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
+        _now[place] = describe_images(selection, data)
+    _compare(str(path), read_json(path, _REMEDY), _now[place])
+
+
+_now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
+
+
+def check_same_images(runs: Sequence[Run]) -> None:
+    """Check that runs saw the same images, as far as their folders tell it.
+
+    Raises:
+        UserError: If two of them did not, or ``images.json`` of one is damaged.
+    """
+    seen: dict[str, tuple[Path, Any]] = {}
+    for run in runs:
+        path = run.folder / "images.json"
+        if not path.exists():  # early versions wrote none
+            continue
+        description = read_json(path, _REMEDY)
+        _check_description(str(path), description)
+        parts = {"data": description.get("data"), **description["sha256"]}
+        for name, value in parts.items():
+            first, expected = seen.setdefault(name, (path, value))
+            if value != expected:
+                raise UserError(
+                    f"semaug: expected runs on the same images, got others by {name} in {path} "
+                    f"than in {first}; train them with the same --data-root and the same options "
+                    "that choose images"
+                )
+
+
 _REMEDY = "delete it, and --resume writes it anew"
 
 
 def _compare(path: str, before: Any, now: dict[str, Any]) -> None:
-    if not isinstance(before, dict) or not isinstance(before.get("sha256"), dict):
-        raise UserError(f"{path}: expected a description of images, got something else; {_REMEDY}")
+    _check_description(path, before)
     differences = [
         f"{name} {before.get(name)!r} there and {now[name]!r} now"
         for name in now
@@ -66,8 +123,13 @@ def _compare(path: str, before: Any, now: dict[str, Any]) -> None:
     if differences:
         raise UserError(
             f"{path}: the run began with other images: {'; '.join(differences)}; restore the data "
-            "set, or choose another folder with --runs"
+            "set, name its folder with --data-root, or choose another folder with --runs"
         )
+
+
+def _check_description(path: str, description: Any) -> None:
+    if not isinstance(description, dict) or not isinstance(description.get("sha256"), dict):
+        raise UserError(f"{path}: expected a description of images, got something else; {_REMEDY}")
 
 
 def _sha256(numbers: Tensor) -> str:

@@ -222,10 +222,12 @@ def _stop_without_parent() -> None:
 
 def _train_one(run: Run, options: Mapping[str, Any]) -> Outcome | None:
     """Train in a worker; None if another process does already."""
-    with open_log(run) as log:
-        for output in (1, 2):  # of libraries and of processes that this one starts, too
-            os.dup2(log.fileno(), output)
-        try:
+    try:
+        with open_log(run) as log:
+            for output in (1, 2):  # of libraries and of processes that this one starts, too
+                os.dup2(log.fileno(), output)
             return train_logged(run, options, log)
-        except InterruptedRunError as stop:
-            return Outcome(run, error=str(stop))
+    except InterruptedRunError as stop:
+        return Outcome(run, error=str(stop))
+    except OSError as error:  # of the log: it cannot be opened, or the disk is full
+        return Outcome(run, error=str(error))

@@ -7,6 +7,7 @@ all the rest (:mod:`semaug.training.session`), in the middle of an epoch too.
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ from semaug.training.display import show_progress
 from semaug.training.errors import UserError
 from semaug.training.evaluate import Wrong, count_wrong
 from semaug.training.files import read_json, remove_partial_files, write_json
-from semaug.training.images import record_images
+from semaug.training.images import check_images_now, record_images
 from semaug.training.interrupt import watch_interrupts
 from semaug.training.memory import reset_peak_memory
 from semaug.training.pipeline import Pipeline
@@ -49,7 +50,12 @@ from semaug.training.record import Record, summarize
 from semaug.training.run import Run
 from semaug.training.schedule import learning_rate_schedule
 from semaug.training.seeding import derive_seed
-from semaug.training.session import Session, check_same_recipe
+from semaug.training.session import (
+    DivergedError,
+    Session,
+    check_not_diverged,
+    check_same_recipe,
+)
 from semaug.training.torchrun import is_first_process
 from semaug.training.work import count_work
 
@@ -66,6 +72,7 @@ def train(
     resume: bool = False,
     checkpoint_seconds: float = 300.0,
     console: Console | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Train a run to its end and return its summary.
 
@@ -80,18 +87,20 @@ def train(
             a run is an error. A finished run returns its summary.
         checkpoint_seconds: Save at least this often, besides after each epoch.
         console: Where to show progress.
+        report: Gets what this means for the run, such as ``"starts"``, once it is known that
+            nothing is missing or misspelt.
 
     Returns:
         What ``summary.json`` holds: errors in percent, seconds, versions and device.
 
     Raises:
         FileNotFoundError: If the data is missing.
-        FloatingPointError: If losses or weights stop being finite numbers.
+        FloatingPointError: If losses or weights stop being finite numbers, or did before.
         InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
         OSError: If the disk does not take what is written.
         UserError: If something in the recipe does not exist or does not fit the images,
-            the folder holds another run, another process is training this one, or the
-            memory of the device is too small.
+            the folder holds another run or one of other images, another process is training
+            this one, or the memory of the device is too small.
     """
     if run.has_begun and not resume:  # asked before any process of this run writes
         raise UserError(
@@ -101,9 +110,13 @@ def train(
     place = choose_device(device)
     with run.lock() if is_first_process() else nullcontext():
         run = _settled(run, place)
+        report = report or (lambda state: None)
         summary = run.summary()
         if summary is not None:
+            check_images_now(run, data_root, workers)
+            report(run.state())
             return summary
+        check_not_diverged(run)
         if threads is not None:
             torch.set_num_threads(threads)
         if not is_first_process() or console is None:
@@ -112,8 +125,11 @@ def train(
             with operators(place, deterministic=run.recipe.deterministic):
                 processes = Processes(place, run.recipe.precision)
                 return _train(
-                    run, data_root, place, processes, workers, checkpoint_seconds, console
+                    run, data_root, place, processes, workers, checkpoint_seconds, console, report
                 )
+        except DivergedError as error:
+            run.write_divergence(error.epoch, error.step)
+            raise
         except RuntimeError as error:
             explanation = _explain(error, run.recipe, place)
             if explanation is None:
@@ -129,6 +145,7 @@ def _train(
     workers: int | None,
     checkpoint_seconds: float,
     console: Console,
+    report: Callable[[str], None],
 ) -> dict[str, Any]:
     recipe, seed, fabric = run.recipe, run.seed, processes.fabric
 
@@ -162,9 +179,12 @@ def _train(
         return logits
 
     # Nothing is missing, misspelt or of the wrong size: the run begins, or goes on.
+    report(run.state())
+    starts: list[dict[str, Any]] = []
     if processes.is_first:
         remove_partial_files(run.folder)
-        _write_start(run, device)
+        starts = _write_start(run, device)
+        _warn_of_another_device(console, starts)
         record_images(run, selection, data)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
     session = Session(run, device, processes, method, optimizer, average, data)
@@ -257,8 +277,11 @@ def _train(
             display.show_epoch(row)
         if record is not None:
             record.add_classes(session.error_per_class(), session.epoch)
+        summary = _write_summary(run, session, starts)
+        if processes.any(bool(interrupt))[0]:  # too late for this run, but not for those after it
+            raise session.stop_at_end(interrupt.signal_number)
 
-    return _write_summary(run, session)
+    return summary
 
 
 def _explain(error: RuntimeError, recipe: Recipe, device: torch.device) -> str | None:
@@ -298,24 +321,49 @@ def _settled(run: Run, device: torch.device) -> Run:
     return run
 
 
-def _write_start(run: Run, device: torch.device) -> None:
-    """Write what is trained, and add where and with which software to the list of starts."""
+def _write_start(run: Run, device: torch.device) -> list[dict[str, Any]]:
+    """Write what is trained, and add where and with which software to the list of starts.
+
+    Returns:
+        The starts that made the run what it is, this one last.
+    """
     plain = run.recipe.as_plain_data()
     recipe = {"name": run.name, "overrides": dict(run.overrides), "seed": run.seed, "recipe": plain}
     write_json(run.folder / "recipe.json", recipe)
     path = run.folder / "environment.json"
     starts = read_json(path, "delete it; it lists former starts alone") if path.exists() else []
+    starts = [start for start in starts if isinstance(start, dict)]
     start = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe_device(device),
         "threads": torch.get_num_threads(),
+        "resumes": run.checkpoint.exists(),
         **describe_software(),
     }
-    write_json(path, [*starts, start])
+    starts.append(start)
+    write_json(path, starts)
+    # Nothing is left of starts that were killed before they saved; early versions do not tell.
+    anew = [place for place, one in enumerate(starts) if one.get("resumes") is False]
+    return starts[anew[-1] if anew else 0 :]
 
 
-def _write_summary(run: Run, session: Session) -> dict[str, Any]:
+def _warn_of_another_device(console: Console, starts: Sequence[dict[str, Any]]) -> None:
+    """Say that a run goes on elsewhere: it will not end bit for bit where it would have ended."""
+    devices = [start.get("device") for start in starts[-2:]]
+    if devices[0] != devices[-1]:
+        console.print(
+            f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
+            "will make it end otherwise than without a stop",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _write_summary(run: Run, session: Session, starts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     software = describe_software()
+    devices = [start["device"] for start in starts if isinstance(start.get("device"), str)]
     summary = {
         "name": run.name,
         "overrides": dict(run.overrides),
@@ -327,7 +375,7 @@ def _write_summary(run: Run, session: Session) -> dict[str, Any]:
         "test_on": "hold_out" if run.recipe.subset.hold_out else "test",
         "seconds": round(session.seconds, 1),
         "peak_memory_mib": session.peak_memory,
-        "device": describe_device(session.device),
+        "device": "; ".join(dict.fromkeys(devices or [describe_device(session.device)])),
         "commit": software.pop("commit"),
         "versions": software,
         "recipe": run.recipe.as_plain_data(),

@@ -21,7 +21,7 @@ class Outcome:
         run: The run.
         summary: What ``summary.json`` holds; None if the run failed.
         error: Why it failed; None if it is finished.
-        diverged: Whether it failed because numbers stopped being finite, as it would again.
+        diverged: Whether it failed because numbers stopped being finite; it is not tried again.
     """
 
     run: Run
@@ -47,10 +47,13 @@ def summaries_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if failed:
-        first = failed[0]
+        first, num_diverged = failed[0], sum(outcome.diverged for outcome in failed)
+        again = "; the same command tries them again"
+        if num_diverged:
+            again += ", but for those whose numbers stopped being finite"
         raise UserError(
             f"{len(failed)} of {len(outcomes)} runs failed, such as {first.run.label} seed "
-            f"{first.run.seed}: {first.error}; the same command tries them again"
+            f"{first.run.seed}: {first.error}{'' if num_diverged == len(failed) else again}"
         )
     return [outcome.summary for outcome in outcomes if outcome.summary is not None]
 

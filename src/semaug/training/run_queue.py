@@ -57,18 +57,18 @@ def train_missing_runs(
 
 
 def finished_before(run: Run, options: Mapping[str, Any]) -> Outcome | None:
-    """Return the outcome of a run that needs no training, None if it does."""
+    """Return the outcome of a run that is finished or diverged before, None of any other."""
     try:
-        if run.summary() is None:
+        if run.summary() is None and not run.diverged.exists():
             return None
         from semaug.training.loop import train
 
-        quiet = Console(quiet=True)  # returns at once, if the folder holds this very recipe
+        quiet = Console(quiet=True)  # trains nothing
         return Outcome(run, train(run, resume=True, console=quiet, **options))
     except RunIsBusyError:
         return None
-    except UserError as error:
-        return Outcome(run, error=str(error))
+    except (FloatingPointError, OSError, UserError) as error:
+        return Outcome(run, error=str(error), diverged=isinstance(error, FloatingPointError))
 
 
 @contextmanager

@@ -20,14 +20,29 @@ from semaug.training.checkpoint import (
 )
 from semaug.training.errors import UserError, as_user_error
 from semaug.training.evaluate import MIN_CLASSES_FOR_TOP5, Wrong
+from semaug.training.files import read_json
 from semaug.training.interrupt import InterruptedRunError
 from semaug.training.memory import peak_memory
 from semaug.training.processes import Processes
-from semaug.training.recipe import default_options
 from semaug.training.record import NUM_AVERAGED
-from semaug.training.run import Run
+from semaug.training.run import Run, all_options
 
-__all__ = ["Session", "check_same_recipe"]
+__all__ = ["DivergedError", "Session", "check_not_diverged", "check_same_recipe"]
+
+
+class DivergedError(FloatingPointError):
+    """Losses or weights stopped being finite numbers.
+
+    Args:
+        message: What, and what helps.
+        epoch: Where, counted from 1.
+        step: Of the epoch, counted from 1.
+    """
+
+    def __init__(self, message: str, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
 
 
 @dataclass
@@ -191,7 +206,7 @@ class Session:
         """Read the losses of the epoch so far, which makes an accelerator wait.
 
         Raises:
-            FloatingPointError: If one is not a finite number.
+            DivergedError: If one is not a finite number.
         """
         bad = (~self.losses[: self.step].isfinite()).nonzero()
         if len(bad) > 0:
@@ -202,7 +217,7 @@ class Session:
         """Check losses, and weights too, which the last step may have spoiled after its loss.
 
         Raises:
-            FloatingPointError: If a loss or a weight is not a finite number.
+            DivergedError: If a loss or a weight is not a finite number.
         """
         self.check_losses()
         names, parameters = zip(*self.method.named_parameters(), strict=True)
@@ -211,18 +226,21 @@ class Session:
             name = names[finite.index(False)]
             raise self._not_finite(f"finite weights, got others in {name!r} after", self.step)
 
-    def _not_finite(self, what: str, step: int) -> FloatingPointError:
+    def _not_finite(self, what: str, step: int) -> DivergedError:
         where = f"step {step} of {self.steps_per_epoch} of epoch {self.epoch + 1}"
         kept = f"kept in {self.run.checkpoint}" if self.run.checkpoint.exists() else "none yet"
-        return FloatingPointError(
-            f"train: expected {what} {where}; a lower lr may help; last good checkpoint: {kept}"
+        return DivergedError(
+            f"train: expected {what} {where}; a lower lr may help; last good checkpoint: {kept}; "
+            f"{_how_to_try_again(self.run)}",
+            self.epoch + 1,
+            step,
         )
 
     def save(self) -> None:
         """Write the checkpoint.
 
         Raises:
-            FloatingPointError: If a loss or a weight is not finite; the former checkpoint stays.
+            DivergedError: If a loss or a weight is not finite; the former checkpoint stays.
             OSError: If the disk does not take it; the former checkpoint stays.
         """
         self.check_finite()
@@ -280,6 +298,17 @@ class Session:
         self.peak_memory = state.get("peak_memory")  # early versions kept neither
         self.wrong_by_class = state.get("wrong_by_class", [])
 
+    def stop_at_end(self, signal_number: int) -> InterruptedRunError:
+        """Return the exception that says that the run is finished, and nothing is to follow it.
+
+        Args:
+            signal_number: As for :meth:`stop`.
+        """
+        return InterruptedRunError(
+            f"{self.run.label} seed {self.run.seed}: stopped after its last epoch, finished",
+            signal_number or signal.SIGTERM,
+        )
+
     def stop(self, signal_number: int) -> InterruptedRunError:
         """Save, and return the exception that says where the run stopped.
 
@@ -300,6 +329,33 @@ def _finite(value: Tensor) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def check_not_diverged(run: Run) -> None:
+    """Refuse to train what stopped being finite before: on most devices it would do so again.
+
+    Raises:
+        DivergedError: If it did.
+        UserError: If the file that says so is damaged, or about another recipe.
+    """
+    if not run.diverged.exists():
+        return
+    remedy = "delete it, and the run is tried again"
+    found = read_json(run.diverged, remedy)
+    context = f"{run.diverged}: expected where a run diverged; {remedy}: "
+    with as_user_error(context, KeyError, TypeError):
+        check_same_recipe(run, {**found["recipe"], "seed": found["seed"]})
+        epoch, step = int(found["epoch"]), int(found["step"])
+    raise DivergedError(
+        f"train: numbers of this run stopped being finite before, in step {step} of epoch {epoch}; "
+        f"a lower lr may help; {_how_to_try_again(run)}",
+        epoch,
+        step,
+    )
+
+
+def _how_to_try_again(run: Run) -> str:
+    return f"to try it again nevertheless, delete {run.diverged}"
+
+
 def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
     """Compare the run with the recipe and seed that its folder holds.
 
@@ -309,8 +365,8 @@ def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
     Raises:
         UserError: If they differ; the message lists the fields.
     """
-    asked = _flat({**run.recipe.as_plain_data(), "seed": run.seed})
-    found = _flat(default_options()) | _flat(found)
+    asked = all_options({**run.recipe.as_plain_data(), "seed": run.seed})
+    found = all_options(found)
     differences = [
         f"{name} is {found.get(name)!r} there and {asked.get(name)!r} now"
         for name in sorted({*asked, *found})
@@ -321,14 +377,3 @@ def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
             f"{run.folder}: holds a run of another recipe: {'; '.join(differences)}; "
             "choose another folder with --runs, or undo the difference"
         )
-
-
-def _flat(plain: dict[str, Any]) -> dict[str, Any]:
-    """Bring the fields of groups up: loss.strength beside lr."""
-    flat: dict[str, Any] = {}
-    for name, value in plain.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{key}": inner for key, inner in value.items()}
-        else:
-            flat[name] = value
-    return flat
