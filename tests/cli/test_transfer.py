@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from semaug.data import load_data
 
@@ -49,6 +50,69 @@ def test_a_row_for_each_label_and_a_column_for_each_test_set(semaug, runs):
     # Read again, although the weights cannot be loaded any more.
     (runs / "digits_resnet8_isda,quick" / "seed0" / "images.json").write_text("{")
     assert semaug("transfer", "runs", "--device", "cpu")[1] == output
+
+
+def test_each_network_has_a_row_and_pictures(semaug, tmp_path):
+    changes = ["method=dml", "peers=resnet8_cifar"]
+    for seed in (0, 1):
+        arguments = ["digits_resnet8", *changes, f"seed={seed}", "--quick", "--device", "cpu"]
+        assert semaug("train", *arguments)[0] == 0
+    label = "digits_resnet8,quick,method=dml,peers=resnet8_cifar"
+    status, output, _ = semaug("transfer", "runs", "--plots", "pictures", "--device", "cpu")
+    assert status == 0
+    found = []
+    for seed in (0, 1):
+        kept = json.loads((tmp_path / "runs" / label / f"seed{seed}" / "transfer.json").read_text())
+        (one,) = kept["test_sets"].values()
+        found.append([one, *one["others"]])
+    (variation,) = (tmp_path / "pictures").glob("*-variation.svg")
+    (features,) = (tmp_path / "pictures").glob("*-features.svg")
+    # Long names are folded into several lines of the table.
+    table = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines()]
+    rows = [row for row in table if len(row) == 6 and row[5] == "2"]
+    texts = "".join(row[0] for row in table if len(row) == 6)
+    for place in (0, 1):
+        values = [network[place]["accuracies"]["random_crop"] for network in found]
+        assert rows[place][2] == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+        name = f"{label}, network {place + 1}"
+        assert name.replace(" ", "") in texts.replace(" ", "")
+        assert f"{name} (2 runs)" in variation.read_text()
+        assert f"network {place + 1} seed 0" in features.read_text()
+    assert len(rows) == 2
+
+
+def test_images_in_files_are_measured(semaug, tmp_path):
+    numbers = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / "photographs" / part / name).mkdir(parents=True)
+            for place in range(4):
+                pixels = numbers.integers(256, size=(20, 18 + place, 3), dtype=np.uint8)
+                path = tmp_path / "photographs" / part / name / f"{place}.png"
+                Image.fromarray(pixels).save(path)
+    options = ["--data-root", "photographs", "--workers", "0", "--device", "cpu"]
+    changes = ["network=resnet8_cifar", "image_size=16"]
+    status, _, error = semaug("train", "folder_resnet18", *changes, "--quick", *options)
+    assert status == 0, error
+    folder = "photographs/val"
+    command = ["transfer", "runs", "--corruptions", folder, "--plots", "pictures"]
+    status, output, error = semaug(*command, *options)
+    assert status == 0, error
+    (path,) = (tmp_path / "runs").rglob("transfer.json")
+    kept = json.loads(path.read_text())
+    (found,) = kept["test_sets"].values()
+    summary = json.loads((path.parent / "summary.json").read_text())
+    assert found["accuracies"]["original"] == pytest.approx(100 - summary["error_last"])
+    (corrupted,) = kept["corrupted"].values()
+    assert corrupted["mean"] == pytest.approx(found["accuracies"]["original"])
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
+    assert semaug(*command, *options)[1] == output
+
+
+def test_the_help_says_what_is_measured_of_what(semaug):
+    output = " ".join(semaug("transfer", "--help")[1].split())
+    for part in ("every network of every finished run", "accuracy", "KL divergence", "Euclidean"):
+        assert part in output
 
 
 def test_names_keep_their_room_on_a_narrow_terminal(semaug, runs, monkeypatch):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.cli.options import DataRoot, Device, Threads
+from semaug.cli.options import DataRoot, Device, Threads, Workers
 from semaug.cli.report import say
 from semaug.training.errors import UserError
 from semaug.training.torchrun import num_processes
@@ -37,7 +37,7 @@ def transfer(
         typer.Option(
             metavar="FOLDER",
             help="Test on corrupted images too: NAME.npy and labels.npy as in CIFAR-10-C, or a "
-            "folder for each class",
+            "folder of images for each class",
             show_default=False,
         ),
     ] = None,
@@ -59,12 +59,19 @@ def transfer(
     data_root: DataRoot = None,
     device: Device = "auto",
     threads: Threads = None,
+    workers: Workers = None,
 ) -> None:
     """Test trained networks on test images as they are, cropped, grey, and in other colors.
 
-    The four test sets of augmentation invariant training (AIT, Table 5), the same for all
-    networks. What a run comes to is kept in its folder, as transfer.json, and read from
-    there the next time.
+    Measured is every network of every finished run, on its own test images and with its last
+    weights: accuracy on the four test sets of augmentation invariant training (AIT, Table 5), and
+    how far predictions (KL divergence) and features (Euclidean distance) of an image are apart
+    between these sets (Fig. 5). Of runs that trained several networks together, each has a row:
+    the recipe's own, then its peers. Images in files are tested as the run tested them, resized
+    and their middle cut out.
+
+    The sets are the same for all networks. What a run comes to is kept in its folder, as
+    transfer.json, and read from there the next time.
 
     [bold]Examples[/bold]
 
@@ -94,6 +101,7 @@ def transfer(
             seed=seed,
             hue=hue,
             corruptions=corruptions,
+            workers=workers,
             console=console,
         )
 
@@ -105,7 +113,8 @@ def transfer(
     for folder, error in failures:
         say(console, f"note: {folder}: left out, {error}", style="yellow")
     for group, found in measured:
-        console.print(_make_table(group, found, corruptions, narrow=console.width < _NARROW))
+        rows = _networks_of(found)
+        console.print(_make_table(group, rows, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
                 files = list(_draw(group, found, plots, seed, hue, data_root, device))
@@ -162,9 +171,27 @@ def _measure_all(
     return found
 
 
+def _networks_of(
+    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
+) -> dict[str, list["Transfer"]]:
+    """Return what each network came to in all runs of its label."""
+    networks: dict[str, list[Transfer]] = {}
+    for label, members in found.items():
+        for _, one in members:
+            for name, own in zip(_names(label, len(one.networks)), one.networks, strict=True):
+                networks.setdefault(name, []).append(own)
+    return networks
+
+
+def _names(label: str, num_networks: int) -> list[str]:
+    if num_networks == 1:
+        return [label]
+    return [f"{label}, network {place + 1}" for place in range(num_networks)]
+
+
 def _make_table(
     group: "Group",
-    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
+    rows: Mapping[str, Sequence["Transfer"]],
     corruptions: Path | None,
     *,
     narrow: bool,
@@ -180,10 +207,10 @@ def _make_table(
         headings.append(f"{corruptions.resolve().name}, mean")
     for heading in (*headings, "runs"):
         table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
-    for label, members in found.items():
-        columns = [[one.accuracies[name] for _, one in members] for name in TEST_SETS]
+    for label, members in rows.items():
+        columns = [[one.accuracies[name] for one in members] for name in TEST_SETS]
         if corruptions is not None:
-            columns.append([one.corrupted.mean for _, one in members if one.corrupted])
+            columns.append([one.corrupted.mean for one in members if one.corrupted])
         cells = [_with_spread(column, "\n" if narrow else " ") for column in columns]
         table.add_row(Text(label), *cells, str(len(members)))
     return table
@@ -205,7 +232,10 @@ def _draw(
     data_root: Path | None,
     device: str,
 ) -> Iterator[Path]:
-    """Write the pictures of a group; features are those of the first run of each label."""
+    """Write the pictures of a group; features are those of the first run of each label.
+
+    Each network has bars and a panel of its own.
+    """
     import re
 
     from semaug.training.trained import load_trained
@@ -217,12 +247,13 @@ def _draw(
     )
 
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
-    bars = {label: [one for _, one in members] for label, members in found.items()}
-    yield from export_picture(draw_variation(bars, group.title), folder, f"{name}-variation")
-    embeddings = {
-        f"{label} seed {members[0][0].seed}": embed_variants(
-            load_trained(members[0][0].folder, data_root, device), seed=seed, hue=hue
-        )
-        for label, members in found.items()
-    }
+    picture = draw_variation(_networks_of(found), group.title)
+    yield from export_picture(picture, folder, f"{name}-variation")
+    embeddings = {}
+    for label, members in found.items():
+        run, _ = members[0]
+        trained = load_trained(run.folder, data_root, device, workers=0)  # a few images at most
+        for place, network in enumerate(_names(label, trained.num_networks)):
+            embedding = embed_variants(trained, network=place, seed=seed, hue=hue)
+            embeddings[f"{network} seed {run.seed}"] = embedding
     yield from export_picture(draw_embeddings(embeddings, group.title), folder, f"{name}-features")
