@@ -17,6 +17,7 @@ try:
 
     from semaug.cli.compare import compare
     from semaug.cli.data import data_app
+    from semaug.cli.evaluate import evaluate
     from semaug.cli.flops import flops
     from semaug.cli.names import list_names
     from semaug.cli.report import say
@@ -78,6 +79,7 @@ app.command("list")(list_names)
 app.command()(table)
 app.command()(search)
 app.command()(report)
+app.command()(evaluate)
 app.command()(transfer)
 app.command()(flops)
 app.command()(show)

@@ -1,0 +1,94 @@
+"""``semaug evaluate``: test trained networks again."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from semaug.cli.options import DataRoot, Device, Threads, Workers
+from semaug.cli.report import say
+
+if TYPE_CHECKING:
+    from semaug.training.trained import Trained
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders of finished runs, such as runs/digits_resnet8/seed0",
+            show_default=False,
+        ),
+    ],
+    data_root: DataRoot = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+) -> None:
+    """Test the networks of finished runs again, and compare with what the runs came to.
+
+    They see the images that the run tested on: those held out, if there were such. The error is
+    that of the last epoch, exactly: on the same device and, on a CPU, with the same number of
+    threads.
+
+    [bold]Examples[/bold]
+
+    semaug evaluate runs/digits_resnet8/seed0
+
+    semaug evaluate runs/cifar10_resnet32_isda/seed* --data-root data
+    """
+    import torch
+
+    from semaug.training.files import read_json
+    from semaug.training.trained import load_trained
+
+    console = Console()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    others = 0
+    for folder in folders:
+        trained = load_trained(folder, data_root, device, workers)
+        summary = read_json(folder / "summary.json", "delete it, and --resume writes it anew")
+        for line, is_same in _compare(trained, summary):
+            say(console, f"{folder}: {line}", style="" if is_same else "yellow")
+            others += not is_same
+    if others:
+        say(
+            console,
+            "an error may be another on another device, and on a CPU with another number of "
+            "threads: numbers are rounded otherwise",
+        )
+
+
+def _compare(trained: "Trained", summary: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Say of each network what its error is, and whether it is that of the run."""
+    measured = "held-out error" if summary.get("test_on") == "hold_out" else "test error"
+    errors, lines = _test(trained), []
+    for place, error in enumerate(errors, start=1):
+        name = f"{measured} of network {place}" if len(errors) > 1 else measured
+        recorded = summary["error_last" if place == 1 else f"error_last_{place}"]
+        is_same = f"{error:.9f}" == f"{recorded:.9f}"
+        ending = f"recorded were {recorded:.2f} % on {summary['device']}"
+        lines.append((f"{name} {error:.2f} %, {'as recorded' if is_same else ending}", is_same))
+    return lines
+
+
+def _test(trained: "Trained") -> list[float]:
+    """Return the error of each network in percent."""
+    import torch
+    from torch import Tensor
+
+    from semaug.training.evaluate import Wrong, count_wrong
+
+    def predict(images: Tensor) -> Tensor:
+        return torch.stack([trained.predict(images, k) for k in range(trained.num_networks)])
+
+    labels = trained.data.test.labels
+    wrong = Wrong.none(trained.num_networks, trained.data.num_classes, labels.device)
+    with trained.pipeline as pipeline:
+        count_wrong(predict, pipeline.test_batches(), wrong)
+    return [100 * missed / len(labels) for missed in wrong.by_class.sum(dim=1).tolist()]
