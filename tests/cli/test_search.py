@@ -75,6 +75,21 @@ def test_quick_searches_have_few_images(run_search, trained, tmp_path):
     assert all(",quick," in run.label for run in trained)
 
 
+def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_path):
+    folders = []
+
+    def search(candidates, train_all, folder):
+        folders.append(folder)
+        raise UserError("far enough")
+
+    monkeypatch.setattr("semaug.training.search.search", search)
+    with pytest.raises(UserError, match="far enough"):
+        run_search("digits_resnet8", "lr=0.05,0.1", "--holdout", "50", "--seeds", "200")
+    (folder,) = folders
+    assert folder.name == "seeds0-199"
+    assert folder.parent.name == "digits_resnet8,hold_out=50,lr=0.05,0.1"
+
+
 def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
     fields = ["milestones_percent=40,80", "lr=0.05,0.1", "weight_decay=0,0.0001"]
     assert run_search("digits_resnet8", *fields, *TINY, "--holdout", "50")[0] == 0

@@ -65,6 +65,34 @@ def test_another_loss_drops_the_options_of_the_old_one(name):
     assert change("loss=isda", "strength=0.3", recipe="digits_resnet8").loss.strength == 0.3
 
 
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"lr": "1e-1"}, {}),
+        ({"lr": "100%", "epochs": "3"}, {"epochs": "3"}),
+        ({"loss": "isda", "strength": "0.25"}, {"strength": "0.25"}),
+        # An option that the former loss had too is no default of another one.
+        (
+            {"loss": "explicit", "strength": "0.5", "num_samples": "3"},
+            {"loss": "explicit", "strength": "0.5", "num_samples": "3"},
+        ),
+    ],
+)
+def test_changes_that_change_nothing_are_left_out(changes, kept):
+    base = find_recipe("digits_resnet8_isda")
+    assert describe_overrides(override(base, changes), changes, base) == kept
+
+
+def test_each_field_is_listed_once():
+    with pytest.raises(UserError) as error:
+        split_overrides(["qqqqqq=1"])
+    names = str(error.value).partition("choose from ")[2].split(", ")
+    assert "cutmix" in names
+    assert len(names) == len({name.rpartition(".")[2] for name in names})
+    with pytest.raises(UserError, match=r"did you mean 'loss.strength'"):
+        split_overrides(["loss.strenght=1"])
+
+
 def test_option_without_effect_is_refused():
     with pytest.raises(ValueError, match="`strength` has no effect on the loss 'cross_entropy'"):
         change("strength=0.3", recipe="digits_resnet8")

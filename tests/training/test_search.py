@@ -1,6 +1,7 @@
 """Tests of semaug.training.search."""
 
 import json
+from collections import defaultdict
 from dataclasses import replace
 
 import optuna
@@ -160,6 +161,19 @@ def test_a_torn_study_is_written_anew(make_candidates, tmp_path):
         study.write_bytes(torn)
         search(candidates, train_all, tmp_path)
         assert len(trials(tmp_path)) == 2
+
+
+def test_a_study_follows_runs_that_were_trained_anew(make_candidates, tmp_path):
+    candidates, study = make_candidates("0.1", "0.5"), tmp_path / "study.log"
+    search(candidates, pretend({0.1: [3.0], 0.5: [2.0]}), tmp_path)
+    before = study.stat().st_ino
+    search(candidates, pretend({0.1: [3.0], 0.5: [2.0]}), tmp_path)
+    assert study.stat().st_ino == before  # a dashboard may be reading it
+    search(candidates, pretend({0.1: [1.0], 0.5: [2.0]}), tmp_path)
+    assert sorted(trial.value for trial in trials(tmp_path)) == [1.0, 2.0]
+    search(make_candidates("0.1", "0.5", "0.7"), pretend(defaultdict(lambda: [4.0])), tmp_path)
+    assert [trial.value for trial in trials(tmp_path)] == [4.0, 4.0, 4.0]
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_the_images_of_runs_are_checked(make_candidates, tmp_path):

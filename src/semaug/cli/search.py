@@ -27,9 +27,9 @@ from semaug.cli.options import (
 )
 from semaug.cli.report import say
 from semaug.recipes import Recipe, find_recipe
-from semaug.recipes.overrides import split_overrides
+from semaug.recipes.overrides import describe_overrides, split_overrides
 from semaug.training.errors import UserError
-from semaug.training.run import Run, label
+from semaug.training.run import Run, label, name_of_seeds
 from semaug.training.torchrun import num_processes
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def search(
     candidates = []
     for point in points:
         final = runs_of(fixed | point)
-        values = {field: final[0].overrides[field] for field in grid}  # written in one way
+        values = describe_overrides(final[0].recipe, point)  # written in one way
         candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
     _check_images(candidates[0], data_root, workers)
@@ -121,12 +121,11 @@ def search(
         "workers": workers,
         "checkpoint_seconds": checkpoint_seconds,
     }
-    what = dict(candidates[0].final[0].overrides)
+    what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
     for field in grid:
         what[field] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
     what["hold_out"] = str(hold_out)
-    numbers = ",".join(str(seed) for seed in all_seeds)
-    folder = runs / "search" / label(recipe, what, quick) / f"seeds{numbers}"
+    folder = runs / "search" / label(recipe, what, quick) / name_of_seeds(all_seeds)
 
     def train_all(some: Sequence[Run]) -> list[Any]:
         return list(train_runs(some, train_options, jobs, console, cluster, cluster_option))

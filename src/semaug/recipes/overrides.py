@@ -9,6 +9,7 @@ import inspect
 import re
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -136,15 +137,34 @@ def _changed(group: Any, changes: dict[str, Any]) -> Any:
     return replace(group, **changes)
 
 
-def describe_overrides(recipe: Recipe, changes: Mapping[str, str]) -> dict[str, str]:
+def describe_overrides(
+    recipe: Recipe, changes: Mapping[str, str], base: Recipe | None = None
+) -> dict[str, str]:
     """Write each changed value of a recipe in one way, however it was given.
+
+    Args:
+        recipe: With the changes.
+        changes: As :func:`split_overrides` gives them.
+        base: The recipe before them, to leave out those that change nothing; None keeps all.
 
     >>> from semaug.recipes import find_recipe
     >>> changes = {"lr": "1e-1", "milestones_percent": "50,75.0", "nesterov": "TRUE"}
     >>> describe_overrides(override(find_recipe("digits_resnet8"), changes), changes)
     {'lr': '0.1', 'milestones_percent': '50,75', 'nesterov': 'true'}
     """
-    return {name: _as_text(_value(recipe, name)) for name in changes}
+    kept = changes if base is None else _needed(base, recipe, changes)
+    return {name: _as_text(_value(recipe, name)) for name in kept}
+
+
+def _needed(base: Recipe, recipe: Recipe, changes: Mapping[str, str]) -> Mapping[str, str]:
+    """Leave out changes without which the same recipe comes of another."""
+    kept = dict(changes)
+    for name in changes:
+        fewer = {other: text for other, text in kept.items() if other != name}
+        with suppress(UserError):  # without this one, another may have no meaning
+            if override(base, fewer) == recipe:
+                kept = fewer
+    return kept
 
 
 def describe_fields() -> dict[str, str]:
@@ -196,7 +216,8 @@ def _field_of(name: str) -> str:
     if name.lower() in _SYNONYMS:
         meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
         raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
-    raise UserError(unknown_name("recipe", "field", name, _FIELDS | _DOTTED.keys()))
+    choices = _DOTTED if "." in name else _FIELDS  # each field once
+    raise UserError(unknown_name("recipe", "field", name, choices))
 
 
 def _parse(name: str, text: str, hint: Any) -> Any:

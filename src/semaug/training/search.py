@@ -4,7 +4,8 @@ No run sees the test images before the choice is made. What was chosen is traine
 training images, the held-out ones among them, and only that is tested.
 """
 
-import json
+import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,23 @@ def _check_images(candidates: Sequence[Candidate]) -> None:
 
 
 def _record_study(rows: Sequence[Row], path: Path) -> None:
-    """Let Optuna visit the whole grid; each visit looks up what the runs came to."""
+    """Let Optuna visit the whole grid; each visit looks up what the runs came to.
+
+    The study holds nothing of its own. It is made beside its place and moved there, so that a
+    kill tears no file and two searches at once do not disturb each other.
+    """
+    wanted = {_key(row.candidate.values): [*row.errors] for row in rows}
+    if path.exists() and _errors_in(path) == wanted:
+        return
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        _write_study(rows, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_study(rows: Sequence[Row], path: Path) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -149,32 +166,32 @@ def _record_study(rows: Sequence[Row], path: Path) -> None:
         return row.mean
 
     sampler = optuna.samplers.GridSampler(grid, seed=0)
-    study = _open_study(path, sampler)
-    if not sampler.is_exhausted(study):
-        study.optimize(look_up, catch=(FloatingPointError,))
+    study = optuna.create_study(storage=_storage(path), study_name="search", sampler=sampler)
+    study.optimize(look_up, catch=(FloatingPointError,))
 
 
-def _open_study(path: Path, sampler: "optuna.samplers.GridSampler") -> "optuna.Study":
-    """Open the study, or begin it anew if a kill has torn its file: it holds nothing of its own."""
+def _key(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(values.items()))
+
+
+def _errors_in(path: Path) -> dict[tuple[tuple[str, str], ...], list[float]] | None:
+    """Return the errors of all values in a study, None if it is torn."""
     import optuna
+
+    try:
+        trials = optuna.load_study(storage=_storage(path), study_name="search").trials
+        if not all(trial.state.is_finished() for trial in trials):
+            return None
+        return {_key(trial.params): trial.user_attrs["errors"] for trial in trials}
+    except (LookupError, ValueError):
+        return None
+
+
+def _storage(path: Path) -> "optuna.storages.JournalStorage":
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    if path.exists() and not _is_whole(path.read_bytes()):
-        path.unlink()
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    return optuna.create_study(
-        storage=storage, study_name="search", sampler=sampler, load_if_exists=True
-    )
-
-
-def _is_whole(content: bytes) -> bool:
-    try:
-        for line in content.splitlines():
-            json.loads(line)
-    except ValueError:
-        return False
-    return not content or content.endswith(b"\n")
+    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _as_plain_data(
