@@ -17,19 +17,18 @@ from semaug.training.recipe import LOSSES, METHODS
 
 __all__ = ["list_names"]
 
+_KINDS = ("recipes", "tables", "fields", "methods", "losses", "networks", "data", "all")
+
 
 def list_names(
     what: Annotated[
         str,
-        typer.Argument(
-            help="What to list", metavar="[recipes|tables|fields|methods|losses|networks|data]"
-        ),
+        typer.Argument(metavar="KIND", help=f"What to list: {', '.join(_KINDS)}"),
     ] = "all",
 ) -> None:
     """List the names that other commands take."""
-    kinds = ("recipes", "tables", "fields", "methods", "losses", "networks", "data", "all")
-    if what not in kinds:
-        raise UserError(unknown_name("list", "kind", what, kinds))
+    if what not in _KINDS:
+        raise UserError(unknown_name("list", "kind", what, _KINDS))
     console = Console()
     if what in ("recipes", "all"):
         descriptions = {name: describe_recipe(name) for name in SINGLE_RECIPES}

@@ -42,6 +42,7 @@ def show(
 
     from semaug.training.gallery import draw_gallery
 
+    output.parent.mkdir(parents=True, exist_ok=True)
     draw_gallery(
         output, changed, data_root=data_root, seed=chosen_seed, num_images=images, num_epochs=epochs
     )
