@@ -1,5 +1,6 @@
 """Tests of semaug.cli and semaug.__main__."""
 
+import json
 import os
 import re
 import signal
@@ -78,6 +79,21 @@ def test_compare_trains_pairs_and_explains_the_difference(semaug, tmp_path):
     assert again.splitlines()[4:] == output.splitlines()[-len(again.splitlines()) + 4 :]
 
 
+def test_compare_of_two_settings_of_one_recipe(semaug, tmp_path):
+    arms = ["digits_resnet8_isda,strength=0.25", "digits_resnet8,loss=isda,strength=1"]
+    changes = [change for change in TINY if not change.startswith("strength=")]
+    status, output, errors = semaug("compare", *arms, *changes, "momentum=0.8", "--seeds", "1")
+    assert status == 0, errors
+    assert "digits_resnet8_isda," in output
+    assert "strength=0.25" in output
+    files = (tmp_path / "runs").rglob("recipe.json")
+    recipes = [json.loads(path.read_text())["recipe"] for path in files]
+    assert {(one["loss"]["strength"], one["momentum"]) for one in recipes} == {
+        (0.25, 0.8),
+        (1, 0.8),
+    }
+
+
 def test_compare_of_one_seed_says_so(semaug):
     status, output, _ = semaug(
         "compare", "digits_resnet8", "digits_resnet8_isda", "--quick", "--seeds", "1"
@@ -112,6 +128,15 @@ def test_compare_of_one_seed_says_so(semaug):
             "two recipes, got 'digits_resnet8' twice",
         ),
         (["compare", "digits_resnet8", "digits_resnet8_isda", "seed=1"], "choose with --seeds"),
+        (["compare", "digits_resnet8,seed=1", "digits_resnet8"], "choose with --seeds"),
+        (
+            ["compare", "digits_resnet8", "cifar10_resnet32"],
+            "tested on the same images, got data=digits and data=cifar10",
+        ),
+        (
+            ["compare", "cifar10_resnet32", "cifar10_resnet32_isda", "--data-root", "none"],
+            "no file 'none/cifar-10-batches-py",
+        ),
         (
             ["compare", "digits_resnet8", "cifar10_resnet32", "strength=1"],
             "`strength` has no effect",
@@ -220,7 +245,7 @@ def test_examples_of_the_help_stay_in_one_piece_on_80_columns(semaug, monkeypatc
     monkeypatch.setenv("COLUMNS", "80")
     output = semaug(command.__name__, "--help")[1]
     examples = [line.strip() for line in command.__doc__.splitlines() if "  semaug " in line]
-    assert len(examples) == 2
+    assert len(examples) in (2, 3)
     lines = [line.strip() for line in output.splitlines()]
     assert set(examples) <= set(lines)
 

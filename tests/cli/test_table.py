@@ -47,12 +47,35 @@ def test_table_is_written_for_the_results(semaug, tmp_path):
     assert basic["run"].startswith("cifar10_5k_resnet20,batch_size=50,data=digits")
 
 
-def test_a_missing_folder_is_named_before_anything_is_trained(semaug, tmp_path):
-    status, _, errors = semaug(
-        "table", "isda-8-small", "--run", "-o", str(tmp_path / "a" / "b.json")
-    )
-    assert (status, "table: expected a folder that exists" in errors) == (2, True)
+def test_a_missing_folder_is_made_before_anything_is_trained(semaug, tmp_path):
+    (tmp_path / "file").touch()
+    arguments = ["table", "isda-8-small", "--run", "-o"]
+    status, _, errors = semaug(*arguments, str(tmp_path / "file" / "b.json"))
+    assert (status, "table: cannot write into" in errors) == (2, True)
     assert not (tmp_path / "runs").exists()
+    path = tmp_path / "a" / "b" / "c.json"
+    assert semaug("table", "isda-8-small", "-o", str(path))[0] == 0
+    assert json.loads(path.read_text())["table"] == "isda-8-small"
+
+
+def test_all_seeds_that_are_there_are_shown(semaug, tmp_path):
+    arguments = ["table", "isda-8-small", "--rows", "Identity", *TINY, "batch_size=50"]
+    arguments += ["test_images=20"]
+    status, output, errors = semaug(*arguments, "--run", "--seeds", "1", "--device", "cpu")
+    assert status == 0, errors
+    assert len(list((tmp_path / "runs").rglob("summary.json"))) == 2  # its baseline is trained too
+    assert "to its baseline" in output
+    (folder,) = (tmp_path / "runs").glob("*identity*")
+    (folder / "seed0").rename(folder / "seed7")
+    output = semaug(*arguments)[1]
+    assert "(1)" in output
+    assert "not finished" not in output
+
+
+def test_table_is_no_command_for_torchrun(semaug, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    status, _, errors = semaug("table", "isda-8-small")
+    assert (status, "table: expected one process, got several from torchrun" in errors) == (2, True)
 
 
 def test_a_field_that_no_recipe_has_is_refused(semaug):
@@ -75,5 +98,6 @@ def test_a_run_that_cannot_be_tested_elsewhere_is_left_out(semaug, tmp_path):
 
 
 def test_a_cluster_without_run_is_refused(semaug):
-    status, _, errors = semaug("table", "isda-8-small", "--cluster", "slurm")
-    assert (status, "expected --run with --cluster" in errors) == (2, True)
+    for option in (["--cluster", "slurm"], ["--jobs", "2"]):
+        status, _, errors = semaug("table", "isda-8-small", *option)
+        assert (status, "expected --run with --jobs and --cluster" in errors) == (2, True)

@@ -7,7 +7,7 @@ import pytest
 
 from semaug.recipes import RECIPES, find_recipe
 from semaug.tables.costs import count_cost
-from semaug.tables.table import as_plain_data, fill_table, find_table, table_names
+from semaug.tables.table import as_plain_data, fill_table, find_table, notes_on, table_names
 from semaug.training.run import Run
 from semaug.training.work import count_work
 from semaug.transfer import TEST_SETS
@@ -23,7 +23,8 @@ def make_runs(tmp_path):
 
 def finish(run, error, **more):
     run.folder.mkdir(parents=True)
-    (run.folder / "summary.json").write_text(json.dumps({"error_mean_last_10": error, **more}))
+    summary = {"error_mean_last_10": error, "recipe": run.recipe.as_plain_data(), **more}
+    (run.folder / "summary.json").write_text(json.dumps(summary))
 
 
 def test_places_of_a_table_come_in_its_order():
@@ -95,6 +96,17 @@ def test_finished_runs_are_what_was_measured(make_runs):
     assert cell.measured() == "32.00 ± 1.41 (2)"
     assert [run.seed for run, _ in cell.finished()] == [0, 2]
     assert other.measured() == "not run"
+
+
+def test_a_run_of_another_recipe_is_not_shown(make_runs):
+    cell = fill_table(find_table("isda-2", ["ResNet-32"])[3:], make_runs)[0]
+    other = replace(cell.runs[0].recipe, lr=0.3).as_plain_data()
+    finish(cell.runs[0], 12.3, recipe=other)
+    assert cell.measured() == "another recipe"
+    early = cell.runs[1].recipe.as_plain_data()
+    del early["ema_decay"]  # a field that came later, at its default
+    finish(cell.runs[1], 31.0, recipe=early)
+    assert cell.measured() == "31.00 (1)"
 
 
 def test_accuracies_are_what_is_left_of_errors(make_runs):
@@ -220,6 +232,37 @@ def test_differences_are_taken_seed_by_seed(make_runs):
     assert last["minus_baseline"]["mean"] == -1.0
     assert (last["seconds"], last["devices"], last["commits"]) == ([7.0], ["a CPU"], ["abc"])
     assert written["cells"][1]["mean"] is None
+
+
+def test_unequal_work_and_settings_are_told(make_runs):
+    cells = {
+        (cell.entry.row, cell.entry.column): cell
+        for cell in fill_table(find_table("ait-5-small", ["rh"]), make_runs)
+    }
+    single, ait = cells["rh", "original, Baseline"], cells["rh", "original, AIT"]
+    assert notes_on(list(cells.values())) == []
+    work = {"optimizer_steps": 10, "images_seen": 100, "forward_passes": 100}
+    finish(single.runs[0], 40.0, device="a CPU", **work)
+    finish(ait.runs[0], 38.0, device="a GPU", **work | {"optimizer_steps": 20})
+    untested = notes_on(list(cells.values()))
+    assert len(untested) == 1
+    assert untested[0].startswith("trained, but not tested on this set, which --run or semaug")
+    assert untested[0].endswith("does: rh, original, Baseline, and 7 more")
+
+    table = fill_table(find_table("ait-1-small"), make_runs)
+    (pairs,) = (cell for cell in table if cell.entry.row.startswith("AIT's pairs"))
+    (long,) = (cell for cell in table if cell.entry.row.startswith("one view, twice"))
+    finish(pairs.runs[0], 40.0, device="a CPU", **work)
+    finish(long.runs[0], 38.0, device="a GPU", **work | {"forward_passes": 50})
+    assert notes_on(table) == [
+        "1.00 x the steps and 0.50 x the passes of its baseline: one view, twice the epochs "
+        "(compute-matched), ResNet-20, 5,000 images",
+        "another device than its baseline: one view, twice the epochs (compute-matched), "
+        "ResNet-20, 5,000 images",
+    ]
+    written = {cell["row"]: cell for cell in as_plain_data("ait-1-small", table)["cells"]}
+    assert written[long.entry.row]["times_work_of_baseline"] == {"steps": 1.0, "passes": 0.5}
+    assert written[pairs.entry.row]["times_work_of_baseline"] is None
 
 
 def test_every_baseline_stands_in_its_table():

@@ -80,6 +80,11 @@ def test_runs_on_the_same_images_may_be_compared(train_tiny, make_run):
         message = rf"same images, got others by {part} in .*two.*images.json than in .*one.*images"
         with pytest.raises(UserError, match=message):
             check_same_images([early, *runs])
+    changed = {"sha256": written["sha256"] | {"train_labels": "0"}}
+    path.write_text(json.dumps(written | changed))
+    check_same_images(runs, only_tested=True)
+    with pytest.raises(UserError, match="got others by train_labels"):
+        check_same_images(runs)
     path.write_text("[]")
     with pytest.raises(UserError, match=r"images.json: expected a description of images"):
         check_same_images(runs)

@@ -1,5 +1,6 @@
 """``semaug compare``: two recipes on the same seeds."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,21 +20,30 @@ from semaug.cli.options import (
     Threads,
     Workers,
     changes_for,
+    check_changes,
+    check_images,
     make_run,
+    one_process,
     train_runs,
 )
 from semaug.cli.report import print_comparison, say
 from semaug.recipes.overrides import split_overrides
 from semaug.training.errors import UserError
 from semaug.training.run import Run
-from semaug.training.torchrun import num_processes
 
 __all__ = ["compare"]
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="Recipe of the baseline")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Recipe to compare with it")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="A[,FIELD=VALUE]...", help="Recipe of the baseline, and changes of its own"
+        ),
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="B[,FIELD=VALUE]...", help="Recipe to compare with it")
+    ],
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
     jobs: Jobs = 1,
@@ -56,35 +66,38 @@ def compare(
     several processes and they share the runs.
 
     Changed fields apply to both arms; options of a loss or a method, such as
-    strength, to the arms that have them.
+    strength, to the arms that have them. Fields behind the name of a recipe are changed in
+    that arm alone. Both must be tested on the same images.
 
     [bold]Examples[/bold]
 
     semaug compare digits_resnet8 digits_resnet8_isda --seeds 3
 
     semaug compare cifar10_5k_resnet20 cifar10_5k_resnet20_isda --seeds 5
+
+    semaug compare digits_resnet8 digits_resnet8,loss=isda,strength=1 epochs=20
     """
     console = Console()
-    if num_processes() > 1:
-        raise UserError(
-            "compare: expected one process, got several from torchrun; start the command several "
-            "times side by side, and they share the runs"
-        )
+    one_process("compare", "start the command several times side by side, and they share the runs")
     if first == second:
         raise UserError(f"compare: expected two recipes, got {first!r} twice")
+    sides = [_split_arm(first), _split_arm(second)]
     if any(text.startswith("seed=") for text in overrides or []):
         raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(overrides or [])
-    own = {name: changes_for(name, changes) for name in (first, second)}
-    for field in changes:
-        if not any(field in chosen for chosen in own.values()):
-            own[first][field] = changes[field]  # no arm has it: making the run says so
+    arms = [(name, changes_for(name, changes | own) | own) for name, own in sides]
+    check_changes(changes, (chosen for _, chosen in arms))
     pairs = [
-        [make_run(name, own[name], seed, quick, runs) for name in (first, second)]
+        [make_run(name, chosen, seed, quick, runs) for name, chosen in arms]
         for seed in range(first_seed, first_seed + seeds)
     ]
+    if pairs[0][0].folder == pairs[0][1].folder:
+        raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
-    from semaug.training.compare import Arm, compare_runs, train_missing
+    from semaug.training.compare import Arm, check_same_test, compare_runs, train_missing
+
+    check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
+    check_images(pairs[0], data_root, workers)
     from semaug.training.loop import train as train_run
     from semaug.training.outcome import summaries_of
 
@@ -108,3 +121,11 @@ def compare(
         summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))
     print_comparison(console, compare_runs(baseline, other, runs))
+
+
+def _split_arm(text: str) -> tuple[str, dict[str, str]]:
+    """Part the name of a recipe from changes, as they stand in the name of a run's folder."""
+    name, *changes = re.split(r",(?=[^,=]+=)", text)  # a value may be a list with commas
+    if any(change.startswith("seed=") for change in changes):
+        raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
+    return name, split_overrides(changes)

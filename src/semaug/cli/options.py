@@ -19,6 +19,7 @@ from semaug.training.errors import UserError
 from semaug.training.method_options import options_of_method
 from semaug.training.options import options_of_loss
 from semaug.training.run import Run
+from semaug.training.torchrun import num_processes
 
 if TYPE_CHECKING:
     from semaug.training.outcome import Outcome
@@ -37,7 +38,10 @@ __all__ = [
     "Threads",
     "Workers",
     "changes_for",
+    "check_changes",
+    "check_images",
     "make_run",
+    "one_process",
     "split_seed",
     "train_runs",
 ]
@@ -80,7 +84,7 @@ Workers = Annotated[
 ]
 Jobs = Annotated[
     int,
-    typer.Option(min=1, help="Runs side by side on the device; a failed one stops no other"),
+    typer.Option(min=1, help="Runs side by side on the device; then a failed one stops no other"),
 ]
 Cluster = Annotated[
     str | None,
@@ -140,16 +144,48 @@ def changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
     }
 
 
-def check_changes(names: Iterable[str], changes: dict[str, str]) -> None:
-    """Check that each change is one for some recipe.
+def check_changes(changes: Iterable[str], chosen: Iterable[Iterable[str]]) -> None:
+    """Check that each changed field is changed for some recipe.
+
+    Args:
+        changes: Names of fields.
+        chosen: What of them :func:`changes_for` chose for each recipe.
 
     Raises:
-        UserError: If none of them takes it.
+        UserError: If none of the recipes has the field.
     """
-    taken = {field for name in names for field in changes_for(name, changes)}
+    taken = {field for fields in chosen for field in fields}
     for field in changes:
         if field not in taken:
             raise UserError(f"recipe: `{field}` has no effect on any of these recipes")
+
+
+def check_images(runs: Iterable[Run], data_root: Path | None, workers: int | None) -> None:
+    """Find out before hours of training whether there are images for what comes last, too.
+
+    Raises:
+        FileNotFoundError: If a data set is missing.
+        UserError: If it has too few images.
+    """
+    import torch
+
+    from semaug.training.build import build_data
+
+    for run in runs:
+        if not run.has_begun:
+            cpu = torch.device("cpu")
+            build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
+
+
+def one_process(command: str, instead: str = "") -> None:
+    """Check that torchrun has not started several processes.
+
+    Raises:
+        UserError: If it has.
+    """
+    if num_processes() > 1:
+        remedy = f"; {instead}" if instead else ""
+        raise UserError(f"{command}: expected one process, got several from torchrun{remedy}")
 
 
 def train_runs(

@@ -12,7 +12,6 @@ from semaug.training.run import Run
 
 if TYPE_CHECKING:
     from semaug.training.compare import Arm, Comparison
-    from semaug.training.work import Work
 
 __all__ = ["print_comparison", "print_names", "print_summary", "say"]
 
@@ -24,10 +23,12 @@ def say(console: Console, line: str, style: str = "") -> None:
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     """Print what a run came to."""
+    from semaug.training.compare import measured_error
+
     epochs = summary["epochs"]
     say(
         console,
-        f"{_measured([summary])} {summary['error_mean_last_10']:.2f} % "
+        f"{measured_error([summary])} {summary['error_mean_last_10']:.2f} % "
         f"(mean of the last {min(10, epochs)} epochs), "
         f"{summary['error_last']:.2f} % last, {summary['error_best']:.2f} % best",
         style="bold",
@@ -39,13 +40,13 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
 
 def print_comparison(console: Console, comparison: "Comparison") -> None:
     """Print the table of two arms, their difference, and what it means."""
-    from semaug.training.compare import MEASURES, conclusion, unequal_settings, work_of
-    from semaug.training.statistics import mean_and_spread
+    from semaug.training.compare import MEASURES, conclusion, measured_error, unequal_warnings
+    from semaug.training.statistics import with_spread
 
     arms = comparison.arms
     num_seeds = len(comparison.first.runs)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    measured = _measured([summary for arm in arms for summary in arm.summaries])
+    measured = measured_error(summary for arm in arms for summary in arm.summaries)
     title = f"{measured.capitalize()} in percent (lower is better), {seeds} each"
     table = Table(title=title)
     table.title_justify = "left"
@@ -53,20 +54,26 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
     for heading in ("mean of last\n10 epochs", "last\nepoch", "best\nepoch"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
-        cells = [_with_spread(*mean_and_spread(arm.values(measure))) for measure in MEASURES]
-        table.add_row(Text(arm.label), *cells)
+        for k in range(arm.num_networks):
+            label = arm.label if arm.num_networks == 1 else f"{arm.label}, network {k + 1}"
+            cells = [with_spread(arm.values(measure, k)) for measure in MEASURES]
+            table.add_row(Text(label), *cells)
     console.print(table)
 
-    difference = comparison.differences["error_mean_last_10"]
-    line = f"paired difference of the first column, second - first: {difference.mean:+.2f}"
-    if difference.low is not None:
-        line += f", 95 % confidence interval {difference.low:+.2f} to {difference.high:+.2f}"
-        line += "\n± is the standard deviation over seeds"
-    say(console, line)
-    say(console, conclusion(comparison), style="bold")
-    for line in unequal_settings(comparison):
+    for k in range(comparison.num_networks):
+        difference = comparison.difference(network=k)
+        which = "" if comparison.num_networks == 1 else f" of network {k + 1}"
+        line = f"paired difference of the first column, second - first{which}: "
+        line += f"{difference.mean:+.2f}"
+        if difference.low is not None:
+            line += f", 95 % confidence interval {difference.low:+.2f} to {difference.high:+.2f}"
+        say(console, line)
+        if k == 0 and num_seeds > 1:
+            say(console, "± is the standard deviation over seeds")
+        say(console, conclusion(comparison, k), style="bold")
+    for line in unequal_warnings(comparison):
         say(console, f"warning: {line}", style="yellow")
-    _print_work(console, arms, [work_of(arm) for arm in arms])
+    _print_work(console, arms)
     seconds = [sum(arm.values("seconds")) for arm in arms]
     devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
     say(
@@ -79,8 +86,11 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
         say(console, f"wrote {comparison.folder / file}")
 
 
-def _print_work(console: Console, arms: Sequence["Arm"], works: Sequence["Work | None"]) -> None:
+def _print_work(console: Console, arms: Sequence["Arm"]) -> None:
     """Say what a run of each arm takes, and in what they differ."""
+    from semaug.training.work import work_of
+
+    works = [work_of(arm.summaries[0]) for arm in arms]
     known = [work for work in works if work is not None]
     if not known:
         return
@@ -103,16 +113,6 @@ def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:
         table.add_row(Text(name, style="bold"), Text(description))
     console.print(table)
     console.print()
-
-
-def _measured(summaries: Sequence[dict[str, Any]]) -> str:
-    """Name the error that all runs report."""
-    kinds = {summary.get("test_on", "test") for summary in summaries}
-    return "held-out error" if kinds == {"hold_out"} else "test error"
-
-
-def _with_spread(center: float, spread: float | None) -> str:
-    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
 
 
 def _in_words(seconds: float) -> str:

@@ -23,12 +23,13 @@ from semaug.cli.options import (
     changes_for,
     check_changes,
     make_run,
+    one_process,
     train_runs,
 )
 from semaug.cli.report import say
 from semaug.recipes.overrides import split_overrides
-from semaug.tables.table import Cell, as_plain_data, fill_table, find_table
-from semaug.training.errors import UserError
+from semaug.tables.table import Cell, as_plain_data, fill_table, find_table, notes_on
+from semaug.training.errors import UserError, as_user_error
 from semaug.training.files import write_json
 from semaug.training.run import Run
 from semaug.training.statistics import PairedDifference
@@ -44,7 +45,14 @@ def table(
         typer.Option(help="Only rows with this in their label; may be repeated"),
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Train what is missing")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe, from seed 0 on")] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs of each recipe, from seed 0 on: 3, or without --run all that are there",
+            show_default=False,
+        ),
+    ] = None,
     jobs: Jobs = 1,
     cluster: Cluster = None,
     cluster_option: ClusterOptions = None,
@@ -79,21 +87,30 @@ def table(
 
     semaug table isda-2 --rows ResNet-32 --run --seeds 5 --data-root data
     """
-    if output is not None and not output.parent.is_dir():
-        raise UserError(f"table: expected a folder that exists, got {str(output.parent)!r}")
+    one_process("table", "--jobs and --cluster train several runs side by side")
+    if not run and (jobs > 1 or cluster or cluster_option):
+        raise UserError(
+            "table: expected --run with --jobs and --cluster: without it nothing is trained"
+        )
+    if output is not None:
+        with as_user_error(f"table: cannot write into {str(output.parent)!r}: ", OSError):
+            output.parent.mkdir(parents=True, exist_ok=True)
     changes = split_overrides(overrides or [])
 
     def make_runs(recipe: str) -> list[Run]:
         own = changes_for(recipe, changes)
-        return [make_run(recipe, own, seed, quick, runs) for seed in range(seeds)]
+        wanted = seeds or (3 if run else None)
+        numbers = range(wanted) if wanted else _seeds_of(make_run(recipe, own, 0, quick, runs))
+        return [make_run(recipe, own, seed, quick, runs) for seed in numbers]
 
     entries = find_table(name, rows or ())
-    check_changes({entry.recipe for entry in entries if entry.recipe is not None}, changes)
+    recipes = {entry.recipe for entry in entries if entry.recipe is not None}
+    check_changes(changes, (changes_for(recipe, changes) for recipe in recipes))
     cells = fill_table(entries, make_runs)
     console = Console()
     failed = False
     if run:
-        wanted = {own.folder: own for cell in cells for own in cell.runs}
+        wanted = {own.folder: own for cell in cells for own in (*cell.baseline_runs, *cell.runs)}
         options = {
             "data_root": data_root,
             "device": device,
@@ -106,14 +123,18 @@ def table(
         )
         failed = any(outcome.error for outcome in outcomes)
         _measure_transfer(console, cells, data_root, device, threads)
-    elif cluster or cluster_option:
-        raise UserError("table: expected --run with --cluster: without it nothing is trained")
     _print(console, name, cells, changed=bool(changes) or quick)
     if output is not None:
         write_json(output, as_plain_data(name, cells))
         say(console, f"wrote {output}")
     if failed:
         raise UserError("table: some runs failed, see above; the same command tries them again")
+
+
+def _seeds_of(run: Run) -> list[int]:
+    """Return the seeds of a recipe that have a folder; at least that of the run given."""
+    parts = (path.name.removeprefix("seed") for path in run.folder.parent.glob("seed*"))
+    return sorted(int(part) for part in parts if part.isdecimal()) or [run.seed]
 
 
 def _measure_transfer(
@@ -175,6 +196,8 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
     console.print(printed)
     if changed:
         say(console, "measured with changed fields: not the papers' settings", style="yellow")
+    for note in notes_on(cells):
+        say(console, note, style="yellow")
     folders = {str(run.folder.parent) for cell in cells for run, _ in cell.finished()}
     for folder in sorted(folders):
         say(console, f"runs in {folder}")

@@ -1,6 +1,6 @@
 """A table of the papers, with what was measured here beside what they print."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -10,11 +10,26 @@ from semaug.results import PublishedNumber, load_published
 from semaug.tables.costs import count_cost
 from semaug.tables.own import FIGURES
 from semaug.tables.published import quantity_of, recipe_of
+from semaug.training.compare import unequal_settings
 from semaug.training.errors import UserError
-from semaug.training.run import Run
-from semaug.training.statistics import PairedDifference, mean_and_spread, paired_difference
+from semaug.training.run import Run, all_options
+from semaug.training.statistics import (
+    PairedDifference,
+    mean_and_spread,
+    paired_difference,
+    with_spread,
+)
+from semaug.training.work import work_of
 
-__all__ = ["Cell", "Entry", "as_plain_data", "fill_table", "find_table", "table_names"]
+__all__ = [
+    "Cell",
+    "Entry",
+    "as_plain_data",
+    "fill_table",
+    "find_table",
+    "notes_on",
+    "table_names",
+]
 
 _ERROR = "error_mean_last_10"
 _TRANSFER = "transfer "  # before the name of a test set
@@ -71,8 +86,7 @@ class Cell:
         Raises:
             UserError: If a summary is damaged.
         """
-        both = ((run, run.summary()) for run in self.runs)
-        return [(run, summary) for run, summary in both if summary is not None]
+        return _finished(self.runs)
 
     def measured(self) -> str:
         """Say what was measured: mean ± standard deviation (runs), or that nothing was.
@@ -94,10 +108,10 @@ class Cell:
         if not values:
             if self.finished():
                 return "not measured"
+            if any(run.summary() for run in self.runs):
+                return "another recipe"  # of an earlier version, in the same folder
             return "not finished" if any(run.has_begun for run in self.runs) else "not run"
-        center, spread = mean_and_spread(values)
-        text = f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
-        return f"{text} ({len(values)})"
+        return f"{with_spread(values)} ({len(values)})"
 
     def values(self) -> dict[int, float]:
         """Return what is shown for each seed whose run tells it.
@@ -121,22 +135,74 @@ class Cell:
             [baseline[seed] for seed in common], [own[seed] for seed in common]
         )
 
+    def unequal(self) -> list[str]:
+        """Name settings that should be the same in the pairs of :meth:`difference` and are not.
+
+        Raises:
+            UserError: If a summary is damaged.
+        """
+        pairs = self._pairs()
+        if not pairs:
+            return []
+        baseline, own = zip(*pairs, strict=True)
+        return list(unequal_settings(baseline, own))
+
+    def extra_work(self) -> tuple[float, float] | None:
+        """Return how many times the steps and the passes of its baseline this takes.
+
+        None if they are equal, as far as three digits show, or not known.
+
+        Raises:
+            UserError: If a summary is damaged.
+        """
+        for baseline, own in self._pairs():
+            work, base = work_of(own), work_of(baseline)
+            if work is not None and base is not None:
+                steps = work.optimizer_steps / base.optimizer_steps
+                passes = work.forward_passes / base.forward_passes
+                if not round(steps, 2) == round(passes, 2) == 1:
+                    return steps, passes
+        return None
+
+    def _pairs(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return the summaries of the baseline and of this, of seeds that both finished."""
+        own, baseline = (
+            {run.seed: summary for run, summary in _finished(runs)}
+            for runs in (self.runs, self.baseline_runs)
+        )
+        return [(baseline[seed], own[seed]) for seed in sorted(own.keys() & baseline.keys())]
+
     def _values(self, runs: Iterable[Run]) -> dict[int, float]:
-        both = ((run.seed, self._value(run)) for run in runs)
+        both = ((run.seed, self._value(run, summary)) for run, summary in _finished(runs))
         return {seed: value for seed, value in both if value is not None}
 
-    def _value(self, run: Run) -> float | None:
-        """Read what is shown from the folder of a run."""
+    def _value(self, run: Run, summary: dict[str, Any]) -> float | None:
+        """Read what is shown of a finished run."""
         if self.entry.test_set is not None:
             from semaug.transfer import transfer_accuracies
 
             accuracy = (transfer_accuracies(run.folder) or {}).get(self.entry.test_set)
             error = None if accuracy is None else 100 - accuracy
         else:
-            error = (run.summary() or {}).get(self.entry.quantity)
+            error = summary.get(self.entry.quantity)
         if error is None:
             return None
         return 100 - error if self.entry.accuracy else error
+
+
+def _finished(runs: Iterable[Run]) -> list[tuple[Run, dict[str, Any]]]:
+    """Return the runs that are finished, with their summaries, but for those of other recipes."""
+    both = ((run, run.summary()) for run in runs)
+    return [
+        (run, summary) for run, summary in both if summary is not None and _is_of(run, summary)
+    ]
+
+
+def _is_of(run: Run, summary: dict[str, Any]) -> bool:
+    found = all_options(summary.get("recipe", {}))
+    asked = all_options(run.recipe.as_plain_data())
+    # What is left to the device is decided there.
+    return all(value in (found.get(name), "auto") for name, value in asked.items())
 
 
 def table_names() -> tuple[str, ...]:
@@ -209,6 +275,39 @@ def fill_table(entries: Iterable[Entry], make_runs: Callable[[str], Sequence[Run
     return [Cell(entry, runs_of(entry.recipe), runs_of(entry.baseline)) for entry in entries]
 
 
+def notes_on(cells: Sequence[Cell]) -> list[str]:
+    """Say, in a line each, what to know of the numbers in a table.
+
+    Raises:
+        UserError: If a summary is damaged.
+    """
+    notes: dict[str, list[Cell]] = {}
+    for cell in cells:
+        for note in _notes_on(cell):
+            notes.setdefault(note, []).append(cell)
+    return [
+        f"{note}: {_place(members[0])}" + (f", and {len(members) - 1} more" * (len(members) > 1))
+        for note, members in notes.items()
+    ]
+
+
+def _notes_on(cell: Cell) -> Iterator[str]:
+    if cell.difference() is not None:
+        extra = cell.extra_work()
+        if extra is not None:
+            steps, passes = extra
+            yield f"{steps:.2f} x the steps and {passes:.2f} x the passes of its baseline"
+        unequal = cell.unequal()
+        if unequal:
+            yield f"another {' and '.join(unequal)} than its baseline"
+    if cell.entry.test_set is not None and cell.finished() and not cell.values():
+        yield "trained, but not tested on this set, which --run or semaug transfer does"
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.entry.row}, {cell.entry.column}"
+
+
 def as_plain_data(name: str, cells: Iterable[Cell]) -> dict[str, Any]:
     """Return a table as JSON takes it, with every value and where it was measured.
 
@@ -226,6 +325,7 @@ def as_plain_data(name: str, cells: Iterable[Cell]) -> dict[str, Any]:
 
 def _cell_as_plain_data(cell: Cell) -> dict[str, Any]:
     entry, values, difference = cell.entry, cell.values(), cell.difference()
+    extra = cell.extra_work()
     finished = [summary for _, summary in cell.finished()]
     center, spread = mean_and_spread(list(values.values())) if values else (None, None)
     return {
@@ -242,6 +342,10 @@ def _cell_as_plain_data(cell: Cell) -> dict[str, Any]:
         "values": {str(seed): value for seed, value in values.items()},
         "baseline": entry.baseline,
         "minus_baseline": None if difference is None else asdict(difference),
+        "times_work_of_baseline": None
+        if extra is None
+        else {"steps": extra[0], "passes": extra[1]},
+        "differs_from_baseline_in": cell.unequal(),
         "seconds": [summary["seconds"] for summary in finished if "seconds" in summary],
         **{
             f"{what}s": sorted({summary[what] for summary in finished if what in summary})

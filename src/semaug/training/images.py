@@ -83,8 +83,12 @@ def check_images_now(run: Run, data_root: Path | None, workers: int | None = Non
 _now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
 
 
-def check_same_images(runs: Sequence[Run]) -> None:
+def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None:
     """Check that runs saw the same images, as far as their folders tell it.
+
+    Args:
+        runs: To be compared.
+        only_tested: Whether they may be trained on different ones.
 
     Raises:
         UserError: If two of them did not, or ``images.json`` of one is damaged.
@@ -98,6 +102,8 @@ def check_same_images(runs: Sequence[Run]) -> None:
         _check_description(str(path), description)
         parts = {"data": description.get("data"), **description["sha256"]}
         for name, value in parts.items():
+            if only_tested and not name.startswith(("data", "test_")):
+                continue
             first, expected = seen.setdefault(name, (path, value))
             if value != expected:
                 raise UserError(

@@ -1,11 +1,13 @@
 """What training costs, told by its recipe: so that two sides of a comparison can be held equal."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from semaug.training.recipe import Recipe
 
-__all__ = ["Work", "count_work"]
+__all__ = ["Work", "count_work", "work_of"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,11 @@ def count_work(recipe: Recipe, num_images: int) -> Work:
         images_seen=images_seen,
         forward_passes=images_seen * recipe.method.passes_per_image,
     )
+
+
+def work_of(summary: Mapping[str, Any]) -> Work | None:
+    """Return what a finished run took; None if its summary, of an early version, does not tell."""
+    names = [field.name for field in fields(Work)]
+    if not all(name in summary for name in names):
+        return None
+    return Work(**{name: summary[name] for name in names})
