@@ -1,23 +1,11 @@
 """Streaming mean and covariance of deep features, for each class.
 
-A batch that holds m samples of a class, with mean mu' and population covariance S',
-meets a state of n samples, mean mu and covariance S. With w = m / (n + m) and
-d = mu' - mu:
+How batches are merged is in :mod:`semaug.covariance.merging`, with the equations of the paper.
 
-    mu <- mu + w d
-    S  <- (1 - w) S + w S' + w (1 - w) d d^T
-    n  <- n + m
-
-which is exact: any split of the samples into batches gives the covariance of all of
-them at once. A convex combination, so S stays positive semi-definite.
-
-Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3); merging two
-states: Chan, Golub and LeVeque, 1979.
+Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3).
 """
 
-import warnings
-from collections.abc import Callable
-from typing import Any, Literal, Self, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,40 +21,26 @@ from semaug._checks import (
     check_range,
     check_same_device,
     check_shapes,
-    check_tensors,
 )
 from semaug._classes import ClassRows, class_rows, is_static
 from semaug._compile import settled
-from semaug._distributed import is_first_rank, sum_over_ranks
-from semaug.covariance.diagonal import Diagonal, DiagonalKind
+from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form, Noise
-from semaug.covariance.full import FullKind
-from semaug.covariance.identity import IdentityKind
+from semaug.covariance.kinds import KINDS, Kind, kind_state
 from semaug.covariance.learned import UNIT_ENTROPY, LearnedKind, uncertainty_loss
-from semaug.covariance.low_rank import LowRankKind
 from semaug.covariance.options import check_effect, checked_memory, checked_rank
 from semaug.covariance.quadratic_form import as_form, quadratic_form, working_dtype
-from semaug.covariance.samples import (
-    IGNORE_INDEX,
-    Samples,
-    deviations,
-    nearest_labels,
-    take_samples,
-)
-from semaug.covariance.scatter import Scatter
-from semaug.covariance.sharded import ShardedKind
-from semaug.covariance.shared import Shared, SharedKind
-from semaug.covariance.shrinkage import Blend, add_to_pooled, merge_pooled
+from semaug.covariance.samples import IGNORE_INDEX
+from semaug.covariance.shared import Shared
+from semaug.covariance.shrinkage import Blend
+from semaug.covariance.statistics import ClassStatistics
 
 __all__ = ["KINDS", "ClassCovariance", "Kind"]
 
-# N samples, C classes, A features, R rows of a table of classes, H x W and h x w pixels.
-
-Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+# N samples, C classes, A features, R rows of a table of classes, M draws.
 
 
-class ClassCovariance(nn.Module):
+class ClassCovariance(ClassStatistics):
     """Mean and covariance of features for each class.
 
     Batches merge exactly, so the result does not depend on how the samples were split.
@@ -142,17 +116,6 @@ class ClassCovariance(nn.Module):
     (tensor([2., 7.]), tensor([1., 0.]))
     """
 
-    count: Tensor
-    mean: Tensor
-    covariance: Tensor
-    num_skipped: Tensor
-    sample_weight: Tensor  # (C,), of the samples that count still, where memory fades
-    pooled: Tensor  # (A, A) or (A,), mean covariance of all classes, for shrinkage
-    basis: Tensor
-    variance: Tensor
-    factor: Tensor
-    epoch: Tensor  # how many have ended
-
     def __init__(
         self,
         num_classes: int,
@@ -190,7 +153,7 @@ class ClassCovariance(nn.Module):
         check_positive_int(name, max_batch_size=1 if max_batch_size is None else max_batch_size)
         self.max_batch_size, self.sharded = max_batch_size, sharded
 
-        self._kind = _KINDS[kind](self)
+        self._kind = kind_state(kind, num_classes, self.rank, sharded)
         num_means = 1 if kind == "shared" else num_classes
         self.register_buffer("count", torch.zeros(num_means, dtype=torch.int64))
         buffers = {"mean": torch.zeros(num_means, num_features)}
@@ -215,202 +178,8 @@ class ClassCovariance(nn.Module):
                 num_classes, num_features, kind, rank=rank, shrinkage=shrinkage, sharded=sharded
             )
             self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
-        self._first_epoch = True  # what the buffer says, which is read when it is loaded
-        self._warned = False
-
-    def update(
-        self, features: Tensor, labels: Tensor, *, ignore_index: int | None = IGNORE_INDEX
-    ) -> None:
-        """Merge one batch.
-
-        Args:
-            features: ``(N, A)`` of any floating dtype, or ``(N, A, h, w)``; gradients are not
-                followed.
-            labels: ``(N,)`` int64 class ids, or ``(N, H, W)``, of which the pixels nearest
-                to those of the features count.
-            ignore_index: Label of samples that do not count.
-
-        Raises:
-            TypeError: If a dtype is wrong.
-            ValueError: If shapes or devices disagree, or, on a CPU, a label is out of range.
-        """
-        name = "ClassCovariance.update"
-        dense = isinstance(features, Tensor) and features.ndim == 4
-        check_tensors(
-            name,
-            mean=(self.mean, "M A"),
-            features=(features, "N A h w" if dense else "N A"),
-            labels=(labels, "N H W" if dense else "N"),
-        )
-        if dense:
-            labels = nearest_labels(labels, features.shape[2:]).flatten()
-        self._update(features, labels, ignore_index=ignore_index)
-
-    def _update(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        rows: ClassRows | None = None,
-        *,
-        ignore_index: int | None = IGNORE_INDEX,
-    ) -> None:
-        """:meth:`update` for losses, which have checked already and know the rows.
-
-        Args:
-            features: ``(N, A)``, or ``(N, A, h, w)``, whose pixels are samples, too many to
-                travel between ranks.
-            labels: ``(N,)`` or ``(N h w,)``.
-            rows: The classes of ``labels``.
-            ignore_index: Label of samples that do not count.
-        """
-        with torch.no_grad(), without_autocast(features.device):
-            samples = take_samples(
-                features,
-                labels,
-                rows,
-                num_classes=self.num_classes,
-                dtype=self.mean.dtype,
-                ignore_index=ignore_index,
-                sums_over_ranks=self._kind.sums_over_ranks,
-                max_batch_size=self.max_batch_size,
-            )
-            if samples.skipped is not None:
-                self.num_skipped.add_(samples.skipped)
-                if not is_static(features.device):
-                    self.warn_of_skipped()
-            if len(samples.rows.classes) == 0:
-                return
-            *others, last = self._targets()
-            for estimator in others:
-                estimator._merge_samples(samples._replace(features=samples.features.clone()))
-            last._merge_samples(samples)
-
-    def _targets(self) -> "list[ClassCovariance]":
-        """Estimators that a batch goes to: this one, or the one being filled for later."""
-        if self.fresh is None:
-            return [self]
-        return [self, self.fresh] if self._first_epoch else [self.fresh]
-
-    def start_epoch(self) -> None:
-        """Put the statistics of the epoch that ends in use, and begin new ones.
-
-        For ``memory="epoch"``; call it before each epoch. Until the second call the samples
-        so far are in use. Does nothing for other memories.
-        """
-        if self.fresh is None:
-            return
-        if int(self.fresh.count.sum()) > 0:
-            for name in ("count", *self._state_names):
-                getattr(self, name).copy_(getattr(self.fresh, name))
-            self.fresh.reset()
-            self.epoch.add_(1)
-            self._first_epoch = False
-
-    def _state(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in self._state_names}
-
-    def _merge_samples(self, samples: Samples) -> None:
-        rows, usable, in_sums = samples.rows, samples.usable, samples.in_sums
-        if self.kind == "shared":
-            rows = _one_class(rows)
-        state, num_rows = self._state(), len(rows.classes)
-        new = rows.samples
-        if new is None:
-            counted = torch.ones_like(rows.position) if usable is None else usable.long()
-            new = torch.zeros_like(rows.classes).index_add_(0, rows.position, counted)
-        sums = samples.features.new_zeros(num_rows, self.num_features)
-        sums.index_add_(0, rows.position, samples.features)
-        if in_sums:
-            new = sum_over_ranks(new.clone())
-            sum_over_ranks(sums)
-
-        old = rows.take(self.count)
-        if isinstance(self.memory, float):
-            weight = rows.take(self.sample_weight)
-            old = weight * self.memory ** new.to(weight)
-        size = new.to(sums.dtype)
-        total = old + size
-        share = size / total.clamp(min=1)  # w; 0 if nothing is new
-        size.clamp_(min=1)
-        batch_mean = sums.div_(size.unsqueeze(1))
-        shift = batch_mean - rows.take(self.mean)  # d
-        factor = (share / size).sqrt_()
-        deviation = deviations(samples._replace(rows=rows), batch_mean, factor)
-        drift = shift * (share * (1 - share)).sqrt_().unsqueeze(1)
-        scatter = Scatter(deviation, rows.position, drift, share, rows.samples, usable)
-
-        add = self._add_in_sums if in_sums else self._kind.add
-        if "pooled" in state:
-            add_to_pooled(self.pooled, self._weights(), rows, scatter, total, in_sums=in_sums)
-        add(state, rows, scatter)
-        rows.add_to(self.mean, shift.mul_(share.unsqueeze(1)))
-        rows.add_to(self.count, new)
-        if isinstance(self.memory, float):
-            rows.add_to(self.sample_weight, torch.where(new > 0, total - weight, 0.0))
-
-    def _add_in_sums(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
-        """Add the products of all ranks: those of this rank, on nothing, and then their sum."""
-        once = scatter.drift if is_first_rank() else torch.zeros_like(scatter.drift)
-        everything = torch.ones_like(scatter.share)
-        added = {name: torch.zeros_like(state[name]) for name in state if name == "covariance"}
-        self._kind.add(added, rows, scatter._replace(drift=once, share=everything))
-        for name, tensor in added.items():
-            rest = (1 - scatter.share).view(-1, *[1] * (tensor.ndim - 1))
-            state[name].mul_(rest).add_(sum_over_ranks(tensor))
-
-    @torch.no_grad()
-    def merge(self, other: "ClassCovariance") -> None:
-        """Merge another estimator's samples, as if all had been seen here.
-
-        For ``low_rank`` up to what both have cut off; ``learned`` keeps its own factors.
-
-        Args:
-            other: Of the same sizes, kind and options; it is not changed. Its
-                ``entropy_weight``, ``entropy_margin`` and ``max_batch_size`` may differ: they
-                are not of the statistics.
-
-        Raises:
-            TypeError: If ``other`` is no estimator.
-            ValueError: If sizes, kinds or options differ.
-        """
-        if not isinstance(other, ClassCovariance):
-            raise TypeError(
-                f"merge: expected `other` to be a ClassCovariance, got {type(other).__name__}"
-            )
-        if other._signature() != self._signature():
-            raise ValueError(
-                f"merge: expected `other` to be {self._signature()}, got {other._signature()}"
-            )
-        mine, theirs = self._weights(), other._weights().to(self.mean.device)
-        total = (mine + theirs).to(self.mean)
-        share = theirs / total.clamp(min=1)
-        shift = other.mean.to(self.mean) - self.mean
-        drift = shift * (share * (1 - share)).sqrt().unsqueeze(1)
-        state = self._state()
-        if "pooled" in state:
-            merge_pooled(self.pooled, other.pooled, mine, theirs, drift)
-        self._kind.merge(state, other._state(), share, drift)
-        self.mean.add_(shift * share.unsqueeze(1))
-        self.count.add_(other.count.to(self.count.device))
-        if isinstance(self.memory, float):
-            self.sample_weight.copy_(total)
-        self.num_skipped.add_(other.num_skipped.to(self.num_skipped.device))
-        if self.fresh is not None and other.fresh is not None:
-            self.fresh.merge(other.fresh)
-            self.epoch.clamp_(min=other.epoch.to(self.epoch.device))
-            self._first_epoch = self._first_epoch and other._first_epoch
-
-    def _weights(self) -> Tensor:
-        return self.sample_weight if isinstance(self.memory, float) else self.count
-
-    @torch.no_grad()
-    def reset(self) -> None:
-        """Forget every sample; ``learned`` becomes the identity again."""
-        for buffer in self.buffers():
-            buffer.zero_()
-        if isinstance(self._kind, LearnedKind):
-            self.factor.copy_(torch.eye(self.num_features).to(self.factor))
         self._first_epoch = True
+        self._warned = False
 
     def form(self) -> Form:
         """Show the covariances to losses; costs nothing, and is for now, not for later.
@@ -422,7 +191,7 @@ class ClassCovariance(nn.Module):
         own = self._kind.form(state)
         if self.shrinkage is None:
             return own
-        weight = self._weights().to(self.mean.dtype)
+        weight = state.get("sample_weight", self.count).to(self.mean.dtype)
         amount = self.shrinkage / (weight + self.shrinkage).clamp(
             min=torch.finfo(weight.dtype).tiny
         )
@@ -540,93 +309,7 @@ class ClassCovariance(nn.Module):
         return self._uncertainty(class_rows(labels, self.num_classes, ignore_index))
 
     def _uncertainty(self, rows: ClassRows) -> Tensor:
-        if self.kind != "learned":
+        if not isinstance(self._kind, LearnedKind):
             return self.mean.new_zeros(())
-        factor = self.form().factor  # type: ignore[attr-defined]
+        factor = self._kind.form(self._state()).factor
         return self.entropy_weight * uncertainty_loss(factor, rows, self.entropy_margin)
-
-    def warn_of_skipped(self) -> None:
-        """Warn, once, if samples were left out.
-
-        :meth:`update` does so by itself on a CPU. On an accelerator it would have to wait
-        for the device at every step: call this now and then, for instance after an epoch.
-        """
-        if self._warned:
-            return
-        if int(self.num_skipped) > 0:
-            self._warned = True
-            warnings.warn(
-                f"ClassCovariance: left out {int(self.num_skipped)} sample(s) with non-finite or "
-                "huge features; the count goes on in `num_skipped`. Training may be diverging: "
-                "a lower strength or learning rate, or clipped gradients, may help",
-                stacklevel=2,
-            )
-
-    def extra_repr(self) -> str:  # noqa: D102
-        return self._signature()
-
-    def _signature(self) -> str:
-        options = {
-            "rank": self.rank,
-            "memory": self.memory,
-            "shrinkage": self.shrinkage,
-            "sharded": self.sharded or None,
-        }
-        return ", ".join(
-            [
-                f"num_classes={self.num_classes}, num_features={self.num_features}",
-                f"kind={self.kind!r}",
-                *(f"{name}={value!r}" for name, value in options.items() if value is not None),
-            ]
-        )
-
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        if isinstance(self._kind, ShardedKind):
-            destination[prefix + "covariance"] = self._kind.gathered(self.covariance)
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        name = prefix + "covariance"
-        if isinstance(self._kind, ShardedKind) and len(state.get(name, ())) == self.num_classes:
-            state = {**state, name: state[name][self._kind.first : self._kind.last]}
-        # Half precision of others must not replace ours, as ``assign=True`` would have it.
-        keys = [prefix + name for name in self._state_names if prefix + name in state]
-        state = {**state, **{key: _float32_or_better(state[key]) for key in keys}}
-        super()._load_from_state_dict(state, prefix, *args)
-        if self.fresh is not None and not self.epoch.is_meta:
-            self._first_epoch = int(self.epoch) == 0
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        def keep_precision(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return tensor.to(moved.device) if _is_half(moved) else moved
-
-        return super()._apply(keep_precision, recurse)
-
-
-_KINDS: dict[Kind, Callable[[ClassCovariance], Any]] = {
-    "full": lambda e: ShardedKind(e.num_classes) if e.sharded else FullKind(),
-    "diagonal": lambda e: DiagonalKind(),
-    "shared": lambda e: SharedKind(e.num_classes),
-    "identity": lambda e: IdentityKind(),
-    "low_rank": lambda e: LowRankKind(e.rank or 0),
-    "learned": lambda e: LearnedKind(),
-}
-
-
-def _is_half(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.dtype.itemsize < 4
-
-
-def _float32_or_better(tensor: Tensor) -> Tensor:
-    return tensor.float() if _is_half(tensor) else tensor
-
-
-def _one_class(rows: ClassRows) -> ClassRows:
-    """All samples as those of class 0."""
-    samples = None if rows.samples is None else rows.samples.sum().unsqueeze(0)
-    return ClassRows(
-        rows.classes.new_zeros(1), torch.zeros_like(rows.position), complete=True, samples=samples
-    )

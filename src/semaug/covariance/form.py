@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from semaug._classes import ClassRows
+from semaug.covariance.scatter import Scatter
 
-__all__ = ["Form", "centred", "difference_form", "pair_variance"]
+__all__ = ["Form", "KindState", "Noise", "centred", "difference_form", "pair_variance"]
 
 # N samples, C classes, A features, R rows of a table of classes, K reference classes, M draws.
 
@@ -45,6 +46,28 @@ class Form(Protocol):
 
     def dense(self) -> Tensor:
         """``(C, A, A)``."""
+
+
+class KindState(Protocol):
+    """How covariances of a kind are kept, in tensors by name, and change."""
+
+    @property
+    def sums_over_ranks(self) -> bool:
+        """Whether what ranks add to the covariances is as good as their samples."""
+
+    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
+        """Create the state."""
+
+    def form(self, state: dict[str, Tensor]) -> Form:
+        """Show the state to losses."""
+
+    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
+        """Scale the rows by 1 - share and add the products of a batch."""
+
+    def merge(
+        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
+    ) -> None:
+        """Add another state, of weight ``share`` (C,), and the products of ``drift`` (C, A)."""
 
 
 class Noise:

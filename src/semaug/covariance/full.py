@@ -17,7 +17,7 @@ from semaug._autocast import without_autocast
 from semaug._autograd import known_signature, version
 from semaug._classes import ClassRows, chunks, is_static, select
 from semaug._compile import settled
-from semaug.covariance.form import Noise
+from semaug.covariance.form import Form, Noise
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Full", "FullKind", "root"]
@@ -97,7 +97,7 @@ class FullKind:
         """Create the state."""
         return {"covariance": torch.zeros(num_classes, num_features, num_features)}
 
-    def form(self, state: dict[str, Tensor]) -> Full:
+    def form(self, state: dict[str, Tensor]) -> Form:
         """Show the state to losses."""
         return Full(state["covariance"])
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semaug._classes import ClassRows
-from semaug.covariance.form import Noise, centred, difference_form
+from semaug.covariance.form import Form, Noise, centred, difference_form
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Identity", "IdentityKind"]
@@ -58,7 +58,7 @@ class IdentityKind:
         """Create the state."""
         return {}
 
-    def form(self, state: dict[str, Tensor]) -> Identity:
+    def form(self, state: dict[str, Tensor]) -> Form:
         """Show the state to losses."""
         return Identity(state["mean"])
 

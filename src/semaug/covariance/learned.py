@@ -71,7 +71,7 @@ class LearnedKind(IdentityKind):
         """Create what the optimizer changes."""
         return {"factor": torch.eye(num_features).repeat(num_classes, 1, 1)}
 
-    def form(self, state: dict[str, Tensor]) -> Learned:  # type: ignore[override]
+    def form(self, state: dict[str, Tensor]) -> Learned:
         """Show the state to losses."""
         return Learned(mean_gradient(state["factor"]))
 

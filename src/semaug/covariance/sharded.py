@@ -113,7 +113,7 @@ class ShardedKind(FullKind):
         """Create the state."""
         return super().buffers(self.last - self.first, num_features)
 
-    def form(self, state: dict[str, Tensor]) -> Sharded:  # type: ignore[override]
+    def form(self, state: dict[str, Tensor]) -> Sharded:
         """Show the state to losses."""
         self._check_ranks()
         return Sharded(Full(state["covariance"]), self.first, self.num_classes)

@@ -64,6 +64,6 @@ class SharedKind(FullKind):
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
 
-    def form(self, state: dict[str, Tensor]) -> Shared:  # type: ignore[override]
+    def form(self, state: dict[str, Tensor]) -> Shared:
         """Show the state to losses."""
         return Shared(state["covariance"][0], self.num_classes)
