@@ -1,5 +1,6 @@
 """Tests of semaug.recipes."""
 
+import json
 import re
 from dataclasses import replace
 from importlib import import_module
@@ -17,7 +18,6 @@ from semaug.recipes import (
     Loss,
     describe_recipe,
     find_recipe,
-    make_quick,
 )
 
 
@@ -43,19 +43,16 @@ def test_no_name_stands_twice():
 
 
 def test_no_recipe_has_two_names():
-    recipes = [find_recipe(name) for name in RECIPES]
-    assert all(recipes.count(recipe) == 1 for recipe in recipes)
+    names = {}
+    for name in RECIPES:
+        plain = json.dumps(find_recipe(name).as_plain_data(), sort_keys=True)
+        names.setdefault(plain, []).append(name)
+    assert [same for same in names.values() if len(same) > 1] == []
 
 
 def test_the_small_protocol_trains_on_500_images_of_each_class():
     recipe = find_recipe("cifar10_5k_resnet20")
     assert (recipe.subset.train_per_class, recipe.subset.test_images) == (500, None)
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_quick_is_small(name):
-    quick = make_quick(find_recipe(name))
-    assert (quick.epochs, quick.subset.train_per_class, quick.subset.test_images) == (2, 10, 500)
 
 
 def test_unknown_recipe_is_named():

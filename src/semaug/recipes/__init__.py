@@ -10,11 +10,11 @@ and :mod:`semaug.recipes.small`.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib import import_module
 
 from semaug._names import unknown_name
 from semaug.recipes import ait, cifar, imagenet, small
+from semaug.recipes.quick import make_quick
 from semaug.recipes.row import Row
 from semaug.training.errors import UserError
 from semaug.training.recipe import Augment, Loss, Method, Recipe, Subset
@@ -89,22 +89,3 @@ def describe_recipe(name: str) -> str:
     if name in _ROWS:
         return _ROWS[name].description
     return (import_module(f"semaug.recipes.{name}").__doc__ or "").partition("\n")[0]
-
-
-def make_quick(recipe: Recipe) -> Recipe:
-    """Shrink a recipe to a look at whether it runs, under a minute on a CPU.
-
-    Two epochs on a few images of each class. What it learns says nothing about the recipe.
-    """
-    subset = replace(
-        recipe.subset,
-        train_per_class=min(recipe.subset.train_per_class or 10, 10),
-        test_images=500,
-    )
-    return replace(
-        recipe,
-        epochs=2,
-        warmup_epochs=0,
-        subset=subset,
-        batch_size=min(recipe.batch_size, max(2, 64 // recipe.method.passes_per_image)),
-    )
