@@ -253,7 +253,7 @@ def _create_network(recipe: Recipe, num_classes: int, field: str) -> nn.Module:
 def build_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
     """Build SGD over all parameters, biases and batch norm decayed too, as in the papers.
 
-    The parameters of each network are a group, with a weight decay of its own.
+    Where peers have decays of their own, the parameters of each network are a group.
     """
     decays = recipe.method.peer_weight_decay
     if decays:

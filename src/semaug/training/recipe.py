@@ -22,7 +22,7 @@ class Recipe:
         data: Data set, see ``semaug list data``.
         network: Network, see ``semaug list networks``; any name that timm knows.
         block_drop_rate: Dropout inside the blocks of networks that have it, 0.3 in the Wide
-            ResNets of the papers; None is what the network has by itself.
+            ResNets of the papers; None is what the network has by itself. Not of ``peers``.
         method: Name of the method, what one step does; see ``semaug list methods``.
         loss: Name of the loss, see ``semaug list losses``.
         augment: How training images are changed.
