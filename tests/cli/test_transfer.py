@@ -196,3 +196,14 @@ def test_one_process_measures(semaug, monkeypatch):
     status, _, error = semaug("transfer", ".")
     assert status == 2
     assert "transfer: expected one process, got several from torchrun" in error
+
+
+def test_a_folder_of_damaged_runs_holds_nothing_to_measure(semaug, tmp_path):
+    run = tmp_path / "runs" / "digits_resnet8" / "seed0"
+    run.mkdir(parents=True)
+    for name in ("recipe.json", "metrics.jsonl", "summary.json"):
+        (run / name).write_text("{")
+    status, output, error = semaug("transfer", str(run))
+    assert status == 2
+    assert "note: " in output
+    assert error.strip() == f"transfer: expected folders with finished runs, got {run}"

@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.cli.options import DataRoot, Device, Threads, Workers
+from semaug.cli.options import DataRoot, Device, Threads, Workers, one_process
 from semaug.cli.report import say
 from semaug.training.errors import UserError
-from semaug.training.torchrun import num_processes
 
 if TYPE_CHECKING:
     from semaug.report import Group, RunData
@@ -80,8 +79,7 @@ def transfer(
     semaug transfer runs --corruptions CIFAR-100-C --plots pictures
     """
     console = Console()
-    if num_processes() > 1:
-        raise UserError("transfer: expected one process, got several from torchrun")
+    one_process("transfer")
     if corruptions is not None and not corruptions.is_dir():
         raise UserError(f"transfer: expected a folder of corrupted images, got {corruptions}")
     groups = _find(runs, console)
@@ -136,9 +134,11 @@ def _find(paths: Sequence[Path], console: Console) -> tuple["Group", ...]:
     for path in paths:
         if not path.is_dir():
             raise UserError(f"transfer: expected a folder, got {path}")
+    nothing = UserError(
+        f"transfer: expected folders with finished runs, got {', '.join(map(str, paths))}"
+    )
     if not any(next(path.rglob("summary.json"), None) for path in paths):
-        found = ", ".join(map(str, paths))
-        raise UserError(f"transfer: expected folders with finished runs, got {found}")
+        raise nothing
     collected = collect(paths)
     for note in collected.notes:
         say(console, f"note: {note}", style="yellow")
@@ -148,9 +148,12 @@ def _find(paths: Sequence[Path], console: Console) -> tuple["Group", ...]:
                 if not run.finished:
                     note = f"note: {run.folder}: left out, for it is at {run.state}"
                     say(console, note, style="yellow")
-    return tuple(
+    groups = tuple(
         group for group in collected.groups if any(recipe.finished for recipe in group.recipes)
     )
+    if not groups:
+        raise nothing
+    return groups
 
 
 def _measure_all(
