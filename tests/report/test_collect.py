@@ -101,6 +101,68 @@ def test_seeds_in_two_folders_come_together_but_none_counts_twice(write_run, tmp
     assert "two" in note.partition(":")[0]
 
 
+def test_a_change_that_changes_nothing_makes_no_other_recipe(write_run, tmp_path):
+    write_run(seed=0, recipe={"lr": 0.1})
+    write_run(seed=0, recipe={"lr": 0.1}, overrides={"lr": "0.1"})
+    write_run(seed=1, recipe={"lr": 0.1}, overrides={"lr": "0.1"})
+    report = collect([tmp_path])
+    ((recipe,),) = (group.recipes for group in report.groups)
+    assert (recipe.label, [run.seed for run in recipe.runs]) == ("digits_resnet8", [0, 1])
+    (note,) = report.notes
+    assert "same recipe and seed as" in note
+
+
+def test_runs_of_early_versions_lack_fields_that_came_later(write_run, tmp_path):
+    write_run(seed=0)
+    write_run(seed=1, recipe={"clip_norm": None, "augment": {"cutout": 0}})
+    ((recipe,),) = (group.recipes for group in collect([tmp_path]).groups)
+    assert [run.seed for run in recipe.runs] == [0, 1]
+    write_run("few", 0, recipe={"train_per_class": 5})
+    write_run("few", 1, recipe={"subset": {"train_per_class": 5, "subset_seed": 0}})
+    _, few = collect([tmp_path]).groups
+    assert few.title == "digits, train_per_class=5, subset_seed=0"
+    assert len(few.runs) == 2
+
+
+def test_runs_on_other_images_of_one_name_are_not_compared(write_run, tmp_path):
+    """A folder of images may be any folder: what was in it tells."""
+    for place, sums in enumerate(({"train": "a"}, {"train": "a"}, {"train": "b"}, {})):
+        folder = write_run("cats" if place else "dogs", seed=place, recipe={"data": "folder"})
+        (folder / "images.json").write_text(json.dumps({"data": "folder", "sha256": sums}))
+    groups = {group.title: group for group in collect([tmp_path]).groups}
+    assert [len(group.runs) for group in groups.values()] == [2, 1, 1]
+    assert all(title.startswith("folder, ") for title in groups)
+    assert "folder, unknown images" in groups
+
+
+def test_runs_that_tell_no_images_belong_to_the_only_ones_there_are(write_run, tmp_path):
+    folder = write_run(seed=0)
+    (folder / "images.json").write_text(json.dumps({"sha256": {"train": "a"}}))
+    write_run(seed=1)
+    (group,) = collect([tmp_path]).groups
+    assert (group.title, len(group.runs)) == ("digits", 2)
+
+
+def test_a_summary_beside_runs_hides_none(two_recipes, write_run):
+    (two_recipes / "summary.json").write_text("{}")
+    assert len(collect([two_recipes]).runs) == 4
+    alone = write_run(seed=5)
+    for name in ("metrics.jsonl", "recipe.json"):
+        (alone / name).unlink()
+    assert len(collect([two_recipes]).runs) == 5
+
+
+def test_a_run_that_diverged_says_so(write_run):
+    folder = write_run(done=2)
+    (folder / "diverged.json").write_text("{}")
+    assert only_run(collect([folder])).state == "epoch 2 of 4, diverged"
+
+
+def test_errors_of_all_networks_are_read(write_run):
+    run = only_run(collect([write_run(error_last_2=7.5, error_mean_last_10_2=8, error_best_2=7)]))
+    assert (run.num_networks, run.errors["error_mean_last_10_2"]) == (2, 8)
+
+
 def test_two_recipes_of_one_name_are_told_apart_by_their_folders(write_run, tmp_path):
     folders = [write_run(root=root, recipe={"lr": lr}) for root, lr in (("one", 1), ("two", 2))]
     ((first, second),) = (group.recipes for group in collect([tmp_path]).groups)
@@ -174,5 +236,5 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path):
 
 
 def test_folders_without_runs_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"expected folders with runs \(summary.json or metrics"):
+    with pytest.raises(UserError, match=r"expected folders with runs \(metrics.jsonl or recipe"):
         collect([tmp_path])

@@ -298,3 +298,18 @@ def test_what_no_screen_can_show_is_replaced(write_run, tmp_path):
     assert html.encode()
     assert Page(html).texts_of("h2") == ["a\ufffd", "All runs"]
     assert "\x07" not in html
+
+
+def test_each_network_has_its_errors(write_run, tmp_path):
+    others = {"error_mean_last_10_2": 61.5, "error_last_2": 62.5, "error_best_2": 60.5}
+    write_run("a", columns={"test_error_2": 62.5}, **others)
+    write_run("b")
+    report = collect([tmp_path])
+    html = render(report)
+    errors = cells(html, "Test error in percent, mean ± standard deviation over finished runs")
+    assert [row[0] for row in errors] == ["recipe", "a, network 1", "a, network 2", "b"]
+    assert errors[2][2:] == ["61.50", "62.50", "60.50"]
+    runs = cells(html, "All runs; errors in percent")
+    assert [row[0] for row in runs] == ["recipe", "a, network 1", "a, network 2", "b"]
+    assert "Test error of the first network, mean of last 10 epochs: compared minus" in html
+    assert "test error of network 2" in html

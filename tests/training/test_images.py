@@ -7,7 +7,7 @@ from PIL import Image
 
 from semaug.recipes import find_recipe
 from semaug.recipes.overrides import override, split_overrides
-from semaug.training import images
+from semaug.training import build
 from semaug.training.errors import UserError
 from semaug.training.images import check_same_images
 from semaug.training.loop import train
@@ -56,13 +56,13 @@ def test_a_folder_is_looked_through_once(photos, run_on_photos, quiet, monkeypat
     options = {**quiet, "workers": 0, "resume": True, "data_root": photos("once", "cat", "dog")}
     train(run_on_photos, **options)
     train(run_on_photos, **options)
-    monkeypatch.setattr(images, "build_data", None)
+    monkeypatch.setattr(build, "build_data", None)
     train(run_on_photos, **options)
 
 
 def test_official_sets_are_not_read_again(train_tiny, monkeypatch):
     run = train_tiny()
-    monkeypatch.setattr(images, "build_data", None)
+    monkeypatch.setattr(build, "build_data", None)
     assert train_tiny(resume=True).summary() == run.summary()
 
 

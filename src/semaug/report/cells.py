@@ -7,6 +7,7 @@ from statistics import mean
 from typing import Any
 
 from semaug.training.statistics import with_spread
+from semaug.training.words import in_words
 
 __all__ = [
     "MISSING",
@@ -14,7 +15,6 @@ __all__ = [
     "Table",
     "distinct",
     "duration",
-    "in_words",
     "memory",
     "number",
     "spread",
@@ -89,20 +89,9 @@ def distinct(texts: Iterable[str]) -> Cell:
 
 def duration(seconds: float | None) -> Cell:
     """Show how long something took."""
-    return Cell(in_words(seconds), seconds, is_number=True)
-
-
-def in_words(seconds: float | None) -> str:
-    """Say how long something took.
-
-    >>> in_words(7.25), in_words(600), in_words(10000)
-    ('7.2 s', '10 min', '2.8 h')
-    """
     if seconds is None:
-        return MISSING
-    if seconds < 120:
-        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return number(None)
+    return Cell(in_words(seconds), seconds, is_number=True)
 
 
 def memory(mebibytes: float | None) -> Cell:

@@ -1,7 +1,9 @@
 """Find runs below folders and read them; what cannot be read is named, and left out."""
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from typing import Any
 from semaug.report.data import Group, RecipeRuns, Report, RunData
 from semaug.training.errors import UserError
 from semaug.training.options import Subset
-from semaug.training.run import label
+from semaug.training.run import all_options, label
 
 __all__ = ["MEASURES", "collect"]
 
@@ -21,7 +23,7 @@ MEASURES = {
     "error_best": "best epoch",
 }
 
-_SIGNS = ("summary.json", "metrics.jsonl")
+_SIGNS = ("metrics.jsonl", "recipe.json")
 _LARGEST = 1e100  # beyond it, axes of pictures overflow
 
 
@@ -62,10 +64,16 @@ def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
     for path in paths:
         for folder, below, files in os.walk(path, onerror=unreadable):
             below.sort()
-            if any(sign in files for sign in _SIGNS):
+            if _is_run(Path(folder).name, files):
                 found.setdefault(Path(folder).resolve(), Path(folder))
                 below.clear()  # a run holds no runs
     return list(found.values())
+
+
+def _is_run(name: str, files: Iterable[str]) -> bool:
+    """Tell a run by its files, and by its name where a summary is all that was kept of it."""
+    named = re.fullmatch("seed[0-9]+", name) is not None
+    return any(sign in files for sign in _SIGNS) or (named and "summary.json" in files)
 
 
 class _Reader:
@@ -102,6 +110,8 @@ class _Reader:
             commit=_text(summary.get("commit", last.get("commit"))),
             versions={str(name): _text(value) for name, value in versions.items()},
             starts=tuple(_text(start.get("started")) for start in starts),
+            images=self._images(),
+            diverged=not summary and (self.folder / "diverged.json").exists(),
         )
 
     def _note(self, name: str, reason: str) -> None:
@@ -165,7 +175,15 @@ class _Reader:
         missing = [measure for measure, value in read.items() if value is None]
         if missing:
             self._note("summary.json", f"expected numbers as {', '.join(missing)}, got none")
+        for name in summary:
+            measure, _, network = name.rpartition("_")
+            if measure in MEASURES and network.isdecimal():
+                read[name] = _number(summary[name])
         return {measure: value for measure, value in read.items() if value is not None}
+
+    def _images(self) -> dict[str, str]:
+        sums = _dict(self._dict("images.json").get("sha256"))
+        return {name: _text(total) for name, total in sums.items()}
 
     def _class_errors(self, summary: Mapping[str, Any]) -> dict[str, float]:
         found = summary.get("error_per_class", {})
@@ -238,25 +256,64 @@ def _text(value: Any) -> str:
 
 def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
     """Put runs on the same images together, and in there those of the same recipe."""
-    groups: dict[str, dict[tuple[str, str], list[RunData]]] = {}
+    by_title: dict[str, list[RunData]] = {}
     for run in runs:
-        same = groups.setdefault(_images(run), {})
-        recipe = json.dumps(run.recipe, sort_keys=True)
-        members = same.setdefault((run.label, recipe), [])
+        by_title.setdefault(_images(run), []).append(run)
+    groups = []
+    for title, members in by_title.items():
+        parts = _by_sums(members)
+        for sums, part in parts:
+            name = title if len(parts) == 1 else f"{title}, {_name_of_sums(sums)}"
+            groups.append(_make_group(name, _by_recipe(part, notes)))
+    return tuple(groups)
+
+
+def _by_sums(runs: Iterable[RunData]) -> list[tuple[Mapping[str, str], list[RunData]]]:
+    """Part runs that saw other images: what a recipe names may be another set elsewhere.
+
+    Runs of early versions tell fewer sums, or none. They belong to those that they agree with.
+    """
+    parts: list[tuple[Mapping[str, str], list[RunData]]] = []
+    for run in sorted(runs, key=lambda run: -len(run.images)):
+        same = [part for sums, part in parts if sums == run.images]
+        agreeing = same or [
+            part
+            for sums, part in parts
+            if all(sums.get(name, total) == total for name, total in run.images.items())
+        ]
+        if len(agreeing) == 1:
+            agreeing[0].append(run)
+        else:
+            parts.append((run.images, [run]))
+    return parts
+
+
+def _name_of_sums(sums: Mapping[str, str]) -> str:
+    if not sums:
+        return "unknown images"
+    return f"images {hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:8]}"
+
+
+def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]:
+    """Put runs of the same recipe together, each seed once."""
+    recipes: dict[tuple[str, str], list[RunData]] = {}
+    for run in runs:
+        name = run.label.partition(",")[0]  # changes that the label tells are in the recipe too
+        options = json.dumps(all_options(run.recipe), sort_keys=True) if run.recipe else run.label
+        members = recipes.setdefault((name, options), [])
         double = next((other for other in members if other.seed == run.seed), None)
         if double is not None:
             notes.append(f"{run.folder}: same recipe and seed as {double.folder}, and was left out")
         else:
             members.append(run)
-    return tuple(_make_group(title, list(same.values())) for title, same in groups.items())
+    return list(recipes.values())
 
 
 def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
-    taken = [members[0].label for members in recipes]
+    names = [min((run.label for run in members), key=len) for members in recipes]
     made = []
-    for members in recipes:
-        name = members[0].label
-        if taken.count(name) > 1:  # another recipe under the same name
+    for name, members in zip(names, recipes, strict=True):
+        if names.count(name) > 1:  # another recipe under the same name
             name = f"{name} in {_text(members[0].folder.as_posix())}"
         by_seed = sorted(members, key=lambda run: -1 if run.seed is None else run.seed)
         made.append(RecipeRuns(name, tuple(by_seed)))
@@ -278,12 +335,12 @@ def _images(run: RunData) -> str:
 
 
 def _subset(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that choose images; early recipes have them among the others."""
-    options = {**recipe, **_dict(recipe.get("subset"))}
+    """Return the options that choose images."""
+    options = all_options(recipe)
     chosen = {
-        field.name: options[field.name]
+        field.name: value
         for field in fields(Subset)
-        if options.get(field.name) is not None
+        if (value := options.get(f"subset.{field.name}")) is not None
     }
     if not set(chosen) - {"subset_seed", "test_images"}:
         chosen.pop("subset_seed", None)  # nothing is drawn by it

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from semaug.training.recipe import default_options
+from semaug.training.run import all_options
 from semaug.training.statistics import PairedDifference, paired_difference
 
 __all__ = ["Group", "Pair", "Point", "RecipeRuns", "Report", "RunData", "curve"]
@@ -24,7 +24,8 @@ class RunData:
         seed: None where no file tells it.
         recipe: The full recipe, as plain data; empty where no file tells it.
         rows: The numbers of ``metrics.jsonl``, an epoch each, in order.
-        errors: The measures of ``summary.json`` in percent; empty while a run is not finished.
+        errors: The measures of ``summary.json`` in percent, of networks after the first with
+            their number behind; empty while a run is not finished.
         class_errors: Mean test error of each class in percent; empty likewise, and where the
             run was trained by an early version.
         finished: Whether there is a summary.
@@ -34,6 +35,8 @@ class RunData:
         commit: Of this package.
         versions: Of the software.
         starts: When the run was started, and resumed.
+        images: Sums of what it was trained and tested on; empty where no file tells them.
+        diverged: Whether it is unfinished because its numbers stopped being finite.
     """
 
     folder: Path
@@ -50,6 +53,13 @@ class RunData:
     commit: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     starts: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    diverged: bool = False
+
+    @property
+    def num_networks(self) -> int:
+        """How many networks trained together, as far as errors tell it."""
+        return 1 + sum(name.startswith("error_last_") for name in self.errors)
 
     @property
     def epoch(self) -> int:
@@ -62,7 +72,8 @@ class RunData:
         if self.finished:
             return "finished"
         epochs = self.recipe.get("epochs")
-        return f"epoch {self.epoch} of {epochs}" if epochs else f"epoch {self.epoch}"
+        reached = f"epoch {self.epoch} of {epochs}" if epochs else f"epoch {self.epoch}"
+        return f"{reached}, diverged" if self.diverged else reached
 
     @property
     def images_per_second(self) -> float | None:
@@ -92,6 +103,11 @@ class RecipeRuns:
     def finished(self) -> tuple[RunData, ...]:
         """The runs that have a summary."""
         return tuple(run for run in self.runs if run.finished)
+
+    @property
+    def num_networks(self) -> int:
+        """The most that trained together in a run."""
+        return max(run.num_networks for run in self.runs)
 
     def values(self, measure: str) -> dict[int | None, float]:
         """Return an error for each seed whose run is finished."""
@@ -159,11 +175,7 @@ class Group:
 
     def differing_fields(self) -> dict[str, list[Any]]:
         """Return the fields of recipes that differ, with the value of each recipe."""
-        # Runs of early versions lack fields that came later: their defaults are what was done.
-        defaults = _flatten(default_options())
-        flat = [
-            defaults | _flatten(recipe.recipe) if recipe.recipe else {} for recipe in self.recipes
-        ]
+        flat = [all_options(recipe.recipe) if recipe.recipe else {} for recipe in self.recipes]
         names = dict.fromkeys(name for fields in flat for name in fields)
         table = {name: [fields.get(name) for fields in flat] for name in names}
         return {name: row for name, row in table.items() if any(x != row[0] for x in row)}
@@ -241,13 +253,3 @@ def _device(run: RunData) -> str:
 
 def _precision(run: RunData) -> Any:
     return run.recipe.get("precision")
-
-
-def _flatten(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in recipe.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -18,7 +18,7 @@ from semaug.report.data import Group, Point, Report, curve
 from semaug.report.svg import SERIES, page_svg, settings
 from semaug.training.files import write_atomically
 
-__all__ = ["Plot", "export_plots", "plots_of", "series"]
+__all__ = ["Plot", "export_plots", "plots_of", "series", "write_plot"]
 
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
@@ -160,18 +160,27 @@ def export_plots(report: Report, folder: Path) -> list[Path]:
     for plot in (plot for plots in plots_of(report) for plot in plots):
         for format in ("png", "svg"):
             path = folder / f"{plot.name}.{format}"
-            content = io.BytesIO()
-            with matplotlib.rc_context(settings(plot.name)):
-                figure = plot.draw(legend=True)
-                date = {"Date": None} if format == "svg" else None
-                figure.savefig(content, format=format, dpi=150, metadata=date)
-            _write(path, content.getvalue())
+            write_plot(plot, path)
             files.append(path)
     return files
 
 
-def _write(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda file: file.write(content))
+def write_plot(plot: Plot | ClassPlot, path: Path) -> None:
+    """Write a picture with a legend, on white.
+
+    Args:
+        plot: The picture.
+        path: Its ending says whether it becomes PNG or SVG.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
+    format, content = path.suffix.removeprefix("."), io.BytesIO()
+    with matplotlib.rc_context(settings(plot.name)):
+        figure = plot.draw(legend=True)
+        date = {"Date": None} if format == "svg" else None
+        figure.savefig(content, format=format, dpi=150, metadata=date)
+    write_atomically(path, lambda file: file.write(content.getvalue()))
 
 
 def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]:
@@ -192,7 +201,14 @@ def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]
     middle = [column for column in others if column not in (*first, *last)]
     for column in (*first, *middle, *last):
         name = _unique(group.title, column, taken)
-        yield Plot(name, _NAMES.get(column, column), group, (column,))
+        yield Plot(name, _title(column, group), group, (column,))
+
+
+def _title(column: str, group: Group) -> str:
+    network = column.removeprefix("test_error_")
+    if network.isdecimal():
+        return f"{group.measured} of network {network}"
+    return _NAMES.get(column, column)
 
 
 def _unique(group: str, column: str, taken: set[str]) -> str:

@@ -12,7 +12,6 @@ from semaug.report.cells import (
     Table,
     distinct,
     duration,
-    in_words,
     memory,
     number,
     spread,
@@ -115,12 +114,23 @@ def _unfinished(recipe: RecipeRuns) -> list[str]:
 def _table_of_errors(group: Group) -> Table:
     rows = []
     for recipe in group.recipes:
-        cells = [words(recipe.label), number(len(recipe.finished), "d")]
-        for measure in MEASURES:
-            cells.append(spread(list(recipe.values(measure).values())))
-        rows.append(tuple(cells))
+        for label, suffix in _networks(recipe.label, recipe.num_networks):
+            cells = [words(label), number(len(recipe.finished), "d")]
+            for measure in MEASURES:
+                cells.append(spread(list(recipe.values(measure + suffix).values())))
+            rows.append(tuple(cells))
     caption = f"{group.measured} in percent, mean ± standard deviation over finished runs"
     return Table(_capital(caption), ("recipe", "runs", *MEASURES.values()), tuple(rows))
+
+
+def _networks(label: str, count: int) -> list[tuple[str, str]]:
+    """Name each network of a recipe, with what stands behind its errors in a summary."""
+    if count == 1:
+        return [(label, "")]
+    return [
+        (f"{label}, network {place}", "" if place == 1 else f"_{place}")
+        for place in range(1, count + 1)
+    ]
 
 
 def _table_of_pairs(group: Group) -> Table | None:
@@ -129,8 +139,10 @@ def _table_of_pairs(group: Group) -> Table | None:
     if not rows:
         return None
     headings = ("baseline", "compared", "pairs", "difference", "95 % interval", "what it shows")
+    several = any(recipe.num_networks > 1 for recipe in group.recipes)
+    measured = f"{group.measured} of the first network" if several else group.measured
     caption = (
-        f"{group.measured}, mean of last 10 epochs: compared minus baseline, in points, over runs "
+        f"{measured}, mean of last 10 epochs: compared minus baseline, in points, over runs "
         "with the same seed; below 0 is fewer errors"
     )
     return Table(_capital(caption), headings, tuple(rows))
@@ -243,18 +255,19 @@ def _table_of_runs(report: Report, ids: dict[int, str]) -> Table:
     for group in report.groups:
         for recipe in group.recipes:
             for run in recipe.runs:
-                errors = [number(run.errors.get(measure)) for measure in MEASURES]
-                rows.append(
-                    (
-                        Cell(recipe.label, recipe.label, link=ids[id(run)]),
-                        number(run.seed, "d"),
-                        words(run.state),
-                        *errors,
-                        duration(run.seconds),
-                        number(run.images_per_second, ",.0f"),
-                        memory(run.peak_memory),
+                for label, suffix in _networks(recipe.label, run.num_networks):
+                    errors = [number(run.errors.get(measure + suffix)) for measure in MEASURES]
+                    rows.append(
+                        (
+                            Cell(label, label, link=ids[id(run)]),
+                            number(run.seed, "d"),
+                            words(run.state),
+                            *errors,
+                            duration(run.seconds),
+                            number(run.images_per_second, ",.0f"),
+                            memory(run.peak_memory),
+                        )
                     )
-                )
     headings = ("recipe", "seed", "state", *MEASURES.values(), "time", "images/s", "peak memory")
     return Table("All runs; errors in percent", headings, tuple(rows))
 
@@ -267,7 +280,7 @@ def _details(run: RunData, id: str) -> dict[str, Any]:
         "device": run.device,
         "commit": run.commit,
         "started": ", ".join(start for start in run.starts if start),
-        "time": in_words(run.seconds),
+        "time": duration(run.seconds).text,
         "peak memory": memory(run.peak_memory).text,
         **{f"version of {name}": version for name, version in run.versions.items()},
     }

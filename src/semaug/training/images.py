@@ -1,24 +1,26 @@
-"""Record which images a run sees, so that a result can be traced to exact images."""
+"""Record which images a run sees, so that a result can be traced to exact images.
+
+No torch here until images are described, so that the command line starts fast.
+"""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from semaug.data import DataSet, FileSet, Selection, describe_selection, pack_selection
-from semaug.data.registry import data_root as find_root
-from semaug.training.build import build_data
 from semaug.training.errors import UserError
 from semaug.training.files import read_json, write_atomically, write_json
 from semaug.training.run import Run
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semaug.data import DataSet, FileSet, Selection
+
 __all__ = ["check_images_now", "check_same_images", "describe_images", "record_images"]
 
 
-def record_images(run: Run, selection: Selection, data: DataSet) -> None:
+def record_images(run: Run, selection: "Selection", data: "DataSet") -> None:
     """Write ``images.json``, and every place and label to ``images.npz`` if not all are official.
 
     Raises:
@@ -31,12 +33,14 @@ def record_images(run: Run, selection: Selection, data: DataSet) -> None:
         _compare(str(path), read_json(path, _REMEDY), description)
         return
     if run.recipe.subset.chooses_training_images():
+        from semaug.data import pack_selection
+
         packed = pack_selection(selection)
         write_atomically(run.folder / "images.npz", lambda file: file.write(packed))
     write_json(path, description)
 
 
-def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
+def describe_images(selection: "Selection", data: "DataSet") -> dict[str, Any]:
     """Return plain data: how training images were chosen, and sums of what is trained and tested.
 
     The sums are of labels, in order, and of the names of files; their content is not read.
@@ -45,6 +49,8 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
         selection: Of the training images.
         data: What the run trains and tests on.
     """
+    from semaug.data import FileSet, describe_selection
+
     description = describe_selection(selection)
     sums = description["sha256"]
     for name, part in (("train", data.train), ("test", data.test)):
@@ -72,6 +78,11 @@ def check_images_now(run: Run, data_root: Path | None, workers: int | None = Non
     path = run.folder / "images.json"
     if run.recipe.data != "folder" or not path.exists():
         return
+    import torch
+
+    from semaug.data.registry import data_root as find_root
+    from semaug.training.build import build_data
+
     place = (find_root(data_root).resolve(), run.recipe.subset, run.quick)
     if place not in _now:
         cpu = torch.device("cpu")
@@ -138,11 +149,11 @@ def _check_description(path: str, description: Any) -> None:
         raise UserError(f"{path}: expected a description of images, got something else; {_REMEDY}")
 
 
-def _sha256(numbers: Tensor) -> str:
+def _sha256(numbers: "Tensor") -> str:
     return hashlib.sha256(numbers.cpu().numpy().astype("<i8").tobytes()).hexdigest()
 
 
-def _sum_of_names(files: FileSet) -> str:
+def _sum_of_names(files: "FileSet") -> str:
     digest = hashlib.sha256()
     names = files.paths.names.numpy().tobytes()
     for start, stop in files.paths.spans.tolist():

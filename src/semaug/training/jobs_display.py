@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from semaug.training.outcome import Outcome, tail
 from semaug.training.run import Run
+from semaug.training.words import say
 
 __all__ = ["JobsDisplay", "report_failure"]
 
@@ -38,7 +39,7 @@ class JobsDisplay:
             disable=not console.is_terminal,
         )
         self._all = self._bars.add_task("", total=self.total, completed=finished)
-        _say(console, f"runs: {self.total}, finished before: {finished}")
+        say(console, f"runs: {self.total}, finished before: {finished}")
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -56,7 +57,7 @@ class JobsDisplay:
         ending = f"failed: {outcome.error}"
         if outcome.summary is not None:
             ending = f"finished, error {outcome.summary['error_mean_last_10']:.2f} %"
-        _say(
+        say(
             self._bars.console,
             f"{self.done} of {self.total}: {run.label} seed {run.seed} {ending}",
         )
@@ -106,10 +107,6 @@ def report_failure(outcome: Outcome, console: Console) -> None:
     if outcome.error is None:
         return
     run = outcome.run
-    _say(console, f"{run.label} seed {run.seed} failed; the end of {outcome.log}:", "red")
+    say(console, f"{run.label} seed {run.seed} failed; the end of {outcome.log}:", "red")
     for line in outcome.last_lines() or [outcome.error]:
-        _say(console, f"  {line}")
-
-
-def _say(console: Console, line: str, style: str = "") -> None:
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        say(console, f"  {line}")

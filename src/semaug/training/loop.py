@@ -57,6 +57,7 @@ from semaug.training.session import (
     check_same_recipe,
 )
 from semaug.training.torchrun import is_first_process
+from semaug.training.words import say
 from semaug.training.work import count_work
 
 __all__ = ["train"]
@@ -351,13 +352,11 @@ def _warn_of_another_device(console: Console, starts: Sequence[dict[str, Any]]) 
     """Say that a run goes on elsewhere: it will not end bit for bit where it would have ended."""
     devices = [start.get("device") for start in starts[-2:]]
     if devices[0] != devices[-1]:
-        console.print(
+        say(
+            console,
             f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
             "will make it end otherwise than without a stop",
             style="yellow",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
         )
 
 

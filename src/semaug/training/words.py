@@ -1,0 +1,21 @@
+"""What is printed for people, line by line."""
+
+from rich.console import Console
+
+__all__ = ["in_words", "say"]
+
+
+def say(console: Console, line: str, style: str = "") -> None:
+    """Print a line as it is, however long."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def in_words(seconds: float) -> str:
+    """Say how long something took.
+
+    >>> in_words(7.25), in_words(600), in_words(10000)
+    ('7.2 s', '10 min', '2.8 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
