@@ -84,6 +84,14 @@ def test_check_names_what_is_wrong_and_what_mends_it(run, toy):
     assert str(result.exception) == "data check: 1 problem with toy in 'data'"
 
 
+def test_what_mends_several_problems_is_told_once(run, tmp_path):
+    result = run("check", "cifar10")
+    assert str(result.exception).startswith("data check: ")
+    lines = result.stdout.replace("\n", " ")
+    assert lines.count("got no file") > 5
+    assert lines.count("fetch it with") == 1
+
+
 def test_check_shows_twenty_problems_beside_what_is_good(run, tmp_path):
     for number in range(23):
         path = tmp_path / "photos" / "cat" / f"{number}.png"

@@ -1,5 +1,6 @@
 """``semaug data``: which data sets there are, fetching and checking their files."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -106,13 +107,28 @@ def check(
         )
     if report.parts:
         console.print(_table(report))
-    for problem in report.problems[:_MOST_PROBLEMS]:
-        say(console, problem.message, style="red")
+    for line in _without_repeats([one.message for one in report.problems[:_MOST_PROBLEMS]]):
+        say(console, line, style="red")
     if len(report.problems) > _MOST_PROBLEMS:
         say(console, f"and {len(report.problems) - _MOST_PROBLEMS:,} more", style="red")
     if report.problems:
         raise UserError(_verdict(report))
     say(console, f"{name} is whole", style="green")
+
+
+def _without_repeats(messages: Sequence[str]) -> list[str]:
+    """Tell what mends a problem, if it mends the next one too, only there.
+
+    >>> _without_repeats(["no a; fetch it", "no b; fetch it", "no c; rename it"])
+    ['no a', 'no b; fetch it', 'no c; rename it']
+    """
+    lines = []
+    for place, message in enumerate(messages):
+        problem, _, remedy = message.rpartition("; ")
+        following = messages[place + 1 : place + 2]
+        is_told_next = problem and following and following[0].endswith(f"; {remedy}")
+        lines.append(problem if is_told_next else message)
+    return lines
 
 
 def _progress(console: Console) -> Progress:
