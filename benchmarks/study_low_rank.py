@@ -11,7 +11,6 @@ the worst single element, besides that of the diagonal kind.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,11 @@ from rich.table import Table
 from torch import Tensor
 
 from measure import parse, record
-from semaug import ClassCovariance
-from semaug.augmentation import normalize
-from semaug.data import DataSet, epoch_order
-from semaug.methods import Supervised
-from semaug.training.build import build_data, build_method
-from semaug.training.checkpoint import load_checkpoint
-from semaug.training.device import choose_device
-from semaug.training.recipe import Loss, Recipe
+from semaug import ClassCovariance, with_features
+from semaug.data import epoch_order
+from semaug.features import WithFeatures
 from semaug.training.seeding import make_generator
+from semaug.training.trained import Trained, load_trained
 
 RANKS = (8, 16, 32, 64)
 
@@ -41,33 +36,27 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--batch-size", type=int, default=128)
     arguments = parse(parser, seconds=0.0)
-    device = choose_device(arguments.device)
-    data, method = trained(arguments.run, arguments.data_root, device)
-    features = all_features(data, method)
-    rows = study(features, data.train.labels, method.network.weight.float(), arguments.batch_size)
+    trained = load_trained(arguments.run, arguments.data_root, arguments.device)
+    features, labels = all_features(trained), trained.data.train.labels
+    rows = study(features, labels, classifier_weight(trained), arguments.batch_size)
     show(rows, tuple(features.shape))
-    about = {"run": arguments.run.parent.name, "features": list(features.shape), "runs": 1}
+    about = {"run": trained.label, "features": list(features.shape), "runs": 1}
     print(f"added to {record('study_low_rank', arguments.device, [{**about, 'rows': rows}])}")
 
 
-def trained(folder: Path, root: Path | None, device: torch.device) -> tuple[DataSet, Supervised]:
-    """Return the data of a run and its network as the run left it."""
-    written = json.loads((folder / "recipe.json").read_text())["recipe"]
-    plain = {**written, "milestones_percent": tuple(written["milestones_percent"])}
-    recipe = Recipe(**{**plain, "loss": Loss(**written["loss"])})
-    data = build_data(recipe, root, device)
-    method = build_method(recipe, data, seed=0, num_steps=1).to(device)
-    state = load_checkpoint(folder / "checkpoint.pt")["method"]
-    network = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
-    method.network.load_state_dict(network)
-    return data, method.eval()
+def all_features(trained: Trained) -> Tensor:
+    """``(N, A)`` of the training images without augmentation; they lie in memory."""
+    pixels = track(trained.data.train.images.split(500), "features")
+    features = [trained.predict_with_features(trained.prepare(piece))[1] for piece in pixels]
+    return torch.cat(features).float()
 
 
-@torch.no_grad()
-def all_features(data: DataSet, method: Supervised) -> Tensor:
-    """``(N, A)`` of the training images without augmentation."""
-    pixels = track(data.train.images.split(500), "features")
-    return torch.cat([method.network(normalize(p, data.mean, data.std))[1] for p in pixels])
+def classifier_weight(trained: Trained) -> Tensor:
+    """``(C, A)``."""
+    network = trained.method.network
+    if not isinstance(network, WithFeatures):
+        network = with_features(network, example_images=trained.pipeline.example_images())
+    return network.weight.float()
 
 
 @torch.no_grad()

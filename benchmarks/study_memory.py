@@ -26,15 +26,14 @@ from torch import Tensor
 
 from measure import parse, record
 from semaug import ClassCovariance
-from semaug.augmentation import normalize
-from semaug.data import epoch_order
-from semaug.methods import Batch, Supervised
+from semaug.methods import Supervised
 from semaug.recipes import find_recipe
 from semaug.recipes.overrides import override, split_overrides
-from semaug.training.build import build_augmentation, build_data, build_method, build_optimizer
+from semaug.training.build import build_data, build_method, build_optimizer
 from semaug.training.device import choose_device, settle
+from semaug.training.pipeline import Pipeline
 from semaug.training.schedule import learning_rate_schedule
-from semaug.training.seeding import derive_seed, make_generator
+from semaug.training.seeding import derive_seed
 
 MEMORIES: dict[str, Any] = {"all": None, "0.999": 0.999, "0.99": 0.99, "epoch": "epoch"}
 
@@ -57,35 +56,28 @@ def main() -> None:
 
 def study(recipe: Any, data_root: Path | None, device: torch.device, every: int) -> list[dict]:
     """Train, and return one row for each look and memory."""
-    data = build_data(recipe, data_root, device)
+    data, _ = build_data(recipe, data_root, device)
     steps = math.ceil(len(data.train) / recipe.batch_size)
-    method = build_method(recipe, data, seed=0, num_steps=recipe.epochs * steps).to(device)
-    method.to(memory_format=torch.channels_last)
+    pipeline = Pipeline(recipe, data)
+    num_steps = recipe.epochs * steps
+    method = build_method(recipe, data, pipeline.example_images(), seed=0, num_steps=num_steps)
+    method.to(device).to(memory_format=pipeline.layout)
     estimator = method.criterion.estimator
     sizes = (estimator.num_classes, estimator.num_features, estimator.kind)
     watchers = {
         name: ClassCovariance(*sizes, memory=memory).to(device) for name, memory in MEMORIES.items()
     }
-    optimizer, augment = build_optimizer(recipe, method), build_augmentation(recipe, data)
+    optimizer = build_optimizer(recipe, method)
     learning_rate = learning_rate_schedule(recipe, steps)
     torch.manual_seed(derive_seed(0, "training"))
     bf16 = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
-
-    def batches(epoch: int) -> Any:
-        order = epoch_order(len(data.train), make_generator(0, "order", epoch)).to(device)
-        draws = augment.draw(len(order), make_generator(0, "augmentation", epoch)).to(device)
-        for chosen in order.split(recipe.batch_size):
-            pixels = augment(data.train.images[chosen], draws[chosen])
-            images = normalize(pixels, data.mean, data.std)
-            images = images.contiguous(memory_format=torch.channels_last)
-            yield Batch(images, data.train.labels[chosen])
 
     rows, start = [], time.monotonic()
     for epoch in track(range(recipe.epochs), "epochs"):
         method.train()
         for watcher in watchers.values():
             watcher.start_epoch()
-        for step, batch in enumerate(batches(epoch)):
+        for step, batch in enumerate(pipeline.train_batches(0, epoch)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(epoch * steps + step)
             optimizer.zero_grad()
@@ -100,7 +92,7 @@ def study(recipe: Any, data_root: Path | None, device: torch.device, every: int)
             truth = ClassCovariance(*sizes).to(device)
             present = copy.deepcopy(method).train()  # its running statistics are thrown away
             with torch.no_grad(), bf16:
-                for batch in batches(recipe.epochs + epoch):
+                for batch in pipeline.train_batches(0, recipe.epochs + epoch):
                     truth.update(present.network(batch.images)[1], batch.labels)
             for name, watcher in watchers.items():
                 rows.append(
