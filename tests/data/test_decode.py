@@ -13,7 +13,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from semaug.data import decode
-from semaug.data.decode import decode_bytes, decode_file
+from semaug.data.decode import decode_file
 
 PHOTO = Image.fromarray(
     np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -48,6 +48,10 @@ def write(image, kind, options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def decode_bytes(content, name):
+    return decode._decode(np.frombuffer(bytearray(content), dtype=np.uint8), name)
 
 
 def as_pillow(content):

@@ -199,6 +199,13 @@ def test_wrong_options_are_refused():
         RandomResizedCrop(8, scale=(0, 1))
     with pytest.raises(ValueError, match=r"expected `ratio` .* got \(2, 1\)"):
         RandomResizedCrop(8, ratio=(2, 1))
+    for scale in ((0.5,), (0.1, 0.2, 0.3), (0.5, float("inf")), (0.5, float("nan"))):
+        with pytest.raises(ValueError, match="expected `scale` to be two finite numbers"):
+            RandomResizedCrop(8, scale=scale)
+    with pytest.raises(TypeError, match=r"expected `scale` to be two finite numbers, .* got 0\.5"):
+        RandomResizedCrop(8, scale=0.5)
+    with pytest.raises(TypeError, match="expected `ratio` to be a number, got 'a'"):
+        RandomResizedCrop(8, ratio=("a", "b"))
     with pytest.raises(ValueError, match="ResizeCenterCrop: expected `size` <= `resize`, got 9"):
         ResizeCenterCrop(8, 9)
     with pytest.raises(ValueError, match="`resize` >= 1"):

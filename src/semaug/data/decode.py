@@ -23,7 +23,7 @@ try:
 except ImportError:
     decode_image = None
 
-__all__ = ["WHAT_TO_DO", "decode_bytes", "decode_file"]
+__all__ = ["WHAT_TO_DO", "decode_file"]
 
 # Ends the message on a file that cannot be read, for those who know better.
 WHAT_TO_DO = "; copy or fetch the file again, or take it out of its folder"
@@ -43,22 +43,6 @@ def decode_file(path: str | os.PathLike[str]) -> Tensor:
         ValueError: If it is empty, truncated, damaged or no image; the message names it.
     """
     return _decode(np.fromfile(path, dtype=np.uint8), os.fspath(path))
-
-
-def decode_bytes(content: bytes, name: str) -> Tensor:
-    """Decode the content of a file.
-
-    Args:
-        content: In any format that Pillow knows.
-        name: Of the file, for messages.
-
-    Returns:
-        ``(3, H, W)`` uint8, as from :func:`decode_file`.
-
-    Raises:
-        ValueError: If it is empty, truncated, damaged or no image; the message names it.
-    """
-    return _decode(np.frombuffer(bytearray(content), dtype=np.uint8), name)
 
 
 def _decode(content: np.ndarray, name: str) -> Tensor:

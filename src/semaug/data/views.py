@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug._checks import check_floating, check_positive_int, check_shapes
+from semaug._checks import check_floating, check_number, check_positive_int, check_shapes
 
 __all__ = ["RandomResizedCrop", "ResizeCenterCrop", "SeveralViews", "View"]
 
@@ -63,8 +63,8 @@ class RandomResizedCrop:
         ratio: Lowest and highest width over height.
 
     Raises:
-        TypeError: If ``size`` is not an int.
-        ValueError: If ``size`` is below 1, or a range is empty or not positive.
+        TypeError: If ``size`` is not an int, or a range not of numbers.
+        ValueError: If ``size`` is below 1, or a range is not two numbers, empty or not positive.
     """
 
     size: int = 224
@@ -73,12 +73,8 @@ class RandomResizedCrop:
 
     def __post_init__(self) -> None:
         check_positive_int("RandomResizedCrop", size=self.size)
-        for name, (lowest, highest) in {"scale": self.scale, "ratio": self.ratio}.items():
-            if not 0 < lowest <= highest < math.inf:
-                raise ValueError(
-                    f"RandomResizedCrop: expected `{name}` to be two finite numbers, 0 < lowest "
-                    f"<= highest, got {(lowest, highest)}"
-                )
+        _check_interval("scale", self.scale)
+        _check_interval("ratio", self.ratio)
 
     @property
     def num_draws(self) -> int:
@@ -211,7 +207,8 @@ class ResizeCenterCrop:
 class SeveralViews:
     """The same view of an image several times, each with draws of its own.
 
-    The file is read and decoded once.
+    The file is read and decoded once. The pipeline of a run does not call :meth:`draw`: it draws
+    for each view from a generator of its own, so that the first sees what it would see alone.
 
     Args:
         view: Of which.
@@ -253,6 +250,16 @@ class SeveralViews:
         """
         check_shapes("SeveralViews", draws=(draws, str(self.num_draws)))
         return torch.stack([self.view(image, own) for own in draws.view(self.num_views, -1)])
+
+
+def _check_interval(name: str, interval: tuple[float, float]) -> None:
+    wanted = f"RandomResizedCrop: expected `{name}` to be two finite numbers, 0 < lowest <= highest"
+    if not isinstance(interval, tuple | list):
+        raise TypeError(f"{wanted}, got {interval!r}")
+    for value in interval:
+        check_number("RandomResizedCrop", name, value)
+    if len(interval) != 2 or not 0 < interval[0] <= interval[1] < math.inf:
+        raise ValueError(f"{wanted}, got {interval!r}")
 
 
 def _check_image(function: str, image: Tensor) -> None:
