@@ -65,7 +65,8 @@ class DataSet:
         name: Name for :func:`semaug.data.load_data`.
         train: Images to learn from, in memory or in files.
         test: Images to measure the error on, likewise.
-        mean: Of each channel over the whole official training part, on a scale of 0 to 1.
+        mean: Of each channel over the whole official training part, on a scale of 0 to 1; of
+            ImageNet's for Tiny ImageNet and folders.
         std: Standard deviation, likewise.
     """
 

@@ -123,7 +123,8 @@ def fraction(labels: Tensor, percent: float, seed: int) -> Tensor:
     """Keep a share of the images of each class.
 
     Each class keeps ``percent`` % of its own images, rounded to the nearest number, a half up,
-    and at least one. AIT, Table 4, does so with 10, 30 and 50 % of ImageNet.
+    and at least one. For AIT, Table 4, with 10, 30 and 50 % of ImageNet; of these the paper says
+    "randomly sampled", and nothing of classes.
 
     Args:
         labels: ``(N,)`` int64.
@@ -184,8 +185,8 @@ def corrupt_labels(labels: Tensor, num_classes: int, percent: float, seed: int) 
     """Replace the labels of some images by labels drawn at random.
 
     ``round(percent / 100 * N)`` images, chosen among all, get a label drawn uniformly from all
-    classes, the true one included: on average 1 - 1/C of them are wrong then. AIT, section 5,
-    Table 3, does so with 20, 50 and 80 % of CIFAR-100.
+    classes, the true one included: on average 1 - 1/C of them are wrong then. AIT, section
+    4.3.2, does so with 20, 50 and 80 % of CIFAR-100.
 
     Source: Zhang et al., ICLR 2017, section 2.1, https://arxiv.org/abs/1611.03530
 

@@ -5,8 +5,10 @@ Images lie in ROOT/train/CLASS/ and ROOT/val/CLASS/; the classes are found.
 Run:     semaug train folder_resnet18 seed=0 --data-root ROOT
 Result:  none, for it depends on your images; compare with folder_resnet18_isda
 Smoke:   semaug train folder_resnet18 --quick --data-root ROOT   (CPU, a minute)
-Source:  settings of He et al., arXiv:1512.03385, for ImageNet; differs from it in: cosine
-         schedule, warm-up, 128 images a step
+Source:  settings of He et al., arXiv:1512.03385, for ImageNet; differs from it in: 90 epochs,
+         cosine schedule, warm-up, 128 images a step with a learning rate in proportion,
+         Nesterov's momentum, random resized crops, no color augmentation, one crop of the
+         center at test
 """
 
 from semaug.recipes import Augment, Recipe
