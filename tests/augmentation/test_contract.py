@@ -18,6 +18,7 @@ from semaug.augmentation import (
     Translate,
     normalize,
 )
+from semaug.augmentation.policies import POLICIES
 
 AUGMENTATIONS = [
     CropFlip(3),
@@ -27,7 +28,7 @@ AUGMENTATIONS = [
     Cutout(4, fill=(1, 2, 3)),
     Grayscale(0.5),
     ColorJitter(0.4, 0.4, 0.4, 0.1, probability=0.8),
-    AutoAugment("cifar10"),
+    *(AutoAugment(policy) for policy in POLICIES),
     RandAugment(2, 9),
     Compose(CropFlip(3), RandAugment(1, 5), Grayscale(0.2), Cutout(5)),
 ]

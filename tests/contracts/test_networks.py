@@ -1,4 +1,4 @@
-"""Contracts of all listed networks: what each does, what each costs."""
+"""Contracts of all listed networks: what each does."""
 
 from copy import deepcopy
 from typing import NamedTuple

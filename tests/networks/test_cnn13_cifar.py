@@ -71,3 +71,5 @@ def test_bad_arguments_are_refused():
         CifarCNN13(0)
     with pytest.raises(TypeError, match="`in_chans` to be an int, got '3'"):
         CifarCNN13(2, in_chans="3")
+    with pytest.raises(ValueError, match="probability has to be between 0 and 1"):
+        CifarCNN13(2, block_drop_rate=1.5)

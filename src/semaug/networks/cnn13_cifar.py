@@ -65,7 +65,7 @@ class CifarCNN13(CifarNetwork):
 
     Raises:
         TypeError: If a size is not an int.
-        ValueError: If a size is below 1.
+        ValueError: If a size is below 1, or a rate outside of 0 to 1.
     """
 
     def __init__(
