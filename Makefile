@@ -1,14 +1,18 @@
-# Everything runs in .venv, made on first use. `make test` and `make demo` need nothing but Python >= 3.11.
+# All but `make browser` stays in .venv, made on first use from a package index. `make test` and `make demo`
+# need nothing else but Python >= 3.11.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-BROWSER := $(VENV)/browser
 
-.PHONY: test demo check lint format types bench clean
+.PHONY: test browser demo check lint format types bench clean
 
-test: $(STAMP) $(BROWSER)  ## the test suite, doctests and README included
+# Tests that look at reports in a browser are skipped where there is no Chromium, and say so.
+test: $(STAMP)  ## the test suite, doctests and README included
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
+
+browser:  ## Chromium for these tests, from the packages of Debian, for the whole machine; needs its root
+	@sh tests/report/install_chromium.sh
 
 # One thread: so small a network gains nothing from two, and two wait for each other on a busy machine.
 demo: $(STAMP)  ## cross-entropy against ISDA on real images, three seeds each
@@ -27,8 +31,10 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## timings; wants a quiet machine, takes forty minutes
+# Not the studies, benchmarks/study_*.py: these time nothing, and need CIFAR or a trained network.
+bench: $(STAMP)  ## timings; wants a quiet machine, takes three quarters of an hour
 	$(BIN)/python benchmarks/bench_isda.py
+	$(BIN)/python benchmarks/bench_ait.py
 	$(BIN)/python benchmarks/bench_precision.py
 	$(BIN)/python benchmarks/bench_scale.py
 	$(BIN)/python benchmarks/bench_ranks.py
@@ -42,11 +48,6 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
-
-# Tried once; without a browser the tests that look at reports are skipped, and say so.
-$(BROWSER): | $(STAMP)
-	@sh tests/report/install_chromium.sh
-	@touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,5 +1,5 @@
 # Install Chromium from the packages of Debian, for the tests that look at a report.
-# It never fails: without a browser those tests are skipped.
+# `make browser` runs it, nothing else does. It never fails: without a browser those tests are skipped.
 for browser in chromium chromium-browser google-chrome; do
     command -v "$browser" >/dev/null && exit 0
 done
