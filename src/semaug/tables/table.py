@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _ERROR = "error_mean_last_10"
+_EQUAL_WORK = 0.02  # more of a difference is told
 _TRANSFER = "transfer "  # before the name of a test set
 # Differences of other numbers, and values of options that the text speaks of.
 _NOT_SHOWN = ("reduction", "gain", "strength")
@@ -150,7 +151,7 @@ class Cell:
     def extra_work(self) -> tuple[float, float] | None:
         """Return how many times the steps and the passes of its baseline this takes.
 
-        None if they are equal, as far as three digits show, or not known.
+        None if they are equal but for the last steps of epochs, or not known.
 
         Raises:
             UserError: If a summary is damaged.
@@ -160,7 +161,7 @@ class Cell:
             if work is not None and base is not None:
                 steps = work.optimizer_steps / base.optimizer_steps
                 passes = work.forward_passes / base.forward_passes
-                if not round(steps, 2) == round(passes, 2) == 1:
+                if max(abs(steps - 1), abs(passes - 1)) > _EQUAL_WORK:
                     return steps, passes
         return None
 
