@@ -22,7 +22,9 @@ from semaug.cli.options import (
     Runs,
     Threads,
     Workers,
+    check_images,
     make_run,
+    one_process,
     train_runs,
 )
 from semaug.cli.report import say
@@ -30,7 +32,6 @@ from semaug.recipes import Recipe, find_recipe
 from semaug.recipes.overrides import describe_overrides, split_overrides
 from semaug.training.errors import UserError
 from semaug.training.run import Run, label, name_of_seeds
-from semaug.training.torchrun import num_processes
 
 if TYPE_CHECKING:
     from semaug.training.search import Candidate, SearchResult
@@ -88,11 +89,7 @@ def search(
     """
     console = Console()
     base = find_recipe(recipe)
-    if num_processes() > 1:
-        raise UserError(
-            "search: expected one process, got several from torchrun; --jobs trains several runs "
-            "side by side"
-        )
+    one_process("search", "--jobs trains several runs side by side")
     fixed, grid = _split_grid(base, overrides)
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     all_seeds = range(first_seed, first_seed + seeds)
@@ -113,7 +110,7 @@ def search(
         values = describe_overrides(final[0].recipe, point)  # written in one way
         candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
-    _check_images(candidates[0], data_root, workers)
+    check_images((candidates[0].choosing[0], candidates[0].final[0]), data_root, workers)
     train_options = {
         "data_root": data_root,
         "device": device,
@@ -177,18 +174,6 @@ def _check_different(candidates: Sequence["Candidate"]) -> None:
                 f"search: expected each value once, got {_words(candidate.values)} twice"
             )
         seen.append(candidate.values)
-
-
-def _check_images(candidate: "Candidate", data_root: Path | None, workers: int | None) -> None:
-    """Find out before hours of training whether there are images for both parts of the search."""
-    import torch
-
-    from semaug.training.build import build_data
-
-    for run in (candidate.choosing[0], candidate.final[0]):
-        if not run.has_begun:
-            cpu = torch.device("cpu")
-            build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
 
 
 def _print_result(console: Console, result: "SearchResult") -> None:
