@@ -124,6 +124,13 @@ def test_a_set_without_test_images_is_named(make_run, monkeypatch):
     assert len(build_data(recipe, None, torch.device("cpu"))[0].test) == 20
 
 
+def test_quick_holds_out_half_of_the_classes_where_each_has_one_image(make_run):
+    changes = ("train_per_class=1", "hold_out=300", "test_images=none")
+    recipe = make_run("digits_resnet8", *changes).recipe
+    data, _ = build_data(recipe, None, torch.device("cpu"), quick=True)
+    assert (len(data.train), len(data.test)) == (5, 5)
+
+
 def test_too_many_test_images_are_named(make_run):
     recipe = make_run("digits_resnet8", "test_images=1000").recipe
     with pytest.raises(UserError, match="expected `test_images` <= 797, got 1000"):

@@ -102,8 +102,8 @@ def _at_most(subset: Subset, data: DataSet) -> Subset:
     per_class = min(subset.train_per_class or fewest, fewest)
     subset = replace(subset, train_per_class=per_class)
     num_test = len(data.test)
-    if subset.hold_out is not None:  # half of what is left of each class
-        half = data.num_classes * max(1, per_class // 2)
+    if subset.hold_out is not None:  # half of each class; of half the classes, if they are tiny
+        half = data.num_classes * (per_class // 2) or max(1, data.num_classes // 2)
         num_test = min(subset.hold_out, half)
         subset = replace(subset, hold_out=num_test)
     if subset.test_images is not None:
