@@ -111,7 +111,7 @@ def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
         (["strength=0.1,1", "seed=1"], "search: expected no `seed`"),
         (["strength=0.1,1", "hold_out=50"], "search: expected no `hold_out`; choose with --hold"),
         (["train_per_class=10,20"], "expected one value of `train_per_class`, got 10,20; errors"),
-        (["strength=0.1,1", "train_per_class=5"], "expected `num_images` < 50, .* got 50"),
+        (["strength=0.1,1", "train_per_class=5"], "expected `hold_out` < 50, .* got 50"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(run_search, tmp_path, arguments, message):

@@ -108,7 +108,7 @@ def test_seeds_decide(data):
         ),
         ({"train_per_class": 0}, ValueError, "select: expected `train_per_class` >= 1, got 0"),
         ({"train_per_class": 0.5}, TypeError, "`train_per_class` to be an int, got 0.5"),
-        ({"hold_out": 10_000}, ValueError, "hold_out: expected `num_images` < "),
+        ({"hold_out": 10_000}, ValueError, "select: expected `hold_out` < "),
         ({"imbalance": 0.1}, ValueError, "long_tailed: expected `imbalance` >= 1"),
         ({"train_percent": 0}, ValueError, "fraction: expected `percent` > 0"),
         ({"corrupt_percent": 101}, ValueError, "corrupt_labels: expected `percent` <= 100"),

@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, and the run that they describe."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,8 +114,11 @@ def make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: P
     recipe = find_recipe(name)
     if quick:
         recipe = make_quick(recipe)
-    recipe = override(recipe, changes)
-    return Run(name, recipe, seed, describe_overrides(recipe, changes), quick, runs)
+    changed = override(recipe, changes)
+    run = Run(name, changed, seed, describe_overrides(changed, changes, recipe), quick, runs)
+    # Early versions named the folder by all changes, even to what the recipe has by itself.
+    early = replace(run, overrides=describe_overrides(changed, changes))
+    return early if early.has_begun and not run.has_begun else run
 
 
 def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:

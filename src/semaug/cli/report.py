@@ -9,16 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from semaug.training.run import Run
+from semaug.training.words import in_words, say
 
 if TYPE_CHECKING:
     from semaug.training.compare import Arm, Comparison
 
 __all__ = ["print_comparison", "print_names", "print_summary", "say"]
-
-
-def say(console: Console, line: str, style: str = "") -> None:
-    """Print a line as it is, however long."""
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
@@ -33,7 +29,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         f"{summary['error_last']:.2f} % last, {summary['error_best']:.2f} % best",
         style="bold",
     )
-    duration = _in_words(summary["seconds"])
+    duration = in_words(summary["seconds"])
     say(console, f"{epochs} epochs in {duration} on {summary['device']}")
     say(console, f"all about it in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
@@ -78,8 +74,8 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
     devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
     say(
         console,
-        f"training took {_in_words(seconds[0] / num_seeds)} and "
-        f"{_in_words(seconds[1] / num_seeds)} a run, {_in_words(sum(seconds))} in all, "
+        f"training took {in_words(seconds[0] / num_seeds)} and "
+        f"{in_words(seconds[1] / num_seeds)} a run, {in_words(sum(seconds))} in all, "
         f"on {'; '.join(devices)}",
     )
     for file in ("compare.json", "curves.png"):
@@ -113,9 +109,3 @@ def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:
         table.add_row(Text(name, style="bold"), Text(description))
     console.print(table)
     console.print()
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

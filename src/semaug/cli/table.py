@@ -128,7 +128,10 @@ def table(
         write_json(output, as_plain_data(name, cells))
         say(console, f"wrote {output}")
     if failed:
-        raise UserError("table: some runs failed, see above; the same command tries them again")
+        raise UserError(
+            "table: some runs failed, see above; the same command tries them again, but for those "
+            "whose numbers stopped being finite"
+        )
 
 
 def _seeds_of(run: Run) -> list[int]:
@@ -191,7 +194,7 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
         before = entry.row
         runs = "" if number is None or number.runs is None else f" ({number.runs})"
         texts = [f"{number or ''}{runs}"] if published else []
-        texts += [cell.measured(), *([_in_words(difference)] if any(differences) else [])]
+        texts += [cell.measured(), *([_difference(difference)] if any(differences) else [])]
         printed.add_row(Text(row), Text(entry.column), *texts)
     console.print(printed)
     if changed:
@@ -203,7 +206,7 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
         say(console, f"runs in {folder}")
 
 
-def _in_words(difference: PairedDifference | None) -> str:
+def _difference(difference: PairedDifference | None) -> str:
     if difference is None:
         return ""
     if difference.low is None or difference.high is None:

@@ -199,6 +199,7 @@ def _make_table(
     *,
     narrow: bool,
 ) -> Table:
+    from semaug.training.statistics import with_spread
     from semaug.transfer import TEST_SETS
 
     images = "held-out images" if group.measured.startswith("held-out") else "test images"
@@ -214,16 +215,9 @@ def _make_table(
         columns = [[one.accuracies[name] for one in members] for name in TEST_SETS]
         if corruptions is not None:
             columns.append([one.corrupted.mean for one in members if one.corrupted])
-        cells = [_with_spread(column, "\n" if narrow else " ") for column in columns]
+        cells = [with_spread(column).replace(" ", "\n" if narrow else " ", 1) for column in columns]
         table.add_row(Text(label), *cells, str(len(members)))
     return table
-
-
-def _with_spread(values: Sequence[float], between: str) -> str:
-    from semaug.training.statistics import mean_and_spread
-
-    center, spread = mean_and_spread(values)
-    return f"{center:.2f}" if spread is None else f"{center:.2f}{between}± {spread:.2f}"
 
 
 def _draw(

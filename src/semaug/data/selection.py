@@ -93,6 +93,11 @@ def select(
         _check_class_sizes(train_per_class, official, data.train.classes)
         indices = splits.first_per_class(official, train_per_class)
     if hold_out is not None:
+        if hold_out >= len(indices):
+            raise ValueError(
+                f"select: expected `hold_out` < {len(indices)}, the number of images to train on, "
+                f"got {hold_out}"
+            )
         kept, parted = splits.hold_out(official[indices], hold_out, seed)
         indices, held_out = indices[kept], indices[parted]
     if imbalance is not None:

@@ -194,9 +194,7 @@ class Cell:
 def _finished(runs: Iterable[Run]) -> list[tuple[Run, dict[str, Any]]]:
     """Return the runs that are finished, with their summaries, but for those of other recipes."""
     both = ((run, run.summary()) for run in runs)
-    return [
-        (run, summary) for run, summary in both if summary is not None and _is_of(run, summary)
-    ]
+    return [(run, summary) for run, summary in both if summary is not None and _is_of(run, summary)]
 
 
 def _is_of(run: Run, summary: dict[str, Any]) -> bool:

@@ -28,6 +28,7 @@ from semaug.training.jobs_display import JobsDisplay
 from semaug.training.outcome import Outcome
 from semaug.training.run import Run, RunIsBusyError
 from semaug.training.run_queue import finished_before, open_log, train_missing_runs
+from semaug.training.words import say
 
 __all__ = ["run_on_cluster"]
 
@@ -76,7 +77,7 @@ def run_on_cluster(
     ) -> None:
         ignored = ignored_options(cluster, options)
         if ignored:
-            _say(console, f"{cluster} jobs have no {', '.join(ignored)}")
+            say(console, f"{cluster} jobs have no {', '.join(ignored)}")
         folder = waiting[0].root / "cluster" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
         executor = _executor(submitit, cluster, folder, parameters)
         # An array keeps to its parallelism by itself.
@@ -161,7 +162,7 @@ class _Queue:
                 self._submitted[run.folder] = run, job
                 self._waiting.remove(run)
         if self._submitted:
-            _say(
+            say(
                 self._console,
                 f"submitted before: {_ids([job for _, job in self._submitted.values()])}",
             )
@@ -192,7 +193,7 @@ class _Queue:
             self._submitted[run.folder] = run, job
             self._waiting.remove(run)
         what = "1 run" if len(free) == 1 else f"{len(free)} runs"
-        _say(
+        say(
             self._console, f"submitted {what}: {_ids(jobs)}, logs of jobs in {jobs[0].paths.folder}"
         )
 
@@ -257,7 +258,3 @@ def _deaf_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
