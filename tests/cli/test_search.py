@@ -72,7 +72,7 @@ def test_quick_searches_have_few_images(run_search, trained, tmp_path):
     command = ["digits_resnet8", "lr=0.05,0.1", "network=resnet8_cifar", "--holdout", "5000"]
     status, _ = run_search(*command, "--quick", "--device", "cpu")
     assert status == 0
-    assert all(",quick," in run.label for run in trained)
+    assert all(",quick" in run.label for run in trained)
 
 
 def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_path):
