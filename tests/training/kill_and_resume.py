@@ -37,7 +37,7 @@ def die_between_row_and_save():
 
 
 def die_before_the_summary():
-    loop._write_summary = die
+    loop.write_summary = die
 
 
 POINTS = {

@@ -14,13 +14,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from semaug.data import load_data
 from semaug.methods import Supervised
-from semaug.training import loop
+from semaug.training import loop, run_files
 from semaug.training.build import build_method
 from semaug.training.checkpoint import load_checkpoint, save_checkpoint
+from semaug.training.divergence import DivergedError
 from semaug.training.errors import UserError
 from semaug.training.interrupt import InterruptedRunError
 from semaug.training.loop import train
-from semaug.training.session import DivergedError
 from tests.training.same import assert_same, without_times
 
 
@@ -199,7 +199,7 @@ def test_all_devices_of_a_run_are_told(make_run, quiet, monkeypatch):
         raise KeyboardInterrupt
 
     def start(device, **options):
-        monkeypatch.setattr(loop, "describe_device", lambda place: device)
+        monkeypatch.setattr(run_files, "describe_device", lambda place: device)
         return train(run, resume=True, **quiet | options)
 
     monkeypatch.setattr(loop.Record, "add", stop)

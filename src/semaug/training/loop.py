@@ -7,10 +7,8 @@ all the rest (:mod:`semaug.training.session`), in the middle of an epoch too.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,33 +30,26 @@ from semaug.training.device import (
     choose_device,
     count_workers,
     describe_device,
-    describe_software,
     operators,
-    settle,
 )
 from semaug.training.display import show_progress
+from semaug.training.divergence import DivergedError, check_not_diverged
 from semaug.training.errors import UserError
 from semaug.training.evaluate import Wrong, count_wrong
-from semaug.training.files import read_json, remove_partial_files, write_json
+from semaug.training.files import remove_partial_files
 from semaug.training.images import check_images_now, record_images
 from semaug.training.interrupt import watch_interrupts
 from semaug.training.memory import reset_peak_memory
 from semaug.training.pipeline import Pipeline
 from semaug.training.processes import Processes
 from semaug.training.recipe import Recipe
-from semaug.training.record import Record, summarize
+from semaug.training.record import Record
 from semaug.training.run import Run
+from semaug.training.run_files import settled, warn_of_another_device, write_start, write_summary
 from semaug.training.schedule import learning_rate_schedule
 from semaug.training.seeding import derive_seed
-from semaug.training.session import (
-    DivergedError,
-    Session,
-    check_not_diverged,
-    check_same_recipe,
-)
+from semaug.training.session import Session
 from semaug.training.torchrun import is_first_process
-from semaug.training.words import say
-from semaug.training.work import count_work
 
 __all__ = ["train"]
 
@@ -110,7 +101,7 @@ def train(
         )
     place = choose_device(device)
     with run.lock() if is_first_process() else nullcontext():
-        run = _settled(run, place)
+        run = settled(run, place)
         report = report or (lambda state: None)
         summary = run.summary()
         if summary is not None:
@@ -184,8 +175,8 @@ def _train(
     starts: list[dict[str, Any]] = []
     if processes.is_first:
         remove_partial_files(run.folder)
-        starts = _write_start(run, device)
-        _warn_of_another_device(console, starts)
+        starts = write_start(run, device)
+        warn_of_another_device(console, starts)
         record_images(run, selection, data)
     torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
     session = Session(run, device, processes, method, optimizer, average, data)
@@ -278,7 +269,7 @@ def _train(
             display.show_epoch(row)
         if record is not None:
             record.add_classes(session.error_per_class(), session.epoch)
-        summary = _write_summary(run, session, starts)
+        summary = write_summary(run, session, starts)
         if processes.any(bool(interrupt))[0]:  # too late for this run, but not for those after it
             raise session.stop_at_end(interrupt.signal_number)
 
@@ -300,86 +291,3 @@ def _explain(error: RuntimeError, recipe: Recipe, device: torch.device) -> str |
     if "does not have a deterministic implementation" in text:
         return f"train: torch has no deterministic form of an operator of this run: {text}"
     return None
-
-
-def _settled(run: Run, device: torch.device) -> Run:
-    """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
-
-    Raises:
-        UserError: If the folder holds a run of another recipe, or is damaged.
-    """
-    path = run.folder / "recipe.json"
-    if not path.exists():
-        return replace(run, recipe=settle(run.recipe, device))
-    written = read_json(path, "delete it, and --resume writes it anew")
-    chosen = {
-        name: written["recipe"][name]
-        for name in ("precision", "channels_last")
-        if getattr(run.recipe, name) == "auto"
-    }
-    run = replace(run, recipe=replace(run.recipe, **chosen))
-    check_same_recipe(run, {**written["recipe"], "seed": written["seed"]})
-    return run
-
-
-def _write_start(run: Run, device: torch.device) -> list[dict[str, Any]]:
-    """Write what is trained, and add where and with which software to the list of starts.
-
-    Returns:
-        The starts that made the run what it is, this one last.
-    """
-    plain = run.recipe.as_plain_data()
-    recipe = {"name": run.name, "overrides": dict(run.overrides), "seed": run.seed, "recipe": plain}
-    write_json(run.folder / "recipe.json", recipe)
-    path = run.folder / "environment.json"
-    starts = read_json(path, "delete it; it lists former starts alone") if path.exists() else []
-    starts = [start for start in starts if isinstance(start, dict)]
-    start = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": describe_device(device),
-        "threads": torch.get_num_threads(),
-        "resumes": run.checkpoint.exists(),
-        **describe_software(),
-    }
-    starts.append(start)
-    write_json(path, starts)
-    # Nothing is left of starts that were killed before they saved; early versions do not tell.
-    anew = [place for place, one in enumerate(starts) if one.get("resumes") is False]
-    return starts[anew[-1] if anew else 0 :]
-
-
-def _warn_of_another_device(console: Console, starts: Sequence[dict[str, Any]]) -> None:
-    """Say that a run goes on elsewhere: it will not end bit for bit where it would have ended."""
-    devices = [start.get("device") for start in starts[-2:]]
-    if devices[0] != devices[-1]:
-        say(
-            console,
-            f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
-            "will make it end otherwise than without a stop",
-            style="yellow",
-        )
-
-
-def _write_summary(run: Run, session: Session, starts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    software = describe_software()
-    devices = [start["device"] for start in starts if isinstance(start.get("device"), str)]
-    summary = {
-        "name": run.name,
-        "overrides": dict(run.overrides),
-        "quick": run.quick,
-        "seed": run.seed,
-        **summarize(session.rows),
-        **asdict(count_work(run.recipe, session.num_images)),
-        "error_per_class": session.error_per_class(),
-        "test_on": "hold_out" if run.recipe.subset.hold_out else "test",
-        "seconds": round(session.seconds, 1),
-        "peak_memory_mib": session.peak_memory,
-        "device": "; ".join(dict.fromkeys(devices or [describe_device(session.device)])),
-        "commit": software.pop("commit"),
-        "versions": software,
-        "recipe": run.recipe.as_plain_data(),
-        "finished": True,
-    }
-    if is_first_process():
-        write_json(run.folder / "summary.json", summary)
-    return summary

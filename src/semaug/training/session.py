@@ -18,31 +18,17 @@ from semaug.training.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from semaug.training.errors import UserError, as_user_error
+from semaug.training.divergence import DivergedError, how_to_try_again
+from semaug.training.errors import as_user_error
 from semaug.training.evaluate import MIN_CLASSES_FOR_TOP5, Wrong
-from semaug.training.files import read_json
 from semaug.training.interrupt import InterruptedRunError
 from semaug.training.memory import peak_memory
 from semaug.training.processes import Processes
 from semaug.training.record import NUM_AVERAGED
-from semaug.training.run import Run, all_options
+from semaug.training.run import Run
+from semaug.training.run_files import check_same_recipe
 
-__all__ = ["DivergedError", "Session", "check_not_diverged", "check_same_recipe"]
-
-
-class DivergedError(FloatingPointError):
-    """Losses or weights stopped being finite numbers.
-
-    Args:
-        message: What, and what helps.
-        epoch: Where, counted from 1.
-        step: Of the epoch, counted from 1.
-    """
-
-    def __init__(self, message: str, epoch: int, step: int) -> None:
-        super().__init__(message)
-        self.epoch = epoch
-        self.step = step
+__all__ = ["Session"]
 
 
 @dataclass
@@ -231,7 +217,7 @@ class Session:
         kept = f"kept in {self.run.checkpoint}" if self.run.checkpoint.exists() else "none yet"
         return DivergedError(
             f"train: expected {what} {where}; a lower lr may help; last good checkpoint: {kept}; "
-            f"{_how_to_try_again(self.run)}",
+            f"{how_to_try_again(self.run)}",
             self.epoch + 1,
             step,
         )
@@ -327,53 +313,3 @@ def _finite(value: Tensor) -> float | None:
     """Read a number for the log, which has no room for others than finite ones."""
     number = float(value)
     return number if math.isfinite(number) else None
-
-
-def check_not_diverged(run: Run) -> None:
-    """Refuse to train what stopped being finite before: on most devices it would do so again.
-
-    Raises:
-        DivergedError: If it did.
-        UserError: If the file that says so is damaged, or about another recipe.
-    """
-    if not run.diverged.exists():
-        return
-    remedy = "delete it, and the run is tried again"
-    found = read_json(run.diverged, remedy)
-    context = f"{run.diverged}: expected where a run diverged; {remedy}: "
-    with as_user_error(context, KeyError, TypeError):
-        check_same_recipe(run, {**found["recipe"], "seed": found["seed"]})
-        epoch, step = int(found["epoch"]), int(found["step"])
-    raise DivergedError(
-        f"train: numbers of this run stopped being finite before, in step {step} of epoch {epoch}; "
-        f"a lower lr may help; {_how_to_try_again(run)}",
-        epoch,
-        step,
-    )
-
-
-def _how_to_try_again(run: Run) -> str:
-    return f"to try it again nevertheless, delete {run.diverged}"
-
-
-def check_same_recipe(run: Run, found: dict[str, Any]) -> None:
-    """Compare the run with the recipe and seed that its folder holds.
-
-    A folder of an early version lacks fields that came later. Their defaults are what was done
-    before there was a choice.
-
-    Raises:
-        UserError: If they differ; the message lists the fields.
-    """
-    asked = all_options({**run.recipe.as_plain_data(), "seed": run.seed})
-    found = all_options(found)
-    differences = [
-        f"{name} is {found.get(name)!r} there and {asked.get(name)!r} now"
-        for name in sorted({*asked, *found})
-        if asked.get(name) != found.get(name)
-    ]
-    if differences:
-        raise UserError(
-            f"{run.folder}: holds a run of another recipe: {'; '.join(differences)}; "
-            "choose another folder with --runs, or undo the difference"
-        )
