@@ -94,7 +94,8 @@ def compare(
     if pairs[0][0].folder == pairs[0][1].folder:
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
-    from semaug.training.compare import Arm, check_same_test, compare_runs, train_missing
+    from semaug.report.compare import Arm, check_same_test, compare_runs
+    from semaug.training.in_turn import train_missing
 
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
     check_images(pairs[0], data_root, workers)

@@ -12,14 +12,14 @@ from semaug.training.run import Run
 from semaug.training.words import in_words, say
 
 if TYPE_CHECKING:
-    from semaug.training.compare import Arm, Comparison
+    from semaug.report.compare import Arm, Comparison
 
 __all__ = ["print_comparison", "print_names", "print_summary", "say"]
 
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     """Print what a run came to."""
-    from semaug.training.compare import measured_error
+    from semaug.report.compare import measured_error
 
     epochs = summary["epochs"]
     say(
@@ -36,7 +36,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
 
 def print_comparison(console: Console, comparison: "Comparison") -> None:
     """Print the table of two arms, their difference, and what it means."""
-    from semaug.training.compare import MEASURES, conclusion, measured_error, unequal_warnings
+    from semaug.report.compare import MEASURES, conclusion, measured_error, unequal_warnings
     from semaug.training.statistics import with_spread
 
     arms = comparison.arms

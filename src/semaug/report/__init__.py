@@ -1,7 +1,8 @@
-"""Reports of training runs: one page that needs nothing else.
+"""What training runs came to, for people: one page that needs nothing else, and comparisons.
 
 :func:`collect` reads run folders into frozen data, :func:`render` makes the page of it, and
-:func:`export_plots` writes its pictures as files.
+:func:`export_plots` writes its pictures as files. :mod:`semaug.report.compare` sets two recipes
+against each other.
 """
 
 from semaug.report.collect import collect

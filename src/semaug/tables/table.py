@@ -10,7 +10,6 @@ from semaug.results import PublishedNumber, load_published
 from semaug.tables.costs import count_cost
 from semaug.tables.own import FIGURES
 from semaug.tables.published import quantity_of, recipe_of
-from semaug.training.compare import unequal_settings
 from semaug.training.errors import UserError
 from semaug.training.run import Run, all_options
 from semaug.training.statistics import (
@@ -142,6 +141,8 @@ class Cell:
         Raises:
             UserError: If a summary is damaged.
         """
+        from semaug.report.compare import unequal_settings  # brings matplotlib, which is slow
+
         pairs = self._pairs()
         if not pairs:
             return []

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from semaug.report.data import RunData
+from semaug.report.data import Group, RecipeRuns, RunData
 
 __all__ = ["draw_curves"]
 
@@ -20,8 +19,7 @@ def draw_curves(path: Path, arms: Mapping[str, Sequence[Sequence[dict[str, Any]]
     Raises:
         OSError: If the disk does not take it.
     """
-    from semaug.report.data import Group, RecipeRuns  # imports matplotlib, which is slow
-    from semaug.report.plots import Plot, write_plot
+    from semaug.report.plots import Plot, write_plot  # imports matplotlib, which is slow
 
     recipes = tuple(
         RecipeRuns(label, tuple(_as_data(path.parent, label, rows) for rows in runs))
@@ -35,8 +33,6 @@ def draw_curves(path: Path, arms: Mapping[str, Sequence[Sequence[dict[str, Any]]
     )
 
 
-def _as_data(folder: Path, label: str, rows: Sequence[dict[str, Any]]) -> "RunData":
-    from semaug.report.data import RunData
-
+def _as_data(folder: Path, label: str, rows: Sequence[dict[str, Any]]) -> RunData:
     numbers = ({name: value for name, value in row.items() if value is not None} for row in rows)
     return RunData(folder, label, rows=tuple(numbers))

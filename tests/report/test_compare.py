@@ -1,4 +1,4 @@
-"""Tests of semaug.training.compare and semaug.training.curves."""
+"""Tests of semaug.report.compare and semaug.report.curves."""
 
 import io
 import json
@@ -8,20 +8,17 @@ import pytest
 from rich.console import Console
 
 from semaug.cli.report import print_comparison
-from semaug.training import compare
-from semaug.training.compare import (
+from semaug.report.compare import (
     MEASURES,
     Arm,
     Comparison,
     check_same_test,
     compare_runs,
     conclusion,
-    train_missing,
     unequal_warnings,
 )
 from semaug.training.errors import UserError
 from semaug.training.loop import train
-from semaug.training.run import RunIsBusyError
 from semaug.training.statistics import PairedDifference
 from semaug.training.work import Work, work_of
 
@@ -170,24 +167,3 @@ def test_arms_that_are_tested_on_different_images_are_refused(make_run, first, s
 def test_arms_may_be_trained_on_different_images(make_run):
     parts = [make_run("digits_resnet8", f"train_per_class={n}").recipe for n in (5, 10)]
     assert check_same_test(*parts) is None
-
-
-def test_runs_of_another_process_are_waited_for(make_run, monkeypatch):
-    monkeypatch.setattr(compare, "_SECONDS_BETWEEN_LOOKS", 0)
-    runs = [make_run(seed=seed) for seed in range(3)]
-    tries, lines = [], []
-
-    def train_one(run):
-        tries.append(run.seed)
-        if run.seed == 0 and tries.count(0) < 3:
-            raise RunIsBusyError("busy")
-        return {"seed": run.seed}
-
-    summaries = train_missing(runs, train_one, lines.append)
-    assert [summary["seed"] for summary in summaries] == [0, 1, 2]
-    assert tries == [0, 1, 2, 0, 0]
-    assert lines[0] == "run 1 of 3: digits_resnet8_isda seed 0 starts"
-    assert (
-        lines[1] == "run 1 of 3: digits_resnet8_isda seed 0 waits: another process is training it"
-    )
-    assert len(lines) == 4

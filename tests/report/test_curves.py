@@ -1,9 +1,9 @@
-"""Tests of semaug.training.curves."""
+"""Tests of semaug.report.curves."""
 
 import pytest
 
 from semaug.report import plots
-from semaug.training.curves import draw_curves
+from semaug.report.curves import draw_curves
 
 
 @pytest.mark.parametrize("error", [0.0, 1.5])

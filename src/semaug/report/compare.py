@@ -1,18 +1,17 @@
-"""Two recipes on the same seeds: train what is missing, then compare pair by pair."""
+"""Two recipes on the same seeds, compared pair by pair."""
 
 import itertools
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from semaug.training.curves import draw_curves
+from semaug.report.curves import draw_curves
 from semaug.training.errors import UserError
 from semaug.training.files import write_json
 from semaug.training.images import check_same_images
 from semaug.training.recipe import Recipe
-from semaug.training.run import Run, RunIsBusyError, name_of_seeds
+from semaug.training.run import Run, name_of_seeds
 from semaug.training.statistics import PairedDifference, mean_and_spread, paired_difference
 from semaug.training.work import work_of
 
@@ -25,15 +24,12 @@ __all__ = [
     "conclusion",
     "measured_error",
     "name_of",
-    "train_missing",
     "unequal_settings",
     "unequal_warnings",
 ]
 
 # Of each network of a run; those of the second end in "_2".
 MEASURES = ("error_mean_last_10", "error_last", "error_best")
-
-_SECONDS_BETWEEN_LOOKS = 2.0
 
 # What should be the same in both arms, read from a summary; early ones lack some.
 _SETTINGS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -124,41 +120,6 @@ def _tested_on(recipe: Recipe) -> dict[str, Any]:
         "test_images": subset.test_images,
         "subset_seed": subset.subset_seed if drawn else None,
     }
-
-
-def train_missing(
-    runs: Sequence[Run],
-    train_one: Callable[[Run], dict[str, Any]],
-    report: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Train the runs that are not finished, and return the summaries of all.
-
-    Runs that another process is training come last and are waited for. So several processes
-    may be given the same runs, and share the work.
-
-    Args:
-        runs: All that is needed.
-        train_one: Trains a run, or goes on with it, and returns its summary.
-        report: Gets a line for each run.
-    """
-    summaries: dict[Path, dict[str, Any]] = {}
-    waiting = list(runs)
-    busy: list[Run] = []
-    while waiting:
-        for run in waiting:
-            position = f"run {runs.index(run) + 1} of {len(runs)}: {run.label} seed {run.seed}"
-            if run not in busy:
-                report(f"{position} {run.state()}")
-            try:
-                summaries[run.folder] = train_one(run)
-            except RunIsBusyError:
-                if run not in busy:
-                    report(f"{position} waits: another process is training it")
-                    busy.append(run)
-        waiting = [run for run in waiting if run.folder not in summaries]
-        if waiting:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-    return [summaries[run.folder] for run in runs]
 
 
 def compare_runs(first: Arm, second: Arm, root: Path) -> Comparison:
