@@ -6,6 +6,7 @@ first process writes files and shows progress.
 """
 
 import inspect
+import logging
 import os
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -30,6 +31,10 @@ _FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "64": "64-true",
     "bf16": "bf16-mixed",
 }
+
+
+# Fabric would say the precision whenever a network is loaded; recipes say it.
+logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
 
 
 class Processes:
