@@ -67,7 +67,7 @@ def evaluate(
 def _compare(trained: "Trained", summary: dict[str, Any]) -> list[tuple[str, bool]]:
     """Say of each network what its error is, and whether it is that of the run."""
     measured = "held-out error" if summary.get("test_on") == "hold_out" else "test error"
-    errors, lines = _test(trained), []
+    errors, lines = trained.test_errors(), []
     for place, error in enumerate(errors, start=1):
         name = f"{measured} of network {place}" if len(errors) > 1 else measured
         recorded = summary["error_last" if place == 1 else f"error_last_{place}"]
@@ -75,20 +75,3 @@ def _compare(trained: "Trained", summary: dict[str, Any]) -> list[tuple[str, boo
         ending = f"recorded were {recorded:.2f} % on {summary['device']}"
         lines.append((f"{name} {error:.2f} %, {'as recorded' if is_same else ending}", is_same))
     return lines
-
-
-def _test(trained: "Trained") -> list[float]:
-    """Return the error of each network in percent."""
-    import torch
-    from torch import Tensor
-
-    from semaug.training.evaluate import Wrong, count_wrong
-
-    def predict(images: Tensor) -> Tensor:
-        return torch.stack([trained.predict(images, k) for k in range(trained.num_networks)])
-
-    labels = trained.data.test.labels
-    wrong = Wrong.none(trained.num_networks, trained.data.num_classes, labels.device)
-    with trained.pipeline as pipeline:
-        count_wrong(predict, pipeline.test_batches(), wrong)
-    return [100 * missed / len(labels) for missed in wrong.by_class.sum(dim=1).tolist()]

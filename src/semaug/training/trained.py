@@ -20,6 +20,7 @@ from semaug.training.build import build_data, build_method
 from semaug.training.checkpoint import load_checkpoint
 from semaug.training.device import choose_device, count_workers, operators
 from semaug.training.errors import UserError, as_user_error
+from semaug.training.evaluate import Wrong, count_wrong
 from semaug.training.files import read_json
 from semaug.training.images import describe_images
 from semaug.training.pipeline import Pipeline
@@ -145,7 +146,11 @@ class Trained:
         return replace(self, pipeline=Pipeline(self.recipe, data, self.workers))
 
     def test_error(self) -> float:
-        """Return the first network's test error in percent, that of the last epoch of the run.
+        """Return the first network's test error, see :meth:`test_errors`."""
+        return self.test_errors()[0]
+
+    def test_errors(self) -> list[float]:
+        """Return each network's test error in percent, that of the last epoch of the run.
 
         Exactly, on the same device and, on a CPU, with the same number of threads; but for
         rounding where the run was compiled, which this is not.
@@ -154,12 +159,15 @@ class Trained:
             OSError: If images lie in files, and one cannot be read.
             UserError: If such a file is damaged.
         """
+
+        def predict(images: Tensor) -> Tensor:
+            return torch.stack([self.predict(images, k) for k in range(self.num_networks)])
+
+        labels = self.data.test.labels
+        wrong = Wrong.none(self.num_networks, self.data.num_classes, labels.device)
         with self.pipeline:
-            wrong = [
-                (self.predict(batch.images).argmax(dim=1) != batch.labels).sum()
-                for batch in self.pipeline.test_batches()
-            ]
-        return 100 * int(torch.stack(wrong).sum()) / len(self.data.test)
+            count_wrong(predict, self.pipeline.test_batches(), wrong)
+        return [100 * missed / len(labels) for missed in wrong.by_class.sum(dim=1).tolist()]
 
     @contextmanager
     def _mode(self) -> Iterator[None]:
