@@ -19,8 +19,8 @@ from torch import nn
 import semaug.networks  # noqa: F401, registers ours with timm
 from measure import ms, parse, record
 from semaug import AugmentationInvariantLoss, ISDALoss
+from semaug.engine.device import choose_device
 from semaug.methods import AIT, Batch, Supervised
-from semaug.training.device import choose_device
 from steps import compare_two, make_step
 
 TARGET = 1.03

@@ -43,8 +43,8 @@ from semaug.augmentation import (
     RandAugment,
     normalize,
 )
-from semaug.training.device import choose_device
-from semaug.training.errors import UserError
+from semaug.engine.device import choose_device
+from semaug.errors import UserError
 
 NUM_IMAGES = 10_240
 BATCH_SIZE = 128

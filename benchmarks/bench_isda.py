@@ -26,8 +26,8 @@ import semaug.networks  # noqa: F401, registers ours with timm
 from literal import LiteralISDA
 from measure import alternate, ms, parse, peak_memory, record, spread
 from semaug import ISDALoss
+from semaug.engine.device import choose_device
 from semaug.methods import Batch, Supervised
-from semaug.training.device import choose_device
 from steps import compare_two, make_step
 
 # N samples, C classes, A features, kind; and the targets: times faster, times less memory.

@@ -3,7 +3,7 @@
     python benchmarks/bench_precision.py
     python benchmarks/bench_precision.py --device cuda --network resnet32_cifar
 
-The four combinations take turns on the same images. ``training/device.py`` holds the
+The four combinations take turns on the same images. ``engine/device.py`` holds the
 choice that ``precision=auto channels_last=auto`` stands for.
 """
 
@@ -19,7 +19,7 @@ from rich.table import Table
 
 import semaug.networks  # noqa: F401, registers ours with timm
 from measure import alternate, parse, record, spread
-from semaug.training.device import choose_device
+from semaug.engine.device import choose_device
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from torchvision.models import resnet50
 from measure import alternate, ms, parse, peak_memory, record, spread
 from semaug import ClassCovariance, ISDALoss
 from semaug.covariance import full
-from semaug.training.device import choose_device
+from semaug.engine.device import choose_device
 
 N, A = 256, 2048
 MEASURED, IMAGENET = (50, 100, 200), 1000

@@ -31,11 +31,11 @@ from torchvision import transforms
 import semaug.networks  # noqa: F401, registers ours with timm
 from measure import alternate, parse, record, spread
 from semaug.data import DataSet, ImageSet
+from semaug.engine.build import build_optimizer, compile_steps
+from semaug.engine.device import choose_device, operators
+from semaug.engine.pipeline import Pipeline
 from semaug.methods import Batch, Supervised
 from semaug.recipes import Recipe
-from semaug.training.build import build_optimizer, compile_steps
-from semaug.training.device import choose_device, operators
-from semaug.training.pipeline import Pipeline
 
 BATCH_SIZE = 128
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -23,9 +23,9 @@ from torch import Tensor
 from measure import parse, record
 from semaug import ClassCovariance, with_features
 from semaug.data import epoch_order
+from semaug.engine.seeding import make_generator
+from semaug.engine.trained import Trained, load_trained
 from semaug.features import WithFeatures
-from semaug.training.seeding import make_generator
-from semaug.training.trained import Trained, load_trained
 
 RANKS = (8, 16, 32, 64)
 

@@ -26,14 +26,14 @@ from torch import Tensor
 
 from measure import parse, record
 from semaug import ClassCovariance
+from semaug.engine.build import build_data, build_method, build_optimizer
+from semaug.engine.device import choose_device, settle
+from semaug.engine.pipeline import Pipeline
+from semaug.engine.schedule import learning_rate_schedule
+from semaug.engine.seeding import derive_seed
 from semaug.methods import Supervised
+from semaug.recipe.overrides import override, split_overrides
 from semaug.recipes import find_recipe
-from semaug.recipes.overrides import override, split_overrides
-from semaug.training.build import build_data, build_method, build_optimizer
-from semaug.training.device import choose_device, settle
-from semaug.training.pipeline import Pipeline
-from semaug.training.schedule import learning_rate_schedule
-from semaug.training.seeding import derive_seed
 
 MEMORIES: dict[str, Any] = {"all": None, "0.999": 0.999, "0.99": 0.99, "epoch": "epoch"}
 

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-import semaug._classes
+import semaug.covariance.rows
 
 # Tests compute little, and two threads on a busy machine wait for each other.
 torch.set_num_threads(1)
@@ -25,16 +25,16 @@ def normal() -> Callable[..., Tensor]:
 def either_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test on the CPU's own path, and on the path of accelerators and compilers."""
     if request.param == "static shapes":
-        monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", True)
+        monkeypatch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", True)
     return request.param
 
 
 @pytest.fixture
 def make_run(tmp_path):
     """Return a function that describes a run: 100 training images, 4 steps an epoch."""
+    from semaug.recipe.overrides import override, split_overrides
     from semaug.recipes import Subset, find_recipe
-    from semaug.recipes.overrides import override, split_overrides
-    from semaug.training.run import Run
+    from semaug.runs.run import Run
 
     def make(name="digits_resnet8_isda", *changes, seed=0, root="runs"):
         subset = Subset(train_per_class=10, test_images=60)

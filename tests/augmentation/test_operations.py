@@ -58,7 +58,7 @@ def test_equals_pillow_on_every_level_in_both_directions(name, size, num_levels,
     repeated = images.repeat(len(choices), 1, 1, 1)
     choice = torch.arange(len(choices)).repeat_interleave(len(images))
     assert torch.equal(apply_operations(repeated, choices, choice), wanted)
-    monkeypatch.setattr("semaug._classes.ALWAYS_STATIC", True)
+    monkeypatch.setattr("semaug.covariance.rows.ALWAYS_STATIC", True)
     assert torch.equal(apply_operations(repeated, choices, choice), wanted)
 
 

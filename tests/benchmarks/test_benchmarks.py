@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from semaug.engine.loop import train
 from semaug.recipes import find_recipe, make_quick
-from semaug.training.loop import train
-from semaug.training.run import Run
+from semaug.runs.run import Run
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 FILES = sorted(FOLDER.glob("*.py"))

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from semaug import cli
 from semaug.cli.options import make_run
+from semaug.engine.loop import train
 from semaug.methods import Supervised
 from semaug.recipes import RECIPES
-from semaug.training.loop import train
 
 TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from semaug.training.loop import train
-from semaug.training.outcome import Outcome
+from semaug.engine.loop import train
+from semaug.queue.outcome import Outcome
 
 TINY = ["epochs=1", "train_per_class=10", "test_images=60", "batch_size=32", "--device", "cpu"]
 COMPARE = ["compare", "digits_resnet8", "digits_resnet8_isda", "--seeds", "1", *TINY]
@@ -19,7 +19,7 @@ def asked(monkeypatch):
         calls.append((len(runs), jobs, cluster))
         return [Outcome(run, train(run, resume=True, console=console, **options)) for run in runs]
 
-    monkeypatch.setattr("semaug.training.cluster.run_on_cluster", run_on_cluster)
+    monkeypatch.setattr("semaug.queue.cluster.run_on_cluster", run_on_cluster)
     return calls
 
 

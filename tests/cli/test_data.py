@@ -15,7 +15,7 @@ from semaug.cli.data import data_app
 from semaug.data import DATA_SETS, DataSet, ImageSet
 from semaug.data.official import Download, OfficialFiles
 from semaug.data.registry import DataSource
-from semaug.training.errors import UserError
+from semaug.errors import UserError
 
 CONTENT = b"all of it"
 MD5 = hashlib.md5(CONTENT).hexdigest()

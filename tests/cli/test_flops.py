@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from semaug.cli.flops import flops
-from semaug.training.errors import UserError
+from semaug.errors import UserError
 
 
 @pytest.fixture

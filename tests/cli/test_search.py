@@ -8,9 +8,9 @@ import typer
 from typer.testing import CliRunner
 
 from semaug.cli.search import search
-from semaug.training.errors import UserError
-from semaug.training.loop import train
-from semaug.training.outcome import Outcome
+from semaug.engine.loop import train
+from semaug.errors import UserError
+from semaug.queue.outcome import Outcome
 
 TINY = ["epochs=1", "train_per_class=10", "test_images=60", "batch_size=32", "--device", "cpu"]
 
@@ -27,7 +27,7 @@ def trained(monkeypatch):
         runs.extend(some)
         return [Outcome(run, train(run, resume=True, console=console, **options)) for run in some]
 
-    monkeypatch.setattr("semaug.training.jobs.run_jobs", run_jobs)
+    monkeypatch.setattr("semaug.queue.workers.run_jobs", run_jobs)
     return runs
 
 
@@ -82,7 +82,7 @@ def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_p
         folders.append(folder)
         raise UserError("far enough")
 
-    monkeypatch.setattr("semaug.training.search.search", search)
+    monkeypatch.setattr("semaug.queue.search.search", search)
     with pytest.raises(UserError, match="far enough"):
         run_search("digits_resnet8", "lr=0.05,0.1", "--holdout", "50", "--seeds", "200")
     (folder,) = folders

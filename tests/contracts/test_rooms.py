@@ -6,20 +6,25 @@ from pathlib import Path
 import semaug
 
 ROOMS = [
+    "errors",
+    "_torch",
     "covariance",
     "features",
     "losses",
+    "average",
     "methods",
     "augmentation",
     "data",
     "networks",
     "analysis",
-    "training",
+    "recipe",
+    "runs",
+    "engine",
+    "queue",
     "recipes",
-    "results",
     "report",
     "transfer",
-    "tables",
+    "published",
     "cli",
 ]
 SOURCE = Path(semaug.__file__).parent

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-import semaug._classes
+import semaug.covariance.rows
 from semaug import ClassCovariance, ISDALoss
 from tests.covariance.setups import BY_EPOCHS, KINDS, SETUPS
 
@@ -150,12 +150,12 @@ def run_rank(rank, world_size, folder):
     dense = [step[rank] for step in batches(world_size, dense=True)]
     results = {"too many": too_many()}
     for static in (False, True):
-        semaug._classes.ALWAYS_STATIC = static
+        semaug.covariance.rows.ALWAYS_STATIC = static
         for name, options in RUNS[world_size].items():
             estimator = make(options, max_batch_size=CAPACITY if static else None)
             results[name, "flat", static] = follow(estimator, flat).state_dict()
             results[name, "dense", static] = follow(make(options), dense).state_dict()
-    semaug._classes.ALWAYS_STATIC = False
+    semaug.covariance.rows.ALWAYS_STATIC = False
     if world_size == 2:
         for name, options in RUNS[4].items():
             resumed = make(options)

@@ -3,7 +3,7 @@
 import torch
 import torch.distributed as dist
 
-import semaug._classes
+import semaug.covariance.rows
 from semaug import (
     ClassCovariance,
     ISDALoss,
@@ -65,7 +65,7 @@ def other_losses(covariance, weight, features, labels, share):
 
 def run_rank(rank, world_size, static, folder):
     """Train on this rank's share, and save what it has seen and holds."""
-    semaug._classes.ALWAYS_STATIC = static
+    semaug.covariance.rows.ALWAYS_STATIC = static
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size
     )

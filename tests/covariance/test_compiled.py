@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.testing import assert_close
 
-import semaug._classes
+import semaug.covariance.rows
 from semaug import ClassCovariance
 
 SETUPS = {
@@ -30,7 +30,7 @@ SETUPS = {
 def test_compiles_to_one_graph_that_serves_every_mix_of_labels(setup, num_classes, monkeypatch):
     options = SETUPS[setup]
     if options["kind"] == "low_rank":  # equal only on average to what a CPU does otherwise
-        monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", True)
+        monkeypatch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", True)
     torch._dynamo.reset()
     generator = torch.Generator().manual_seed(0)
     compiled, eager = (ClassCovariance(num_classes, 8, **options).double() for _ in range(2))

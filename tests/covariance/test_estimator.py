@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import semaug._classes
 import semaug.covariance.full
+import semaug.covariance.rows
 from semaug import ClassCovariance, ISDALoss
 from tests.covariance.setups import KINDS, SETUPS
 from tests.references.isda import covariance_by_loops
@@ -103,7 +103,7 @@ def test_warns_once_of_rows_left_out():
 
 
 def test_warns_when_asked_where_looking_at_each_step_would_stall(monkeypatch):
-    monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", True)
+    monkeypatch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", True)
     estimator = ClassCovariance(2, 2)
     estimator.update(torch.full((1, 2), torch.nan), torch.tensor([0]))
     with pytest.warns(UserWarning, match="left out 1"):

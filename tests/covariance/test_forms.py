@@ -7,9 +7,9 @@ from torch.testing import assert_close
 
 import semaug.covariance.full
 from semaug import ClassCovariance
-from semaug._classes import class_rows
 from semaug.covariance.form import pair_variance
 from semaug.covariance.quadratic_form import as_form, rows_of_q
+from semaug.covariance.rows import class_rows
 from tests.covariance.setups import KINDS, SETUPS
 from tests.references.isda import quadratic_form_by_loops
 

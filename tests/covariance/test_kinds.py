@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-import semaug._classes
+import semaug.covariance.rows
 from semaug import ClassCovariance
 from tests.covariance.setups import BY_EPOCHS, KINDS, SETUPS
 from tests.references.covariance import covariances_by_loops
@@ -102,7 +102,7 @@ def test_any_sizes_and_magnitudes(sizes, seed, scale, spread, static, options):
     labels = torch.randint(num_classes, (2 * num_samples,), generator=generator)
     batches = list(zip(features.split(num_samples), labels.split(num_samples), strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(semaug._classes, "ALWAYS_STATIC", static)
+        patch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", static)
         estimator = updated(ClassCovariance(num_classes, num_features, **options).double(), batches)
     assert_holds(estimator, batches, rtol=1e-9, atol=1e-12 * scale**2)
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-import semaug._classes
 import semaug.covariance.low_rank
+import semaug.covariance.rows
 from semaug import ClassCovariance
 from tests.references.isda import covariance_by_loops
 
@@ -47,7 +47,7 @@ def test_what_is_cut_off_bounds_the_error(rank, num_samples, size, seed, static)
     labels = torch.randint(3, (num_samples,), generator=generator)
     size = min(size, 8) if static else size  # that a slot is enough for each sample
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(semaug._classes, "ALWAYS_STATIC", static)
+        patch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", static)
         estimator = updated(features, labels, rank, size=size)
     exact = covariance_by_loops(features, labels, 3)[2]
     directions = torch.cat([turn, torch.randn(20, 6, generator=generator, dtype=torch.float64)])
@@ -88,14 +88,14 @@ def test_float32_keeps_its_digits(normal):
 def test_does_not_depend_on_blocks_and_chunks(normal, block, elements, monkeypatch, either_path):
     monkeypatch.setattr(semaug.covariance.low_rank, "BLOCK", block)
     for name in ("CHUNK_ELEMENTS", "CHUNK_ELEMENTS_STATIC"):
-        monkeypatch.setattr(semaug._classes, name, elements)
+        monkeypatch.setattr(semaug.covariance.rows, name, elements)
     features, labels = normal(24, 4), torch.arange(24) * 5 % 7
     estimator = updated(features, labels, 4, num_classes=40, size=12)
     assert_close(estimator.dense(), covariance_by_loops(features, labels, 40)[2])
 
 
 def test_ignored_samples_take_no_slots(normal, monkeypatch):
-    monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", True)
+    monkeypatch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", True)
     features, labels = normal(50, 4), torch.full((50,), -100)
     labels[-8:] = 0  # as many as a class has slots for, behind others that stand with it
     estimator = updated(features, labels, 4, num_classes=40, size=50)
@@ -103,7 +103,7 @@ def test_ignored_samples_take_no_slots(normal, monkeypatch):
 
 
 def test_samples_beyond_the_slots_count_in_the_variances(normal, monkeypatch):
-    monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", True)
+    monkeypatch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", True)
     features, labels = normal(32, 3), torch.full((32,), 2)  # 8 slots
     estimator = updated(features, labels, 3, num_classes=40, size=32)
     exact = covariance_by_loops(features, labels, 40)[2]

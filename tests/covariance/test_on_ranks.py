@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import semaug._classes
+import semaug.covariance.rows
 from tests.covariance import ranks
 
 
@@ -46,7 +46,7 @@ def assert_same_statistics(state, estimator):
     ("world_size", "setup"), [(size, name) for size, runs in ranks.RUNS.items() for name in runs]
 )
 def test_several_processes_equal_one(results, world_size, setup, way, static, monkeypatch):
-    monkeypatch.setattr(semaug._classes, "ALWAYS_STATIC", static)
+    monkeypatch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", static)
     steps = ranks.joint(ranks.batches(world_size, dense=way == "dense"))
     expected = ranks.follow(ranks.make(ranks.RUNS[world_size][setup]), steps)
     for result in results[world_size]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import semaug._classes
+import semaug.covariance.rows
 from semaug.covariance import quadratic_form
 from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.quadratic_form import as_form, logit_variance
@@ -70,7 +70,7 @@ def test_an_empty_batch_has_no_rows(normal, kind, either_path):
 @pytest.mark.parametrize("elements", [1, 40, 10**6])
 def test_does_not_depend_on_the_chunks(normal, elements, monkeypatch, either_path):
     for name in ("CHUNK_ELEMENTS", "CHUNK_ELEMENTS_STATIC"):
-        monkeypatch.setattr(semaug._classes, name, elements)
+        monkeypatch.setattr(semaug.covariance.rows, name, elements)
     weight, matrices = normal(5, 3).requires_grad_(), covariance(normal, 5, 3, "full")
     labels, upstream = torch.tensor([4, 1, 1, 0, 4, 2]), normal(6, 5)
     rows = logit_variance(weight, as_form("", weight, matrices), labels)

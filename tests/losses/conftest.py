@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import semaug._classes
+import semaug.covariance.rows
 from semaug import ClassCovariance
 from semaug.losses import consistency
 
@@ -42,8 +42,8 @@ def estimator(request: pytest.FixtureRequest) -> ClassCovariance:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take everything in as many parts as there can be."""
-    monkeypatch.setattr(semaug._classes, "CHUNK_ELEMENTS", 40)
-    monkeypatch.setattr(semaug._classes, "CHUNK_ELEMENTS_STATIC", 40)
+    monkeypatch.setattr(semaug.covariance.rows, "CHUNK_ELEMENTS", 40)
+    monkeypatch.setattr(semaug.covariance.rows, "CHUNK_ELEMENTS_STATIC", 40)
     monkeypatch.setattr(consistency, "PART_ELEMENTS", 40)
 
 

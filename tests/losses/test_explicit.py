@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-import semaug._classes
+import semaug.covariance.rows
 from semaug import (
     ClassCovariance,
     ExplicitAugmentationLoss,
@@ -216,9 +216,9 @@ def test_the_module_updates_first_and_then_is_the_function(normal, estimator, op
 
 
 def test_a_step_of_the_module_looks_at_the_labels_once(normal, estimator, monkeypatch):
-    looked, count = [], semaug._classes._count
+    looked, count = [], semaug.covariance.rows._count
     monkeypatch.setattr(
-        semaug._classes, "_count", lambda *labels: looked.append(labels) or count(*labels)
+        semaug.covariance.rows, "_count", lambda *labels: looked.append(labels) or count(*labels)
     )
     make(estimator).double()(normal(6, 4), LABELS, normal(6, 3), normal(4, 3))
     assert len(looked) == 1

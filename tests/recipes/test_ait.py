@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from semaug.recipe.recipe import Augment, Loss, Method
 from semaug.recipes import find_recipe
 from semaug.recipes.ait import (
     AUGMENTATIONS,
@@ -16,7 +17,6 @@ from semaug.recipes.ait import (
     TABLE_5,
 )
 from semaug.recipes.small import SMALL_AIT
-from semaug.training.recipe import Augment, Loss, Method
 
 
 def test_tables_have_as_many_rows_as_the_paper():

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from semaug.engine.schedule import learning_rate_schedule
 from semaug.recipes import Augment, Loss, find_recipe
 from semaug.recipes.cifar import FIGURE_10, FIGURE_11, TABLE_2, TABLE_4, TABLE_8
-from semaug.training.schedule import learning_rate_schedule
 
 WRN = "wide_resnet28_10"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from semaug.training.record import summarize
-from semaug.training.run import label
+from semaug.runs.record import summarize
+from semaug.runs.run import label
 
 
 @pytest.fixture

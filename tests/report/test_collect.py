@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from semaug.errors import UserError
 from semaug.report import collect
-from semaug.training.errors import UserError
 
 
 def only_run(report):

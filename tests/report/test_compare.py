@@ -7,7 +7,9 @@ from dataclasses import fields, replace
 import pytest
 from rich.console import Console
 
-from semaug.cli.report import print_comparison
+from semaug.cli.printing import print_comparison
+from semaug.engine.loop import train
+from semaug.errors import UserError
 from semaug.report.compare import (
     MEASURES,
     Arm,
@@ -17,10 +19,8 @@ from semaug.report.compare import (
     conclusion,
     unequal_warnings,
 )
-from semaug.training.errors import UserError
-from semaug.training.loop import train
-from semaug.training.statistics import PairedDifference
-from semaug.training.work import Work, work_of
+from semaug.runs.statistics import PairedDifference
+from semaug.runs.work import Work, work_of
 
 
 @pytest.fixture

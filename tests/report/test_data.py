@@ -4,7 +4,7 @@ import pytest
 
 from semaug.report import collect
 from semaug.report.data import Point, curve
-from semaug.training.statistics import paired_difference
+from semaug.runs.statistics import paired_difference
 
 
 def test_a_curve_is_mean_and_range_of_the_runs_that_got_that_far(write_run, tmp_path):

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from semaug.engine.loop import train
+from semaug.recipe.overrides import override, split_overrides
 from semaug.recipes import Subset, find_recipe
-from semaug.recipes.overrides import override, split_overrides
-from semaug.training.loop import train
-from semaug.training.run import Run
+from semaug.runs.run import Run
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from semaug.data import load_data
-from semaug.training.errors import UserError
-from semaug.training.trained import load_trained
+from semaug.engine.trained import load_trained
+from semaug.errors import UserError
 from semaug.transfer.corruptions import find_corruptions, fingerprint
 
 

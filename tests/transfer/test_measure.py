@@ -12,8 +12,8 @@ from rich.console import Console
 
 from semaug.data import ResizeCenterCrop
 from semaug.data.decode import decode_file
-from semaug.training.errors import UserError
-from semaug.training.trained import Trained, load_trained
+from semaug.engine.trained import Trained, load_trained
+from semaug.errors import UserError
 from semaug.transfer import PAIRS, measure_transfer
 from semaug.transfer.answers import symmetric_divergence
 from semaug.transfer.sets import SetMaker, make_test_sets

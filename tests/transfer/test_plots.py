@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from semaug.augmentation import Compose
-from semaug.training.errors import UserError
-from semaug.training.trained import Trained, load_trained
+from semaug.engine.trained import Trained, load_trained
+from semaug.errors import UserError
 from semaug.transfer import PAIRS, Transfer, measure_transfer, plots
 from semaug.transfer.plots import (
     choose_samples,

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from semaug.training.checkpoint import load_checkpoint, save_checkpoint
-from semaug.training.errors import UserError
+from semaug.errors import UserError
+from semaug.runs.checkpoint import load_checkpoint, save_checkpoint
 from semaug.transfer import TEST_SETS, measure, measure_transfer, result, transfer_accuracies
 
 

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from semaug._checks import check_positive_int
-from semaug._probe import evaluating
+from semaug._torch.checks import check_positive_int
+from semaug.features.probe import evaluating
 
 __all__ = ["multiply_adds", "paper_flops"]
 

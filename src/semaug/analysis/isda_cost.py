@@ -19,7 +19,7 @@ Source: Wang et al., T-PAMI 2021, Tables 1 and 3, https://arxiv.org/abs/2007.105
 
 from typing import NamedTuple
 
-from semaug._checks import check_one_of, check_positive_int
+from semaug._torch.checks import check_one_of, check_positive_int
 
 __all__ = ["IsdaCost", "isda_multiply_adds", "paper_isda_cost"]
 

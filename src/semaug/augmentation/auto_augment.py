@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._checks import check_one_of, check_shapes
+from semaug._torch.checks import check_one_of, check_shapes
 from semaug.augmentation.constants import computed_once
 from semaug.augmentation.operations import Operation, apply_operations
 from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_number
+from semaug._torch.checks import check_at_least, check_number
 from semaug.augmentation.blend import blend, luminance
 from semaug.augmentation.hue import turn_hue
 from semaug.augmentation.operator import (

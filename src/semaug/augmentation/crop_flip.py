@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug._checks import check_bool, check_int, check_one_of
+from semaug._torch.checks import check_bool, check_int, check_one_of
 from semaug.augmentation.operator import Augmentation, check_images_and_draws
 
 __all__ = ["CropFlip", "Translate"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semaug._checks import check_positive_int, is_number
+from semaug._torch.checks import check_positive_int, is_number
 from semaug.augmentation.operator import Augmentation, check_images_and_draws
 
 __all__ = ["Cutout"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semaug._checks import (
+from semaug._torch.checks import (
     check_at_least,
     check_floating,
     check_labels,

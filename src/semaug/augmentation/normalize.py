@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from semaug._checks import check_shapes
+from semaug._torch.checks import check_shapes
 from semaug.augmentation.operator import check_bytes
 
 __all__ = ["normalize"]

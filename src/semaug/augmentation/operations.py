@@ -18,8 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._checks import check_int, check_one_of
-from semaug._classes import is_static
+from semaug._torch.checks import check_int, check_one_of
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
 from semaug.augmentation.blend import color, sharpness
 from semaug.augmentation.constants import computed_once
@@ -30,6 +29,7 @@ from semaug.augmentation.lookup import (
     look_up,
     mean_luminance,
 )
+from semaug.covariance.rows import is_static
 
 __all__ = ["Operation", "apply_operations", "magnitude_of"]
 

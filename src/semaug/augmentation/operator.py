@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semaug._checks import check_floating, check_number, check_shapes
-from semaug._classes import is_static
+from semaug._torch.checks import check_floating, check_number, check_shapes
+from semaug.covariance.rows import is_static
 
 __all__ = [
     "Augmentation",

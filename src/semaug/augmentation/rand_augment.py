@@ -8,7 +8,7 @@ from operator import index
 
 from torch import Tensor
 
-from semaug._checks import check_int, check_shapes
+from semaug._torch.checks import check_int, check_shapes
 from semaug.augmentation.constants import computed_once
 from semaug.augmentation.operations import Operation, apply_operations
 from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws

@@ -11,8 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from semaug._autocast import without_autocast
-from semaug._checks import (
+from semaug._torch.autocast import without_autocast
+from semaug._torch.checks import (
     check_bool,
     check_floating,
     check_number,

@@ -8,8 +8,8 @@ import sys
 from importlib.metadata import version
 from typing import Annotated
 
-from semaug.training.errors import UserError
-from semaug.training.interrupt import InterruptedRunError
+from semaug.engine.interrupt import InterruptedRunError
+from semaug.errors import UserError
 
 try:
     import typer
@@ -19,9 +19,9 @@ try:
     from semaug.cli.data import data_app
     from semaug.cli.evaluate import evaluate
     from semaug.cli.flops import flops
-    from semaug.cli.names import list_names
-    from semaug.cli.report import say
-    from semaug.cli.report_page import report
+    from semaug.cli.list import list_names
+    from semaug.cli.printing import say
+    from semaug.cli.report import report
     from semaug.cli.search import search
     from semaug.cli.show import show
     from semaug.cli.table import table

@@ -26,10 +26,10 @@ from semaug.cli.options import (
     one_process,
     train_runs,
 )
-from semaug.cli.report import print_comparison, say
-from semaug.recipes.overrides import split_overrides
-from semaug.training.errors import UserError
-from semaug.training.run import Run
+from semaug.cli.printing import print_comparison, say
+from semaug.errors import UserError
+from semaug.recipe.overrides import split_overrides
+from semaug.runs.run import Run
 
 __all__ = ["compare"]
 
@@ -94,13 +94,13 @@ def compare(
     if pairs[0][0].folder == pairs[0][1].folder:
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
+    from semaug.queue.in_turn import train_missing
     from semaug.report.compare import Arm, check_same_test, compare_runs
-    from semaug.training.in_turn import train_missing
 
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
     check_images(pairs[0], data_root, workers)
-    from semaug.training.loop import train as train_run
-    from semaug.training.outcome import summaries_of
+    from semaug.engine.loop import train as train_run
+    from semaug.queue.outcome import summaries_of
 
     options: dict[str, Any] = {
         "data_root": data_root,

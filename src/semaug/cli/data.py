@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import DataRoot
-from semaug.cli.report import say
-from semaug.training.errors import UserError, as_user_error
+from semaug.cli.printing import say
+from semaug.errors import UserError, as_user_error
 
 if TYPE_CHECKING:
     from semaug.data.check import CheckReport, PartReport

@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import DataRoot, Device, Threads, Workers
-from semaug.cli.report import say
+from semaug.cli.printing import say
 
 if TYPE_CHECKING:
-    from semaug.training.trained import Trained
+    from semaug.engine.trained import Trained
 
 __all__ = ["evaluate"]
 
@@ -43,8 +43,8 @@ def evaluate(
     """
     import torch
 
-    from semaug.training.files import read_json
-    from semaug.training.trained import load_trained
+    from semaug.engine.trained import load_trained
+    from semaug.runs.files import read_json
 
     console = Console()
     if threads is not None:

@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from semaug._names import unknown_name
-from semaug.training.errors import UserError, as_user_error
+from semaug._torch.names import unknown_name
+from semaug.errors import UserError, as_user_error
 
 __all__ = ["flops"]
 
@@ -49,8 +49,8 @@ def flops(
         raise UserError(unknown_name("flops", "covariance", covariance, _COVARIANCES))
     model = _create(network, num_classes)
 
-    from semaug._probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
     from semaug.analysis import multiply_adds, paper_flops
+    from semaug.features.probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
 
     channels, height, _ = declared_size(model) or GUESSED_SIZE
     size = image_size or height

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from semaug._names import unknown_name
-from semaug.recipes import find_recipe, make_quick
-from semaug.recipes.overrides import (
+from semaug._torch.names import unknown_name
+from semaug.engine.torchrun import num_processes
+from semaug.errors import UserError
+from semaug.recipe.method_options import options_of_method
+from semaug.recipe.options import options_of_loss
+from semaug.recipe.overrides import (
     OPTIONS,
     describe_overrides,
     override,
     split_overrides,
 )
-from semaug.training.errors import UserError
-from semaug.training.method_options import options_of_method
-from semaug.training.options import options_of_loss
-from semaug.training.run import Run
-from semaug.training.torchrun import num_processes
+from semaug.recipes import find_recipe, make_quick
+from semaug.runs.run import Run
 
 if TYPE_CHECKING:
-    from semaug.training.outcome import Outcome
+    from semaug.queue.outcome import Outcome
 
 __all__ = [
     "CheckpointSeconds",
@@ -173,7 +173,7 @@ def check_images(runs: Iterable[Run], data_root: Path | None, workers: int | Non
     """
     import torch
 
-    from semaug.training.build import build_data
+    from semaug.engine.build import build_data
 
     for run in runs:
         if not run.has_begun:
@@ -204,12 +204,12 @@ def train_runs(
     if cluster is None:
         if cluster_options:
             raise UserError("cluster: expected --cluster with --cluster-option")
-        from semaug.training.jobs import run_jobs
+        from semaug.queue.workers import run_jobs
 
         return run_jobs(runs, train_options, jobs, console)
 
-    from semaug.training.cluster import run_on_cluster
-    from semaug.training.cluster_options import CLUSTERS, parse_cluster_options
+    from semaug.queue.cluster import run_on_cluster
+    from semaug.queue.cluster_options import CLUSTERS, parse_cluster_options
 
     if cluster not in CLUSTERS:
         raise UserError(unknown_name("cluster", "name", cluster, CLUSTERS))

@@ -27,14 +27,14 @@ from semaug.cli.options import (
     one_process,
     train_runs,
 )
-from semaug.cli.report import say
+from semaug.cli.printing import say
+from semaug.errors import UserError
+from semaug.recipe.overrides import describe_overrides, split_overrides
 from semaug.recipes import Recipe, find_recipe
-from semaug.recipes.overrides import describe_overrides, split_overrides
-from semaug.training.errors import UserError
-from semaug.training.run import Run, label, name_of_seeds
+from semaug.runs.run import Run, label, name_of_seeds
 
 if TYPE_CHECKING:
-    from semaug.training.search import Candidate, SearchResult
+    from semaug.queue.search import Candidate, SearchResult
 
 __all__ = ["search"]
 
@@ -101,8 +101,8 @@ def search(
     def runs_of(changes: dict[str, str]) -> list[Run]:
         return [make_run(recipe, changes, seed, quick, runs) for seed in all_seeds]
 
-    from semaug.training.search import Candidate
-    from semaug.training.search import search as search_runs
+    from semaug.queue.search import Candidate
+    from semaug.queue.search import search as search_runs
 
     candidates = []
     for point in points:
@@ -177,7 +177,7 @@ def _check_different(candidates: Sequence["Candidate"]) -> None:
 
 
 def _print_result(console: Console, result: "SearchResult") -> None:
-    from semaug.training.statistics import with_spread
+    from semaug.runs.statistics import with_spread
 
     num_seeds = len(result.final_errors)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import DataRoot, Overrides, RecipeName, split_seed
-from semaug.cli.report import say
+from semaug.cli.printing import say
+from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
-from semaug.recipes.overrides import override
 
 __all__ = ["show"]
 
@@ -40,7 +40,7 @@ def show(
     changes, chosen_seed = split_seed(overrides or [], seed)
     changed = override(find_recipe(recipe), changes)
 
-    from semaug.training.gallery import draw_gallery
+    from semaug.report.gallery import draw_gallery
 
     output.parent.mkdir(parents=True, exist_ok=True)
     draw_gallery(

@@ -26,13 +26,13 @@ from semaug.cli.options import (
     one_process,
     train_runs,
 )
-from semaug.cli.report import say
-from semaug.recipes.overrides import split_overrides
-from semaug.tables.table import Cell, as_plain_data, fill_table, find_table, notes_on
-from semaug.training.errors import UserError, as_user_error
-from semaug.training.files import write_json
-from semaug.training.run import Run
-from semaug.training.statistics import PairedDifference
+from semaug.cli.printing import say
+from semaug.errors import UserError, as_user_error
+from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
+from semaug.recipe.overrides import split_overrides
+from semaug.runs.files import write_json
+from semaug.runs.run import Run
+from semaug.runs.statistics import PairedDifference
 
 __all__ = ["table"]
 

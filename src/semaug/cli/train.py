@@ -19,8 +19,8 @@ from semaug.cli.options import (
     make_run,
     split_seed,
 )
-from semaug.cli.report import print_summary, say
-from semaug.training.torchrun import is_first_process
+from semaug.cli.printing import print_summary, say
+from semaug.engine.torchrun import is_first_process
 
 __all__ = ["train"]
 
@@ -54,7 +54,7 @@ def train(
     changes, chosen_seed = split_seed(overrides or [], seed)
     run = make_run(recipe, changes, chosen_seed, quick, runs)
     console = Console(quiet=not is_first_process())
-    from semaug.training.loop import train as train_run
+    from semaug.engine.loop import train as train_run
 
     summary = train_run(
         run,

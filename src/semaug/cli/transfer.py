@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import DataRoot, Device, Threads, Workers, one_process
-from semaug.cli.report import say
-from semaug.training.errors import UserError
+from semaug.cli.printing import say
+from semaug.errors import UserError
 
 if TYPE_CHECKING:
     from semaug.report import Group, RunData
@@ -199,7 +199,7 @@ def _make_table(
     *,
     narrow: bool,
 ) -> Table:
-    from semaug.training.statistics import with_spread
+    from semaug.runs.statistics import with_spread
     from semaug.transfer import TEST_SETS
 
     images = "held-out images" if group.measured.startswith("held-out") else "test images"
@@ -235,7 +235,7 @@ def _draw(
     """
     import re
 
-    from semaug.training.trained import load_trained
+    from semaug.engine.trained import load_trained
     from semaug.transfer.plots import (
         draw_embeddings,
         draw_variation,

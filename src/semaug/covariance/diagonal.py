@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._autocast import without_autocast
-from semaug._autograd import known_signature
-from semaug._classes import ClassRows
-from semaug._compile import settled, snapshot
+from semaug._torch.autocast import without_autocast
+from semaug._torch.autograd import known_signature
+from semaug._torch.compile import settled, snapshot
 from semaug.covariance.form import Noise, centred
+from semaug.covariance.rows import ClassRows
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Diagonal", "DiagonalKind", "add_squares", "diagonal_differences"]

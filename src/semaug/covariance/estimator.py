@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from semaug._autocast import without_autocast
-from semaug._checks import (
+from semaug._torch.autocast import without_autocast
+from semaug._torch.checks import (
     check_at_least,
     check_bool,
     check_finite,
@@ -22,14 +22,14 @@ from semaug._checks import (
     check_same_device,
     check_shapes,
 )
-from semaug._classes import ClassRows, class_rows, is_static
-from semaug._compile import settled
+from semaug._torch.compile import settled
 from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form, Noise
 from semaug.covariance.kinds import KINDS, Kind, kind_state
 from semaug.covariance.learned import UNIT_ENTROPY, LearnedKind, uncertainty_loss
 from semaug.covariance.options import check_effect, checked_memory, checked_rank
 from semaug.covariance.quadratic_form import as_form, quadratic_form, working_dtype
+from semaug.covariance.rows import ClassRows, class_rows, is_static
 from semaug.covariance.samples import IGNORE_INDEX
 from semaug.covariance.shared import Shared
 from semaug.covariance.shrinkage import Blend

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows
+from semaug.covariance.rows import ClassRows
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Form", "KindState", "Noise", "centred", "difference_form", "pair_variance"]

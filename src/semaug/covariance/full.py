@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._autocast import without_autocast
-from semaug._autograd import known_signature, version
-from semaug._classes import ClassRows, chunks, is_static, select
-from semaug._compile import settled
+from semaug._torch.autocast import without_autocast
+from semaug._torch.autograd import known_signature, version
+from semaug._torch.compile import settled
 from semaug.covariance.form import Form, Noise
+from semaug.covariance.rows import ClassRows, chunks, is_static, select
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Full", "FullKind", "root"]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows
 from semaug.covariance.form import Form, Noise, centred, difference_form
+from semaug.covariance.rows import ClassRows
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Identity", "IdentityKind"]

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows
-from semaug._distributed import mean_gradient
+from semaug._torch.distributed import mean_gradient
 from semaug.covariance.form import Noise
 from semaug.covariance.identity import IdentityKind
+from semaug.covariance.rows import ClassRows
 
 __all__ = ["UNIT_ENTROPY", "Learned", "LearnedKind", "uncertainty_loss"]
 

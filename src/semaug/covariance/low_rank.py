@@ -22,10 +22,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows, chunks
-from semaug._compile import settled
+from semaug._torch.compile import settled
 from semaug.covariance.diagonal import add_squares, diagonal_differences
 from semaug.covariance.form import Noise, centred
+from semaug.covariance.rows import ClassRows, chunks
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["LowRank", "LowRankKind"]

@@ -18,9 +18,9 @@ states: Chan, Golub and LeVeque, 1979.
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows
-from semaug._distributed import is_first_rank, sum_over_ranks
+from semaug._torch.distributed import is_first_rank, sum_over_ranks
 from semaug.covariance.form import KindState
+from semaug.covariance.rows import ClassRows
 from semaug.covariance.samples import Samples, deviations
 from semaug.covariance.scatter import Scatter
 from semaug.covariance.shrinkage import add_to_pooled, merge_pooled

@@ -1,6 +1,6 @@
 """Checks of the options of :class:`semaug.ClassCovariance`."""
 
-from semaug._checks import check_positive_int
+from semaug._torch.checks import check_positive_int
 
 __all__ = ["check_effect", "checked_memory", "checked_rank"]
 

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semaug._autocast import without_autocast
-from semaug._checks import check_floating, check_shapes, check_tensors
-from semaug._classes import ClassRows, all_classes, class_rows
+from semaug._torch.autocast import without_autocast
+from semaug._torch.checks import check_floating, check_shapes, check_tensors
 from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form
 from semaug.covariance.full import Full
+from semaug.covariance.rows import ClassRows, all_classes, class_rows
 
 __all__ = [
     "as_form",

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows, all_classes, class_rows, is_static
-from semaug._distributed import gather_over_ranks, sum_over_ranks, world_size
+from semaug._torch.distributed import gather_over_ranks, sum_over_ranks, world_size
+from semaug.covariance.rows import ClassRows, all_classes, class_rows, is_static
 
 __all__ = ["IGNORE_INDEX", "Samples", "deviations", "nearest_labels", "take_samples"]
 

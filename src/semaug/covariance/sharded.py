@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._autograd import known_signature
-from semaug._classes import ClassRows, is_static
-from semaug._distributed import max_over_ranks, rank_and_size, sum_over_ranks
+from semaug._torch.autograd import known_signature
+from semaug._torch.distributed import max_over_ranks, rank_and_size, sum_over_ranks
 from semaug.covariance.form import Noise
 from semaug.covariance.full import Full, FullKind
+from semaug.covariance.rows import ClassRows, is_static
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Sharded", "ShardedKind"]

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows
-from semaug._compile import snapshot
+from semaug._torch.compile import snapshot
 from semaug.covariance.form import Noise, centred, difference_form
 from semaug.covariance.full import FullKind, root
+from semaug.covariance.rows import ClassRows
 
 __all__ = ["Shared", "SharedKind"]
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semaug._classes import ClassRows
-from semaug._distributed import is_first_rank, sum_over_ranks
+from semaug._torch.distributed import is_first_rank, sum_over_ranks
 from semaug.covariance.form import Form, Noise
+from semaug.covariance.rows import ClassRows
 from semaug.covariance.scatter import Scatter
 
 __all__ = ["Blend", "add_to_pooled", "merge_pooled"]

@@ -10,12 +10,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from semaug._autocast import without_autocast
-from semaug._checks import check_tensors
-from semaug._classes import ClassRows, is_static
+from semaug._torch.autocast import without_autocast
+from semaug._torch.checks import check_tensors
 from semaug.covariance.form import KindState
 from semaug.covariance.learned import LearnedKind
 from semaug.covariance.merging import merge_samples, merge_states, one_class
+from semaug.covariance.rows import ClassRows, is_static
 from semaug.covariance.samples import IGNORE_INDEX, Samples, nearest_labels, take_samples
 from semaug.covariance.sharded import ShardedKind
 

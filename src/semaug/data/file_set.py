@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from semaug._checks import check_labels, check_range, check_shapes
+from semaug._torch.checks import check_labels, check_range, check_shapes
 
 __all__ = ["FilePaths", "FileSet"]
 

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from semaug._checks import check_labels, check_range, check_same_device, check_shapes
+from semaug._torch.checks import check_labels, check_range, check_same_device, check_shapes
 from semaug.data.file_set import FileSet
 
 __all__ = ["DataSet", "ImageSet"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from semaug._checks import (
+from semaug._torch.checks import (
     check_floating,
     check_labels,
     check_positive_int,

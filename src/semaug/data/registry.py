@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from semaug._checks import check_positive_int
-from semaug._names import unknown_name
+from semaug._torch.checks import check_positive_int
+from semaug._torch.names import unknown_name
 from semaug.data.cifar import CIFAR10, CIFAR100, load_cifar10, load_cifar100
 from semaug.data.digits import load_digits
 from semaug.data.image_set import DataSet

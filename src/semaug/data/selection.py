@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semaug._checks import check_one_of, check_positive_int
+from semaug._torch.checks import check_one_of, check_positive_int
 from semaug.data import splits
 from semaug.data.image_set import DataSet
 

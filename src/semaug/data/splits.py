@@ -14,7 +14,13 @@ import hashlib
 import torch
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_int, check_labels, check_positive_int, check_shapes
+from semaug._torch.checks import (
+    check_at_least,
+    check_int,
+    check_labels,
+    check_positive_int,
+    check_shapes,
+)
 
 __all__ = [
     "corrupt_labels",

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug._checks import check_floating, check_number, check_positive_int, check_shapes
+from semaug._torch.checks import check_floating, check_number, check_positive_int, check_shapes
 
 __all__ = ["RandomResizedCrop", "ResizeCenterCrop", "SeveralViews", "View"]
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from semaug._checks import (
+from semaug._torch.checks import (
     check_at_least,
     check_floating,
     check_one_of,

@@ -4,7 +4,7 @@ import inspect
 
 from torch import Tensor, nn
 
-from semaug._checks import check_floating, check_labels, check_same_device, check_shapes
+from semaug._torch.checks import check_floating, check_labels, check_same_device, check_shapes
 from semaug.losses._arguments import at_least_float32
 
 __all__ = [

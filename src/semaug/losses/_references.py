@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semaug._autograd import known_signature
-from semaug._classes import chunks, is_static
+from semaug._torch.autograd import known_signature
+from semaug.covariance.rows import chunks, is_static
 
 __all__ = ["reference_logsumexp", "used_references"]
 

@@ -6,8 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from semaug._checks import check_at_least, check_positive_int
-from semaug._compile import settled
+from semaug._torch.checks import check_at_least, check_positive_int
+from semaug._torch.compile import settled
 
 __all__ = ["Ramp", "Ramped"]
 

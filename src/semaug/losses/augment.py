@@ -14,12 +14,12 @@ of https://arxiv.org/abs/2007.10538. A shift m: Li et al., CVPR 2021 (TSA).
 import torch
 from torch import Tensor
 
-from semaug._autocast import without_autocast
-from semaug._checks import check_floating, check_same_device, check_shapes
-from semaug._classes import ClassRows, class_rows
+from semaug._torch.autocast import without_autocast
+from semaug._torch.checks import check_floating, check_same_device, check_shapes
 from semaug.covariance import ClassCovariance
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, logit_variance
+from semaug.covariance.rows import ClassRows, class_rows
 from semaug.covariance.samples import IGNORE_INDEX, nearest_labels
 from semaug.losses._arguments import at_least_float32, check_logits_and_labels, check_strength
 

@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
-from semaug._autocast import without_autocast
-from semaug._autograd import version
-from semaug._checks import check_one_of, check_tensors
-from semaug._classes import class_rows
+from semaug._torch.autocast import without_autocast
+from semaug._torch.autograd import version
+from semaug._torch.checks import check_one_of, check_tensors
 from semaug.covariance import ClassCovariance
 from semaug.covariance.form import Form, centred, pair_variance
 from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.covariance.rows import class_rows
 from semaug.losses._arguments import (
     REDUCTIONS,
     Reduction,

@@ -13,13 +13,13 @@ the second-order term that Jensen's inequality drops in its proof.
 import torch
 from torch import Tensor
 
-from semaug._autocast import without_autocast
-from semaug._classes import class_rows
+from semaug._torch.autocast import without_autocast
 from semaug.covariance import ClassCovariance
 from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form
 from semaug.covariance.full import Full
 from semaug.covariance.quadratic_form import check_fits, logit_variance, working_dtype
+from semaug.covariance.rows import class_rows
 from semaug.covariance.shared import Shared
 from semaug.losses._arguments import check_logits_and_labels, check_strength
 

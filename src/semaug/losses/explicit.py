@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug._autocast import without_autocast
-from semaug._checks import check_at_least, check_positive_int
-from semaug._classes import ClassRows, class_rows
+from semaug._torch.autocast import without_autocast
+from semaug._torch.checks import check_at_least, check_positive_int
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form, Noise
 from semaug.covariance.quadratic_form import as_form, check_fits, working_dtype
+from semaug.covariance.rows import ClassRows, class_rows
 from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     Reduction,

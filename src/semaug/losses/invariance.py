@@ -27,7 +27,13 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from semaug._checks import check_at_least, check_bool, check_number, check_one_of, check_shapes
+from semaug._torch.checks import (
+    check_at_least,
+    check_bool,
+    check_number,
+    check_one_of,
+    check_shapes,
+)
 from semaug.losses._arguments import REDUCTIONS, Reduction, at_least_float32, reduced
 from semaug.losses._classification import (
     check_given,

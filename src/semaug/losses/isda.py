@@ -25,10 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug._classes import ClassRows, all_classes, class_rows, is_static
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, check_fits, rows_of_q
+from semaug.covariance.rows import ClassRows, all_classes, class_rows, is_static
 from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     Reduction,

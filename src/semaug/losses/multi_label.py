@@ -18,18 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug._autocast import without_autocast
-from semaug._checks import (
+from semaug._torch.autocast import without_autocast
+from semaug._torch.checks import (
     check_floating,
     check_one_of,
     check_same_device,
     check_shapes,
     check_tensors,
 )
-from semaug._classes import is_static
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, check_fits, working_dtype
+from semaug.covariance.rows import is_static
 from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     REDUCTIONS,

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from semaug._checks import check_at_least, check_bool, check_one_of
+from semaug._torch.checks import check_at_least, check_bool, check_one_of
 from semaug.losses._arguments import REDUCTIONS, Reduction, at_least_float32, reduced
 from semaug.losses._classification import (
     check_given,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semaug._autograd import known_signature
+from semaug._torch.autograd import known_signature
 
 __all__ = ["LEVELS", "mix", "scale", "uniform"]
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from semaug._checks import check_positive_int
+from semaug._torch.checks import check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semaug._checks import check_positive_int
+from semaug._torch.checks import check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,

@@ -15,7 +15,7 @@ from functools import partial
 from timm.layers import make_divisible
 from torch import Tensor, nn
 
-from semaug._checks import check_at_least, check_positive_int
+from semaug._torch.checks import check_at_least, check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug._checks import check_at_least, check_one_of, check_positive_int
+from semaug._torch.checks import check_at_least, check_one_of, check_positive_int
 from semaug.networks._shake import LEVELS, scale, uniform
 from semaug.networks.cifar import (
     CifarNetwork,

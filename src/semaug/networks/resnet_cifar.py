@@ -19,7 +19,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug._checks import check_one_of, check_positive_int
+from semaug._torch.checks import check_one_of, check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,

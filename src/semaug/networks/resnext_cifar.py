@@ -17,7 +17,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from semaug._checks import check_positive_int
+from semaug._torch.checks import check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,

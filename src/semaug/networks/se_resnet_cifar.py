@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from semaug._checks import check_positive_int
+from semaug._torch.checks import check_positive_int
 from semaug.networks.cifar import Variant, register_family
 from semaug.networks.resnet_cifar import CifarResNet
 

@@ -12,12 +12,12 @@ and :mod:`semaug.recipes.small`.
 from collections.abc import Mapping
 from importlib import import_module
 
-from semaug._names import unknown_name
+from semaug._torch.names import unknown_name
+from semaug.errors import UserError
+from semaug.recipe.quick import make_quick
+from semaug.recipe.recipe import Augment, Loss, Method, Recipe, Subset
 from semaug.recipes import ait, cifar, imagenet, small
-from semaug.recipes.quick import make_quick
 from semaug.recipes.row import Row
-from semaug.training.errors import UserError
-from semaug.training.recipe import Augment, Loss, Method, Recipe, Subset
 
 __all__ = [
     "RECIPES",

@@ -32,9 +32,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from semaug.recipe.method_options import LAYERS, METRICS
+from semaug.recipe.recipe import Augment, Loss, Method, Recipe
 from semaug.recipes.row import CIFAR_STRENGTH, Row, describe
-from semaug.training.method_options import LAYERS, METRICS
-from semaug.training.recipe import Augment, Loss, Method, Recipe
 
 __all__ = [
     "AUGMENTATIONS",

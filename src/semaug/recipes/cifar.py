@@ -17,8 +17,8 @@ Source:  arXiv:2007.10538, Table 9 for the settings, Tables 2, 4 and 8, Figs. 10
 from dataclasses import replace
 from typing import NamedTuple
 
+from semaug.recipe.recipe import Augment, Loss, Recipe
 from semaug.recipes.row import CIFAR_STRENGTH, Row, describe
-from semaug.training.recipe import Augment, Loss, Recipe
 
 __all__ = [
     "ABLATIONS",

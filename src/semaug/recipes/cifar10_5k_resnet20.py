@@ -11,8 +11,8 @@ Source:  settings of arXiv:2007.10538, Table 9; differs from it in: network, num
 
 from dataclasses import replace
 
+from semaug.recipe.recipe import Recipe, Subset
 from semaug.recipes.cifar import TABLE_2
-from semaug.training.recipe import Recipe, Subset
 
 __all__ = ["recipe"]
 

@@ -14,8 +14,8 @@ Source:  arXiv:2007.10538, Table 1, section 6.1 and Appendix A; what they leave 
 from dataclasses import replace
 from typing import NamedTuple
 
+from semaug.recipe.recipe import Augment, Loss, Recipe
 from semaug.recipes.row import Row, describe
-from semaug.training.recipe import Augment, Loss, Recipe
 
 __all__ = ["TABLE_1"]
 

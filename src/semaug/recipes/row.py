@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from semaug.training.recipe import Recipe
+from semaug.recipe.recipe import Recipe
 
 __all__ = ["CIFAR_STRENGTH", "Row", "describe"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from semaug.training.statistics import with_spread
-from semaug.training.words import in_words
+from semaug.runs.statistics import with_spread
+from semaug.runs.words import in_words
 
 __all__ = [
     "MISSING",

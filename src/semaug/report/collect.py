@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from semaug.errors import UserError
+from semaug.recipe.options import Subset
 from semaug.report.data import Group, RecipeRuns, Report, RunData
-from semaug.training.errors import UserError
-from semaug.training.options import Subset
-from semaug.training.run import all_options, label
+from semaug.runs.run import all_options, label
 
 __all__ = ["MEASURES", "collect"]
 

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from semaug.engine.images import check_same_images
+from semaug.errors import UserError
+from semaug.recipe.recipe import Recipe
 from semaug.report.curves import draw_curves
-from semaug.training.errors import UserError
-from semaug.training.files import write_json
-from semaug.training.images import check_same_images
-from semaug.training.recipe import Recipe
-from semaug.training.run import Run, name_of_seeds
-from semaug.training.statistics import PairedDifference, mean_and_spread, paired_difference
-from semaug.training.work import work_of
+from semaug.runs.files import write_json
+from semaug.runs.run import Run, name_of_seeds
+from semaug.runs.statistics import PairedDifference, mean_and_spread, paired_difference
+from semaug.runs.work import work_of
 
 __all__ = [
     "MEASURES",

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from semaug.training.run import all_options
-from semaug.training.statistics import PairedDifference, paired_difference
+from semaug.runs.run import all_options
+from semaug.runs.statistics import PairedDifference, paired_difference
 
 __all__ = ["Group", "Pair", "Point", "RecipeRuns", "Report", "RunData", "curve"]
 

@@ -16,7 +16,7 @@ from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import errors_by_class
 from semaug.report.data import Group, Point, Report, curve
 from semaug.report.svg import SERIES, page_svg, settings
-from semaug.training.files import write_atomically
+from semaug.runs.files import write_atomically
 
 __all__ = ["Plot", "export_plots", "plots_of", "series", "write_plot"]
 

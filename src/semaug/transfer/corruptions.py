@@ -18,8 +18,8 @@ from torch import Tensor
 from semaug.data import FileSet, ImageSet
 from semaug.data.decode import decode_file
 from semaug.data.folder import find_images
-from semaug.training.errors import UserError, as_user_error
-from semaug.training.trained import Trained
+from semaug.engine.trained import Trained
+from semaug.errors import UserError, as_user_error
 
 __all__ = ["NUM_SEVERITIES", "CorruptionSet", "find_corruptions", "fingerprint"]
 

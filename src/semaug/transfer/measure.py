@@ -13,9 +13,9 @@ from torch import Tensor
 
 from semaug.data import ImageSet, explain_worker_death
 from semaug.data.registry import data_root as find_data_root
-from semaug.training.errors import UserError, as_user_error
-from semaug.training.files import read_json
-from semaug.training.trained import Trained, load_trained
+from semaug.engine.trained import Trained, load_trained
+from semaug.errors import UserError, as_user_error
+from semaug.runs.files import read_json
 from semaug.transfer.answers import Answers, Sums, count_correct
 from semaug.transfer.corruptions import find_corruptions
 from semaug.transfer.result import Corrupted, Notes, Transfer

@@ -20,12 +20,12 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from semaug.augmentation import Compose, CropFlip
+from semaug.engine.seeding import make_generator
+from semaug.engine.trained import Trained
+from semaug.errors import UserError
 from semaug.report.svg import SERIES, settings
-from semaug.training.errors import UserError
-from semaug.training.files import write_atomically
-from semaug.training.seeding import make_generator
-from semaug.training.statistics import mean_and_spread
-from semaug.training.trained import Trained
+from semaug.runs.files import write_atomically
+from semaug.runs.statistics import mean_and_spread
 from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import choose_padding, random_color
 

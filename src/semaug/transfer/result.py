@@ -8,8 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from semaug.training.errors import UserError
-from semaug.training.files import read_json, write_json
+from semaug.errors import UserError
+from semaug.runs.files import read_json, write_json
 from semaug.transfer.corruptions import fingerprint
 from semaug.transfer.sets import TEST_SETS
 

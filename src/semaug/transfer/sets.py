@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semaug._checks import check_at_least, check_int, check_number, check_shapes
+from semaug._torch.checks import check_at_least, check_int, check_number, check_shapes
 from semaug.augmentation import Augmentation, ColorJitter, CropFlip, Grayscale
 from semaug.data import DataSet, ImageSet
-from semaug.training.files import write_atomically
-from semaug.training.seeding import make_generator
+from semaug.engine.seeding import make_generator
+from semaug.runs.files import write_atomically
 
 __all__ = [
     "TEST_SETS",

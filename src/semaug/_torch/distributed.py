@@ -1,0 +1,122 @@
+"""What the statistics need of ``torch.distributed``."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from semaug._torch.autograd import known_signature
+
+__all__ = [
+    "gather_over_ranks",
+    "is_first_rank",
+    "max_over_ranks",
+    "mean_gradient",
+    "rank_and_size",
+    "sum_over_ranks",
+    "world_size",
+]
+
+
+def world_size() -> int:
+    """Number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Which process this is, of how many."""
+    return (dist.get_rank(), dist.get_world_size()) if world_size() > 1 else (0, 1)
+
+
+def is_first_rank() -> bool:
+    """Whether this process adds what must be added once."""
+    return rank_and_size()[0] == 0
+
+
+def gather_over_ranks(
+    features: Tensor, labels: Tensor, capacity: int | None, padding: int
+) -> tuple[Tensor, Tensor]:
+    """Concatenate the batches of all ranks, in rank order.
+
+    Batches may differ in size and may be empty. All ranks must call this, and there must be
+    several.
+
+    Args:
+        features: ``(N, A)``, N of this rank.
+        labels: ``(N,)`` int64.
+        capacity: Samples of a rank at most. None agrees on sizes first, for which an
+            accelerator waits.
+        padding: Label of rows that fill up a batch; they are part of the result if a
+            capacity is given.
+
+    Returns:
+        Features and labels of the joint batch.
+
+    Raises:
+        ValueError: If the batch exceeds the capacity.
+    """
+    if capacity is not None:
+        if len(labels) > capacity:
+            raise ValueError(
+                f"ClassCovariance: expected at most max_batch_size={capacity} samples on each "
+                f"rank, got {len(labels)}"
+            )
+        return _gather(features, capacity, 0).flatten(0, 1), _gather(
+            labels, capacity, padding
+        ).flatten()
+    sizes = labels.new_empty(world_size())
+    dist.all_gather_into_tensor(sizes, labels.new_tensor([len(labels)]))
+    rank_sizes = sizes.tolist()
+    joined = [
+        torch.cat([part[:size] for part, size in zip(parts, rank_sizes, strict=True)])
+        for parts in (_gather(features, max(rank_sizes), 0), _gather(labels, max(rank_sizes), 0))
+    ]
+    return joined[0], joined[1]
+
+
+def _gather(rows: Tensor, capacity: int, padding: int) -> Tensor:
+    """Gather ``(ranks, capacity, ...)``; shorter tensors travel with padding."""
+    padded = rows.new_full((capacity, *rows.shape[1:]), padding)
+    padded[: len(rows)] = rows
+    gathered = rows.new_empty(world_size() * capacity, *rows.shape[1:])
+    dist.all_gather_into_tensor(gathered, padded)
+    return gathered.unflatten(0, (world_size(), capacity))
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Replace a tensor by its sum over all ranks, in place."""
+    if world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def max_over_ranks(tensor: Tensor) -> Tensor:
+    """Replace a tensor by its largest elements over all ranks, in place."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return tensor
+
+
+def mean_gradient(parameter: Tensor) -> Tensor:
+    """Return the parameter, whose gradient will be the mean over all ranks.
+
+    For parameters of losses, which stand outside of ``DistributedDataParallel``. All ranks
+    must call backward.
+    """
+    return _MeanGradient.apply(parameter) if world_size() > 1 else parameter
+
+
+class _MeanGradient(torch.autograd.Function):
+    @staticmethod
+    @known_signature
+    def forward(parameter: Tensor) -> Tensor:
+        return parameter.view_as(parameter)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return sum_over_ranks(grad.clone()) / world_size()

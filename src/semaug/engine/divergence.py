@@ -1,0 +1,51 @@
+"""Runs whose losses or weights stop being finite numbers, and the mark that they leave."""
+
+from semaug.engine.run_files import check_same_recipe
+from semaug.errors import as_user_error
+from semaug.runs.files import read_json
+from semaug.runs.run import Run
+
+__all__ = ["DivergedError", "check_not_diverged", "how_to_try_again"]
+
+
+class DivergedError(FloatingPointError):
+    """Losses or weights stopped being finite numbers.
+
+    Args:
+        message: What, and what helps.
+        epoch: Where, counted from 1.
+        step: Of the epoch, counted from 1.
+    """
+
+    def __init__(self, message: str, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
+
+
+def check_not_diverged(run: Run) -> None:
+    """Refuse to train what stopped being finite before: on most devices it would do so again.
+
+    Raises:
+        DivergedError: If it did.
+        UserError: If the file that says so is damaged, or about another recipe.
+    """
+    if not run.diverged.exists():
+        return
+    remedy = "delete it, and the run is tried again"
+    found = read_json(run.diverged, remedy)
+    context = f"{run.diverged}: expected where a run diverged; {remedy}: "
+    with as_user_error(context, KeyError, TypeError):
+        check_same_recipe(run, {**found["recipe"], "seed": found["seed"]})
+        epoch, step = int(found["epoch"]), int(found["step"])
+    raise DivergedError(
+        f"train: numbers of this run stopped being finite before, in step {step} of epoch {epoch}; "
+        f"a lower lr may help; {how_to_try_again(run)}",
+        epoch,
+        step,
+    )
+
+
+def how_to_try_again(run: Run) -> str:
+    """Say what has such a run trained again."""
+    return f"to try it again nevertheless, delete {run.diverged}"

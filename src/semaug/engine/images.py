@@ -1,0 +1,161 @@
+"""Record which images a run sees, so that a result can be traced to exact images.
+
+No torch here until images are described, so that the command line starts fast.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semaug.errors import UserError
+from semaug.runs.files import read_json, write_atomically, write_json
+from semaug.runs.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semaug.data import DataSet, FileSet, Selection
+
+__all__ = ["check_images_now", "check_same_images", "describe_images", "record_images"]
+
+
+def record_images(run: Run, selection: "Selection", data: "DataSet") -> None:
+    """Write ``images.json``, and every place and label to ``images.npz`` if not all are official.
+
+    Raises:
+        OSError: If the disk does not take it.
+        UserError: If the folder says that the run began with other images.
+    """
+    path = run.folder / "images.json"
+    description = describe_images(selection, data)
+    if path.exists():
+        _compare(str(path), read_json(path, _REMEDY), description)
+        return
+    if run.recipe.subset.chooses_training_images():
+        from semaug.data import pack_selection
+
+        packed = pack_selection(selection)
+        write_atomically(run.folder / "images.npz", lambda file: file.write(packed))
+    write_json(path, description)
+
+
+def describe_images(selection: "Selection", data: "DataSet") -> dict[str, Any]:
+    """Return plain data: how training images were chosen, and sums of what is trained and tested.
+
+    The sums are of labels, in order, and of the names of files; their content is not read.
+
+    Args:
+        selection: Of the training images.
+        data: What the run trains and tests on.
+    """
+    from semaug.data import FileSet, describe_selection
+
+    description = describe_selection(selection)
+    sums = description["sha256"]
+    for name, part in (("train", data.train), ("test", data.test)):
+        sums[f"{name}_labels"] = _sha256(part.labels)
+        if isinstance(part, FileSet):
+            sums[f"{name}_files"] = _sum_of_names(part)
+    return description | {"test_images": len(data.test)}
+
+
+def check_images_now(run: Run, data_root: Path | None, workers: int | None = None) -> None:
+    """Check that a finished run saw the images that there are now, where the data root decides.
+
+    Sets with official files are the same everywhere. A folder of images is looked through once,
+    however many runs a process asks about.
+
+    Args:
+        run: Its folder may lack ``images.json``, as early versions left it; then nothing is known.
+        data_root: Folder of the data sets.
+        workers: As for :func:`semaug.engine.build.build_data`.
+
+    Raises:
+        FileNotFoundError: If there are no images.
+        UserError: If they are others.
+    """
+    path = run.folder / "images.json"
+    if run.recipe.data != "folder" or not path.exists():
+        return
+    import torch
+
+    from semaug.data.registry import data_root as find_root
+    from semaug.engine.build import build_data
+
+    place = (find_root(data_root).resolve(), run.recipe.subset, run.quick)
+    if place not in _now:
+        cpu = torch.device("cpu")
+        data, selection = build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
+        _now[place] = describe_images(selection, data)
+    _compare(str(path), read_json(path, _REMEDY), _now[place])
+
+
+_now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
+
+
+def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None:
+    """Check that runs saw the same images, as far as their folders tell it.
+
+    Args:
+        runs: To be compared.
+        only_tested: Whether they may be trained on different ones.
+
+    Raises:
+        UserError: If two of them did not, or ``images.json`` of one is damaged.
+    """
+    seen: dict[str, tuple[Path, Any]] = {}
+    for run in runs:
+        path = run.folder / "images.json"
+        if not path.exists():  # early versions wrote none
+            continue
+        description = read_json(path, _REMEDY)
+        _check_description(str(path), description)
+        parts = {"data": description.get("data"), **description["sha256"]}
+        for name, value in parts.items():
+            if only_tested and not name.startswith(("data", "test_")):
+                continue
+            first, expected = seen.setdefault(name, (path, value))
+            if value != expected:
+                raise UserError(
+                    f"semaug: expected runs on the same images, got others by {name} in {path} "
+                    f"than in {first}; train them with the same --data-root and the same options "
+                    "that choose images"
+                )
+
+
+_REMEDY = "delete it, and --resume writes it anew"
+
+
+def _compare(path: str, before: Any, now: dict[str, Any]) -> None:
+    _check_description(path, before)
+    differences = [
+        f"{name} {before.get(name)!r} there and {now[name]!r} now"
+        for name in now
+        if name != "sha256" and before.get(name) != now[name]
+    ]
+    sums = [name for name in now["sha256"] if before["sha256"].get(name) != now["sha256"][name]]
+    if sums:
+        differences.append(f"other sums of {', '.join(sums)}")
+    if differences:
+        raise UserError(
+            f"{path}: the run began with other images: {'; '.join(differences)}; restore the data "
+            "set, name its folder with --data-root, or choose another folder with --runs"
+        )
+
+
+def _check_description(path: str, description: Any) -> None:
+    if not isinstance(description, dict) or not isinstance(description.get("sha256"), dict):
+        raise UserError(f"{path}: expected a description of images, got something else; {_REMEDY}")
+
+
+def _sha256(numbers: "Tensor") -> str:
+    return hashlib.sha256(numbers.cpu().numpy().astype("<i8").tobytes()).hexdigest()
+
+
+def _sum_of_names(files: "FileSet") -> str:
+    digest = hashlib.sha256()
+    names = files.paths.names.numpy().tobytes()
+    for start, stop in files.paths.spans.tolist():
+        digest.update(names[start:stop] + b"\0")
+    return digest.hexdigest()

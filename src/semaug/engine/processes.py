@@ -1,0 +1,133 @@
+"""Several processes that train one run together, each on a piece of every batch.
+
+They are started by ``torchrun``, on one machine or many. Each has its own copy of network and
+loss; gradients are averaged, and statistics of features are those of the joint batch. Only the
+first process writes files and shows progress.
+"""
+
+import inspect
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from semaug._torch.distributed import sum_over_ranks
+from semaug.engine.torchrun import num_processes, process_rank
+from semaug.errors import UserError
+from semaug.recipe.recipe import Recipe
+
+__all__ = ["Processes"]
+
+# As Fabric calls what recipes call "32", "bf16" and "64".
+_FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
+    "32": "32-true",
+    "64": "64-true",
+    "bf16": "bf16-mixed",
+}
+
+
+# Fabric would say the precision whenever a network is loaded; recipes say it.
+logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+
+
+class Processes:
+    """This process among those that train together.
+
+    Made in all of them at once: it waits until all have come.
+
+    Args:
+        device: Of this process.
+        precision: Of the recipe.
+
+    Raises:
+        UserError: If there are more processes on this machine than GPUs.
+    """
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        self.size = num_processes()
+        self.rank = process_rank()
+        self.is_first = self.rank == 0
+        chosen = _FABRIC_PRECISION[precision]
+        if self.size == 1:
+            self.fabric = Fabric(accelerator=device.type, devices=1, precision=chosen)
+            return
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+        if device.type == "cuda" and local > torch.cuda.device_count():
+            raise UserError(
+                f"train: expected one GPU for each of {local} processes on this machine, got "
+                f"{torch.cuda.device_count()}; start fewer with --nproc-per-node"
+            )
+        self.fabric = Fabric(
+            accelerator=device.type,
+            devices=local,
+            num_nodes=self.size // local,
+            strategy=DDPStrategy(**_without_sending_buffers()),
+            precision=chosen,
+        )
+        self.fabric.launch()
+        # For words about when to stop: a GPU would be waited for.
+        self._words: Any = dist.new_group(backend="gloo")
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Return for each flag whether it is up in any process. All must call this."""
+        if self.size == 1:
+            return flags
+        raised = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._words)
+        return tuple(bool(flag) for flag in raised.tolist())
+
+    def average_buffers(self, networks: Iterable[nn.Module]) -> None:
+        """Give all processes the mean of what batch norms have seen. All must call this.
+
+        Running statistics are linear in those of each batch, so it does not matter when.
+        """
+        if self.size == 1:
+            return
+        buffers = [
+            buffer
+            for network in networks
+            for buffer in network.buffers()
+            if buffer.is_floating_point()
+        ]
+        if not buffers:
+            return
+        joined = torch.cat([buffer.flatten().double() for buffer in buffers])
+        means = (sum_over_ranks(joined) / self.size).split([buffer.numel() for buffer in buffers])
+        for buffer, mean in zip(buffers, means, strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+    def sum_tensor(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes. All must call this."""
+        return sum_over_ranks(tensor.clone())
+
+    def check_batches(self, recipe: Recipe, num_images: int) -> None:
+        """Check that each process gets an image of every batch.
+
+        Raises:
+            UserError: If one would get none.
+        """
+        last = num_images % recipe.batch_size or recipe.batch_size
+        fewest = min(recipe.batch_size, num_images, last)
+        if fewest < self.size:
+            raise UserError(
+                f"train: expected an image of every batch for each of {self.size} processes, but "
+                f"with batch_size={recipe.batch_size} a step has {fewest} of {num_images} training "
+                "images; choose another batch_size or fewer processes"
+            )
+
+
+def _without_sending_buffers() -> dict[str, Any]:
+    """Return the argument of DistributedDataParallel.
+
+    The statistics of the loss are the same everywhere already, and too large to be sent.
+    """
+    known = inspect.signature(DistributedDataParallel).parameters
+    new = "forward_sync_buffers"  # torch 2.15 warns of the old name
+    return {new if new in known else "broadcast_buffers": False}

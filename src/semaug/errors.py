@@ -1,0 +1,36 @@
+"""Errors whose message is for the person who ran a command. No torch here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["UserError", "as_user_error"]
+
+
+class UserError(ValueError):
+    """Something that the person who ran a command can change; the message is one line.
+
+    The command line prints it. Any other ``ValueError`` is a mistake of ours and shows its
+    traceback.
+    """
+
+
+@contextmanager
+def as_user_error(context: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of code that was given what the person chose into :class:`UserError`.
+
+    Args:
+        context: Begins the message; the first line of the error follows.
+        *kinds: What to turn. A :class:`UserError` stays as it is.
+
+    >>> with as_user_error("epochs: ", ValueError):
+    ...     int("x")
+    Traceback (most recent call last):
+    semaug.errors.UserError: epochs: invalid literal for int() with base 10: 'x'
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"{context}{reason}") from error

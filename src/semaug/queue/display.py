@@ -1,0 +1,112 @@
+"""What a person sees of runs that are trained side by side."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from semaug.queue.outcome import Outcome, tail
+from semaug.runs.run import Run
+from semaug.runs.words import say
+
+__all__ = ["JobsDisplay", "report_failure"]
+
+_OTHERS = 50  # characters of a line for a job, but for the name of its run
+
+
+class JobsDisplay:
+    """A line for each running job and one for all, or a line for each outcome where none move.
+
+    Args:
+        console: To show it on.
+        finished: How many runs were finished before.
+        waiting: How many are not.
+    """
+
+    def __init__(self, console: Console, finished: int, waiting: int) -> None:
+        self.done = finished
+        self.total = finished + waiting
+        self._tasks: dict[Path, TaskID] = {}
+        columns = (BarColumn(bar_width=10), TextColumn("{task.description}", markup=False))
+        self._bars = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._all = self._bars.add_task("", total=self.total, completed=finished)
+        say(console, f"runs: {self.total}, finished before: {finished}")
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def show_outcome(self, outcome: Outcome) -> None:
+        """Say that a run is finished, or failed."""
+        self.done += 1
+        run = outcome.run
+        if run.folder in self._tasks:
+            self._bars.remove_task(self._tasks.pop(run.folder))
+        ending = f"failed: {outcome.error}"
+        if outcome.summary is not None:
+            ending = f"finished, error {outcome.summary['error_mean_last_10']:.2f} %"
+        say(
+            self._bars.console,
+            f"{self.done} of {self.total}: {run.label} seed {run.seed} {ending}",
+        )
+
+    def show_running(self, runs: Sequence[Run]) -> None:
+        """Move the lines of the running jobs, by what their runs have written."""
+        if self._bars.disable:
+            return
+        for run in runs:
+            if run.folder not in self._tasks:
+                epochs = run.recipe.epochs
+                self._tasks[run.folder] = self._bars.add_task("", total=epochs)
+            row = _last_row(run)
+            text = f"epoch {row.get('epoch', 0)}/{run.recipe.epochs} "
+            if row.get("test_error") is not None:
+                text += f"error {row['test_error']:.2f} % "
+            text += _end_of(f"{run.label} seed {run.seed}", self._bars.console.width - _OTHERS)
+            task = self._tasks[run.folder]
+            self._bars.update(task, completed=row.get("epoch", 0), description=text)
+        text = f"{self.done} of {self.total} runs are done"
+        self._bars.update(self._all, completed=self.done, description=text)
+
+
+def _end_of(name: str, room: int) -> str:
+    """Leave out the beginning of a name that is too long: the changes at its end tell runs apart.
+
+    >>> _end_of("digits_resnet8_isda,strength=0.5 seed 0", 20)
+    '…strength=0.5 seed 0'
+    """
+    room = max(room, 20)
+    return name if len(name) <= room else f"…{name[1 - room :]}"
+
+
+def _last_row(run: Run) -> dict[str, Any]:
+    """Return the last whole row of a run that is being trained, an empty one before it."""
+    for line in reversed(tail(run.metrics)):
+        try:
+            row: dict[str, Any] = json.loads(line)
+        except ValueError:  # just being written
+            continue
+        return row
+    return {}
+
+
+def report_failure(outcome: Outcome, console: Console) -> None:
+    """Show the end of the log of a run that failed; nothing of one that is finished."""
+    if outcome.error is None:
+        return
+    run = outcome.run
+    say(console, f"{run.label} seed {run.seed} failed; the end of {outcome.log}:", "red")
+    for line in outcome.last_lines() or [outcome.error]:
+        say(console, f"  {line}")

@@ -1,0 +1,1 @@
+"""What a run is: a recipe, frozen data, and how it is changed and shrunk."""

@@ -1,0 +1,1 @@
+"""A run on disk: its folder, files, checkpoint, rows of metrics and summary."""

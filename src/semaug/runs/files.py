@@ -1,0 +1,79 @@
+"""Files that are whole or absent: written beside their place, then moved there in one step."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from semaug.errors import UserError
+
+__all__ = [
+    "as_json",
+    "read_json",
+    "remove_partial_files",
+    "write_atomically",
+    "write_json",
+    "write_text",
+]
+
+_PARTIAL = ".partial"
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a crash, a kill or a full disk leaves the old one as it was.
+
+    Processes that write the same file at once do not disturb each other; the last one wins.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed processes left half written, where no other process is writing."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text by :func:`write_atomically`."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON by :func:`write_atomically`."""
+    write_text(path, as_json(value, indent=2) + "\n")
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Return strict JSON: a NaN raises ``ValueError``, for other programs refuse it."""
+    return json.dumps(value, indent=indent, allow_nan=False)
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Read JSON.
+
+    Args:
+        path: Of the file.
+        remedy: What to do if it is damaged, for the message.
+
+    Raises:
+        OSError: If it cannot be read.
+        UserError: If it is damaged.
+    """
+    content = path.read_bytes()
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{path}: expected JSON, got a damaged file ({error}); {remedy}") from error

@@ -1,0 +1,263 @@
+"""A run: a recipe with a seed, and the folder that holds everything about it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from semaug.errors import UserError
+from semaug.recipe.recipe import Recipe, default_options
+from semaug.runs.files import read_json, write_json
+
+__all__ = ["Run", "RunIsBusyError", "all_options", "label", "name_of_seeds"]
+
+
+_LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
+_MOST_SEEDS = 20  # that are named one by one
+
+
+class RunIsBusyError(UserError):
+    """Another process is training the run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: what is trained, with which seed, and where it is kept.
+
+    Args:
+        name: Name of the recipe.
+        recipe: The recipe with all overrides applied.
+        seed: Decides initial weights, order of images and their augmentation.
+        overrides: What was overridden, as given; part of the folder's name.
+        quick: Whether ``recipe`` was shrunk by ``--quick``; part of the folder's name.
+        root: Folder of all runs.
+    """
+
+    name: str
+    recipe: Recipe
+    seed: int = 0
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    quick: bool = False
+    root: Path = Path("runs")
+
+    @property
+    def label(self) -> str:
+        """Name of the recipe with what was changed about it."""
+        return label(self.name, self.overrides, self.quick)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything about the run is kept."""
+        return self.root / self.label / f"seed{self.seed}"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State to go on from."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One line of JSON for each epoch."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something was trained already."""
+        return (self.folder / "recipe.json").exists() or self.checkpoint.exists()
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return what a finished run came to, None before it is finished.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        path = self.folder / "summary.json"
+        if not path.exists():
+            return None
+        summary: dict[str, Any] = read_json(path, "delete it, and --resume writes it anew")
+        return summary
+
+    @property
+    def diverged(self) -> Path:
+        """Where the numbers of the run stopped being finite; while it exists, none is trained."""
+        return self.folder / "diverged.json"
+
+    def write_divergence(self, epoch: int, step: int) -> None:
+        """Write where the numbers of the run stopped being finite, epoch and step from 1.
+
+        Raises:
+            OSError: If the disk does not take it.
+        """
+        recipe = self.recipe.as_plain_data()
+        where = {"epoch": epoch, "step": step, "recipe": recipe, "seed": self.seed}
+        write_json(self.diverged, where)
+
+    def state(self) -> str:
+        """Say in a word or two what training this run now means."""
+        if self.summary() is not None:
+            return "was finished before"
+        if self.diverged.exists():
+            return "diverged before"
+        return "continues" if self.checkpoint.exists() else "starts"
+
+    def metric_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of ``metrics.jsonl``.
+
+        Raises:
+            FileNotFoundError: If there are none.
+            UserError: If the file is damaged.
+        """
+        try:
+            return [json.loads(line) for line in self.metrics.read_bytes().splitlines()]
+        except ValueError as error:
+            raise UserError(
+                f"{self.metrics}: expected JSON, got a damaged file ({error}); delete summary.json "
+                "beside it, and --resume writes both anew"
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out of the folder; a killed process lets go by itself.
+
+        Raises:
+            RunIsBusyError: If another process is in it.
+            UserError: If the system, or the file system of the folder, has no such locks.
+        """
+        try:
+            import fcntl
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "semaug: training needs the file locks of Linux or macOS, which this system "
+                "lacks; on Windows train inside WSL"
+            ) from error
+        while True:
+            with self._open_lock() as file, _closed_in_children(file):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise RunIsBusyError(
+                        f"{self.folder}: another process is training this run"
+                    ) from None
+                except OSError as error:
+                    raise UserError(
+                        f"{self.folder}: its file system has no locks between processes ({error}); "
+                        "mount it with them, or choose another folder with --runs"
+                    ) from error
+                if not _is_at(self.folder / "lock", file):
+                    continue  # who held it has just removed it
+                try:
+                    yield
+                finally:
+                    self._remove_if_empty()
+                return
+
+    def _open_lock(self) -> IO[str]:
+        while True:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            # Another process may remove a folder that it leaves empty at any moment.
+            with suppress(FileNotFoundError):
+                self.folder.mkdir(exist_ok=True)
+                return (self.folder / "lock").open("w")
+
+    def _remove_if_empty(self) -> None:
+        """Remove a folder that holds nothing but the lock: its run never began."""
+        with suppress(OSError):  # another process writes there
+            if [path.name for path in self.folder.iterdir()] == ["lock"]:
+                (self.folder / "lock").unlink()
+                self.folder.rmdir()
+                self.folder.parent.rmdir()
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+_locks: set[IO[str]] = set()
+
+
+def _close_locks() -> None:
+    for file in _locks:
+        file.close()
+    _locks.clear()
+
+
+# A process that decodes images must not hold the lock when this one is killed.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_locks)
+
+
+@contextmanager
+def _closed_in_children(file: IO[str]) -> Iterator[None]:
+    _locks.add(file)
+    try:
+        yield
+    finally:
+        _locks.discard(file)
+
+
+def label(name: str, overrides: Mapping[str, str], quick: bool) -> str:
+    """Name a recipe and its changes, in an order that does not depend on the command line.
+
+    >>> label("digits_resnet8", {"lr": "0.2", "epochs": "3"}, quick=False)
+    'digits_resnet8,epochs=3,lr=0.2'
+    """
+    changes = [f"{field}={overrides[field]}" for field in sorted(overrides)]
+    return _shortened(",".join([name, *(["quick"] if quick else []), *changes]).replace("/", "_"))
+
+
+def name_of_seeds(seeds: Sequence[int]) -> str:
+    """Name a folder for results over seeds; many of them by their first and their last.
+
+    >>> name_of_seeds([0, 1, 2]), name_of_seeds(range(100)), name_of_seeds([*range(30), 40])
+    ('seeds0,1,2', 'seeds0-99', 'seeds0-29,40')
+    """
+    if len(seeds) <= _MOST_SEEDS:
+        return _shortened("seeds" + ",".join(map(str, seeds)))
+    spans: list[list[int]] = []
+    for seed in seeds:
+        if spans and seed == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], seed]
+        else:
+            spans.append([seed])
+    return _shortened("seeds" + ",".join("-".join(map(str, span)) for span in spans))
+
+
+def _shortened(text: str) -> str:
+    """Make a name fit for a folder; a sum keeps different names different."""
+    if len(text) <= _LONGEST_LABEL:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{text[: _LONGEST_LABEL - 9]}~{digest}"
+
+
+def all_options(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a recipe at one level: ``loss.strength`` beside ``lr``.
+
+    A recipe of an early version lacks options that came later. Their defaults are what was done
+    before there was a choice.
+
+    Args:
+        recipe: As plain data.
+    """
+    defaults = _flat(default_options())
+    group_of = {name.rpartition(".")[2]: name for name in defaults if not name.endswith(".name")}
+    # Early versions had the options of groups beside the others.
+    return defaults | {group_of.get(name, name): value for name, value in _flat(recipe).items()}
+
+
+def _flat(plain: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": inner for key, inner in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat

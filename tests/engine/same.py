@@ -1,0 +1,34 @@
+"""Compare what runs leave behind, but for the time and the memory they took."""
+
+import torch
+
+from semaug.runs.checkpoint import load_checkpoint
+
+MEASURED = ("seconds", "images_per_second", "epoch_seconds", "peak_memory", "peak_memory_mib")
+
+
+def without_times(value):
+    """Drop measured seconds, and memory, which no two runs share."""
+    if isinstance(value, dict):
+        return {key: without_times(item) for key, item in value.items() if key not in MEASURED}
+    if isinstance(value, list):
+        return [without_times(item) for item in value]
+    return value
+
+
+def assert_same(first, second):
+    """Assert that nested containers hold the same, tensors bit for bit."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    else:
+        assert first == second
+
+
+def assert_same_runs(first, second):
+    """Assert that two finished runs have the same checkpoints and rows."""
+    assert_same(*(without_times(load_checkpoint(run.checkpoint)) for run in (first, second)))
+    assert without_times(first.metric_rows()) == without_times(second.metric_rows())

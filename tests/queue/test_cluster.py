@@ -1,0 +1,294 @@
+"""Tests of semaug.queue.cluster."""
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from semaug.engine.interrupt import InterruptedRunError
+from semaug.engine.loop import train
+from semaug.errors import UserError
+from semaug.queue import cluster
+from semaug.queue.cluster import run_on_cluster
+from semaug.queue.outcome import Outcome
+from tests.engine.same import assert_same_runs
+from tests.queue import fake_slurm
+
+OPTIONS = {"device": "cpu", "threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0.05)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Return the folder of what a Slurm that is none knows about its jobs."""
+    submitit = pytest.importorskip("submitit")
+    fake_slurm.install(tmp_path / "slurm", monkeypatch)
+    monkeypatch.setattr(submitit.SlurmJob.watcher, "_delay_s", 0.2)
+    yield tmp_path / "slurm"
+    submitit.SlurmJob.watcher.clear()
+
+
+class Job:
+    """A job that ended as soon as it began, or that runs until it is told to end."""
+
+    def __init__(self, folder, job_id, state="COMPLETED", ending=None):
+        self.paths = type("Paths", (), {"folder": Path(folder)})
+        self.job_id = job_id
+        self.state = state
+        self.ending = ending
+
+    def done(self):
+        return self.state == "COMPLETED"
+
+    def exception(self):
+        return self.ending if isinstance(self.ending, Exception) else None
+
+    def result(self):
+        return self.ending
+
+
+class Executor:
+    """Ends jobs as it is told, in the order of their submission."""
+
+    cluster = "local"
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.endings = []
+        self.batches = []
+
+    def submit_array(self, tasks):
+        self.batches.append([task.run.seed for task in tasks])
+        return [Job(self.folder, str(task.run.seed), ending=self.end(task)) for task in tasks]
+
+    def end(self, task):
+        if self.endings:
+            return self.endings.pop(0)
+        return Outcome(task.run, {"error_mean_last_10": 1.0})
+
+
+@pytest.fixture
+def executor(tmp_path, monkeypatch):
+    """Submit nothing."""
+    executor = Executor(tmp_path)
+    monkeypatch.setattr(cluster, "_executor", lambda *arguments: executor)
+    return executor
+
+
+@pytest.fixture
+def run_local():
+    def run(runs, jobs=1, output=None, **options):
+        console = Console(file=output, quiet=output is None)
+        return run_on_cluster(runs, OPTIONS, jobs, console, cluster="local", **options)
+
+    return run
+
+
+def test_a_local_job_equals_a_plain_run(make_run, run_local, quiet):
+    run, output = make_run(), io.StringIO()
+    options = {"partition": "gpu", "timeout_min": 60}
+    (outcome,) = run_local([run], 1, output, cluster_options=options)
+    assert outcome.summary == run.summary()
+    assert "epoch 3/3" in outcome.log.read_text()
+    alone = replace(run, root=run.root.parent / "alone")
+    train(alone, threads=1, **quiet)
+    assert_same_runs(run, alone)
+    assert "local jobs have no partition" in output.getvalue()
+    assert "submitted 1 run: job " in output.getvalue()
+    assert list(run.root.glob("cluster/*/*_log.out"))
+
+    (again,) = run_local([run])
+    assert again.summary == run.summary()
+    assert len(list(run.root.glob("cluster/*"))) == 1
+
+
+def test_an_array_goes_on_where_time_was_up_and_beside_failures(
+    make_run, slurm, quiet, monkeypatch
+):
+    unknown = make_run("digits_resnet8", "network=resnet9999")
+    good = make_run("digits_resnet8_isda", "epochs=60")
+
+    def end_the_time():
+        deadline = time.monotonic() + 300
+        while not good.checkpoint.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(int((slurm / "1_1.pid").read_text()), signal.SIGUSR2)
+
+    thread = threading.Thread(target=end_the_time)
+    thread.start()
+    output = io.StringIO()
+    asked = {"partition": "gpu", "timeout_min": 600, "cpus_per_task": 2, "setup": ["true  # first"]}
+    outcomes = run_on_cluster(
+        [unknown, good], OPTIONS, 2, Console(file=output), cluster="slurm", cluster_options=asked
+    )
+    thread.join()
+    assert [outcome.run for outcome in outcomes] == [unknown, good]
+    assert outcomes[0].summary is None
+    assert "resnet9999" in outcomes[0].error
+    assert f"the end of {outcomes[0].log}:" in output.getvalue()
+    assert outcomes[1].summary == good.summary()
+    assert outcomes[1].log.read_text().count("stopped in epoch") == 1
+    alone = replace(good, root=good.root.parent / "alone")
+    monkeypatch.setenv("PATH", os.defpath)  # beside an `srun`, Lightning warns of runs without it
+    train(alone, threads=1, **quiet)
+    assert_same_runs(good, alone)
+
+    script = (slurm / "1.sh").read_text().splitlines()
+    for wanted in ("array=0-1%2", "partition=gpu", "time=600", "cpus-per-task=2", "nodes=1"):
+        assert f"#SBATCH --{wanted}" in script
+    assert "#SBATCH --job-name=semaug" in script
+    assert "true  # first" in script
+    assert any(line.startswith("srun ") and "--cpus-per-task=2 " in line for line in script)
+
+
+def test_what_slurm_refuses_is_said(make_run, slurm):
+    with pytest.raises(UserError, match=r"the jobs were refused: .*invalid partition .*nowhere"):
+        run_on_cluster(
+            [make_run()],
+            OPTIONS,
+            1,
+            Console(quiet=True),
+            cluster="slurm",
+            cluster_options={"partition": "nowhere"},
+        )
+
+
+def test_needs_the_commands_of_slurm(make_run, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="cluster: expected the commands of Slurm"):
+        run_on_cluster([make_run()], OPTIONS, 1, Console(quiet=True), cluster="slurm")
+
+
+def test_needs_submitit(make_run, run_local, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UserError, match=r'pip install "semaug\[cluster\]"'):
+        run_local([make_run()])
+
+
+def test_local_jobs_start_as_others_end(make_run, run_local, executor):
+    runs = [make_run(seed=seed) for seed in range(3)]
+    outcomes = run_local([*runs, runs[0]], 2)
+    assert [outcome.run for outcome in outcomes] == [*runs, runs[0]]
+    assert executor.batches == [[0, 1], [2]]
+
+
+def test_a_job_without_a_result_fails_its_run(make_run, run_local, executor):
+    executor.endings = [RuntimeError("no output\nslurmstepd: error: Detected 1 oom-kill event")]
+    output = io.StringIO()
+    outcomes = run_local([make_run(), make_run(seed=1)], 1, output)
+    assert outcomes[0].error == "job 0 ended without a result (state: COMPLETED)"
+    assert outcomes[0].last_lines(1) == ["slurmstepd: error: Detected 1 oom-kill event"]
+    assert "oom-kill" in output.getvalue()
+    assert outcomes[1].error is None
+
+
+def test_a_run_that_another_process_trains_is_waited_for(make_run, run_local, executor):
+    taken, free = make_run(seed=0), make_run(seed=1)
+    executor.endings = [Outcome(free, {"error_mean_last_10": 1.0}), None]
+    locked = threading.Event()
+
+    def hold():
+        with taken.lock():
+            locked.set()
+            while not executor.batches:
+                time.sleep(0.01)
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait()
+    outcomes = run_local([taken, free], 2)
+    thread.join()
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    # The first job for it found it taken.
+    assert executor.batches == [[1], [0], [0]]
+
+
+def test_a_run_that_another_process_finishes_needs_no_job(make_run, run_local, executor, quiet):
+    run = make_run()
+    locked = threading.Event()
+
+    def train_elsewhere():
+        with run.lock():
+            locked.set()
+            time.sleep(0.2)
+        train(run, resume=True, **quiet)
+
+    thread = threading.Thread(target=train_elsewhere)
+    executor.end = lambda task: None  # taken
+    thread.start()
+    locked.wait()
+    (outcome,) = run_local([run])
+    thread.join()
+    assert outcome.summary == run.summary()
+
+
+@pytest.mark.parametrize(("state", "times"), [("RUNNING", 0), ("UNKNOWN", 1), ("PREEMPTED", 1)])
+def test_jobs_submitted_before_are_waited_for(
+    make_run, run_local, executor, monkeypatch, state, times
+):
+    submitit = pytest.importorskip("submitit")
+    run = make_run()
+    run_local([run])
+    written = json.loads((run.folder / "cluster.json").read_text())
+    assert written == {"cluster": "local", "job": "0", "folder": str(executor.folder)}
+
+    def written_job(folder, job_id):
+        job = Job(folder, job_id, state, Outcome(run, {"error_mean_last_10": 2.0}))
+        threading.Timer(0.2, setattr, (job, "state", "COMPLETED")).start()
+        return job
+
+    monkeypatch.setattr(submitit, "LocalJob", written_job)
+    executor.batches.clear()
+    output = io.StringIO()
+    (outcome,) = run_local([run], 1, output)
+    assert len(executor.batches) == times
+    assert ("submitted before: job 0" in output.getvalue()) == (times == 0)
+    assert outcome.summary == {"error_mean_last_10": 1.0 if times else 2.0}
+
+
+def test_ctrl_c_stops_waiting(make_run, run_local, executor, monkeypatch):
+    runs = [make_run(seed=seed) for seed in range(2)]
+    monkeypatch.setattr(Job, "done", lambda job: job.job_id == "0")
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(
+        InterruptedRunError, match="stopped waiting with 1 of 2 runs done"
+    ) as stopped:
+        run_local(runs, 2)
+    timer.join()
+    assert stopped.value.signal_number == signal.SIGINT
+
+
+def test_ctrl_c_does_not_reach_jobs(make_run, run_local, executor, monkeypatch):
+    masks = []
+    monkeypatch.setattr(
+        executor,
+        "end",
+        lambda task: (
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+            or Outcome(task.run, {"error_mean_last_10": 1.0})
+        ),
+    )
+    run_local([make_run()])
+    assert signal.SIGINT in masks[0]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_expects_a_job_and_a_known_cluster(make_run):
+    with pytest.raises(ValueError, match="run_on_cluster: expected `jobs` >= 1, got 0"):
+        run_on_cluster([make_run()], {}, 0, Console(quiet=True), cluster="slurm")
+    with pytest.raises(ValueError, match="expected `cluster` to be one of 'slurm', 'local'"):
+        run_on_cluster([make_run()], {}, 1, Console(quiet=True), cluster="lsf")

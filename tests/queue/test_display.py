@@ -1,0 +1,53 @@
+"""Tests of semaug.queue.display."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from semaug.queue.display import JobsDisplay, report_failure
+from semaug.queue.outcome import Outcome, log_of
+
+
+@pytest.fixture
+def screen():
+    return io.StringIO()
+
+
+def test_a_terminal_has_a_line_for_each_running_job(train_tiny, make_run, screen):
+    trained, fresh = train_tiny(), make_run(seed=1)
+    with trained.metrics.open("a") as file:
+        file.write('{"epoch": 4, "test')  # just being written
+    console = Console(file=screen, force_terminal=True, width=120)
+    with JobsDisplay(console, 1, 2) as display:
+        display.show_running([trained, fresh])
+        display.show_outcome(Outcome(trained, {"error_mean_last_10": 12.345}))
+        display.show_running([fresh])
+    shown = screen.getvalue()
+    error = trained.summary()["error_last"]
+    assert f"epoch 3/3 error {error:.2f} % digits_resnet8_isda seed 0" in shown
+    assert "epoch 0/3 digits_resnet8_isda seed 1" in shown
+    assert "2 of 3: digits_resnet8_isda seed 0 finished, error 12.35 %" in shown
+    assert "2 of 3 runs are done" in shown
+
+
+def test_elsewhere_there_is_a_line_for_each_outcome(make_run, screen):
+    with JobsDisplay(Console(file=screen), 0, 1) as display:
+        display.show_running([make_run()])
+        display.show_outcome(Outcome(make_run(), error="no disk"))
+    assert screen.getvalue().splitlines() == [
+        "runs: 1, finished before: 0",
+        "1 of 1: digits_resnet8_isda seed 0 failed: no disk",
+    ]
+
+
+def test_failures_show_the_end_of_the_log(make_run, screen):
+    run, console = make_run(), Console(file=screen)
+    report_failure(Outcome(run, {}), console)
+    assert screen.getvalue() == ""
+    report_failure(Outcome(run, error="no disk"), console)
+    log_of(run).parent.mkdir(parents=True)
+    log_of(run).write_text("[bold]before\nlast\n")
+    report_failure(Outcome(run, error="no disk"), console)
+    title = f"digits_resnet8_isda seed 0 failed; the end of {log_of(run)}:"
+    assert screen.getvalue().splitlines() == [title, "  no disk", title, "  [bold]before", "  last"]

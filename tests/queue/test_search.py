@@ -1,0 +1,184 @@
+"""Tests of semaug.queue.search."""
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+
+import optuna
+import pytest
+import torch
+
+from semaug.data import load_data, select
+from semaug.engine import loop
+from semaug.engine.pipeline import Pipeline
+from semaug.errors import UserError
+from semaug.queue.outcome import Outcome
+from semaug.queue.search import Candidate, search
+
+HELD_OUT = 50
+
+
+@pytest.fixture
+def make_candidates(make_run):
+    """Return a function that makes a candidate of each strength."""
+
+    def make(*strengths, seeds=(0,)):
+        candidates = []
+        for strength in strengths:
+            final = [
+                make_run("digits_resnet8_isda", f"strength={strength}", seed=seed, root=strength)
+                for seed in seeds
+            ]
+            choosing = []
+            for run in final:
+                subset = replace(run.recipe.subset, hold_out=HELD_OUT, test_images=None)
+                recipe = replace(run.recipe, subset=subset)
+                choosing.append(replace(run, recipe=recipe, name="choosing"))
+            candidates.append(Candidate({"strength": strength}, choosing, final))
+        return candidates
+
+    return make
+
+
+def pretend(errors):
+    """Return what pretends to train: errors by strength and seed, None is a divergence."""
+    asked = []
+
+    def train_all(runs):
+        asked.append(list(runs))
+        return [outcome(run) for run in runs]
+
+    def outcome(run):
+        error = errors[run.recipe.loss.strength][run.seed]
+        if error is None:
+            return Outcome(run, error="got nan", diverged=True)
+        if isinstance(error, str):
+            return Outcome(run, error=error)
+        summary = {"error_mean_last_10": error, "device": "none", "commit": "0"}
+        return Outcome(run, summary)
+
+    train_all.asked = asked
+    return train_all
+
+
+def trials(folder):
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
+    storage = optuna.storages.JournalStorage(backend)
+    return optuna.load_study(study_name="search", storage=storage).trials
+
+
+def test_test_images_are_seen_once_after_the_choice(make_candidates, quiet, tmp_path, monkeypatch):
+    evaluated, phases = [], []
+    batches = Pipeline.test_batches
+
+    def spy(pipeline):
+        evaluated.append((len(phases), pipeline.data.test))
+        return batches(pipeline)
+
+    def train_all(runs):
+        phases.append(list(runs))
+        return [Outcome(run, loop.train(run, resume=True, **quiet)) for run in runs]
+
+    monkeypatch.setattr(Pipeline, "test_batches", spy)
+    candidates = make_candidates("0.1", "0.5")
+    result = search(candidates, train_all, tmp_path / "search")
+
+    digits = load_data("digits")
+    held_out = select(digits, train_per_class=10, hold_out=HELD_OUT)[1].held_out
+    places = torch.arange(60) * len(digits.test) // 60
+    seen = {1: digits.train.subset(held_out), 2: digits.test.subset(places)}
+    assert [phase for phase, _ in evaluated] == [1] * 6 + [2] * 3  # of 3 epochs each
+    for phase, images in evaluated:
+        assert torch.equal(images.images, seen[phase].images)
+        assert torch.equal(images.labels, seen[phase].labels)
+    chosen = min(candidates, key=lambda one: one.choosing[0].summary()["error_mean_last_10"])
+    assert result.chosen.candidate == chosen
+    assert phases == [[one.choosing[0] for one in candidates], list(chosen.final)]
+    assert result.final_errors == (chosen.final[0].summary()["error_mean_last_10"],)
+    assert chosen.final[0].summary()["test_on"] == "test"
+
+
+def test_the_lowest_mean_wins_and_everything_is_written(make_candidates, tmp_path):
+    train_all = pretend({0.1: [9.0, 2.0], 0.25: [5.0, 5.0], 0.5: [4.0, 6.0]})
+    result = search(make_candidates("0.1", "0.25", "0.5", seeds=(0, 1)), train_all, tmp_path)
+    assert result.chosen.candidate.values == {"strength": "0.25"}  # the first of equals
+    written = json.loads((tmp_path / "search.json").read_text())
+    assert written["chosen"] == {"strength": "0.25"}
+    assert (written["hold_out"], written["seeds"]) == (HELD_OUT, [0, 1])
+    errors = [row["held_out_error"] for row in written["candidates"]]
+    assert [row["mean"] for row in errors] == [5.5, 5.0, 5.0]
+    assert [row["values"] for row in errors] == [[9.0, 2.0], [5.0, 5.0], [4.0, 6.0]]
+    assert errors[2]["std"] == pytest.approx(2**0.5)
+    assert written["final"]["test_error"] == {"mean": 5.0, "std": 0.0, "values": [5.0, 5.0]}
+    assert sorted(trial.value for trial in trials(tmp_path)) == [5.0, 5.0, 5.5]
+
+
+def test_a_value_that_diverged_is_not_chosen(make_candidates, tmp_path):
+    train_all = pretend({0.1: [1.0, None], 0.5: [8.0, 8.0]})
+    result = search(make_candidates("0.1", "0.5", seeds=(0, 1)), train_all, tmp_path)
+    assert result.chosen.candidate.values == {"strength": "0.5"}
+    written = json.loads((tmp_path / "search.json").read_text())
+    assert [row["diverged"] for row in written["candidates"]] == [True, False]
+    states = {trial.params["strength"]: trial.state.name for trial in trials(tmp_path)}
+    assert states == {"0.1": "FAIL", "0.5": "COMPLETE"}
+
+
+def test_nothing_is_chosen_if_all_diverged(make_candidates, tmp_path):
+    train_all = pretend({0.1: [None], 0.5: [None]})
+    with pytest.raises(UserError, match="all values stopped being finite"):
+        search(make_candidates("0.1", "0.5"), train_all, tmp_path)
+
+
+def test_nothing_is_chosen_while_a_run_is_missing(make_candidates, tmp_path):
+    train_all = pretend({0.1: [1.0], 0.5: ["no disk"]})
+    with pytest.raises(UserError, match="1 of 2 runs failed, such as choosing seed 0: no disk"):
+        search(make_candidates("0.1", "0.5"), train_all, tmp_path)
+    assert len(train_all.asked) == 1
+
+
+def test_a_search_that_stopped_goes_on(make_candidates, tmp_path):
+    errors = {0.1: [3.0], 0.5: [2.0]}
+    train_all, candidates = pretend(errors), make_candidates("0.1", "0.5")
+
+    def stop_at_the_end(runs):
+        if runs[0].recipe.subset.hold_out is None:
+            raise KeyboardInterrupt
+        return train_all(runs)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(candidates, stop_at_the_end, tmp_path)
+    written = json.loads((tmp_path / "search.json").read_text())
+    assert (written["chosen"], written["final"]) == ({"strength": "0.5"}, None)
+    assert search(candidates, train_all, tmp_path).final_errors == (2.0,)
+    assert len(trials(tmp_path)) == 2
+
+
+def test_a_torn_study_is_written_anew(make_candidates, tmp_path):
+    train_all, candidates = pretend({0.1: [3.0], 0.5: [2.0]}), make_candidates("0.1", "0.5")
+    search(candidates, train_all, tmp_path)
+    study = tmp_path / "study.log"
+    for torn in (study.read_bytes()[:-9], study.read_bytes()[:-1]):
+        study.write_bytes(torn)
+        search(candidates, train_all, tmp_path)
+        assert len(trials(tmp_path)) == 2
+
+
+def test_a_study_follows_runs_that_were_trained_anew(make_candidates, tmp_path):
+    candidates, study = make_candidates("0.1", "0.5"), tmp_path / "study.log"
+    search(candidates, pretend({0.1: [3.0], 0.5: [2.0]}), tmp_path)
+    before = study.stat().st_ino
+    search(candidates, pretend({0.1: [3.0], 0.5: [2.0]}), tmp_path)
+    assert study.stat().st_ino == before  # a dashboard may be reading it
+    search(candidates, pretend({0.1: [1.0], 0.5: [2.0]}), tmp_path)
+    assert sorted(trial.value for trial in trials(tmp_path)) == [1.0, 2.0]
+    search(make_candidates("0.1", "0.5", "0.7"), pretend(defaultdict(lambda: [4.0])), tmp_path)
+    assert [trial.value for trial in trials(tmp_path)] == [4.0, 4.0, 4.0]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_images_of_runs_are_checked(make_candidates, tmp_path):
+    (good,) = make_candidates("0.1")
+    with pytest.raises(ValueError, match="expected `choosing` with `hold_out`"):
+        search([replace(good, choosing=good.final)], pretend({}), tmp_path)
+    with pytest.raises(ValueError, match="expected `final` without `hold_out`"):
+        search([replace(good, final=good.choosing)], pretend({}), tmp_path)

@@ -1,0 +1,61 @@
+"""Tests of semaug.runs.record."""
+
+import json
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from semaug.runs.record import Record, summarize
+
+
+def row(epoch, test_error):
+    return {"epoch": epoch, "step": 4 * epoch, "train_loss": 1.0, "test_error": test_error}
+
+
+@pytest.fixture
+def run(make_run):
+    run = make_run()
+    run.folder.mkdir(parents=True)
+    return run
+
+
+def shown(run, name="test_error"):
+    events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+def test_rows_become_lines_and_events(run):
+    with Record(run, []) as record:
+        record.add(row(1, None))
+        record.add(row(2, 50.0))
+    assert [json.loads(line) for line in run.metrics.read_text().splitlines()] == [
+        row(1, None),
+        row(2, 50.0),
+    ]
+    assert shown(run) == [(2, 50.0)]
+
+
+def test_going_on_drops_rows_after_the_checkpoint_and_torn_ones(run):
+    with Record(run, []) as record:
+        record.add(row(1, 60.0))
+        record.add(row(2, 50.0))
+    with run.metrics.open("a") as file:
+        file.write('{"epoch": 3, "st')
+    with Record(run, [row(1, 60.0)]) as record:
+        record.add(row(2, 55.0))
+    assert run.metric_rows() == [row(1, 60.0), row(2, 55.0)]
+    assert shown(run) == [(1, 60.0), (2, 55.0)]
+
+
+def test_classes_become_events_alone(run):
+    with Record(run, [row(1, 50.0)]) as record:
+        record.add_classes({"cat": 40.0, "dog": 60.0}, epoch=1)
+    assert shown(run, "error_per_class/dog") == [(1, 60.0)]
+    assert run.metric_rows() == [row(1, 50.0)]
+
+
+def test_summary_averages_the_last_ten_evaluated_epochs():
+    rows = [row(epoch, None if epoch < 10 else float(epoch)) for epoch in range(1, 31)]
+    summary = summarize(rows)
+    assert summary["error_mean_last_10"] == 25.5
+    assert (summary["error_last"], summary["error_best"], summary["epochs"]) == (30, 10, 30)
