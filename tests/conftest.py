@@ -49,3 +49,16 @@ def make_run(tmp_path):
 def quiet():
     """Return what every training in the tests is given: a CPU and silence."""
     return {"device": "cpu", "console": Console(quiet=True)}
+
+
+@pytest.fixture
+def train_tiny(make_run, quiet):
+    """Return a function that trains such a run and returns it."""
+    from semaug.engine.loop import train
+
+    def run_to_end(*arguments, resume=False, **options):
+        run = make_run(*arguments, **options)
+        train(run, resume=resume, **quiet)
+        return run
+
+    return run_to_end
