@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["UserError", "as_user_error"]
+__all__ = ["UserError", "as_user_error", "check_option"]
 
 
 class UserError(ValueError):
@@ -34,3 +34,17 @@ def as_user_error(context: str, *kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"{context}{reason}") from error
+
+
+def check_option(name: str, value: object, holds: bool, wanted: str) -> None:
+    """Check an option of a recipe.
+
+    Raises:
+        UserError: If it does not hold.
+
+    >>> check_option("epochs", 0, False, ">= 1")
+    Traceback (most recent call last):
+    semaug.errors.UserError: recipe: expected `epochs` >= 1, got 0
+    """
+    if not holds:
+        raise UserError(f"recipe: expected `{name}` {wanted}, got {value}")

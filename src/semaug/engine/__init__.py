@@ -1,5 +1,1 @@
-"""The training loop and what it needs.
-
-Import the parts from their modules: descriptions (``recipe``, ``run``) need no torch, so
-that the command line starts fast; ``loop`` needs everything.
-"""
+"""One run: its loop, what it is fed, and how it goes on after a stop."""

@@ -1,27 +1,20 @@
-"""Choose a device and what suits it; describe it and the software for the record."""
+"""Choose a device and what suits it."""
 
 import os
-import platform
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from semaug._torch.checks import check_one_of
 from semaug.errors import UserError, as_user_error
-from semaug.recipe.recipe import Recipe
 
 __all__ = [
     "DEVICES",
     "choose_device",
     "count_workers",
-    "describe_device",
-    "describe_software",
     "operators",
     "settle",
 ]
@@ -29,8 +22,6 @@ __all__ = [
 _MOST_WORKERS = 16  # more of them wait for memory and disk
 
 DEVICES = ("auto", "cpu", "cuda")
-
-_PACKAGES = ("semaug", "torch", "lightning-fabric", "timm", "torchvision", "numpy")
 
 
 def choose_device(name: str) -> torch.device:
@@ -53,7 +44,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def settle(recipe: Recipe, device: torch.device) -> Recipe:
+def settle(recipe: Any, device: torch.device) -> Any:
     """Replace ``"auto"`` by what suits the device: bf16 on a GPU built for it, channels last.
 
     On a CPU float32 stays the default. There bf16 is faster only on processors with
@@ -96,22 +87,6 @@ def operators(device: torch.device, *, deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(was_deterministic, warn_only=warn_only)
 
 
-def describe_device(device: torch.device) -> str:
-    """Name the device as a person would, with what its speed depends on."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_cpu_name()}, {torch.get_num_threads()} of {os.cpu_count()} cores"
-
-
-def describe_software() -> dict[str, Any]:
-    """Return versions, and the commit of this package if it runs from a checkout."""
-    return {
-        "python": platform.python_version(),
-        **{package: _version(package) for package in _PACKAGES},
-        "commit": _commit(),
-    }
-
-
 def _is_built_for_bf16(device: torch.device) -> bool:
     # Older GPUs emulate bf16, slower than they compute in float32.
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -122,37 +97,3 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _commit() -> str:
-    """Return the commit of the checkout this file lies in, with a mark if files differ from it."""
-    here = Path(__file__).resolve().parent
-    try:
-        if _git(here, "ls-files", Path(__file__).name) == "":
-            return "unknown"  # installed inside a checkout of something else
-        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
-        return _git(here, "rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    return result.stdout.strip()

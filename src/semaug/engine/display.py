@@ -1,8 +1,9 @@
 """How a run shows its progress: a bar on a terminal, else a line now and then."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -12,8 +13,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from semaug.engine.session import Session
-from semaug.recipe.recipe import Recipe
+from semaug.runs.read import row_name
+
+if TYPE_CHECKING:
+    from semaug.engine.session import Session
 
 __all__ = ["Display", "show_progress"]
 
@@ -24,58 +27,70 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Display:
     """Shows steps on a bar, and epochs as lines where there is no terminal."""
 
-    def __init__(self, console: Console, recipe: Recipe, bar: Progress | None) -> None:
+    def __init__(self, console: Console, session: "Session", bar: Progress | None) -> None:
         self._console = console
-        self._epochs = recipe.epochs
+        self._epochs = session.plan.epochs
+        self._main = session.measures[0]
         self._bar = bar
         self._next_refresh = 0.0
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-        self._test_error = ""
+        self._tested = ""
         self._task = None if bar is None else bar.add_task("", total=None, text="starting")
 
     def wants_step(self) -> bool:
         """Whether it is time to read values, which without a bar it never is."""
         return self._bar is not None and time.monotonic() >= self._next_refresh
 
-    def show_step(self, session: Session) -> None:
+    def show_step(self, session: "Session") -> None:
         """Move the bar, with means over the epoch so far."""
         self._next_refresh = time.monotonic() + _SECONDS_BETWEEN_REFRESHES
         if self._bar is None or self._task is None:
             return
-        loss, error = session.means()
-        total = self._epochs * session.steps_per_epoch
         text = (
-            f"epoch {session.epoch + 1}/{self._epochs} loss {loss:.3f} error {error:.1f} % "
-            f"{self._test_error}{session.images_per_second():,.0f} images/s left"
+            f"epoch {session.epoch + 1}/{self._epochs} {self._learned(session.means())}"
+            f"{self._tested}{session.images_per_second():,.0f} images/s left"
         )
+        total = session.plan.total_steps
         self._bar.update(self._task, completed=session.total_step, total=total, text=text)
 
     def show_test(self) -> None:
         """Say on the bar that the run is being tested."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, text=f"testing {self._test_error}left")
+            self._bar.update(self._task, text=f"testing {self._tested}left")
 
-    def show_epoch(self, row: dict[str, float | None]) -> None:
-        """Print the row of an epoch where there is no bar, seldom; keep its test error."""
-        if row["test_error"] is not None:
-            self._test_error = f"test {row['test_error']:.2f} % "
+    def show_epoch(self, row: dict[str, Any]) -> None:
+        """Print the row of an epoch where there is no bar, seldom; keep its test."""
+        tested = row.get(row_name(self._main.name))
+        if tested is not None:
+            self._tested = f"test {self._main.text(tested)} "
         due = time.monotonic() >= self._next_line or row["epoch"] == self._epochs
         if self._bar is not None or not due:
             return
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+        learned = {
+            name.removeprefix("train_"): value
+            for name, value in row.items()
+            if name.startswith("train_")
+        }
         self._console.print(
-            f"  epoch {row['epoch']}/{self._epochs} loss {row['train_loss']:.3f} "
-            f"error {row['train_error']:.1f} % {self._test_error}"
+            f"  epoch {row['epoch']}/{self._epochs} {self._learned(learned)}{self._tested}"
             f"{row['images_per_second']:,.0f} images/s",
             highlight=False,
         )
 
+    def _learned(self, means: Mapping[str, float | None]) -> str:
+        """Say the loss and the main metric of training images, such as "loss 0.5 error 2.0 %"."""
+        text = f"loss {means['loss']:.3f} " if means.get("loss") is not None else ""
+        value = means.get(self._main.name)
+        unit = f" {self._main.unit}" if self._main.unit else ""
+        return text if value is None else f"{text}{self._main.name} {value:.1f}{unit} "
+
 
 @contextmanager
-def show_progress(console: Console, recipe: Recipe) -> Iterator[Display]:
+def show_progress(console: Console, session: "Session") -> Iterator[Display]:
     """Show the progress of one run on the console while the block runs."""
     if not console.is_terminal:
-        yield Display(console, recipe, None)
+        yield Display(console, session, None)
         return
     columns = (
         BarColumn(bar_width=5),
@@ -83,4 +98,4 @@ def show_progress(console: Console, recipe: Recipe) -> Iterator[Display]:
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Display(console, recipe, bar)
+        yield Display(console, session, bar)

@@ -1,26 +1,25 @@
-"""Record which images a run sees, so that a result can be traced to exact images.
-
-No torch here until images are described, so that the command line starts fast.
-"""
+"""Record which images a run sees, so that a result can be traced to exact images."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from semaug.data import DataSet, FileSet, Selection, describe_selection, pack_selection
+from semaug.data.registry import data_root as find_root
+from semaug.engine.options import TrainOptions
+from semaug.engine.start import load_data
 from semaug.errors import UserError
 from semaug.runs.files import read_json, write_atomically, write_json
 from semaug.runs.run import Run
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from semaug.data import DataSet, FileSet, Selection
-
 __all__ = ["check_images_now", "check_same_images", "describe_images", "record_images"]
 
 
-def record_images(run: Run, selection: "Selection", data: "DataSet") -> None:
+def record_images(run: Run, data: DataSet, selection: Selection) -> None:
     """Write ``images.json``, and every place and label to ``images.npz`` if not all are official.
 
     Raises:
@@ -33,14 +32,12 @@ def record_images(run: Run, selection: "Selection", data: "DataSet") -> None:
         _compare(str(path), read_json(path, _REMEDY), description)
         return
     if run.recipe.subset.chooses_training_images():
-        from semaug.data import pack_selection
-
         packed = pack_selection(selection)
         write_atomically(run.folder / "images.npz", lambda file: file.write(packed))
     write_json(path, description)
 
 
-def describe_images(selection: "Selection", data: "DataSet") -> dict[str, Any]:
+def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
     """Return plain data: how training images were chosen, and sums of what is trained and tested.
 
     The sums are of labels, in order, and of the names of files; their content is not read.
@@ -49,8 +46,6 @@ def describe_images(selection: "Selection", data: "DataSet") -> dict[str, Any]:
         selection: Of the training images.
         data: What the run trains and tests on.
     """
-    from semaug.data import FileSet, describe_selection
-
     description = describe_selection(selection)
     sums = description["sha256"]
     for name, part in (("train", data.train), ("test", data.test)):
@@ -60,33 +55,26 @@ def describe_images(selection: "Selection", data: "DataSet") -> dict[str, Any]:
     return description | {"test_images": len(data.test)}
 
 
-def check_images_now(run: Run, data_root: Path | None, workers: int | None = None) -> None:
+def check_images_now(run: Run, options: TrainOptions) -> None:
     """Check that a finished run saw the images that there are now, where the data root decides.
 
     Sets with official files are the same everywhere. A folder of images is looked through once,
     however many runs a process asks about.
 
     Args:
-        run: Its folder may lack ``images.json``, as early versions left it; then nothing is known.
-        data_root: Folder of the data sets.
-        workers: As for :func:`semaug.engine.build.build_data`.
+        run: It is finished.
+        options: Of training, which name the data root.
 
     Raises:
         FileNotFoundError: If there are no images.
         UserError: If they are others.
     """
-    path = run.folder / "images.json"
-    if run.recipe.data != "folder" or not path.exists():
+    if not getattr(run.recipe.data, "is_users_own", False):
         return
-    import torch
-
-    from semaug.data.registry import data_root as find_root
-    from semaug.engine.build import build_data
-
-    place = (find_root(data_root).resolve(), run.recipe.subset, run.quick)
+    path = run.folder / "images.json"
+    place = (find_root(options.data_root).resolve(), run.recipe.data, run.recipe.subset, run.quick)
     if place not in _now:
-        cpu = torch.device("cpu")
-        data, selection = build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
+        data, selection = load_data(run, options, torch.device("cpu"))
         _now[place] = describe_images(selection, data)
     _compare(str(path), read_json(path, _REMEDY), _now[place])
 
@@ -107,7 +95,7 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
     seen: dict[str, tuple[Path, Any]] = {}
     for run in runs:
         path = run.folder / "images.json"
-        if not path.exists():  # early versions wrote none
+        if not path.exists():  # a loop without images of the house
             continue
         description = read_json(path, _REMEDY)
         _check_description(str(path), description)
@@ -149,11 +137,11 @@ def _check_description(path: str, description: Any) -> None:
         raise UserError(f"{path}: expected a description of images, got something else; {_REMEDY}")
 
 
-def _sha256(numbers: "Tensor") -> str:
+def _sha256(numbers: Tensor) -> str:
     return hashlib.sha256(numbers.cpu().numpy().astype("<i8").tobytes()).hexdigest()
 
 
-def _sum_of_names(files: "FileSet") -> str:
+def _sum_of_names(files: FileSet) -> str:
     digest = hashlib.sha256()
     names = files.paths.names.numpy().tobytes()
     for start, stop in files.paths.spans.tolist():

@@ -1,215 +1,98 @@
-"""The training loop, top to bottom.
+"""The training loop of classification, semi-supervised learning and segmentation.
 
 What a run becomes depends on its recipe and its seed, and not on how often it was stopped:
 what is drawn depends on the epoch (:mod:`semaug.engine.seeding`), and a checkpoint holds
 all the rest (:mod:`semaug.engine.session`), in the middle of an epoch too.
 """
 
-import math
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
-from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from semaug.average import WeightAverage
-from semaug.data import explain_worker_death
-from semaug.engine.build import (
-    build_data,
-    build_method,
-    build_optimizer,
-    compile_steps,
-    synchronize_batch_norm,
-)
-from semaug.engine.device import (
-    choose_device,
-    count_workers,
-    describe_device,
-    operators,
-)
-from semaug.engine.display import show_progress
-from semaug.engine.divergence import DivergedError, check_not_diverged
-from semaug.engine.evaluate import Wrong, count_wrong
-from semaug.engine.images import check_images_now, record_images
-from semaug.engine.interrupt import watch_interrupts
+from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
+from semaug.engine.device import count_workers
+from semaug.engine.measure import measure
 from semaug.engine.memory import reset_peak_memory
-from semaug.engine.pipeline import Pipeline
-from semaug.engine.processes import Processes
-from semaug.engine.run_files import settled, warn_of_another_device, write_start, write_summary
-from semaug.engine.schedule import learning_rate_schedule
-from semaug.engine.seeding import derive_seed
+from semaug.engine.optimizers import parameter_groups
 from semaug.engine.session import Session
-from semaug.engine.torchrun import is_first_process
-from semaug.errors import UserError
-from semaug.recipe.recipe import Recipe
-from semaug.runs.files import remove_partial_files
-from semaug.runs.record import Record
-from semaug.runs.run import Run
+from semaug.engine.start import Start
+from semaug.engine.streams import Streams
+from semaug.runs.read import Measure
 
-__all__ = ["train"]
+__all__ = ["fit"]
 
 
-def train(
-    run: Run,
-    *,
-    data_root: Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    workers: int | None = None,
-    resume: bool = False,
-    checkpoint_seconds: float = 300.0,
-    console: Console | None = None,
-    report: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Train a run to its end and return its summary.
+def fit(start: Start) -> dict[str, Any]:
+    """Train a method to its end and return the summary of the run."""
+    recipe, seed, fabric, processes = start.recipe, start.seed, start.fabric, start.processes
 
-    Args:
-        run: What to train, and where to keep it.
-        data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        threads: CPU threads of torch; None leaves them as they are.
-        workers: Processes that decode images that lie in files; None is one for each core but
-            one, 0 decodes in this process. What a run learns does not depend on it.
-        resume: Go on from the checkpoint, if there is one. Without it, a folder that holds
-            a run is an error. A finished run returns its summary.
-        checkpoint_seconds: Save at least this often, besides after each epoch.
-        console: Where to show progress.
-        report: Gets what this means for the run, such as ``"starts"``, once it is known that
-            nothing is missing or misspelt.
-
-    Returns:
-        What ``summary.json`` holds: errors in percent, seconds, versions and device.
-
-    Raises:
-        FileNotFoundError: If the data is missing.
-        FloatingPointError: If losses or weights stop being finite numbers, or did before.
-        InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
-        OSError: If the disk does not take what is written.
-        UserError: If something in the recipe does not exist or does not fit the images,
-            the folder holds another run or one of other images, another process is training
-            this one, or the memory of the device is too small.
-    """
-    if run.has_begun and not resume:  # asked before any process of this run writes
-        raise UserError(
-            f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
-            "its summary if it is finished, or choose another seed=N or another folder with --runs"
-        )
-    place = choose_device(device)
-    with run.lock() if is_first_process() else nullcontext():
-        run = settled(run, place)
-        report = report or (lambda state: None)
-        summary = run.summary()
-        if summary is not None:
-            check_images_now(run, data_root, workers)
-            report(run.state())
-            return summary
-        check_not_diverged(run)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        if not is_first_process() or console is None:
-            console = Console(quiet=not is_first_process())
-        try:
-            with operators(place, deterministic=run.recipe.deterministic):
-                processes = Processes(place, run.recipe.precision)
-                return _train(
-                    run, data_root, place, processes, workers, checkpoint_seconds, console, report
-                )
-        except DivergedError as error:
-            run.write_divergence(error.epoch, error.step)
-            raise
-        except RuntimeError as error:
-            explanation = _explain(error, run.recipe, place)
-            if explanation is None:
-                raise
-            raise UserError(explanation) from error
-
-
-def _train(
-    run: Run,
-    data_root: Path | None,
-    device: torch.device,
-    processes: Processes,
-    workers: int | None,
-    checkpoint_seconds: float,
-    console: Console,
-    report: Callable[[str], None],
-) -> dict[str, Any]:
-    recipe, seed, fabric = run.recipe, run.seed, processes.fabric
-
-    # Everything on the device.
-    reset_peak_memory(device)
-    with console.status(f"reading {recipe.data}"):
-        data, selection = build_data(recipe, data_root, device, quick=run.quick, workers=workers)
-    num_images = len(data.train)
-    steps_per_epoch = math.ceil(num_images / recipe.batch_size)
-    total_steps = recipe.epochs * steps_per_epoch
-    processes.check_batches(recipe, num_images)
-    pipeline = Pipeline(recipe, data, count_workers(workers), processes.rank, processes.size)
-    method = build_method(recipe, data, pipeline.example_images(), seed=seed, num_steps=total_steps)
-    method.to(device).to(memory_format=pipeline.layout)
+    # Data, plan, networks, probe, losses, method, optimizer: in this order.
+    reset_peak_memory(start.device)
+    data = start.load_data()
+    workers = count_workers(start.options.workers)
+    streams = Streams(recipe, data, workers, processes.rank, processes.size)
+    plan = streams.plan
+    processes.check_batches(plan)
+    builder = Builder(recipe, data, plan, streams.example_images(), seed)
+    method = builder.method()
+    method.to(start.device).to(memory_format=streams.layout)
     if recipe.sync_batch_norm and processes.size > 1:
-        method.network = synchronize_batch_norm(method.network, device)
-    optimizer = build_optimizer(recipe, method)
+        method = synchronize_batch_norm(method, start.device)
+    optimizer = recipe.optimizer.build(parameter_groups(recipe.optimizer, method))
     if recipe.compile:
         compile_steps(method)
-    learning_rate = learning_rate_schedule(recipe, steps_per_epoch)
+    learning_rate = recipe.schedule.build(plan)
     wrapped_method, wrapped_optimizer = fabric.setup(method, optimizer)
     wrapped_method.mark_forward_method("loss")
     wrapped_method.mark_forward_method("predict_each")
-    average = None
+    networks = nn.ModuleList(method.networks())
+    objects: dict[str, Any] = {"method": method, "optimizer": optimizer}
     if recipe.ema_decay is not None:
-        average = WeightAverage(method.network, recipe.ema_decay)
+        objects["average"] = WeightAverage(networks, recipe.ema_decay)
+    average = objects.get("average")
+    metrics = builder.metrics(method)
+    measures = [Measure(one.name, one.unit, one.better, recipe.report) for one in metrics]
 
-    def predict(images: Tensor) -> Tensor:
+    def predict(images: Tensor) -> dict[str, Tensor]:
         with fabric.autocast():
-            logits: Tensor = wrapped_method.predict_each(images)
-        return logits
+            outputs: dict[str, Tensor] = wrapped_method.predict_each(images)
+        return outputs
 
-    # Nothing is missing, misspelt or of the wrong size: the run begins, or goes on.
-    report(run.state())
-    starts: list[dict[str, Any]] = []
-    if processes.is_first:
-        remove_partial_files(run.folder)
-        starts = write_start(run, device)
-        warn_of_another_device(console, starts)
-        record_images(run, selection, data)
-    torch.manual_seed(derive_seed(seed, "training"))  # for dropout: alike for every loss
-    session = Session(run, device, processes, method, optimizer, average, data)
-    if run.checkpoint.exists():
-        session.restore()
-    next_checkpoint = time.monotonic() + checkpoint_seconds
-
-    with (
-        pipeline,
-        Record(run, session.rows) if processes.is_first else nullcontext() as record,
-        watch_interrupts() as interrupt,
-        show_progress(console, recipe) as display,
-    ):
-        for epoch in range(session.epoch, recipe.epochs):
+    predictors = list(method.predictors())
+    session = Session(
+        start,
+        plan,
+        objects,
+        measures,
+        predictors=predictors,
+        training=streams.training_metrics(builder.metrics(method)[0]),
+        buffers=[networks] if average is None else [networks, average],
+    )
+    with streams, session:
+        for epoch in session.epochs():
             # The steps of one epoch, or what is left of them.
             method.train()
             if session.step == 0:
-                method.start_epoch()
-            session.lap()
-            for batch in pipeline.train_batches(seed, epoch, session.step):
+                method.start_epoch(epoch)
+            for batch, truths in streams.train_batches(seed, epoch, session.step):
+                session.begin_step()
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(session.total_step)
-                if processes.size > 1:  # a checkpoint has no room for the generators of all
-                    purpose = f"training, process {processes.rank}"
-                    torch.manual_seed(derive_seed(seed, purpose, session.total_step))
+                    rate = learning_rate(recipe.optimizer.lr, session.total_step)
+                    group["lr"] = rate * group["lr_scale"]
 
                 wrapped_optimizer.zero_grad()
                 with fabric.autocast():
                     output = wrapped_method.loss(batch)
-                share = session.share(batch)
+                shares = streams.shares(batch, session.step)
                 loss = output.loss
                 if processes.size > 1:  # gradients are averaged, and pieces may differ in size
-                    loss = loss * (share * processes.size)
+                    loss = sum(
+                        term.value * (shares[term.stream] * processes.size)
+                        for term in output.terms.values()
+                    )
                 fabric.backward(loss)
                 if recipe.clip_norm is not None:
                     fabric.clip_gradients(
@@ -219,75 +102,40 @@ def _train(
                         error_if_nonfinite=False,  # it would be waited for; we ask seldom
                     )
                 wrapped_optimizer.step()
+                method.after_step(batch, output)
                 if average is not None:
-                    average.update(method.network)
+                    average.update(networks)
 
-                session.count_step(output, batch, share)
-                if display.wants_step():
-                    session.check_losses()
-                    display.show_step(session)
-                stopped, due = processes.any(bool(interrupt), time.monotonic() >= next_checkpoint)
-                if stopped:
-                    session.lap(of_steps=True)
-                    raise session.stop(interrupt.signal_number)
-                if due:
-                    session.lap(of_steps=True)
-                    session.save()
-                    next_checkpoint = time.monotonic() + checkpoint_seconds
-            method.warn_of_skipped()
-            session.check_finite()
-            session.lap(of_steps=True)
+                streams.count(session.training, output, batch, truths)
+                session.count_step(_values(output), shares[plan.counted])
+                session.pause()
+            method.end_epoch()
+            session.finish_steps()
 
-            # What the loss does to images, and the test error.
+            # What the loss does to images, and the test.
             method.eval()
             with fabric.autocast():
-                diagnostics = method.diagnostics(partial(pipeline.sample_batch, seed, epoch))
-            wrong = None
-            if recipe.is_evaluated(epoch + 1):
-                display.show_test()
-                session.average_buffers()
-                with average.in_place_of(method.network) if average else nullcontext():
-                    wrong = count_wrong(
+                found = method.diagnostics(partial(streams.sample_batch, seed, epoch))
+            results = by_class = None
+            if plan.is_evaluated(epoch + 1):
+                session.begin_test()
+                with average.in_place_of(networks) if average else nullcontext():
+                    tested = measure(
                         predict,
-                        pipeline.test_batches(),
-                        Wrong.none(recipe.method.num_networks, data.num_classes, device),
-                        lambda: processes.any(bool(interrupt))[0],
+                        recipe.evaluation.build(builder.sizes),
+                        streams.test_batches(),
+                        partial(builder.metrics, method),
+                        predictors,
+                        session.stops,
                     )
-                if processes.any(bool(interrupt))[0]:
-                    session.lap()
-                    raise session.stop(interrupt.signal_number)
-                wrong = wrong.map(lambda count: processes.sum_tensor(count).cpu())
-
-            # What is known now goes to disk.
-            session.lap()
-            rate = learning_rate(session.total_step - 1)
-            row = session.finish_epoch(wrong, rate, diagnostics)
-            if record is not None:
-                record.add(row)
-            session.save()
-            next_checkpoint = time.monotonic() + checkpoint_seconds
-            display.show_epoch(row)
-        if record is not None:
-            record.add_classes(session.error_per_class(), session.epoch)
-        summary = write_summary(run, session, starts)
-        if processes.any(bool(interrupt))[0]:  # too late for this run, but not for those after it
-            raise session.stop_at_end(interrupt.signal_number)
-
-    return summary
+                session.stop_in_test()
+                results, by_class = tested.merged(processes.sum_tensor, data.test.classes)
+            rate = learning_rate(recipe.optimizer.lr, session.total_step - 1)
+            session.finish_epoch(results, by_class, lr=rate, **found)
+        return session.summary()
 
 
-def _explain(error: RuntimeError, recipe: Recipe, device: torch.device) -> str | None:
-    """Say what a person can do about an error of torch, None if it is a mistake of ours."""
-    text = str(error)
-    death = explain_worker_death(error)  # torch raises it anywhere, mostly in a backward pass
-    if death is not None:
-        return str(death)
-    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
-        return (
-            f"train: {describe_device(device)} has too little memory for "
-            f"batch_size={recipe.batch_size} or "
-            f"evaluation_batch_size={recipe.evaluation_batch_size}; choose a smaller one"
-        )
-    if "does not have a deterministic implementation" in text:
-        return f"train: torch has no deterministic form of an operator of this run: {text}"
-    return None
+def _values(output: Any) -> dict[str, Tensor]:
+    """Return what is written down of a step: the loss, its terms if there are several, logs."""
+    terms = {f"loss_{name}": term.value for name, term in output.terms.items()}
+    return {"loss": output.loss, **(terms if len(terms) > 1 else {}), **output.logs}

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from semaug._torch.distributed import sum_over_ranks
 from semaug.engine.torchrun import num_processes, process_rank
 from semaug.errors import UserError
-from semaug.recipe.recipe import Recipe
+from semaug.recipe.plan import Plan
 
 __all__ = ["Processes"]
 
@@ -107,20 +107,20 @@ class Processes:
         """Return the sum of a tensor over all processes. All must call this."""
         return sum_over_ranks(tensor.clone())
 
-    def check_batches(self, recipe: Recipe, num_images: int) -> None:
+    def check_batches(self, plan: Plan) -> None:
         """Check that each process gets an image of every batch.
 
         Raises:
             UserError: If one would get none.
         """
-        last = num_images % recipe.batch_size or recipe.batch_size
-        fewest = min(recipe.batch_size, num_images, last)
-        if fewest < self.size:
-            raise UserError(
-                f"train: expected an image of every batch for each of {self.size} processes, but "
-                f"with batch_size={recipe.batch_size} a step has {fewest} of {num_images} training "
-                "images; choose another batch_size or fewer processes"
-            )
+        for name, (num_images, batch_size) in plan.streams.items():
+            fewest = min(plan.joint_size(name, 0), plan.joint_size(name, plan.steps_per_epoch - 1))
+            if fewest < self.size:
+                raise UserError(
+                    f"train: expected an image of every batch for each of {self.size} processes, "
+                    f"but with batch_size={batch_size} a step has {fewest} of {num_images} "
+                    "training images; choose another batch_size or fewer processes"
+                )
 
 
 def _without_sending_buffers() -> dict[str, Any]:

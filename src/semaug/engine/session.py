@@ -3,89 +3,281 @@
 import math
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Self
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
-from semaug.data import DataSet
-from semaug.engine.divergence import DivergedError, how_to_try_again
-from semaug.engine.evaluate import MIN_CLASSES_FOR_TOP5, Wrong
-from semaug.engine.interrupt import InterruptedRunError
+from semaug.engine.display import Display, show_progress
+from semaug.engine.images import record_images
+from semaug.engine.interrupt import Interrupt, InterruptedRunError, watch_interrupts
 from semaug.engine.memory import peak_memory
-from semaug.engine.processes import Processes
-from semaug.engine.run_files import check_same_recipe
+from semaug.engine.seeding import derive_seed, make_generator
+from semaug.engine.start import Start
 from semaug.errors import as_user_error
-from semaug.methods import Batch, StepOutput
+from semaug.metrics import Metric
+from semaug.recipe.plan import NUM_AVERAGED, Plan
 from semaug.runs.checkpoint import (
     load_checkpoint,
     random_state,
     restore_random_state,
     save_checkpoint,
 )
-from semaug.runs.record import NUM_AVERAGED
-from semaug.runs.run import Run
+from semaug.runs.divergence import DivergedError, how_to_try_again
+from semaug.runs.files import remove_partial_files
+from semaug.runs.folder import check_same_recipe, write_start, write_summary
+from semaug.runs.read import Measure, row_name, summarize
+from semaug.runs.record import Record
+from semaug.runs.words import say
+from semaug.runs.work import count_work
 
-__all__ = ["Session"]
+__all__ = ["Results", "Session"]
+
+# Of a test: values by name of the predictor, then by name of the metric.
+Results = Mapping[str, Mapping[str, float]]
 
 
-@dataclass
 class Session:
-    """All that a checkpoint holds.
+    """One run from its start, or from its checkpoint, to its summary.
+
+    It is a context manager: on entering it, the run begins in its folder, or goes on. Then
+
+        for epoch in session.epochs():
+            for step in session.steps():
+                ...
+                session.count_step({"loss": loss})
+                session.pause()
+            session.finish_epoch(results)
+        return session.summary()
 
     Args:
-        run: What is trained; its recipe has no ``"auto"`` left.
-        device: Where.
-        processes: Those that train together.
-        method: On the device.
-        optimizer: Of the method's parameters.
-        average: Of the weights, if it is what is tested.
-        data: Training and test images.
+        start: What the loop was started with.
+        plan: Numbers of steps.
+        objects: What a checkpoint holds, by name: each has ``state_dict`` and ``load_state_dict``.
+        measures: What is measured in tests; the first is the main one.
+        predictors: Names of what is tested; ``""`` is the main one.
+        training: Metrics of the training images by the name of their column, counted by the loop.
+        buffers: Networks whose running statistics all processes share.
     """
 
-    run: Run
-    device: torch.device
-    processes: Processes
-    method: nn.Module
-    optimizer: torch.optim.Optimizer
-    average: nn.Module | None
-    data: DataSet
-    epoch: int = 0  # whole epochs done, their test included
-    step: int = 0  # steps done in the epoch after them
-    losses: Tensor = field(init=False)  # (steps_per_epoch,) float32 of this epoch, on the device
-    wrong: Tensor = field(init=False)  # (steps_per_epoch,) int64: images classified wrongly
-    epoch_seconds: float = 0.0  # spent on the steps of this epoch
-    seconds: float = 0.0  # spent in all, tests included
-    peak_memory: float | None = None  # in MiB; of the start that took most
-    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
-    # Test images classified wrongly, by class: of the tests whose errors are averaged.
-    wrong_by_class: list[list[int]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.num_images = len(self.data.train)
-        self.steps_per_epoch = math.ceil(self.num_images / self.run.recipe.batch_size)
-        self.losses = torch.zeros(self.steps_per_epoch, device=self.device)
-        self.wrong = torch.zeros(self.steps_per_epoch, dtype=torch.int64, device=self.device)
+    def __init__(
+        self,
+        start: Start,
+        plan: Plan,
+        objects: Mapping[str, Any],
+        measures: Sequence[Measure],
+        *,
+        predictors: Sequence[str] = ("",),
+        training: Mapping[str, Metric] | None = None,
+        buffers: Sequence[nn.Module] = (),
+    ) -> None:
+        self.run, self.device, self.processes = start.run, start.device, start.processes
+        self.plan = plan
+        self.objects = dict(objects)
+        self.measures, self.predictors = list(measures), list(predictors)
+        self.training = nn.ModuleDict(training or {}).to(self.device)
+        self.epoch = 0  # whole epochs done, their test included
+        self.step = 0  # steps done in the epoch after them
+        self.sums: dict[str, Tensor] = {}  # (steps_per_epoch,) float32: values of each step
+        self.epoch_seconds = 0.0  # spent on the steps of this epoch
+        self.seconds = 0.0  # spent in all, tests included
+        self.peak_memory: float | None = None  # in MiB; of the start that took most
+        self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
+        self.by_class: list[dict[str, float]] = []  # of the last tests
+        self._start = start
+        self._buffers = list(buffers)
+        self._stack = ExitStack()
         self._mark = time.monotonic()
+
+    # From start to end.
+
+    def __enter__(self) -> Self:
+        run, start = self.run, self._start
+        start.report(run.state())
+        self._starts: list[dict[str, Any]] = []
+        if self.processes.is_first:
+            remove_partial_files(run.folder)
+            self._starts = write_start(run, self.device)
+            _warn_of_another_device(start.console, self._starts)
+            if start.images is not None:
+                record_images(run, *start.images)
+        torch.manual_seed(derive_seed(run.seed, "training"))  # for dropout: alike for every loss
+        if run.checkpoint.exists():
+            self._restore()
+        self._next_checkpoint = time.monotonic() + start.options.checkpoint_seconds
+        with ExitStack() as stack:
+            self._record = (
+                stack.enter_context(Record(run, self.rows)) if self.processes.is_first else None
+            )
+            self._interrupt: Interrupt = stack.enter_context(watch_interrupts())
+            self._display: Display = stack.enter_context(show_progress(start.console, self))
+            self._stack = stack.pop_all()
+        self._mark = time.monotonic()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def epochs(self) -> Iterator[int]:
+        """Yield the epochs that are left, from 0 on; the first may have begun already."""
+        for epoch in range(self.epoch, self.plan.epochs):
+            self.lap()
+            yield epoch
+
+    def steps(self) -> Iterator[int]:
+        """Yield what is left of the steps of this epoch, each as the step of the whole run."""
+        while self.step < self.plan.steps_in(self.epoch):
+            self.begin_step()
+            yield self.total_step
 
     @property
     def total_step(self) -> int:
         """Steps done since the beginning of the run."""
-        return self.epoch * self.steps_per_epoch + self.step
+        return self.epoch * self.plan.steps_per_epoch + self.step
 
-    def share(self, batch: Batch) -> float:
-        """Return which part of the joint batch of this step a batch is."""
-        batch_size = self.run.recipe.batch_size
-        return len(batch.labels) / min(batch_size, self.num_images - self.step * batch_size)
+    def begin_step(self) -> None:
+        """Seed what is drawn in a step, where a checkpoint has no room for all generators."""
+        if self.processes.size > 1:
+            purpose = f"training, process {self.processes.rank}"
+            torch.manual_seed(derive_seed(self.run.seed, purpose, self.total_step))
 
-    def count_step(self, output: StepOutput, batch: Batch, share: float) -> None:
-        """Note what a step came to, on the device; a mixed image counts as its larger part."""
-        wanted = batch.labels if batch.targets is None else batch.targets.argmax(dim=1)
-        self.losses[self.step] = output.loss.detach() * share
-        self.wrong[self.step] = (output.logits.argmax(dim=1) != wanted).sum()
+    def generator(self, purpose: str, epoch: int = 0) -> torch.Generator:
+        """Return a CPU generator that depends on seed, purpose and epoch alone."""
+        return make_generator(self.run.seed, purpose, epoch)
+
+    def count_step(self, values: Mapping[str, Tensor], share: float = 1.0) -> None:
+        """Note a step on the device: ``"loss"`` must be finite, all are written down as means.
+
+        Args:
+            values: Scalars, means over the images of this process.
+            share: Which part of the joint batch those are.
+        """
+        for name, value in values.items():
+            if name not in self.sums:
+                self.sums[name] = torch.zeros(self.plan.steps_per_epoch, device=self.device)
+            self.sums[name][self.step] = value.detach() * share
         self.step += 1
+
+    def pause(self) -> None:
+        """Show the step, save if it is time, and stop if that is wanted.
+
+        Raises:
+            DivergedError: If a loss is not finite.
+            InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
+        """
+        if self._display.wants_step():
+            self.check_losses()
+            self._display.show_step(self)
+        due = time.monotonic() >= self._next_checkpoint
+        stopped, due = self.processes.any(bool(self._interrupt), due)
+        if stopped or due:
+            self.lap(of_steps=True)
+        if stopped:
+            raise self._stop()
+        if due:
+            self.save()
+
+    def stops(self) -> bool:
+        """Whether the run is to stop, in any process. All must call this."""
+        return self.processes.any(bool(self._interrupt))[0]
+
+    def begin_test(self) -> None:
+        """Show that the run is tested, and give all processes the same running statistics."""
+        self._display.show_test()
+        self.average_buffers()
+
+    def stop_in_test(self) -> None:
+        """Stop between two batches of a test if that is wanted; the epoch is tested anew.
+
+        Raises:
+            InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
+        """
+        if self.stops():
+            self.lap()
+            raise self._stop()
+
+    def finish_steps(self) -> None:
+        """Check the steps of an epoch, and take the time.
+
+        Raises:
+            DivergedError: If a loss or a weight is not a finite number.
+        """
+        self.check_finite()
+        self.lap(of_steps=True)
+
+    def finish_epoch(
+        self,
+        results: Results | None = None,
+        by_class: Mapping[str, float] | None = None,
+        **others: Any,
+    ) -> None:
+        """Write down an epoch, save, and go on to the next one.
+
+        Args:
+            results: Of the test; None if this epoch is not tested.
+            by_class: Main metric of the main predictor by class, where it is known.
+            **others: What else to write down, by name.
+
+        Raises:
+            DivergedError: If a loss or a weight is not a finite number.
+        """
+        self.lap()
+        if by_class is not None:
+            self.by_class = [*self.by_class, dict(by_class)][-NUM_AVERAGED:]
+        self._look_at_memory()
+        row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.total_step}
+        row |= {f"train_{name}": value for name, value in self.means(joint=True).items()}
+        for predictor in self.predictors:
+            for measure in self.measures:
+                value = (results or {}).get(predictor, {}).get(measure.name)
+                row[row_name(measure.name, predictor)] = _finite(value)
+        row |= {name: _finite(value) for name, value in others.items()}
+        seen = self.plan.images_seen(self.step)
+        row |= {
+            "images_per_second": round(seen / max(self.epoch_seconds, 1e-9), 1),
+            "peak_memory_mib": self.peak_memory,
+            "seconds": round(self.seconds, 2),
+        }
+        self.rows.append(row)
+        for metric in self.training.values():
+            metric.reset()  # type: ignore[operator]
+        self.epoch, self.step, self.epoch_seconds, self.sums = self.epoch + 1, 0, 0.0, {}
+        if self._record is not None:
+            self._record.add(row)
+        self.save()
+        self._display.show_epoch(row)
+
+    def summary(self) -> dict[str, Any]:
+        """Write the summary and return it.
+
+        Raises:
+            InterruptedRunError: If the run was told to stop; it is finished all the same.
+        """
+        by_class = self.mean_by_class()
+        if self._record is not None:
+            self._record.add_classes(by_class, self.epoch)
+        subset = getattr(self.run.recipe, "subset", None)
+        results = {
+            **summarize(self.rows, self.measures, self.predictors),
+            "by_class": by_class,
+            "epochs": self.plan.epochs,
+            **vars(count_work(self.run.recipe, self.plan)),
+            "test_on": "hold_out" if getattr(subset, "hold_out", None) else "test",
+            "seconds": round(self.seconds, 1),
+            "peak_memory_mib": self.peak_memory,
+        }
+        summary = write_summary(self.run, results, self._starts)
+        if self.stops():  # too late for this run, but not for those after it
+            raise InterruptedRunError(
+                f"{self.run.label} seed {self.run.seed}: stopped after its last epoch, finished",
+                self._interrupt.signal_number or signal.SIGTERM,
+            )
+        return summary
+
+    # What is known of the epoch so far.
 
     def lap(self, *, of_steps: bool = False) -> None:
         """Add the seconds since the last call to the run, and to its epoch if of steps."""
@@ -96,91 +288,40 @@ class Session:
 
     def images_per_second(self) -> float:
         """Return the speed of the steps of this epoch, :meth:`lap` called or not."""
-        batch_size = self.run.recipe.batch_size
-        num_seen = min(self.step * batch_size, self.num_images)
-        return num_seen / (self.epoch_seconds + time.monotonic() - self._mark)
+        seconds = self.epoch_seconds + time.monotonic() - self._mark
+        return self.plan.images_seen(self.step) / max(seconds, 1e-9)
 
-    def means(self, *, joint: bool = False) -> tuple[float, float]:
-        """Return the mean loss and the error in percent of the images seen in this epoch.
+    def means(self, *, joint: bool = False) -> dict[str, float]:
+        """Return the mean of each value that was counted over the images of this epoch so far.
 
         Args:
             joint: Whether of all processes, which must all call this; else what this one saw
                 stands for all.
         """
-        losses, wrong = self.losses[: self.step], self.wrong[: self.step].sum()
-        if joint:
-            losses, wrong = map(self.processes.sum_tensor, (losses, wrong))
-        else:
-            losses, wrong = losses * self.processes.size, wrong * self.processes.size
-        batch_size = self.run.recipe.batch_size
-        num_seen = min(self.step * batch_size, self.num_images)
-        sizes = torch.full((self.step,), batch_size, dtype=torch.float64)
-        sizes[-1] = num_seen - (self.step - 1) * batch_size
-        return float(losses.double().cpu() @ sizes) / num_seen, 100 * int(wrong) / num_seen
+        scale = 1 if joint else self.processes.size
+        sizes = torch.tensor(
+            [self.plan.joint_size(self.plan.counted, step) for step in range(self.step)],
+            dtype=torch.float64,
+        )
+        found = {}
+        for name, values in self.sums.items():
+            own = values[: self.step]
+            own = self.processes.sum_tensor(own) if joint else own * scale
+            found[name] = float(own.double().cpu() @ sizes) / float(sizes.sum())
+        for name, metric in self.training.items():
+            if joint:
+                metric.merge(self.processes.sum_tensor)  # type: ignore[operator]
+            value = metric.compute()  # type: ignore[operator]
+            found[name] = value if math.isfinite(value) else None
+        return found
 
-    def finish_epoch(
-        self, wrong: Wrong | None, rate: float, diagnostics: Mapping[str, Tensor]
-    ) -> dict[str, float | None]:
-        """Go on to the next epoch, and return the row of this one, errors in percent.
-
-        Args:
-            wrong: Test images that are classified wrongly; None if this epoch is not tested.
-            rate: Learning rate of the last step.
-            diagnostics: What else to write down, by name.
-        """
-        loss, error = self.means(joint=True)
-        if wrong is not None:
-            first = wrong.by_class[0].tolist()
-            self.wrong_by_class = [*self.wrong_by_class, first][-NUM_AVERAGED:]
-        self._look_at_memory()
-        row: dict[str, float | None] = {
-            "epoch": self.epoch + 1,
-            "step": self.total_step,
-            "train_loss": loss,
-            "train_error": error,
-            **self._test_errors(wrong),
-            "lr": rate,
-            **{name: _finite(value) for name, value in diagnostics.items()},
-            "images_per_second": round(self.num_images / self.epoch_seconds, 1),
-            "peak_memory_mib": self.peak_memory,
-            "seconds": round(self.seconds, 2),
-        }
-        self.rows.append(row)
-        self.epoch += 1
-        self.step = 0
-        self.epoch_seconds = 0.0
-        return row
-
-    def _test_errors(self, wrong: Wrong | None) -> dict[str, float | None]:
-        """Return errors in percent, of networks after the first with their number behind."""
-        num_networks = self.run.recipe.method.num_networks
-        counts = {"test_error": None if wrong is None else wrong.by_class.sum(dim=1)}
-        if self.data.num_classes >= MIN_CLASSES_FOR_TOP5:
-            counts["test_top5_error"] = None if wrong is None else wrong.top5
+    def mean_by_class(self) -> dict[str, float]:
+        """Return the main metric of each class, mean of the last ten tests."""
+        names = self.by_class[0] if self.by_class else {}
         return {
-            name if k == 0 else f"{name}_{k + 1}": (
-                None if count is None else 100 * int(count[k]) / len(self.data.test)
-            )
-            for k in range(num_networks)
-            for name, count in counts.items()
-        }
-
-    def error_per_class(self) -> dict[str, float]:
-        """Return the test error of each class in percent, mean of the last ten tests.
-
-        Classes without test images are left out. Nothing is known of a run that goes on from
-        a checkpoint of an early version, until enough tests have been made.
-        """
-        num_tests = sum(row["test_error"] is not None for row in self.rows)
-        if len(self.wrong_by_class) < min(num_tests, NUM_AVERAGED):
-            return {}
-        test = self.data.test
-        sizes = torch.bincount(test.labels, minlength=self.data.num_classes).tolist()
-        wrong = torch.tensor(self.wrong_by_class, dtype=torch.float64).mean(dim=0).tolist()
-        return {
-            name: 100 * missed / size
-            for name, missed, size in zip(test.classes, wrong, sizes, strict=True)
-            if size > 0
+            name: sum(test[name] for test in self.by_class) / len(self.by_class)
+            for name in names
+            if all(name in test for test in self.by_class)
         }
 
     def _look_at_memory(self) -> None:
@@ -194,10 +335,11 @@ class Session:
         Raises:
             DivergedError: If one is not a finite number.
         """
-        bad = (~self.losses[: self.step].isfinite()).nonzero()
+        losses = self.sums.get("loss", torch.zeros(self.plan.steps_per_epoch))[: self.step]
+        bad = (~losses.isfinite()).nonzero()
         if len(bad) > 0:
             step = int(bad[0])
-            raise self._not_finite(f"a finite loss, got {self.losses[step].item()} in", step + 1)
+            raise self._not_finite(f"a finite loss, got {losses[step].item()} in", step + 1)
 
     def check_finite(self) -> None:
         """Check losses, and weights too, which the last step may have spoiled after its loss.
@@ -206,14 +348,18 @@ class Session:
             DivergedError: If a loss or a weight is not a finite number.
         """
         self.check_losses()
-        names, parameters = zip(*self.method.named_parameters(), strict=True)
+        modules = [part for part in self.objects.values() if isinstance(part, nn.Module)]
+        found = [named for module in modules for named in module.named_parameters()]
+        if not found:
+            return
+        names, parameters = zip(*found, strict=True)
         finite = torch.stack([parameter.isfinite().all() for parameter in parameters]).tolist()
         if not all(finite):
             name = names[finite.index(False)]
             raise self._not_finite(f"finite weights, got others in {name!r} after", self.step)
 
     def _not_finite(self, what: str, step: int) -> DivergedError:
-        where = f"step {step} of {self.steps_per_epoch} of epoch {self.epoch + 1}"
+        where = f"step {step} of {self.plan.steps_in(self.epoch)} of epoch {self.epoch + 1}"
         kept = f"kept in {self.run.checkpoint}" if self.run.checkpoint.exists() else "none yet"
         return DivergedError(
             f"train: expected {what} {where}; a lower lr may help; last good checkpoint: {kept}; "
@@ -221,6 +367,8 @@ class Session:
             self.epoch + 1,
             step,
         )
+
+    # The checkpoint.
 
     def save(self) -> None:
         """Write the checkpoint.
@@ -232,84 +380,76 @@ class Session:
         self.check_finite()
         self.average_buffers()
         self._look_at_memory()
-        losses, wrong = map(self.processes.sum_tensor, (self.losses, self.wrong))
+        sum_tensor = self.processes.sum_tensor
+        counted = {
+            "sums": {name: sum_tensor(values) for name, values in self.sums.items()},
+            "training": {name: sum_tensor(x) for name, x in self.training.state_dict().items()},
+        }
+        self._next_checkpoint = time.monotonic() + self._start.options.checkpoint_seconds
         if not self.processes.is_first:
             return
         state = {
-            "recipe": self.run.recipe.as_plain_data(),
-            "seed": self.run.seed,
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            **self.run.plain(),
+            "objects": {name: part.state_dict() for name, part in self.objects.items()},
             "random": random_state(self.device),
-            "epoch": self.epoch,
-            "step": self.step,
-            "losses": losses,
-            "wrong": wrong,
-            "epoch_seconds": self.epoch_seconds,
-            "seconds": self.seconds,
-            "peak_memory": self.peak_memory,
-            "rows": self.rows,
-            "wrong_by_class": self.wrong_by_class,
+            **counted,
+            **{name: getattr(self, name) for name in _KEPT},
         }
         save_checkpoint(self.run.checkpoint, state)
 
     def average_buffers(self) -> None:
         """Give all processes the same statistics of batch norms."""
-        networks = [self.method.get_submodule("network")]
-        if self.average is not None:
-            networks.append(self.average)
-        self.processes.average_buffers(networks)
+        self.processes.average_buffers(self._buffers)
 
-    def restore(self) -> None:
+    def _restore(self) -> None:
         """Take up the checkpoint.
 
         Raises:
             UserError: If it is damaged, or belongs to another recipe, seed or version.
         """
         state = load_checkpoint(self.run.checkpoint)
-        check_same_recipe(self.run, {**state["recipe"], "seed": state["seed"]})
+        check_same_recipe(self.run, state)
         context = f"{self.run.checkpoint}: holds the state of another version: "
         with as_user_error(context, KeyError, RuntimeError, ValueError):
-            self.method.load_state_dict(state["method"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.average is not None:
-                self.average.load_state_dict(state["average"])
+            for name, part in self.objects.items():
+                part.load_state_dict(state["objects"][name])
+            if self.processes.is_first:  # what all of them saw together
+                self.training.load_state_dict(state["training"])
+            for name, values in state["sums"].items():
+                kept = values if self.processes.is_first else torch.zeros_like(values)
+                self.sums[name] = kept.to(self.device)
+            for name in _KEPT:
+                setattr(self, name, state[name])
         restore_random_state(state["random"], self.device)
-        if self.processes.is_first:  # what all of them saw together
-            self.losses.copy_(state["losses"])
-            self.wrong.copy_(state["wrong"])
-        for name in ("epoch", "step", "epoch_seconds", "seconds", "rows"):
-            setattr(self, name, state[name])
-        self.peak_memory = state.get("peak_memory")  # early versions kept neither
-        self.wrong_by_class = state.get("wrong_by_class", [])
 
-    def stop_at_end(self, signal_number: int) -> InterruptedRunError:
-        """Return the exception that says that the run is finished, and nothing is to follow it.
-
-        Args:
-            signal_number: As for :meth:`stop`.
-        """
-        return InterruptedRunError(
-            f"{self.run.label} seed {self.run.seed}: stopped after its last epoch, finished",
-            signal_number or signal.SIGTERM,
-        )
-
-    def stop(self, signal_number: int) -> InterruptedRunError:
-        """Save, and return the exception that says where the run stopped.
-
-        Args:
-            signal_number: What stopped it; 0 if another process was told to stop.
-        """
+    def _stop(self) -> InterruptedRunError:
+        """Save, and return the exception that says where the run stopped."""
         self.save()
         return InterruptedRunError(
             f"{self.run.label} seed {self.run.seed}: stopped in epoch {self.epoch + 1} of "
-            f"{self.run.recipe.epochs} after step {self.step} of {self.steps_per_epoch}, saved",
-            signal_number or signal.SIGTERM,
+            f"{self.plan.epochs} after step {self.step} of {self.plan.steps_in(self.epoch)}, saved",
+            self._interrupt.signal_number or signal.SIGTERM,
         )
 
 
-def _finite(value: Tensor) -> float | None:
+_KEPT = ("epoch", "step", "epoch_seconds", "seconds", "peak_memory", "rows", "by_class")
+
+
+def _finite(value: Any) -> float | None:
     """Read a number for the log, which has no room for others than finite ones."""
+    if value is None:
+        return None
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def _warn_of_another_device(console: Console, starts: Sequence[Mapping[str, Any]]) -> None:
+    """Say that a run goes on elsewhere: it will not end bit for bit where it would have ended."""
+    devices = [start.get("device") for start in starts[-2:]]
+    if devices[0] != devices[-1]:
+        say(
+            console,
+            f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
+            "will make it end otherwise than without a stop",
+            style="yellow",
+        )

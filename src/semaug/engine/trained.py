@@ -1,79 +1,94 @@
 """Trained networks: what a finished run folder holds, ready to be asked about images."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semaug.augmentation import ZCA
 from semaug.average import WeightAverage
-from semaug.data import DataSet, FileSet, ImageSet, LoadedBatch, LoadError
-from semaug.engine.build import build_data, build_method
+from semaug.data import DataSet, FileSet, LoadedBatch
+from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
-from semaug.engine.evaluate import Wrong, count_wrong
 from semaug.engine.images import describe_images
-from semaug.engine.pipeline import Pipeline
+from semaug.engine.measure import measure
+from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
+from semaug.engine.start import load_data
+from semaug.engine.streams import Streams, read
 from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
-from semaug.methods import Mutual
+from semaug.methods import Method
+from semaug.outside import load_recorded
+from semaug.recipe.plain import recipe_from_plain_data
 from semaug.recipe.recipe import Recipe
 from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.files import read_json
-from semaug.runs.run import label
+from semaug.runs.read import load_summary
+from semaug.runs.run import Run
 
-__all__ = ["Trained", "load_trained", "recipe_from_plain_data"]
+__all__ = ["Trained", "load_finished_run", "load_state", "load_trained"]
 
 # N images, C classes, A features, H and W pixels.
 
-_WHITENED_AT_ONCE = 1000  # as the pipeline does
-_REMEDY = "restore a copy of it, or delete it and train the run with --resume, which writes it anew"
+_WHITENED_AT_ONCE = 1000  # as the streams do
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
     """The networks of a finished run in evaluation mode, on their device, with its images.
 
-    There is one, or several that trained together: the recipe's own, then its peers. The weights
-    are those that the run tested in its last epoch: averaged ones where the recipe says so.
+    The weights are those that the run tested in its last epoch: averaged ones where the recipe
+    says so.
 
     Args:
-        folder: Of the run.
-        label: Name of the recipe with its changes.
-        seed: Of the run.
-        recipe: With all changes.
-        method: What was trained; ``method.predict(images)`` returns logits.
-        pipeline: Prepares images; it holds those of the run.
+        run: What was trained; its recipe has all changes.
+        method: It owns the networks.
+        streams: Prepare images; they hold those of the run.
+        builder: Built the method.
         processes: This one; its engine knows the precision.
         sums: Of the images, as ``images.json`` of a run has them.
         workers: Processes that decode images in files while they are tested; 0 decodes in this one.
     """
 
-    folder: Path
-    label: str
-    seed: int
-    recipe: Recipe
-    method: nn.Module
-    pipeline: Pipeline
+    run: Run
+    method: Method
+    streams: Streams
+    builder: Builder
     processes: Processes
     sums: Mapping[str, str]
     workers: int = 0
 
     @property
-    def num_networks(self) -> int:
-        """How many networks trained together."""
-        return self.recipe.method.num_networks
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.run.folder
+
+    @property
+    def label(self) -> str:
+        """Name of the recipe with its changes."""
+        return self.run.label
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was trained."""
+        recipe: Recipe = self.run.recipe
+        return recipe
+
+    @cached_property
+    def predictors(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """What was tested, by name; ``""`` is the main one."""
+        return self.method.predictors()
 
     @property
     def data(self) -> DataSet:
         """The images that the run was trained and tested on, those in memory on the device."""
-        return self.pipeline.data
+        return self.streams.data
 
     def prepare(self, images: Tensor) -> Tensor:
         """Turn images into what the network takes: normalized, or whitened, as in training.
@@ -84,24 +99,23 @@ class Trained:
         Returns:
             ``(N, 3, H, W)`` on the device of the run.
         """
-        images = images.to(self.pipeline.device)
+        images = images.to(self.streams.device)
         if self._whiten is not None:
             images = torch.cat([self._whiten(piece) for piece in images.split(_WHITENED_AT_ONCE)])
-        return self.pipeline.prepare(images)
+        return self.streams.prepare(images)
 
-    def predict(self, images: Tensor, network: int = 0) -> Tensor:
+    def predict(self, images: Tensor, predictor: str = "") -> Tensor:
         """Return logits ``(N, C)``, without gradients, in the precision of the run.
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
-            network: Which of several, counted from 0.
+            predictor: Name of what predicts.
         """
         with self._mode():
-            logits: Tensor = self._predicting[network](images)
-        return logits
+            return self.predictors[predictor](images)
 
     def predict_with_features(
-        self, images: Tensor, network: int = 0
+        self, images: Tensor, predictor: str = ""
     ) -> tuple[Tensor, Tensor | None]:
         """Return logits ``(N, C)`` and the features ``(N, A)`` that the classifier received.
 
@@ -110,11 +124,11 @@ class Trained:
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
-            network: Which of several, counted from 0.
+            predictor: Name of what predicts.
         """
-        with_features = self._with_features[network]
+        with_features = self._with_features[predictor]
         if with_features is None:
-            return self.predict(images, network), None
+            return self.predict(images, predictor), None
         with self._mode():
             logits, features = with_features(images)
         return logits, features
@@ -133,8 +147,8 @@ class Trained:
         """
         if places is None:
             places = torch.arange(len(self.data.test))
-        with self.pipeline, as_user_error("", ValueError, LoadError):
-            yield from self.pipeline.test_loader.epoch(places)
+        with self.streams:
+            yield from read(self.streams.test_loader.epoch(places))
 
     def with_test_images(self, files: FileSet) -> "Trained":
         """Return the same networks with other test images, seen as those of the run.
@@ -142,15 +156,11 @@ class Trained:
         Args:
             files: Of the classes of the run, whose own images lie in files too.
         """
-        data = replace(self.data, test=files.to(self.pipeline.device))
-        return replace(self, pipeline=Pipeline(self.recipe, data, self.workers))
+        data = replace(self.data, test=files.to(self.streams.device))
+        return replace(self, streams=Streams(self.recipe, data, self.workers))
 
-    def test_error(self) -> float:
-        """Return the first network's test error, see :meth:`test_errors`."""
-        return self.test_errors()[0]
-
-    def test_errors(self) -> list[float]:
-        """Return each network's test error in percent, that of the last epoch of the run.
+    def test(self) -> dict[str, dict[str, float]]:
+        """Return what the run tested in its last epoch: by predictor, then by metric.
 
         Exactly, on the same device and, on a CPU, with the same number of threads; but for
         rounding where the run was compiled, which this is not.
@@ -159,21 +169,21 @@ class Trained:
             OSError: If images lie in files, and one cannot be read.
             UserError: If such a file is damaged.
         """
-
-        def predict(images: Tensor) -> Tensor:
-            return torch.stack([self.predict(images, k) for k in range(self.num_networks)])
-
-        labels = self.data.test.labels
-        wrong = Wrong.none(self.num_networks, self.data.num_classes, labels.device)
-        with self.pipeline:
-            count_wrong(predict, self.pipeline.test_batches(), wrong)
-        return [100 * missed / len(labels) for missed in wrong.by_class.sum(dim=1).tolist()]
+        with self.streams, self._mode():
+            tested = measure(
+                self.method.predict_each,
+                self.recipe.evaluation.build(self.builder.sizes),
+                self.streams.test_batches(),
+                partial(self.builder.metrics, self.method),
+                self.predictors,
+            )
+        return tested.merged(lambda counts: counts, self.data.test.classes)[0]
 
     @contextmanager
     def _mode(self) -> Iterator[None]:
         """Compute as the run did when it tested."""
         with (
-            operators(self.pipeline.device, deterministic=self.recipe.deterministic),
+            operators(self.streams.device, deterministic=self.recipe.deterministic),
             self.processes.fabric.autocast(),
             torch.no_grad(),
         ):
@@ -181,40 +191,29 @@ class Trained:
 
     @cached_property
     def _whiten(self) -> ZCA | None:
-        if self.pipeline.white is None:
-            return None
-        assert isinstance(self.data.train, ImageSet)
-        return ZCA.fit(self.data.train.images)
+        return None if self.streams.white is None else self.streams.fit_whitening()
 
     @cached_property
-    def _predicting(self) -> tuple["_Predicting", ...]:
-        return tuple(_Predicting(self.method, network) for network in range(self.num_networks))
-
-    @cached_property
-    def _with_features(self) -> tuple[WithFeatures | None, ...]:
+    def _with_features(self) -> dict[str, WithFeatures | None]:
         # Of what predicts, not of a network by its name: a prediction may be that of several.
-        example_images = self.pipeline.example_images()
-        return tuple(_find_features(each, example_images) for each in self._predicting)
+        example_images = self.streams.example_images()
+        return {
+            name: _find_features(_Predicting(self.method, predict), example_images)
+            for name, predict in self.predictors.items()
+        }
 
 
 class _Predicting(nn.Module):
-    """Calls ``predict`` of a method as its forward, or another network than the first."""
+    """Calls a predictor of a method as its forward."""
 
-    def __init__(self, method: nn.Module, network: int) -> None:
+    def __init__(self, method: nn.Module, predict: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.method = method
-        self.network = network
+        self.predict = predict
         self.training = method.training
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor
-        if self.network == 0:
-            logits = self.method.predict(images)  # type: ignore[operator]
-            return logits
-        assert isinstance(self.method, Mutual)
-        output = self.method.networks[self.network](images)
-        logits = output[0] if self.method.needs_features else output
-        return logits
+        return self.predict(images)
 
 
 def _find_features(predicting: _Predicting, example_images: Tensor) -> WithFeatures | None:
@@ -224,112 +223,114 @@ def _find_features(predicting: _Predicting, example_images: Tensor) -> WithFeatu
         return None
 
 
+def load_finished_run(
+    folder: str | Path, *, trust_code: bool = False
+) -> tuple[Run, dict[str, Any]]:
+    """Return a finished run and its summary.
+
+    Args:
+        folder: Of the run.
+        trust_code: Whether copies of code from outside, in the folder, may be executed.
+
+    Raises:
+        UserError: If the folder holds no finished run, something in it is damaged or was written
+            by another version, or code of it was changed since.
+    """
+    folder = Path(folder)
+    summary = load_summary(folder)
+    path = folder / "summary.json"
+    remedy = "restore a copy of it, or delete it and train the run with --resume"
+    context = f"{path}: expected the summary of a run; {remedy}: "
+    with as_user_error(context, AttributeError, KeyError, TypeError):
+        load_recorded(folder, summary["code"], trusted=trust_code)
+        recipe = recipe_from_plain_data(summary["recipe"])
+        name, overrides, quick = summary["name"], summary["overrides"], bool(summary["quick"])
+        run = _Finished(name, recipe, int(summary["seed"]), overrides, quick, folder)
+    return run, summary
+
+
+class _Finished(Run):
+    """A run that lies where it lies, whatever it is called."""
+
+    @property
+    def folder(self) -> Path:
+        """Where everything about the run is kept."""
+        return self.root
+
+
 def load_trained(
-    folder: str | Path,
-    data_root: Path | None = None,
-    device: str = "auto",
-    workers: int | None = None,
+    folder: str | Path, options: TrainOptions | None = None
 ) -> Trained:
     """Load the networks of a finished run, with the images they were trained and tested on.
 
     Args:
         folder: Of the run, such as ``runs/digits_resnet8/seed0``.
-        data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        workers: Processes that decode images that lie in files; None is one for each core but
-            one. How many there are changes no result.
+        options: Data root, device, and processes that decode images in files.
 
     Raises:
         FileNotFoundError: If the data is missing.
         UserError: If the folder holds no finished run, something in it is damaged or was written
-            by another version, or the images are not those of the run.
+            by another version, code of it was changed since, or the images are not those of the
+            run.
 
     >>> from semaug.engine.trained import load_trained
     >>> load_trained("nowhere")
     Traceback (most recent call last):
     semaug.errors.UserError: nowhere: expected the folder of a run, got no such folder
     """
-    folder = Path(folder)
-    summary = _finished(folder)
-    path = folder / "summary.json"
-    with as_user_error(f"{path}: expected the summary of a run; {_REMEDY}: ", KeyError, TypeError):
-        recipe = recipe_from_plain_data(summary["recipe"])
-        name = label(summary["name"], summary["overrides"], summary["quick"])
-        seed = int(summary["seed"])
-        quick = bool(summary["quick"])
-    place = choose_device(device)
-    data, selection = build_data(recipe, data_root, place, quick=quick, workers=workers)
+    options = options or TrainOptions()
+    run, _ = load_finished_run(folder, trust_code=options.trust_code)
+    if not isinstance(run.recipe, Recipe):
+        raise UserError(
+            f"{folder}: expected a run of networks that predict, got one of "
+            f"{type(run.recipe).__name__}"
+        )
+    place = choose_device(options.device)
+    data, selection = load_data(run, options, place)
     sums = describe_images(selection, data)["sha256"]
-    _check_images(folder, sums, data.name)
-    num_workers = count_workers(workers)
-    pipeline = Pipeline(recipe, data, num_workers)
-    num_steps = recipe.epochs * math.ceil(len(data.train) / recipe.batch_size)
-    build = partial(build_method, recipe, data, pipeline.example_images())
+    _check_images(run.folder, sums, data.name)
+    workers = count_workers(options.workers)
+    streams = Streams(run.recipe, data, workers)
+    builder = Builder(run.recipe, data, streams.plan, streams.example_images(), run.seed)
     with torch.random.fork_rng(devices=[]):
-        method = build(seed=seed, num_steps=num_steps)
-    method.to(place, pipeline.dtype).to(memory_format=pipeline.layout)
-    _load_weights(folder / "checkpoint.pt", recipe, method)
+        method = builder.method()
+    method.to(place, streams.dtype).to(memory_format=streams.layout)
+    path = run.folder / "checkpoint.pt"
+    state = load_state(run, streams.plan.epochs)
+    context = f"{path}: holds the state of another version: "
+    with as_user_error(context, KeyError, RuntimeError, ValueError):
+        method.load_state_dict(state["method"])
+        if run.recipe.ema_decay is not None:
+            networks = nn.ModuleList(method.networks())
+            average = WeightAverage(networks, run.recipe.ema_decay)
+            average.load_state_dict(state["average"])
+            networks.load_state_dict(average.averaged.state_dict())
     method.eval().requires_grad_(False)
-    processes = Processes(place, recipe.precision)
-    return Trained(folder, name, seed, recipe, method, pipeline, processes, sums, num_workers)
+    processes = Processes(place, run.recipe.precision)
+    return Trained(run, method, streams, builder, processes, sums, workers)
 
 
-def recipe_from_plain_data(plain: Mapping[str, Any]) -> Recipe:
-    """Undo :meth:`semaug.recipe.recipe.Recipe.as_plain_data`; what is absent takes its default.
-
-    Raises:
-        UserError: If a field is unknown or a value out of range.
-
-    >>> from semaug.recipes import find_recipe
-    >>> recipe = find_recipe("digits_resnet8_isda")
-    >>> recipe_from_plain_data(recipe.as_plain_data()) == recipe
-    True
-    """
-    recipe: Recipe = _rebuild(Recipe, plain)
-    return recipe
-
-
-def _rebuild(hint: Any, value: Any) -> Any:
-    """Make of plain data what a hint says: dataclasses of dicts, tuples of lists."""
-    if isinstance(value, Mapping):
-        kind: Any = next(kind for kind in (hint, *get_args(hint)) if is_dataclass(kind))
-        known = {field.name for field in fields(kind)}
-        if unknown := sorted(value.keys() - known):
-            raise UserError(
-                f"recipe: expected fields that this version knows, got {', '.join(unknown)}"
-            )
-        hints = get_type_hints(kind)
-        return kind(**{name: _rebuild(hints[name], part) for name, part in value.items()})
-    if isinstance(value, list):
-        inner = next((kind for kind in get_args(hint) if kind is not Ellipsis), None)
-        return tuple(_rebuild(inner, part) for part in value)
-    return value
-
-
-def _finished(folder: Path) -> dict[str, Any]:
-    """Return the summary of a run.
+def load_state(run: Run, epochs: int | None = None) -> dict[str, Any]:
+    """Return the states of the objects that a finished run saved, by name.
 
     Raises:
-        UserError: If the run is not finished, or this is the folder of none.
+        UserError: If the checkpoint is missing, damaged, or of an unfinished run.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: expected the folder of a run, got no such folder")
-    path = folder / "summary.json"
-    if path.exists():
-        summary: dict[str, Any] = read_json(path, _REMEDY)
-        return summary
-    rows = folder / "metrics.jsonl"
-    if not rows.exists():
-        raise UserError(f"{folder}: expected the folder of a run, got one without summary.json")
-    done = len(rows.read_bytes().splitlines())
-    raise UserError(
-        f"{folder}: expected a finished run, got one that has done {done} epochs; go on with it by "
-        "semaug train and --resume"
-    )
+    path = run.folder / "checkpoint.pt"
+    if not path.exists():
+        raise UserError(f"{path}: expected the weights of the run, got no such file")
+    state = load_checkpoint(path)
+    if epochs is not None and state["epoch"] != epochs:
+        raise UserError(
+            f"{path}: expected the weights after epoch {epochs}, got those after epoch "
+            f"{state['epoch']}"
+        )
+    objects: dict[str, Any] = state["objects"]
+    return objects
 
 
 def _check_images(folder: Path, now: Mapping[str, str], name: str) -> None:
-    """Compare the images of a data set with those of the run; early runs did not describe theirs.
+    """Compare the images of a data set with those of the run.
 
     Args:
         folder: Of the run.
@@ -337,35 +338,9 @@ def _check_images(folder: Path, now: Mapping[str, str], name: str) -> None:
         name: Of the data set.
     """
     path = folder / "images.json"
-    if not path.exists():
-        return
-    before = read_json(path, "restore a copy of it, or delete it").get("sha256", {})
+    before = read_json(path, "restore a copy of it").get("sha256", {})
     if any(now.get(part, total) != total for part, total in before.items()):
         raise UserError(
             f"{path}: the run saw other images than data={name} has now; restore the data "
             "set, or name its folder with --data-root"
         )
-
-
-def _load_weights(path: Path, recipe: Recipe, method: nn.Module) -> None:
-    """Give a method the weights that were tested last.
-
-    Raises:
-        UserError: If the checkpoint is missing, damaged, or of an unfinished run.
-    """
-    if not path.exists():
-        raise UserError(f"{path}: expected the weights of the run, got no such file")
-    state = load_checkpoint(path)
-    if state["epoch"] != recipe.epochs:
-        raise UserError(
-            f"{path}: expected the weights after epoch {recipe.epochs}, got those after epoch "
-            f"{state['epoch']}"
-        )
-    context = f"{path}: holds the state of another version: "
-    with as_user_error(context, KeyError, RuntimeError, ValueError):
-        method.load_state_dict(state["method"])
-        if recipe.ema_decay is not None:
-            network = method.get_submodule("network")
-            average = WeightAverage(network, recipe.ema_decay)
-            average.load_state_dict(state["average"])
-            network.load_state_dict(average.averaged.state_dict())

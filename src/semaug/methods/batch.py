@@ -1,22 +1,102 @@
 """What a method takes and gives back."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["Batch", "StepOutput"]
+__all__ = ["Batch", "Samples", "StepOutput", "Stream", "Term", "View"]
+
+
+class Samples(NamedTuple):
+    """Images of a stream as the network takes them, and what a method may know of them."""
+
+    images: Tensor  # (N, 3, H, W) float32; (V, N, 3, H, W) where a method wants V > 1 views
+    labels: Tensor | None = None  # (N,) or (N, H, W) int64, -100 is ignored; None: unlabeled
+    targets: Tensor | None = None  # (N, C) soft targets of mixed images, instead of the labels
+    positions: Tensor | None = None  # (N,) int64, places in the set, the same in all epochs
+
+    @property
+    def wanted(self) -> Tensor:
+        """What to learn: soft targets of mixed images, else the labels."""
+        wanted = self.labels if self.targets is None else self.targets
+        assert wanted is not None, "an unlabeled stream has nothing to learn from a label"
+        return wanted
 
 
 class Batch(NamedTuple):
-    """Images as the network takes them, and their labels."""
+    """What one step sees: samples of each stream by name, and which step of the run it is."""
 
-    images: Tensor  # (N, 3, H, W) float32; (V, N, 3, H, W) where a method wants V > 1 views
-    labels: Tensor  # (N,) int64
-    targets: Tensor | None = None  # (N, C) soft targets of mixed images, instead of the labels
+    streams: dict[str, Samples]
+    step: int = 0  # optimizer steps done before, in the whole run
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor, targets: Tensor | None = None) -> "Batch":
+        """Return a batch of one stream, ``"labeled"``."""
+        return cls({"labeled": Samples(images, labels, targets)})
+
+    @property
+    def labeled(self) -> Samples:
+        """The stream ``"labeled"``."""
+        return self.streams["labeled"]
+
+    @property
+    def unlabeled(self) -> Samples:
+        """The stream ``"unlabeled"``."""
+        return self.streams["unlabeled"]
+
+
+class Term(NamedTuple):
+    """A part of the loss: its mean over the images of a stream.
+
+    Several processes weight it by their shares of that stream.
+    """
+
+    value: Tensor  # scalar
+    stream: str = "labeled"
 
 
 class StepOutput(NamedTuple):
     """What one step computed."""
 
-    loss: Tensor  # scalar
-    logits: Tensor  # (N, C), those of the clean features, of the first view and network
+    terms: dict[str, Term]  # parts of the loss, which is their sum
+    outputs: Tensor | None = None  # (N, C, ...) logits of the labeled stream, for its metric
+    logs: Mapping[str, Tensor] = {}  # scalars, means over the labeled stream, for the log
+    kept: Any = None  # what `after_step` wants back
+
+    @property
+    def loss(self) -> Tensor:
+        """The sum of all terms."""
+        first, *others = (term.value for term in self.terms.values())
+        return torch.stack([first, *others]).sum() if others else first
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How one picture is made of an image.
+
+    Args:
+        augment: Spec of the augmentation; None is that of the recipe.
+        shares: Names of random operations, such as ``"flip"``, that turn out as in the first
+            view; see :attr:`semaug.augmentation.Augmentation.draw_names`.
+    """
+
+    augment: Any = None
+    shares: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Images that a method wants of the training part, a batch of them at each step.
+
+    Args:
+        part: ``"train"``, with labels, or ``"unlabeled"``, without.
+        batch_size: Images in a step; None is that of the recipe.
+        views: How each image is shown.
+    """
+
+    part: str = "train"
+    batch_size: int | None = None
+    views: tuple[View, ...] = (View(),)

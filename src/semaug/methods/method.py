@@ -1,46 +1,97 @@
 """What all methods share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semaug.covariance import ClassCovariance
-from semaug.losses import ISDALoss, isda_diagnostics
+from semaug.losses import ISDALoss, isda_diagnostics, takes_features
 from semaug.methods.batch import Batch, StepOutput
+from semaug.metrics import Error, Metric, TopKError
+from semaug.registry import Sizes
 
-__all__ = ["Method", "diagnose"]
+__all__ = ["Method", "apply_loss", "diagnose"]
 
-# K networks, N images, C classes, A features.
+# N images, C classes, A features.
+
+MIN_CLASSES_FOR_TOP5 = 100  # of fewer, five guesses say little
 
 
 class Method(nn.Module, ABC):
-    """What one training step does.
+    """What one training step does. It owns its networks and losses: one ``state_dict``.
 
-    ``network`` is what is trained, averaged and tested: one network, or a list of them.
+    A subclass writes :meth:`loss` and :meth:`predictors`; all else has a default for a method
+    with one network, ``self.network``.
     """
-
-    network: nn.Module
-
-    @property
-    @abstractmethod
-    def classification_losses(self) -> Sequence[nn.Module]:
-        """Losses of single predictions, one for each network."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of a batch, in training mode with all side effects of the loss."""
 
     @abstractmethod
-    def predict(self, images: Tensor) -> Tensor:
-        """Map images ``(N, 3, H, W)`` to logits ``(N, C)``, of the first network."""
+    def predictors(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Return what is tested, by name: ``""`` is the main one.
 
-    def predict_each(self, images: Tensor) -> Tensor:
-        """Map images ``(N, 3, H, W)`` to logits ``(K, N, C)`` of each network."""
-        return self.predict(images).unsqueeze(0)
+        Each maps images ``(N, 3, H, W)`` to logits ``(N, C)``, or ``(N, C, h, w)``.
+        """
 
-    @abstractmethod
+    def predict_each(self, images: Tensor) -> dict[str, Tensor]:
+        """Map images ``(N, 3, H, W)`` to the logits of each predictor."""
+        return {name: predict(images) for name, predict in self.predictors().items()}
+
+    def networks(self) -> Sequence[nn.Module]:
+        """Return the networks: whose weights an average follows, and whose batch norms agree.
+
+        ``ema_decay`` averages them for the test; several processes share what they normalize by.
+        """
+        return [self.network]
+
+    def metrics(self, sizes: Sizes) -> list[Metric]:
+        """Return what is measured; the first is the main metric."""
+        found: list[Metric] = [Error(sizes.num_classes)]
+        if sizes.num_classes >= MIN_CLASSES_FOR_TOP5:
+            found.append(TopKError(sizes.num_classes))
+        return found
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return groups of parameters as torch's optimizers take them.
+
+        A group may have options of its own, such as ``weight_decay``, ``lr``, or ``lr_scale``, a
+        factor on the learning rate of the recipe. The default is one group, and those of all
+        modules inside that have a ``parameter_groups()``, such as a loss with centers.
+        """
+        special = [
+            group
+            for module in self.modules()
+            if module is not self and hasattr(module, "parameter_groups")
+            for group in module.parameter_groups()
+        ]
+        special = [{**group, "params": list(group["params"])} for group in special]
+        taken = {id(parameter) for group in special for parameter in group["params"]}
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in taken]
+        return [{"params": rest}, *special] if rest else special
+
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare for an epoch, counted from 0: statistics may remember by epochs."""
+        for estimator in _estimators(self):
+            estimator.start_epoch()
+
+    def after_step(self, batch: Batch, output: StepOutput) -> None:
+        """Act after the optimizer: update a teacher, remember predictions."""
+
+    def end_epoch(self) -> None:
+        """Act after the last step of an epoch.
+
+        By default warn of samples that statistics left out, which reads values; see
+        :meth:`semaug.ClassCovariance.warn_of_skipped`.
+        """
+        for estimator in _estimators(self):
+            estimator.warn_of_skipped()
+
     def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:
         """Return scalars worth a place in the log: what the loss does now.
 
@@ -50,23 +101,35 @@ class Method(nn.Module, ABC):
             sample: Makes a batch of a few training images that are not mixed; only called if
                 there is something to tell of them.
         """
+        return {}
 
-    def start_epoch(self) -> None:
-        """Tell the statistics that an epoch begins, if they remember by epochs."""
-        for estimator in self._estimators():
-            estimator.start_epoch()
 
-    def warn_of_skipped(self) -> None:
-        """Warn of samples that the statistics left out; after an epoch, for it reads values.
+def _estimators(module: nn.Module) -> Iterator[ClassCovariance]:
+    """Find estimators of statistics, but for those inside of others."""
+    if isinstance(module, ClassCovariance):
+        return iter([module])
+    return chain.from_iterable(_estimators(child) for child in module.children())
 
-        See :meth:`semaug.ClassCovariance.warn_of_skipped`.
-        """
-        for estimator in self._estimators():
-            estimator.warn_of_skipped()
 
-    def _estimators(self) -> list[ClassCovariance]:
-        found = [getattr(loss, "estimator", None) for loss in self.classification_losses]
-        return [estimator for estimator in found if isinstance(estimator, ClassCovariance)]
+def apply_loss(
+    loss: nn.Module, network: nn.Module, images: Tensor, wanted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Call a network and its loss, with features and weight of the classifier where it takes them.
+
+    Args:
+        loss: Of logits and labels, or of ``(logits, labels, features, weight)``.
+        network: Returns logits; for a loss that takes features, :class:`semaug.WithFeatures`.
+        images: ``(N, 3, H, W)``.
+        wanted: Labels or soft targets.
+
+    Returns:
+        The loss, and the logits.
+    """
+    if not takes_features(loss):
+        logits = network(images)
+        return loss(logits, wanted), logits
+    logits, features = network(images)
+    return loss(logits, wanted, features, network.weight), logits
 
 
 @torch.no_grad()

@@ -8,17 +8,22 @@ Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 3.2
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from semaug.errors import UserError, check_option
 from semaug.features import WithFeatures, with_features
 from semaug.losses import MutualLoss, mutual_loss
-from semaug.methods.batch import Batch, StepOutput
+from semaug.methods.ait import check_view_augments, views_of
+from semaug.methods.batch import Batch, StepOutput, Stream, Term
 from semaug.methods.method import Method, diagnose
+from semaug.registry import methods
 
-__all__ = ["Mutual"]
+__all__ = ["DML", "MultiAIT", "Mutual"]
 
 # K networks, N images, C classes, A features.
 
@@ -32,6 +37,7 @@ class Mutual(Method):
         networks: Two or more, of any kinds, each mapping ``(N, 3, H, W)`` to logits ``(N, C)``.
         loss: With a classification loss for each network inside, or one for all.
         example_images: ``(N, 3, H, W)``; see :class:`Supervised`.
+        peer_weight_decay: Weight decay of each network after the first; none is the optimizer's.
 
     Raises:
         ValueError: If there are fewer than two networks, or the loss needs features and a
@@ -40,9 +46,9 @@ class Mutual(Method):
     >>> networks = [nn.Sequential(nn.Flatten(), nn.Linear(12, 2)) for _ in range(2)]
     >>> method = Mutual(networks, MutualLoss(weight=1.0))
     >>> images, labels = torch.zeros(5, 3, 2, 2), torch.zeros(5, dtype=torch.int64)
-    >>> method.loss(Batch(images, labels)).logits.shape  # one view: DML
+    >>> method.loss(Batch.of(images, labels)).outputs.shape  # one view: DML
     torch.Size([5, 2])
-    >>> method.loss(Batch(images.expand(2, -1, -1, -1, -1), labels)).logits.shape  # multi-AIT
+    >>> method.loss(Batch.of(images.expand(2, -1, -1, -1, -1), labels)).outputs.shape  # multi-AIT
     torch.Size([5, 2])
     """
 
@@ -51,8 +57,10 @@ class Mutual(Method):
         networks: Iterable[nn.Module],
         loss: MutualLoss,
         example_images: Tensor | None = None,
+        peer_weight_decay: Sequence[float] = (),
     ) -> None:
         super().__init__()
+        self.peer_weight_decay = tuple(peer_weight_decay)
         self.criterion = loss
         self.needs_features = loss.needs_features
         self.network = nn.ModuleList(
@@ -64,16 +72,6 @@ class Mutual(Method):
         if len(self.network) < 2:
             raise ValueError(f"Mutual: expected two `networks` or more, got {len(self.network)}")
 
-    @property
-    def networks(self) -> Sequence[nn.Module]:
-        """All of them."""
-        return tuple(self.network.children())
-
-    @property
-    def classification_losses(self) -> Sequence[nn.Module]:
-        """The loss of each network, or one for all."""
-        return tuple(self.criterion.classification)
-
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the sum of the losses of all networks, in training mode with all side effects.
 
@@ -84,20 +82,33 @@ class Mutual(Method):
         Raises:
             ValueError: If there is another number of views.
         """
-        wanted = batch.labels if batch.targets is None else batch.targets
-        logits, arguments = self._see(batch.images)
-        return StepOutput(self.criterion(logits, wanted, **arguments), logits[0])
+        samples = batch.labeled
+        logits, arguments = self._see(samples.images)
+        value = self.criterion(logits, samples.wanted, **arguments)
+        return StepOutput({"loss": Term(value)}, logits[0])
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Map images ``(N, 3, H, W)`` to logits ``(N, C)`` of the first network."""
-        output = self.networks[0](images)
+    def predictors(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Return all networks; those after the first by their number."""
+        names = ["", *(f"network {k + 1}" for k in range(1, len(self.network)))]
+        return {
+            name: partial(self._predict, network)
+            for name, network in zip(names, self.network, strict=True)
+        }
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return one group, or where peers have weight decays of their own, one a network."""
+        if not self.peer_weight_decay:
+            return super().parameter_groups()
+        decays = [{}, *({"weight_decay": decay} for decay in self.peer_weight_decay)]
+        return [
+            {"params": list(network.parameters()), **own}
+            for network, own in zip(self.network, decays, strict=True)
+        ] + [{"params": list(self.criterion.parameters())}]
+
+    def _predict(self, network: nn.Module, images: Tensor) -> Tensor:
+        output = network(images)
         logits: Tensor = output[0] if self.needs_features else output
         return logits
-
-    def predict_each(self, images: Tensor) -> Tensor:
-        """Map images ``(N, 3, H, W)`` to logits ``(K, N, C)`` of each network."""
-        outputs = [network(images) for network in self.networks]
-        return torch.stack([output[0] for output in outputs] if self.needs_features else outputs)
 
     @torch.no_grad()
     def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:
@@ -106,17 +117,17 @@ class Mutual(Method):
         Args:
             sample: Makes a batch of a few training images that are not mixed.
         """
-        batch = sample()
-        logits, arguments = self._see(batch.images)
+        samples = sample().labeled
+        logits, arguments = self._see(samples.images)
         found = {"mutual": mutual_loss(logits)}
-        for k, loss in enumerate(self.classification_losses):
-            own = diagnose(loss, partial(_part, k, logits, batch.labels, arguments))
+        for k, loss in enumerate(self.criterion.classification):
+            own = diagnose(loss, partial(_part, k, logits, samples.wanted, arguments))
             found |= own if k == 0 else {f"{name}_{k + 1}": value for name, value in own.items()}
         return found
 
     def _see(self, images: Tensor) -> tuple[Tensor, dict[str, list[Tensor]]]:
         """Return the logits ``(K, N, C)``, and what else the loss is called with."""
-        networks = self.networks
+        networks = self.network
         if images.ndim == 5 and len(images) != len(networks):
             raise ValueError(
                 f"Mutual: expected a view for each of {len(networks)} networks, got {len(images)}"
@@ -134,3 +145,88 @@ def _part(
     k: int, logits: Tensor, labels: Tensor, arguments: dict[str, list[Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     return logits[k], labels, arguments["weight"][k]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Together:
+    """Networks that train side by side.
+
+    Args:
+        peers: Networks that train beside the first, by name.
+        peer_weight_decay: Weight decay of each peer; none is that of the optimizer.
+        ai_weight: Weight of the divergence between predictions, lambda in the paper.
+        ai_target_gradient: Whether the gradient flows through both sides of a divergence, as the
+            formula says, or not through the target.
+
+    Raises:
+        UserError: If peers are missing, or a number is out of range.
+    """
+
+    peers: tuple[str, ...]
+    peer_weight_decay: tuple[float, ...] = ()
+    ai_weight: float
+    ai_target_gradient: bool
+
+    def __post_init__(self) -> None:
+        if not self.peers:
+            raise UserError(
+                "recipe: expected `peers`, the networks that train beside the first, such as "
+                "peers=resnet32_cifar, got none"
+            )
+        check_option("ai_weight", self.ai_weight, 0 <= self.ai_weight < float("inf"), ">= 0")
+        decays = self.peer_weight_decay
+        inside = all(0 <= decay < float("inf") for decay in decays)
+        check_option("peer_weight_decay", decays, inside, ">= 0")
+        if decays and len(decays) != len(self.peers):
+            raise UserError(
+                f"recipe: expected `peer_weight_decay` for each of {len(self.peers)} peers, "
+                f"got {len(decays)}"
+            )
+
+    @property
+    def num_networks(self) -> int:
+        """How many networks see each image."""
+        return 1 + len(self.peers)
+
+    def build(self, builder: Any) -> Mutual:
+        """Build all networks, each with a loss of its own."""
+        pairs = [builder.with_loss(), *(builder.with_loss(peer, "peers") for peer in self.peers)]
+        networks, losses = zip(*pairs, strict=True)
+        loss = MutualLoss(
+            weight=self.ai_weight,
+            target_gradient=self.ai_target_gradient,
+            classification=losses,
+        )
+        return Mutual(networks, loss, peer_weight_decay=self.peer_weight_decay)
+
+
+@methods.register("dml")
+@dataclass(frozen=True, kw_only=True)
+class DML(_Together):
+    """Deep mutual learning: several networks see one view and learn from each other."""
+
+    ai_weight: float = 1.0
+    ai_target_gradient: bool = False
+
+
+@methods.register("multi_ait")
+@dataclass(frozen=True, kw_only=True)
+class MultiAIT(_Together):
+    """AIT between several networks, each with a view of its own.
+
+    Args:
+        view_augments: What each view has of the augmentation, as in ``ait``.
+    """
+
+    ai_weight: float = 3.0  # section 4.3.3
+    ai_target_gradient: bool = True
+    view_augments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_view_augments(self.view_augments, self.num_networks)
+
+    def streams(self, recipe: Any) -> dict[str, Stream]:
+        """Return the labeled images, a view for each network."""
+        views = views_of(recipe, self.view_augments, self.num_networks)
+        return {"labeled": Stream(views=views)}

@@ -1,17 +1,20 @@
 """Supervised training: one network, one loss on its logits, or on logits and features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semaug.features import WithFeatures, with_features
-from semaug.losses._classification import takes_features
-from semaug.methods.batch import Batch, StepOutput
+from semaug.losses import takes_features
+from semaug.methods.batch import Batch, StepOutput, Term
 from semaug.methods.feature_map import WithFeatureMap
-from semaug.methods.method import Method, diagnose
+from semaug.methods.method import Method, apply_loss, diagnose
+from semaug.registry import methods
 
-__all__ = ["Supervised"]
+__all__ = ["Supervised", "SupervisedMethod"]
 
 
 class Supervised(Method):
@@ -34,7 +37,7 @@ class Supervised(Method):
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     >>> method = Supervised(network, nn.CrossEntropyLoss())
     >>> images, labels = torch.zeros(1, 3, 2, 2), torch.tensor([0])
-    >>> method.loss(Batch(images, labels)).logits.shape
+    >>> method.loss(Batch.of(images, labels)).outputs.shape
     torch.Size([1, 2])
     """
 
@@ -48,25 +51,20 @@ class Supervised(Method):
         self.network = network
         self.criterion = loss
 
-    @property
-    def classification_losses(self) -> Sequence[nn.Module]:
-        """The loss."""
-        return (self.criterion,)
-
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of a batch, in training mode with all side effects of the loss."""
-        wanted = batch.labels if batch.targets is None else batch.targets
-        if not self.needs_features:
-            logits = self.network(batch.images)
-            return StepOutput(self.criterion(logits, wanted), logits)
-        logits, features = self.network(batch.images)
-        loss = self.criterion(logits, wanted, features, self.network.weight)
-        return StepOutput(loss, logits)
+        samples = batch.labeled
+        value, logits = apply_loss(self.criterion, self.network, samples.images, samples.wanted)
+        return StepOutput({"loss": Term(value)}, logits)
 
     def predict(self, images: Tensor) -> Tensor:
         """Map images ``(N, 3, H, W)`` to logits ``(N, C)``."""
         logits = self.network(images)
         return logits[0] if self.needs_features else logits
+
+    def predictors(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Return the network."""
+        return {"": self.predict}
 
     @torch.no_grad()
     def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:
@@ -77,8 +75,18 @@ class Supervised(Method):
         """
 
         def predict() -> tuple[Tensor, Tensor, Tensor]:
-            batch = sample()
+            samples = sample().labeled
             weight: Tensor = self.network.weight  # type: ignore[assignment]
-            return self.predict(batch.images), batch.labels, weight
+            return self.predict(samples.images), samples.wanted, weight
 
         return diagnose(self.criterion, predict)
+
+
+@methods.register("supervised")
+@dataclass(frozen=True, kw_only=True)
+class SupervisedMethod:
+    """One network sees each image once an epoch, augmented in one way."""
+
+    def build(self, builder: Any) -> Supervised:
+        """Build the network of the recipe and its loss."""
+        return Supervised(*builder.with_loss())

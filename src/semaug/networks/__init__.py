@@ -23,6 +23,7 @@ from semaug.networks.cifar import CifarNetwork
 from semaug.networks.cnn13_cifar import CifarCNN13
 from semaug.networks.densenet_cifar import CifarDenseNet
 from semaug.networks.mobilenetv2_cifar import CifarMobileNetV2
+from semaug.networks.of_timm import TimmNetwork, register_networks
 from semaug.networks.pyramidnet_cifar import CifarPyramidNet
 from semaug.networks.resnet_cifar import CifarResNet
 from semaug.networks.resnext_cifar import CifarResNeXt
@@ -42,6 +43,7 @@ __all__ = [
     "CifarSEResNet",
     "CifarShakeShake",
     "CifarWideResNet",
+    "TimmNetwork",
 ]
 
 # Names for timm.create_model, each with one line for a person who chooses.
@@ -61,3 +63,4 @@ NETWORKS: dict[str, str] = {
     )
     for name, variant in family.VARIANTS.items()
 }
+register_networks(NETWORKS)

@@ -1,55 +1,33 @@
-"""Change fields of a recipe by ``name=value``, strictly; numbers by ``name=50%`` of what they were.
+"""Change options of a recipe by ``name=value``, strictly; numbers by ``name=50%`` of what they were.
+
+The dotted name (``loss.strength``) always works; the short one where exactly one group of this
+recipe has it.
 
 >>> from semaug.recipes import find_recipe
 >>> override(find_recipe("digits_resnet8_isda"), {"epochs": "3", "strength": "0.25"}).loss
-Loss(name='isda', strength=0.25, ramp='linear', covariance='full', memory=None, num_samples=None)
+ISDA(strength=0.25, ramp='linear', covariance='full', memory=None)
 """
 
-import inspect
-import re
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from fractions import Fraction
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from semaug._torch.names import unknown_name
 from semaug.errors import UserError
-from semaug.recipe.recipe import Augment, Loss, Method, Recipe
+from semaug.outside import short_name
+from semaug.registry import Registry, describe_options, registry_of
 
 __all__ = [
-    "OPTIONS",
+    "applicable",
     "describe_fields",
     "describe_overrides",
     "override",
     "split_overrides",
 ]
 
-# Options that a recipe has only with some losses or methods.
-OPTIONS = {
-    group: tuple(field.name for field in fields(kind) if field.name != "name")
-    for group, kind in {"loss": Loss, "method": Method}.items()
-}
-
-_HINTS = get_type_hints(Recipe)
-# Groups of options, such as loss, augment and subset, and the group of each of their fields.
-_GROUPS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if is_dataclass(hint)}
-_GROUP_OF = {
-    field.name: name
-    for name, group in _GROUPS.items()
-    for field in fields(group)
-    if field.name != "name"
-}
-_TYPES = _HINTS | {
-    name: hint for group in _GROUPS.values() for name, hint in get_type_hints(group).items()
-}
-# These stand for their names; other groups have none.
-_NAMED = ("loss", "method")
-_FIELDS = _HINTS.keys() - _GROUPS.keys() | _GROUP_OF.keys() | set(_NAMED)
-_DOTTED = {f"{group}.{name}": name for name, group in _GROUP_OF.items()} | {
-    f"{group}.name": group for group in _NAMED
-}
 # Names that people bring from elsewhere and that spelling alone does not lead to ours.
 _SYNONYMS = {
     "alpha": "strength",
@@ -73,72 +51,73 @@ _SYNONYMS = {
     "model": "network",
     "net": "network",
     "noise": "corrupt_percent",
-    "optimizer": "momentum",
     "randaugment": "policy",
     "ratio": "strength",
     "scheduler": "schedule",
-    "steps": "epochs",
     "warmup": "warmup_epochs",
     "wd": "weight_decay",
     "zca": "whitening",
 }
 
 
+class _Option(NamedTuple):
+    """Where an option stands: itself a choice of a spec, or a value of a type."""
+
+    hint: Any
+    registry: Registry | None
+
+
 def split_overrides(texts: Iterable[str]) -> dict[str, str]:
-    """Split ``name=value`` texts; ``loss.strength`` becomes ``strength``, ``loss`` its name.
+    """Split ``name=value`` texts.
 
     Raises:
-        UserError: If a text has no name or value, or a field is unknown or given twice.
+        UserError: If a text has no name or value, or a name is given twice.
 
     >>> split_overrides(["epochs=3", "loss.strength=0.5"])
-    {'epochs': '3', 'strength': '0.5'}
+    {'epochs': '3', 'loss.strength': '0.5'}
     """
     result: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise UserError(f"recipe: expected `field=value`, such as epochs=20, got {text!r}")
-        name = _field_of(name)
         if name in result:
             raise UserError(f"recipe: expected `{name}` once, got it twice")
         result[name] = value
     return result
 
 
-def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
-    """Return the recipe with fields replaced, each value read by the type of its field.
+def override(recipe: Any, changes: Mapping[str, str]) -> Any:
+    """Return the recipe with options replaced, each value read by the type of its field.
 
     Args:
         recipe: The one to start from.
         changes: As :func:`split_overrides` gives them.
 
     Raises:
-        UserError: If a value does not fit its field.
+        UserError: If a name is unknown, ambiguous or given twice, or a value does not fit.
     """
-    own: dict[str, Any] = {}
-    inner: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
-    for name, text in changes.items():
-        if name in _NAMED:
-            inner[name]["name"] = text
-        else:
-            target = inner[_GROUP_OF[name]] if name in _GROUP_OF else own
-            share = text.endswith("%")
-            target[name] = _share(recipe, name, text) if share else _parse(name, text, _TYPES[name])
-    groups = {name: _changed(getattr(recipe, name), inner[name]) for name in _GROUPS}
-    return replace(recipe, **groups, **own)
+    chosen, values = _resolved(recipe, changes)
+    return _changed(recipe, "", chosen, values)
 
 
-def _changed(group: Any, changes: dict[str, Any]) -> Any:
-    """Replace options of a group; those of a former loss mean nothing to another one."""
-    if isinstance(group, Loss | Method) and changes.get("name", group.name) != group.name:
-        return type(group)(**changes)
-    if isinstance(group, Augment) and changes.get("policy", group.policy) != group.policy:
-        changes = {"randaugment_ops": None, "randaugment_magnitude": None, **changes}
-    return replace(group, **changes)
+def applicable(recipe: Any, changes: Mapping[str, str]) -> dict[str, str]:
+    """Leave out options that this recipe does not have, such as the strength of another loss.
+
+    Raises:
+        UserError: If a name is ambiguous.
+    """
+    chosen = _choices(recipe, changes)
+    options = _options(recipe, chosen)
+    return {
+        name: text
+        for name, text in changes.items()
+        if _is_choice(options, name) or _matches(options, name)
+    }
 
 
 def describe_overrides(
-    recipe: Recipe, changes: Mapping[str, str], base: Recipe | None = None
+    recipe: Any, changes: Mapping[str, str], base: Any = None
 ) -> dict[str, str]:
     """Write each changed value of a recipe in one way, however it was given.
 
@@ -149,14 +128,22 @@ def describe_overrides(
 
     >>> from semaug.recipes import find_recipe
     >>> changes = {"lr": "1e-1", "milestones_percent": "50,75.0", "nesterov": "TRUE"}
-    >>> describe_overrides(override(find_recipe("digits_resnet8"), changes), changes)
+    >>> describe_overrides(override(find_recipe("digits_resnet8,schedule=step"), changes), changes)
     {'lr': '0.1', 'milestones_percent': '50,75', 'nesterov': 'true'}
     """
     kept = changes if base is None else _needed(base, recipe, changes)
-    return {name: _as_text(_value(recipe, name)) for name in kept}
+    options = _options(recipe, {})
+    described = {}
+    for name in kept:
+        dotted = _find(options, name)
+        short = dotted.rpartition(".")[2]
+        described[short if _matches(options, short) == [dotted] else dotted] = _as_text(
+            _value(recipe, dotted), options[dotted].registry
+        )
+    return described
 
 
-def _needed(base: Recipe, recipe: Recipe, changes: Mapping[str, str]) -> Mapping[str, str]:
+def _needed(base: Any, recipe: Any, changes: Mapping[str, str]) -> Mapping[str, str]:
     """Leave out changes without which the same recipe comes of another."""
     kept = dict(changes)
     for name in changes:
@@ -167,57 +154,174 @@ def _needed(base: Recipe, recipe: Recipe, changes: Mapping[str, str]) -> Mapping
     return kept
 
 
-def describe_fields() -> dict[str, str]:
-    """Return what each field means, as the recipe's own documentation says it.
+def describe_fields(recipe: Any) -> dict[str, str]:
+    """Return what each option of a recipe means, as the documentation of its class says it.
 
-    >>> describe_fields()["cutout"]
+    >>> from semaug.recipes import find_recipe
+    >>> describe_fields(find_recipe("digits_resnet8"))["augment.cutout"]
     'Side of the square hole, in pixels; 0 is none.'
     """
-    texts: dict[str, str] = {}
-    for group in (Recipe, *_GROUPS.values()):
-        texts |= _arguments(inspect.getdoc(group) or "")
-    own = {name: texts[name] for name in _HINTS if name in _FIELDS}
-    return own | {name: texts[name] for name in _GROUP_OF}
+    texts = describe_options(type(recipe))
+    for one in fields(recipe):
+        value = getattr(recipe, one.name)
+        if registry_of(one) is not None and not isinstance(value, tuple):
+            own = describe_fields(value)
+            texts |= {f"{one.name}.{name}": text for name, text in own.items()}
+    return texts
 
 
-def _arguments(documentation: str) -> dict[str, str]:
-    """Read the part `Args:` of a docstring: the text of each argument, without markup."""
-    section = documentation.partition("Args:\n")[2].partition("\n\n")[0]
-    entries = re.split(r"^    (?=\w)", section, flags=re.MULTILINE)[1:]
-    pairs = (entry.partition(": ") for entry in entries)
-    return {
-        name: re.sub(r"`+|:class:", "", " ".join(text.split())).replace("None", "none")
-        for name, _, text in pairs
-    }
+# From names to options.
 
 
-def _value(recipe: Recipe, name: str) -> Any:
-    if name in _NAMED:
-        return getattr(recipe, name).name
-    return getattr(getattr(recipe, _GROUP_OF[name]) if name in _GROUP_OF else recipe, name)
+def _options(recipe: Any, chosen: Mapping[str, Any], prefix: str = "") -> dict[str, _Option]:
+    """Return all options by dotted name, those of the specs that were chosen among them."""
+    kind = recipe if isinstance(recipe, type) else type(recipe)
+    hints = get_type_hints(kind)
+    found: dict[str, _Option] = {}
+    for one in fields(kind):
+        name, registry = prefix + one.name, registry_of(one)
+        found[name] = _Option(hints[one.name], registry)
+        inner = chosen.get(name, getattr(recipe, one.name, None))
+        if registry is not None and inner is not None and not isinstance(inner, tuple | str):
+            found |= _options(inner, chosen, f"{name}.")
+    return found
 
 
-def _as_text(value: Any) -> str:
+def _choices(recipe: Any, changes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the class of each spec that is chosen anew, by dotted name."""
+    options = _options(recipe, {})
+    chosen = {}
+    for name, text in changes.items():
+        dotted = name.removesuffix(".name")
+        option = options.get(dotted)
+        if option is not None and option.registry is not None and option.hint is Any:
+            kind = option.registry.get(text)
+            if kind is not type(_value(recipe, dotted)):
+                chosen[dotted] = kind
+    return chosen
+
+
+def _is_choice(options: Mapping[str, _Option], name: str) -> bool:
+    option = options.get(name.removesuffix(".name"))
+    return option is not None and option.registry is not None
+
+
+def _resolved(
+    recipe: Any, changes: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the specs chosen anew, and all other values, by dotted name."""
+    chosen = _choices(recipe, changes)
+    options = _options(recipe, chosen)
+    values: dict[str, Any] = {}
+    for name, text in changes.items():
+        dotted = name.removesuffix(".name") if _is_choice(options, name) else _find(options, name)
+        if dotted in values:
+            raise UserError(f"recipe: expected `{dotted}` once, got it twice")
+        option = options[dotted]
+        if option.registry is None and text.endswith("%"):
+            values[dotted] = _share(recipe, dotted, text)
+        elif option.registry is None:
+            values[dotted] = _parse(dotted, text, option.hint)
+        elif option.hint is not Any:
+            names = [] if text == "none" else text.split(",")
+            values[dotted] = tuple(option.registry.make(part) for part in names)
+        else:
+            values[dotted] = None  # among the chosen, or what the recipe has already
+    return chosen, {name: value for name, value in values.items() if value is not None or (
+        options[name].registry is None)}
+
+
+def _find(options: Mapping[str, _Option], name: str) -> str:
+    found = _matches(options, name)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"recipe: `{name}` is an option of several groups of this recipe; "
+            f"expected {' or '.join(found)}"
+        )
+    if name.lower() in _SYNONYMS:
+        meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
+        raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
+    owners = _owners(options, name)
+    if owners:
+        raise UserError(f"recipe: this recipe has no option {name!r}; add {' or '.join(owners)}")
+    shorts = {dotted if "." in name else dotted.rpartition(".")[2] for dotted in options}
+    raise UserError(unknown_name("recipe", "field", name, shorts))
+
+
+def _matches(options: Mapping[str, _Option], name: str) -> list[str]:
+    if name in options:
+        return [name]
+    return [dotted for dotted in options if dotted.rpartition(".")[2] == name]
+
+
+def _owners(options: Mapping[str, _Option], name: str) -> list[str]:
+    """Name the choices that would bring an option, such as loss=isda for strength."""
+    group, _, short = name.rpartition(".")
+    return [
+        f"{field}={member}"
+        for field, option in options.items()
+        if option.registry is not None and group in ("", field)
+        for member in option.registry.names()
+        if short in {one.name for one in _fields(option.registry.get(member))}
+    ]
+
+
+def _fields(kind: Any) -> Iterable[Any]:
+    return fields(kind) if isinstance(kind, type) else ()
+
+
+# From options to the recipe.
+
+
+def _changed(
+    spec: Any, prefix: str, chosen: Mapping[str, Any], values: Mapping[str, Any]
+) -> Any:
+    """Replace options of a spec and of those inside it."""
+    new: dict[str, Any] = {}
+    for one in fields(spec):
+        name, registry = prefix + one.name, registry_of(one)
+        inner = {key: value for key, value in values.items() if key.startswith(f"{name}.")}
+        if name in values:
+            new[one.name] = values[name]
+        elif name in chosen:
+            old, kind = getattr(spec, one.name), chosen[name]
+            own = {key.removeprefix(f"{name}."): value for key, value in inner.items()}
+            new[one.name] = _named(registry, kind, {**_inherited(old, kind), **own})
+        elif inner:
+            new[one.name] = _changed(getattr(spec, one.name), f"{name}.", chosen, values)
+    return replace(spec, **new)
+
+
+def _named(registry: Any, kind: type, options: dict[str, Any]) -> Any:
+    return registry.make(registry.name_of(kind), **options)
+
+
+def _inherited(old: Any, kind: type) -> dict[str, Any]:
+    """Keep options of a base class that the old spec and the new one share, such as warm-up."""
+    shared = [base for base in type(old).__mro__[1:] if base in kind.__mro__]
+    names = {one.name for base in shared if base is not object for one in fields(base)}
+    return {name: getattr(old, name) for name in names}
+
+
+def _value(recipe: Any, dotted: str) -> Any:
+    for name in dotted.split("."):
+        recipe = getattr(recipe, name)
+    return recipe
+
+
+def _as_text(value: Any, registry: Registry | None = None) -> str:
     if isinstance(value, tuple):
-        return ",".join(_as_text(part) for part in value) or "none"
+        return ",".join(_as_text(part, registry) for part in value) or "none"
+    if registry is not None:
+        return short_name(registry.name_of(value))
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
-def _field_of(name: str) -> str:
-    if name in _FIELDS:
-        return name
-    if name in _DOTTED:
-        return _DOTTED[name]
-    if name in _GROUPS:
-        inside = ", ".join(field.name for field in fields(_GROUPS[name]))
-        raise UserError(f"recipe: expected a field, got the group {name!r}; its fields: {inside}")
-    if name.lower() in _SYNONYMS:
-        meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
-        raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
-    choices = _DOTTED if "." in name else _FIELDS  # each field once
-    raise UserError(unknown_name("recipe", "field", name, choices))
+# From text to values.
 
 
 def _parse(name: str, text: str, hint: Any) -> Any:
@@ -231,8 +335,8 @@ def _parse(name: str, text: str, hint: Any) -> Any:
     raise UserError(f"recipe: expected `{name}` to be {wanted}, got {text!r}")
 
 
-def _share(recipe: Recipe, name: str, text: str) -> int | float:
-    """Return a part of what a field is in the recipe: 30 of 100 epochs for ``30%``."""
+def _share(recipe: Any, name: str, text: str) -> int | float:
+    """Return a part of what an option is in the recipe: 30 of 100 epochs for ``30%``."""
     whole = _value(recipe, name)
     if isinstance(whole, bool) or not isinstance(whole, int | float):
         raise UserError(
@@ -260,7 +364,7 @@ def _parse_one(text: str, kind: Any) -> Any:
     if kind is bool:
         return {"true": True, "false": False}[text.lower()]
     if get_origin(kind) is Literal:
-        return {choice: choice for choice in get_args(kind)}[text]
+        return {str(choice): choice for choice in get_args(kind)}[text]
     if get_origin(kind) is tuple:
         parts = [] if text.lower() == "none" else text.split(",")
         return tuple(get_args(kind)[0](part) for part in parts)

@@ -1,9 +1,14 @@
-"""A look at whether a recipe runs: ``--quick``."""
+"""A smoke test of a recipe: ``--quick``."""
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
-from semaug.recipe.recipe import Recipe
+import torch
+
+from semaug.analysis import multiply_adds
+from semaug.recipe.plan import passes_per_image, streams_of
+from semaug.registry import Sizes, networks
 
 __all__ = ["make_quick"]
 
@@ -13,56 +18,55 @@ _PASSES_OF_A_STEP = 3  # forward, and backward twice as much
 
 _MOST_PER_CLASS = 10
 _MOST_TEST_IMAGES = 500
+_MOST_CLASSES = 1000  # of a user's own images; how many there are is not known here
 _SIDE = 64  # of images in files, which their networks take too
-
-_IN_FILES = ("folder", "imagenet")
-_NUM_CLASSES = {"cifar100": 100, "tiny_imagenet": 200, "imagenet": 1000}
-_NUM_CLASSES["folder"] = 1000  # or fewer; what a user has is not known here
-_SIDES = {"digits": 8, "tiny_imagenet": 64}
+_STEPS = 8  # of a run that counts them
 
 
-def make_quick(recipe: Recipe) -> Recipe:
-    """Shrink a recipe to a look at whether it runs, about a minute on a CPU at most.
+def make_quick(recipe: Any) -> Any:
+    """Shrink a recipe to a smoke test of at most a minute on a CPU.
 
     Two epochs on ten images of each class. Where the networks are dear or the classes many, fewer
     images, down to one of each class and one epoch. Images in files become small. What it learns
-    says nothing about the recipe.
+    says nothing about the recipe. A recipe of another kind may shrink itself, by ``quick()``.
     """
-    augment, side = recipe.augment, _SIDES.get(recipe.data, 32)
-    if recipe.data in _IN_FILES:
+    if hasattr(recipe, "quick"):
+        return recipe.quick()
+    augment, data = recipe.augment, recipe.data
+    side = getattr(data, "side", None) or 32
+    if getattr(data, "in_files", False):
         side = min(augment.image_size or _SIDE, _SIDE)
         augment = replace(augment, image_size=side)
-    classes = _NUM_CLASSES.get(recipe.data, 10)
-    networks = (recipe.network, *recipe.method.peers)
-    cost = sum(_multiply_adds(name, side) for name in networks)
-    views = recipe.method.passes_per_image // len(networks)
+    classes = getattr(data, "num_classes", None) or _MOST_CLASSES
+    peers = [networks.make(name) for name in getattr(recipe.method, "peers", ())]
+    cost = sum(_multiply_adds(network, side) for network in (recipe.network, *peers))
+    passes = max(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
+    views = passes // (1 + len(peers))
     of_each_class = _PASSES_OF_A_STEP * classes * views * cost
     epochs = 2 if 2 * of_each_class <= _TO_TRAIN else 1
-    per_class = max(1, int(_TO_TRAIN / (epochs * of_each_class)))
+    per_class = max(1, int(_TO_TRAIN / (epochs * max(of_each_class, 1))))
     subset = replace(
         recipe.subset,
         train_per_class=min(recipe.subset.train_per_class or per_class, per_class, _MOST_PER_CLASS),
-        test_images=min(int(_TO_TEST / (epochs * cost)), _MOST_TEST_IMAGES),
+        test_images=min(int(_TO_TEST / (epochs * max(cost, 1))), _MOST_TEST_IMAGES),
     )
-    return replace(
-        recipe,
-        epochs=epochs,
-        warmup_epochs=0,
+    length = {"epochs": epochs}
+    if recipe.steps is not None:
+        length = {"steps": min(recipe.steps, _STEPS), "evaluate_every_steps": _STEPS // 2}
+    batch_size = min(recipe.batch_size, max(2, 64 // passes))
+    small = replace(
+        recipe.lasting(**length) if recipe.steps is not None else recipe,
+        schedule=replace(recipe.schedule, warmup_epochs=0.0),
         augment=augment,
         subset=subset,
-        batch_size=min(recipe.batch_size, max(2, 64 // recipe.method.passes_per_image)),
+        batch_size=batch_size,
     )
+    return small if recipe.steps is not None else small.lasting(**length)
 
 
 @cache
-def _multiply_adds(network: str, side: int) -> int:
-    """Count those of one image, without computing anything; the classifier's are next to none."""
-    import timm  # slow
-    import torch
-
-    import semaug.networks  # noqa: F401 (registers ours with timm)
-    from semaug.analysis import multiply_adds
-
+def _multiply_adds(network: Any, side: int) -> int:
+    """Count those of one image without computing anything; the classifier's are next to none."""
     with torch.device("meta"):
-        built = timm.create_model(network)
+        built = network.build(Sizes(num_classes=10, image=(3, side, side)))
     return multiply_adds(built, side)

@@ -1,91 +1,102 @@
 """Recipes: frozen data, one for each row of results.
 
-Each is a file with a function, or, where recipes differ in nothing but a few words, a row of a
-table: :mod:`semaug.recipes.cifar`, :mod:`semaug.recipes.imagenet`, :mod:`semaug.recipes.ait`
-and :mod:`semaug.recipes.small`.
+A recipe is a function, or, where recipes differ in nothing but a few words, a row of a table in
+code. What only changes a field has no name of its own: it is ``NAME,field=value``. ``NAME_isda`` is
+``NAME,loss=isda`` with the strength of its table.
 
->>> from semaug.recipes import find_recipe
 >>> find_recipe("cifar10_resnet32_isda").loss.strength
 0.5
+>>> find_recipe("cifar10_resnet32_isda,covariance=diagonal,epochs=10").loss.covariance
+'diagonal'
 """
 
+import inspect
+import re
 from collections.abc import Mapping
-from importlib import import_module
+from typing import Any
 
 from semaug._torch.names import unknown_name
 from semaug.errors import UserError
-from semaug.recipe.quick import make_quick
-from semaug.recipe.recipe import Augment, Loss, Method, Recipe, Subset
-from semaug.recipes import ait, cifar, imagenet, small
+from semaug.outside import is_outside
+from semaug.recipe.overrides import override, split_overrides
+from semaug.recipe.recipe import BaseRecipe
+from semaug.recipes import ait, cifar, digits, folder, imagenet, small
 from semaug.recipes.row import Row
+from semaug.registry import recipes
 
-__all__ = [
-    "RECIPES",
-    "SINGLE_RECIPES",
-    "TABLES",
-    "Augment",
-    "Loss",
-    "Method",
-    "Recipe",
-    "Subset",
-    "describe_recipe",
-    "find_recipe",
-    "make_quick",
-]
+__all__ = ["TABLES", "describe_recipe", "find_recipe", "recipe_names", "split_name"]
 
-# The tables of the papers, and what each has to say: names of recipes that they generate.
+_ISDA = "_isda"
+
+# What is listed together, by title.
 TABLES: dict[str, Mapping[str, Row]] = {
+    "Small, for two CPU cores": digits.RECIPES | small.RECIPES,
+    "A folder of your own photographs": folder.RECIPES,
     "CIFAR, T-PAMI Table 2 and NeurIPS Table 1": cifar.TABLE_2,
     "CIFAR with more augmentation, T-PAMI Table 4 and NeurIPS Table 2": cifar.TABLE_4,
-    "Ablations, T-PAMI Table 8 and NeurIPS Table 5": cifar.TABLE_8,
-    "Draws of features and learned covariances, T-PAMI Fig. 10": cifar.FIGURE_10,
-    "Strengths, T-PAMI Fig. 11": cifar.FIGURE_11,
     "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
-    "AIT, Table 1 and fair baselines": ait.TABLE_1,
-    "AIT, Table 2: two networks": ait.TABLE_2,
-    "AIT, Table 3: corrupted labels": ait.TABLE_3,
-    "AIT, Table 4: parts of ImageNet": ait.TABLE_4,
-    "AIT, Table 5: augmentations": ait.TABLE_5,
-    "AIT, Fig. 3: layers and metrics": ait.FIGURE_3,
-    "AIT, Fig. 4: weights": ait.FIGURE_4,
-    "Table 8, Figs. 10 and 11 of ISDA in small, for two CPU cores": small.SMALL,
-    "Tables 1 and 5 of AIT in small": small.SMALL_AIT,
+    "AIT, Table 1": ait.TABLE_1,
 }
-_ROWS = {name: row for table in TABLES.values() for name, row in table.items()}
-
-# Those that have a file each.
-SINGLE_RECIPES = (
-    "digits_resnet8",
-    "digits_resnet8_isda",
-    "cifar10_5k_resnet20",
-    "cifar10_5k_resnet20_isda",
-    "folder_resnet18",
-    "folder_resnet18_isda",
-)
-
-RECIPES = (*SINGLE_RECIPES, *_ROWS)
+for _table in TABLES.values():
+    for _name, _row in _table.items():
+        recipes.register(_name)(_row)  # type: ignore[type-var]
 
 
-def find_recipe(name: str) -> Recipe:
-    """Return the recipe of this name.
+def split_name(text: str) -> tuple[str, dict[str, str]]:
+    """Part the name of a recipe from changes, as they stand in the name of a run's folder.
+
+    Raises:
+        UserError: If a change has no value, or is given twice.
+
+    >>> split_name("digits_resnet8,loss=isda,milestones_percent=50,75")
+    ('digits_resnet8', {'loss': 'isda', 'milestones_percent': '50,75'})
+    """
+    name, *changes = re.split(r",(?=[^,=]+=)", text)  # a value may be a list with commas
+    return name, split_overrides(changes)
+
+
+def find_recipe(text: str) -> Any:
+    """Return the recipe of this name, with its changes.
+
+    Args:
+        text: ``NAME``, ``NAME_isda``, ``my_file.py:name`` or ``package.module:name``, and behind
+            it perhaps ``,field=value`` several times.
 
     Raises:
         UserError: If there is none; the message has the nearest one.
     """
-    if name in _ROWS:
-        return _ROWS[name].recipe
-    if name not in SINGLE_RECIPES:
-        raise UserError(unknown_name("semaug", "recipe", name, RECIPES))
-    recipe: Recipe = import_module(f"semaug.recipes.{name}").recipe()
-    return recipe
+    name, changes = split_name(text)
+    if is_outside(name):
+        found = recipes.get(name)
+        recipe = found() if inspect.isfunction(found) else found
+        if not isinstance(recipe, BaseRecipe):
+            raise UserError(f"{name}: expected a recipe, or a function that returns one, got {found!r}")
+    else:
+        row, isda = _find_row(name)
+        recipe = override(row.recipe, {"loss": "isda", **row.isda} if isda else {})
+    return override(recipe, changes)
+
+
+def _find_row(name: str) -> tuple[Row, bool]:
+    """Return the row of a name, and whether its loss is to be ISDA."""
+    known = recipes.names()
+    base = name.removesuffix(_ISDA)
+    if name not in known and base not in known:
+        raise UserError(unknown_name("semaug", "recipe", name, recipe_names()))
+    found: Row = recipes.get(name if name in known else base)
+    return found, name not in known
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of all recipes, each with its twin with ISDA."""
+    return tuple(f"{name}{end}" for name in recipes.names() for end in ("", _ISDA))
 
 
 def describe_recipe(name: str) -> str:
     """Return one line about a recipe.
 
     >>> describe_recipe("cifar10_resnet32_isda")
-    'ResNet-32 on CIFAR-10 with ISDA.'
+    'ResNet-32 on CIFAR-10 with cross-entropy; ISDA in its place.'
     """
-    if name in _ROWS:
-        return _ROWS[name].description
-    return (import_module(f"semaug.recipes.{name}").__doc__ or "").partition("\n")[0]
+    row, isda = _find_row(name)
+    return f"{row.description.removesuffix('.')}; ISDA in its place." if isda else row.description

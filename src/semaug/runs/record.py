@@ -1,4 +1,4 @@
-"""What a run writes down: rows of metrics, the same for TensorBoard, and its summary."""
+"""What a run writes down: rows of metrics, and the same for TensorBoard."""
 
 import shutil
 from collections.abc import Mapping
@@ -9,9 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from semaug.runs.files import as_json, write_text
 from semaug.runs.run import Run
 
-__all__ = ["NUM_AVERAGED", "Record", "summarize"]
-
-NUM_AVERAGED = 10  # the last so many tests give the error that is reported
+__all__ = ["Record"]
 
 
 class Record:
@@ -36,10 +34,10 @@ class Record:
             file.write(as_json(row) + "\n")
         self._show(row)
 
-    def add_classes(self, errors: Mapping[str, float], epoch: int) -> None:
-        """Show the error of each class, for TensorBoard alone: the summary holds them too."""
-        for name, error in errors.items():
-            self._writer.add_scalar(f"error_per_class/{name}", error, epoch)
+    def add_classes(self, values: Mapping[str, float], epoch: float) -> None:
+        """Show the metric of each class, for TensorBoard alone: the summary holds them too."""
+        for name, value in values.items():
+            self._writer.add_scalar(f"by_class/{name}", value, epoch)
 
     def __enter__(self) -> Self:
         return self
@@ -51,26 +49,3 @@ class Record:
         for name, value in row.items():
             if name not in ("epoch", "step") and value is not None:
                 self._writer.add_scalar(name, value, row["epoch"])
-
-
-def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Reduce the rows of a finished run to the numbers that are reported.
-
-    Errors of networks after the first have their number behind.
-
-    >>> summarize([{"epoch": 1, "test_error": 4.0}, {"epoch": 2, "test_error": 3.0}])
-    {'error_mean_last_10': 3.5, 'error_last': 3.0, 'error_best': 3.0, 'epochs': 2}
-    """
-    summary: dict[str, Any] = {}
-    for name in rows[-1]:
-        if not name.startswith("test_"):
-            continue
-        evaluated = [row[name] for row in rows if row.get(name) is not None]
-        last = evaluated[-NUM_AVERAGED:]
-        kind, _, behind = name.removeprefix("test_").partition("error")
-        summary |= {
-            f"{kind}error_mean_last_10{behind}": sum(last) / len(last),
-            f"{kind}error_last{behind}": evaluated[-1],
-            f"{kind}error_best{behind}": min(evaluated),
-        }
-    return {**summary, "epochs": rows[-1]["epoch"]}

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from semaug.errors import UserError
-from semaug.recipe.recipe import Recipe, default_options
+from semaug.outside import code_of, files_of, load_files, short_name
+from semaug.recipe.plain import outside_names, recipe_from_plain_data, recipe_to_plain_data
 from semaug.runs.files import read_json, write_json
 
-__all__ = ["Run", "RunIsBusyError", "all_options", "label", "name_of_seeds"]
+__all__ = ["FORMAT", "Run", "RunIsBusyError", "check_format", "label", "name_of_seeds"]
+
+FORMAT = 2  # of everything in the folder of a run
 
 
 _LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
@@ -38,7 +41,7 @@ class Run:
     """
 
     name: str
-    recipe: Recipe
+    recipe: Any
     seed: int = 0
     overrides: Mapping[str, str] = field(default_factory=dict)
     quick: bool = False
@@ -69,32 +72,47 @@ class Run:
         """Whether something was trained already."""
         return (self.folder / "recipe.json").exists() or self.checkpoint.exists()
 
+    def plain(self) -> dict[str, Any]:
+        """Return recipe and seed as plain data, with digests of code from outside."""
+        plain = recipe_to_plain_data(self.recipe)
+        return {"recipe": plain, "seed": self.seed, "code": self.code(plain)}
+
+    def code(self, plain: Mapping[str, Any] | None = None) -> dict[str, dict[str, str]]:
+        """Describe the files of code from outside, see :func:`semaug.outside.code_of`."""
+        return code_of([self.name, *outside_names(plain or recipe_to_plain_data(self.recipe))])
+
     def summary(self) -> dict[str, Any] | None:
-        """Return what a finished run came to, None before it is finished.
+        """Return the summary of a finished run, None before it is finished.
 
         Raises:
-            UserError: If the file is damaged.
+            UserError: If the file is damaged, or of another format.
         """
         path = self.folder / "summary.json"
         if not path.exists():
             return None
         summary: dict[str, Any] = read_json(path, "delete it, and --resume writes it anew")
+        check_format(path, summary)
         return summary
 
     @property
     def diverged(self) -> Path:
-        """Where the numbers of the run stopped being finite; while it exists, none is trained."""
+        """Says where the run diverged; while it exists, the run is not trained."""
         return self.folder / "diverged.json"
 
     def write_divergence(self, epoch: int, step: int) -> None:
-        """Write where the numbers of the run stopped being finite, epoch and step from 1.
+        """Write where the run diverged, epoch and step from 1.
 
         Raises:
             OSError: If the disk does not take it.
         """
-        recipe = self.recipe.as_plain_data()
-        where = {"epoch": epoch, "step": step, "recipe": recipe, "seed": self.seed}
-        write_json(self.diverged, where)
+        write_json(self.diverged, {"format": FORMAT, "epoch": epoch, "step": step, **self.plain()})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle plain data: another process loads code from outside by its place."""
+        plain = recipe_to_plain_data(self.recipe)
+        options = {"overrides": dict(self.overrides), "quick": self.quick, "root": self.root}
+        places = files_of([self.name, *outside_names(plain)])
+        return _unpickled, (places, plain, self.name, self.seed, options)
 
     def state(self) -> str:
         """Say in a word or two what training this run now means."""
@@ -210,6 +228,7 @@ def label(name: str, overrides: Mapping[str, str], quick: bool) -> str:
     'digits_resnet8,epochs=3,lr=0.2'
     """
     changes = [f"{field}={overrides[field]}" for field in sorted(overrides)]
+    name = short_name(name)
     return _shortened(",".join([name, *(["quick"] if quick else []), *changes]).replace("/", "_"))
 
 
@@ -238,26 +257,22 @@ def _shortened(text: str) -> str:
     return f"{text[: _LONGEST_LABEL - 9]}~{digest}"
 
 
-def all_options(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a recipe at one level: ``loss.strength`` beside ``lr``.
+def _unpickled(
+    places: list[str], plain: dict[str, Any], name: str, seed: int, options: dict[str, Any]
+) -> Run:
+    load_files(places)
+    return Run(name, recipe_from_plain_data(plain), seed, **options)
 
-    A recipe of an early version lacks options that came later. Their defaults are what was done
-    before there was a choice.
 
-    Args:
-        recipe: As plain data.
+def check_format(path: Path, found: Any) -> None:
+    """Refuse a file of a run that another version wrote.
+
+    Raises:
+        UserError: If it is of another format.
     """
-    defaults = _flat(default_options())
-    group_of = {name.rpartition(".")[2]: name for name in defaults if not name.endswith(".name")}
-    # Early versions had the options of groups beside the others.
-    return defaults | {group_of.get(name, name): value for name, value in _flat(recipe).items()}
-
-
-def _flat(plain: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in plain.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{key}": inner for key, inner in _flat(value).items()}
-        else:
-            flat[name] = value
-    return flat
+    number = found.get("format") if isinstance(found, dict) else None
+    if number != FORMAT:
+        raise UserError(
+            f"{path}: expected a run folder of format {FORMAT}, got {number or 'an earlier one'}; "
+            "train the run in another folder (--runs), or read it with the version that wrote it"
+        )

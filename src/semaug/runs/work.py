@@ -1,11 +1,10 @@
 """What training costs, told by its recipe: so that two sides of a comparison can be held equal."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from semaug.recipe.recipe import Recipe
+from semaug.recipe.plan import Plan, passes_per_image, streams_of
 
 __all__ = ["Work", "count_work", "work_of"]
 
@@ -31,29 +30,35 @@ class Work:
         )
 
 
-def count_work(recipe: Recipe, num_images: int) -> Work:
+def count_work(recipe: Any, plan: Plan) -> Work:
     """Count what a run takes; tests are not counted.
 
     Args:
         recipe: What is trained.
-        num_images: In the training set.
+        plan: Of its steps.
 
+    >>> from semaug.recipe.plan import StreamPlan, make_plan
     >>> from semaug.recipes import find_recipe
-    >>> count_work(find_recipe("cifar100_resnet32_single"), 50_000)
+    >>> single = find_recipe("cifar100_resnet32_single")
+    >>> count_work(single, make_plan(single, {"labeled": StreamPlan(50_000, 128)}))
     Work(optimizer_steps=62560, images_seen=8000000, forward_passes=8000000)
-    >>> count_work(find_recipe("cifar100_resnet32_ait"), 50_000)
+    >>> ait = find_recipe("cifar100_resnet32_ait")
+    >>> count_work(ait, make_plan(ait, {"labeled": StreamPlan(50_000, 64)}))
     Work(optimizer_steps=125120, images_seen=8000000, forward_passes=16000000)
     """
-    images_seen = recipe.epochs * num_images
-    return Work(
-        optimizer_steps=recipe.epochs * math.ceil(num_images / recipe.batch_size),
-        images_seen=images_seen,
-        forward_passes=images_seen * recipe.method.passes_per_image,
-    )
+    seen = {
+        name: plan.epochs * stream.num_images
+        if name == plan.counted and not plan.cycles
+        else plan.total_steps * stream.batch_size
+        for name, stream in plan.streams.items()
+    }
+    streams = streams_of(recipe)
+    passes = sum(seen[name] * passes_per_image(recipe, streams[name]) for name in seen)
+    return Work(plan.total_steps, sum(seen.values()), passes)
 
 
 def work_of(summary: Mapping[str, Any]) -> Work | None:
-    """Return what a finished run took; None if its summary, of an early version, does not tell."""
+    """Return what a finished run took; None if it does not tell."""
     names = [field.name for field in fields(Work)]
     if not all(name in summary for name in names):
         return None

@@ -1,6 +1,6 @@
-"""Runs whose losses or weights stop being finite numbers, and the mark that they leave."""
+"""Runs that diverge: their losses or weights stop being finite numbers."""
 
-from semaug.engine.run_files import check_same_recipe
+from semaug.runs.folder import check_same_recipe
 from semaug.errors import as_user_error
 from semaug.runs.files import read_json
 from semaug.runs.run import Run
@@ -24,7 +24,7 @@ class DivergedError(FloatingPointError):
 
 
 def check_not_diverged(run: Run) -> None:
-    """Refuse to train what stopped being finite before: on most devices it would do so again.
+    """Refuse to train what diverged before: on most devices it would do so again.
 
     Raises:
         DivergedError: If it did.
@@ -36,10 +36,10 @@ def check_not_diverged(run: Run) -> None:
     found = read_json(run.diverged, remedy)
     context = f"{run.diverged}: expected where a run diverged; {remedy}: "
     with as_user_error(context, KeyError, TypeError):
-        check_same_recipe(run, {**found["recipe"], "seed": found["seed"]})
+        check_same_recipe(run, found)
         epoch, step = int(found["epoch"]), int(found["step"])
     raise DivergedError(
-        f"train: numbers of this run stopped being finite before, in step {step} of epoch {epoch}; "
+        f"train: this run diverged before, in step {step} of epoch {epoch}; "
         f"a lower lr may help; {how_to_try_again(run)}",
         epoch,
         step,

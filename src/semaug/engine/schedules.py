@@ -1,0 +1,142 @@
+"""How the learning rate moves, step by step. One file, for each schedule is a line."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from semaug.errors import UserError, check_option
+from semaug.recipe.plan import Plan
+from semaug.registry import schedules
+
+__all__ = ["Constant", "Cosine", "Poly", "Schedule", "Step"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What schedules share: the learning rate may rise from near 0 at first.
+
+    In the K steps of the warm-up, the rate of step k, counted from 1, is k / K of the schedule's.
+
+    Args:
+        warmup_epochs: Epochs in which the learning rate rises from near 0 to that of the
+            schedule, step by step.
+        warmup_percent: The same in percent of all steps, instead of epochs.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    warmup_epochs: float = 0.0
+    warmup_percent: float = 0.0
+
+    def __post_init__(self) -> None:
+        percent = self.warmup_percent
+        check_option("warmup_percent", percent, 0 <= percent < 100, "from 0 to below 100")
+        if percent and self.warmup_epochs:
+            raise UserError("recipe: expected `warmup_epochs` or `warmup_percent`, got both")
+
+    def check(self, recipe: Any) -> None:
+        """Check what only the whole recipe shows.
+
+        Raises:
+            UserError: If the warm-up is not shorter than the run.
+        """
+        if recipe.epochs is None:
+            wanted = "0 in a run of `steps`; choose warmup_percent"
+            check_option("warmup_epochs", self.warmup_epochs, self.warmup_epochs == 0, wanted)
+        else:
+            shorter = 0 <= self.warmup_epochs < recipe.epochs
+            wanted = f"from 0 to below epochs={recipe.epochs}"
+            check_option("warmup_epochs", self.warmup_epochs, shorter, wanted)
+
+    def factor(self, step: int, total: int) -> float:
+        """Return what the learning rate is multiplied by at a step of the run, from 0 on."""
+        raise NotImplementedError
+
+    def build(self, plan: Plan) -> Callable[[float, int], float]:
+        """Return the function of a learning rate and a step, from 0 on, to the rate at that step.
+
+        >>> from semaug.recipe.plan import StreamPlan
+        >>> plan = Plan(4, 2, 8, {"labeled": StreamPlan(2, 1)})
+        >>> learning_rate = Step().build(plan)
+        >>> [round(learning_rate(1.0, step), 3) for step in range(8)]
+        [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+        """
+        rising = self.warmup_percent / 100 * plan.total_steps
+        num_warmup = round(rising or self.warmup_epochs * plan.steps_per_epoch)
+
+        def learning_rate(lr: float, step: int) -> float:
+            warmup = (step + 1) / num_warmup if step < num_warmup else 1.0
+            return lr * self.factor(step, plan.total_steps) * warmup
+
+        return learning_rate
+
+
+@schedules.register("step")
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """Multiply the learning rate at milestones.
+
+    Args:
+        milestones_percent: When the learning rate is multiplied, in percent of all steps.
+        lr_factor: What it is multiplied by.
+    """
+
+    milestones_percent: tuple[float, ...] = (50.0, 75.0)
+    lr_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("lr_factor", self.lr_factor, 0 < self.lr_factor < float("inf"), "> 0")
+        rising = sorted(set(self.milestones_percent)) == list(self.milestones_percent)
+        inside = all(0 < percent < 100 for percent in self.milestones_percent)
+        wanted = "rising between 0 and 100"
+        check_option("milestones_percent", self.milestones_percent, rising and inside, wanted)
+
+    def factor(self, step: int, total: int) -> float:
+        """Return ``lr_factor`` to the power of the milestones passed."""
+        milestones = (round(percent / 100 * total) for percent in self.milestones_percent)
+        return self.lr_factor ** sum(step >= milestone for milestone in milestones)
+
+
+@schedules.register("cosine")
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine from the learning rate towards 0, which it would reach after the last step."""
+
+    def factor(self, step: int, total: int) -> float:
+        """Return ``(1 + cos(pi * step / total)) / 2``."""
+        return (1 + math.cos(math.pi * step / total)) / 2
+
+
+@schedules.register("poly")
+@dataclass(frozen=True, kw_only=True)
+class Poly(Schedule):
+    """A power of the share of steps that are left, as in semantic segmentation.
+
+    Args:
+        power: Exponent, 0.9 in DeepLab and PSPNet.
+
+    Source: Chen et al., https://arxiv.org/abs/1606.00915, section 4.1.2
+    """
+
+    power: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("power", self.power, 0 < self.power < float("inf"), "> 0")
+
+    def factor(self, step: int, total: int) -> float:
+        """Return ``(1 - step / total) ** power``."""
+        return float((1 - step / total) ** self.power)
+
+
+@schedules.register("constant")
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """The same learning rate all the time, after the warm-up."""
+
+    def factor(self, step: int, total: int) -> float:
+        """Return 1."""
+        return 1.0

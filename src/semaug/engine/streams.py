@@ -1,0 +1,405 @@
+"""From images on a disk to what a network takes: the streams of batches that a method wants.
+
+Each stream has its own order, batch size, views and draws. What it shows depends on the seed,
+the epoch and its name alone, whatever the number of workers, the device, and the step at which a
+stopped run goes on. The first stream is the one that epochs count: each image is in one batch of
+an epoch, the last of which may be shorter. The others cycle: epoch after epoch of their own, in
+batches that are always full.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from semaug.augmentation import ZCA, Augmentation, normalize
+from semaug.data import (
+    DataSet,
+    FileSet,
+    ImageSet,
+    LoadedBatch,
+    Loader,
+    LoadError,
+    RandomResizedCrop,
+    ResizeCenterCrop,
+    epoch_order,
+)
+from semaug.data import batches as load_batches
+from semaug.data.views import SeveralViews
+from semaug.engine.seeding import make_generator
+from semaug.errors import UserError, as_user_error
+from semaug.methods import Batch, Samples, StepOutput, Stream
+from semaug.metrics import Metric
+from semaug.recipe.plan import Plan, StreamPlan, make_plan, streams_of
+
+__all__ = ["Streams"]
+
+_AT_ONCE = 1000  # images that are whitened
+_SAMPLES = 64  # images that show what a loss does
+
+_Parts = list[tuple[int, Tensor]]  # own epochs of a stream, and which images it shows of each
+
+
+class Streams:
+    """The batches of a run. Leave it as a context manager, to end what reads files.
+
+    Args:
+        recipe: Says which streams there are, and how images are augmented.
+        data: On the device; if its images lie in files, they follow batch by batch.
+        workers: Processes that decode images that lie in files, for each stream and for testing;
+            0 decodes in this one.
+        rank: Which piece of each batch is wanted, where several processes train together.
+        world_size: Number of pieces.
+
+    Raises:
+        UserError: If there are no images for a stream, an augmentation cannot take them, or a
+            file is damaged.
+    """
+
+    def __init__(
+        self, recipe: Any, data: DataSet, workers: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.recipe = recipe
+        self.data = data
+        self.device = data.train.labels.device
+        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.dtype = torch.float64 if recipe.precision == "64" else torch.float32
+        self.white = _whiten(data) if getattr(recipe.augment, "whitening", False) else None
+        load = partial(Loader, workers=workers, rank=rank, world_size=world_size)
+        self.streams = {
+            name: _Stream(name, spec, self, load) for name, spec in streams_of(recipe).items()
+        }
+        plans = {name: stream.plan for name, stream in self.streams.items()}
+        self.plan: Plan = make_plan(recipe, plans)
+        test_view = self.view_of_test() if isinstance(data.test, FileSet) else None
+        batch_size = recipe.evaluation_batch_size
+        self.test_loader = load(data.test, batch_size=batch_size, view=test_view)
+        for stream in self.streams.values():
+            stream.try_it()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for loader in (self.test_loader, *(stream.loader for stream in self.streams.values())):
+            loader.close()
+
+    @property
+    def first(self) -> "_Stream":
+        """The stream that epochs count."""
+        return self.streams[self.plan.counted]
+
+    def view_of_test(self) -> Any:
+        """Return how images in files are seen by a test."""
+        views = getattr(self.recipe.augment, "test_view", ResizeCenterCrop)
+        return views()
+
+    def train_batches(
+        self, seed: int, epoch: int, first_step: int = 0
+    ) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+        """Yield the augmented batches of an epoch, or what is left of it.
+
+        With each come the labels of all its streams, those that a method does not see too: they
+        are for metrics.
+
+        Args:
+            seed: Of the run.
+            epoch: Counted from 0.
+            first_step: Batches of this epoch that the run has seen already.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        readers = {
+            name: stream.batches(seed, stream.parts(seed, epoch, self.plan), first_step)
+            for name, stream in self.streams.items()
+        }
+        for step in range(first_step, self.plan.steps_in(epoch)):
+            pairs = {name: next(reader) for name, reader in readers.items()}
+            streams = {name: samples for name, (samples, _) in pairs.items()}
+            total = epoch * self.plan.steps_per_epoch + step
+            yield Batch(streams, total), {name: labels for name, (_, labels) in pairs.items()}
+
+    def shown(self, seed: int, epoch: int, order: Tensor) -> Iterator[Samples]:
+        """Yield some images of the first stream as an epoch shows them, in an order."""
+        for samples, _ in self.first.batches(seed, [(epoch, order)]):
+            yield samples
+
+    def sample_batch(self, seed: int, epoch: int) -> Batch:
+        """Return a few images as an epoch shows them, not mixed, and the same for all processes.
+
+        They are evenly spread over the set.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        stream = self.first
+        num_images = len(stream.images)
+        count = min(_SAMPLES, num_images)
+        order = torch.arange(count) * num_images // count
+        parts = [(stream.parts(seed, epoch, self.plan)[0][0], order)]
+        return Batch({self.plan.counted: stream.at_once(seed, parts)})
+
+    def test_batches(self) -> Iterator[Samples]:
+        """Yield the test images in order, as they are.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        for loaded in read(self.test_loader.epoch(torch.arange(len(self.data.test)))):
+            pixels = loaded.pixels
+            if self.white is not None:
+                pixels = self.white["test"][loaded.positions]
+            yield Samples(self.prepare(pixels), loaded.labels, positions=loaded.positions)
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Turn bytes into network input in the memory format of the recipe.
+
+        Numbers that are no bytes, such as whitened images or features, are not normalized.
+        """
+        if pixels.dtype == torch.uint8:
+            pixels = normalize(pixels, self.data.mean, self.data.std)
+        return pixels.to(self.dtype).contiguous(memory_format=self.layout)
+
+    def fit_whitening(self) -> ZCA:
+        """Return the whitening of the training images."""
+        return _fit(self.data)
+
+    def example_images(self) -> Tensor:
+        """Return two training images as the network takes them."""
+        return self.prepare(self.first.first_pixels())
+
+    def shares(self, batch: Batch, step: int) -> dict[str, float]:
+        """Return which part of the joint batch of each stream a batch is."""
+        return {
+            name: samples.images.shape[self.streams[name].several]
+            / self.plan.joint_size(name, step)
+            for name, samples in batch.streams.items()
+        }
+
+    def training_metrics(self, metric: Metric) -> dict[str, Metric]:
+        """Return the metric of the training images; it stands for the labels of the first view."""
+        return {metric.name: metric}
+
+    @torch.no_grad()
+    def count(
+        self,
+        metrics: Any,
+        output: StepOutput,
+        batch: Batch,
+        truths: Mapping[str, Tensor],
+    ) -> None:
+        """Count what a step predicted; a mixed image counts as its larger part."""
+        if output.outputs is None:
+            return
+        targets = batch.labeled.targets
+        labels = truths["labeled"] if targets is None else targets.argmax(dim=1)
+        for metric in metrics.values():
+            metric.update(output.outputs, labels)
+
+
+class _Stream:
+    """One stream: its images, their order, their views."""
+
+    def __init__(self, name: str, spec: Stream, owner: Streams, load: Any) -> None:
+        recipe, data = owner.recipe, owner.data
+        images = data.train if spec.part == "train" else data.unlabeled
+        if images is None:
+            raise UserError(
+                f"recipe: the method wants images without labels, and data={data.name} has none; "
+                "keep the labels of some images only, with labeled_per_class=N"
+            )
+        self.name, self.spec, self.owner = name, spec, owner
+        self.images: ImageSet | FileSet = images
+        self.is_labeled = spec.part == "train"
+        self.plan = StreamPlan(len(images), spec.batch_size or recipe.batch_size)
+        self.several = int(len(spec.views) > 1)  # dimension of the images in a batch
+        self.view = None
+        specs = [view.augment or recipe.augment for view in spec.views]
+        if isinstance(images, FileSet):
+            crop = getattr(specs[0], "train_view", RandomResizedCrop)()
+            self.view = SeveralViews(crop, len(specs))
+        self.augments: list[Augmentation] = [one.build(data) for one in specs]
+        mix = getattr(recipe.augment, "mix", None) if self.is_labeled else None
+        self.mix = None if mix is None else mix()
+        self.loader = load(images, batch_size=self.plan.batch_size, view=self.view)
+
+    def parts(self, seed: int, epoch: int, plan: Plan) -> _Parts:
+        """Return which images an epoch of the run shows, by own epoch of this stream."""
+        if self.name == plan.counted and not plan.cycles:
+            return [(epoch, self._order(seed, epoch))]
+        batch_size, num_images = self.plan.batch_size, self.plan.num_images
+        begin = epoch * plan.steps_per_epoch * batch_size
+        end = begin + plan.steps_in(epoch) * batch_size
+        return [
+            (own, self._order(seed, own)[max(begin - own * num_images, 0) : end - own * num_images])
+            for own in range(begin // num_images, (end - 1) // num_images + 1)
+        ]
+
+    def batches(
+        self, seed: int, parts: _Parts, first_step: int = 0
+    ) -> Iterator[tuple[Samples, Tensor]]:
+        """Yield batches of some images, each with its labels."""
+        order = torch.cat([places for _, places in parts])
+        view_draws, draws, mix_draws = self._draw_all(seed, parts)
+        loaded = self.loader.epoch(order, view_draws=view_draws, first_step=first_step)
+        for batch in read(loaded):
+            samples = self._augment(batch, draws)
+            if self.mix is not None:
+                samples = self._mix(samples, mix_draws[batch.rows])
+            yield samples if self.is_labeled else samples._replace(labels=None), batch.labels
+
+    def at_once(self, seed: int, parts: _Parts) -> Samples:
+        """Return some images as one batch, decoded in this process and not mixed."""
+        order = torch.cat([places for _, places in parts])
+        view_draws, draws, _ = self._draw_all(seed, parts)
+        return self._augment(self._load(order, view_draws), draws)
+
+    def first_pixels(self) -> Tensor:
+        """Return the first two images, or the only one, before they are augmented."""
+        order = torch.arange(min(2, len(self.images)))
+        view_draws = None if self.view is None else torch.zeros(len(order), self.view.num_draws)
+        loaded = self._load(order, view_draws)
+        pixels = loaded.pixels if self.view is None else loaded.pixels[:, 0]
+        white = self.owner.white
+        return pixels if white is None else white[self.spec.part][loaded.positions]
+
+    def try_it(self) -> None:
+        """Augment two images, to find what does not fit before anything is written."""
+        pixels = self.first_pixels()
+        context = f"recipe: augmentation does not fit data={self.owner.data.name}: "
+        with as_user_error(context, ValueError, TypeError):
+            for augment in self.augments:
+                draws = torch.zeros(len(pixels), augment.num_draws, device=self.owner.device)
+                self.owner.prepare(augment(pixels, draws))
+                if self.images.labels.ndim > 1:
+                    augment.move(self.images.labels[: len(pixels)].long(), draws)
+
+    def _order(self, seed: int, epoch: int) -> Tensor:
+        return epoch_order(len(self.images), self._generator(seed, "order", epoch))
+
+    def _generator(self, seed: int, purpose: str, epoch: int) -> torch.Generator:
+        """Seed draws by their purpose; those of the stream "labeled" have no name behind."""
+        name = purpose if self.name == "labeled" else f"{purpose}, {self.name}"
+        return make_generator(seed, name, epoch)
+
+    def _load(self, order: Tensor, view_draws: Tensor | None) -> LoadedBatch:
+        """Return a few images at once, decoded in this process."""
+        size = len(order)
+        batches = load_batches(
+            self.images, order, batch_size=size, view=self.view, view_draws=view_draws
+        )
+        return next(read(batches))
+
+    def _draw_all(self, seed: int, parts: _Parts) -> tuple[Tensor | None, list[Tensor], Any]:
+        """Draw what decides about crops, augmentation and mixing, a row for each image shown."""
+
+        def draw(what: Any, purpose: str) -> Tensor:
+            return torch.cat(
+                [
+                    what.draw(len(self.images), self._generator(seed, purpose, epoch))[places]
+                    for epoch, places in parts
+                ]
+            )
+
+        view_draws = None
+        if self.view is not None:
+            crops = [draw(self.view.view, _purpose("view", k)) for k in range(len(self.augments))]
+            view_draws = torch.cat(crops, dim=1)
+        draws = [draw(one, _purpose("augmentation", k)) for k, one in enumerate(self.augments)]
+        self._share(draws)
+        mix_draws = None if self.mix is None else draw(self.mix, "mix").to(self.owner.device)
+        return view_draws, [own.to(self.owner.device) for own in draws], mix_draws
+
+    def _share(self, draws: list[Tensor]) -> None:
+        """Let random operations of other views turn out as in the first one, where they are to."""
+        first = self.augments[0].draw_names
+        for own, augment, view in zip(draws, self.augments, self.spec.views, strict=True):
+            for name in view.shares:
+                pairs = [
+                    [place for place, found in enumerate(names) if found == name]
+                    for names in (first, augment.draw_names)
+                ]
+                if not pairs[0] or len(pairs[0]) != len(pairs[1]):
+                    raise UserError(
+                        f"recipe: a view shares the draws of {name!r}, which both views must have; "
+                        f"the first has {', '.join(first) or 'none'}"
+                    )
+                own[:, pairs[1]] = draws[0][:, pairs[0]]
+
+    def _augment(self, batch: LoadedBatch, draws: list[Tensor]) -> Samples:
+        """Turn pixels as they were loaded into network input, ``(V, N, C, H, W)`` of V > 1 views.
+
+        The views lie one after the other, as in a batch of V N images. Masks move as the first.
+        """
+        pixels, labels, white = batch.pixels, batch.labels, self.owner.white
+        if white is not None:
+            pixels = white[self.spec.part][batch.positions]
+        views = [
+            augment(pixels if self.view is None else pixels[:, k], own[batch.rows])
+            for k, (augment, own) in enumerate(zip(self.augments, draws, strict=True))
+        ]
+        if labels.ndim > 1:
+            labels = self.augments[0].move(labels, draws[0][batch.rows])
+        images = self.owner.prepare(views[0] if len(views) == 1 else torch.cat(views))
+        if len(views) > 1:
+            images = images.unflatten(0, (len(views), -1))
+        return Samples(images, labels, positions=batch.positions)
+
+    def _mix(self, samples: Samples, draws: Tensor) -> Samples:
+        """Mix images with others of the batch, each view alike."""
+        assert self.mix is not None
+        views = samples.images if self.several else samples.images.unsqueeze(0)
+        num_classes = self.owner.data.num_classes
+        mixed = [self.mix(view, samples.labels, draws, num_classes) for view in views]
+        images = torch.stack([view for view, _ in mixed]) if self.several else mixed[0][0]
+        return samples._replace(images=images, targets=mixed[0][1])  # all have the same targets
+
+
+def _purpose(what: str, view: int) -> str:
+    """Name what is drawn for a view; the first is that of methods with one view."""
+    return what if view == 0 else f"{what} of view {view + 1}"
+
+
+def _whiten(data: DataSet) -> dict[str, Tensor]:
+    """Whiten all images once, as the papers do: 12 bytes a pixel, and no product at each step."""
+    everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
+    parts = {name: part for name, part in everything.items() if part is not None}
+    if not all(isinstance(part, ImageSet) for part in parts.values()):
+        raise UserError(
+            f"recipe: expected no `whitening` of images that lie in files, as in data={data.name}"
+        )
+    whiten = _fit(data)
+    white = {}
+    for name, part in parts.items():
+        images = part.images  # type: ignore[union-attr]
+        white[name] = torch.empty_like(images, dtype=torch.float32)
+        pieces = zip(white[name].split(_AT_ONCE), images.split(_AT_ONCE), strict=True)
+        for own, piece in pieces:
+            own.copy_(whiten(piece))
+    return white
+
+
+def _fit(data: DataSet) -> ZCA:
+    """Whiten by all images that are trained on, those without labels too."""
+    images: Any = data.train if data.unlabeled is None else data.unlabeled
+    return ZCA.fit(images.images)
+
+
+def read(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
+    """Hand batches on; what is wrong with a file is an error for users.
+
+    Raises:
+        UserError: If a file is damaged; the message names it.
+    """
+    while True:
+        with as_user_error("", ValueError, LoadError):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch

@@ -1,0 +1,130 @@
+"""Train a run of any kind: everything around its loop."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from semaug.data import explain_worker_death
+from semaug.engine.device import choose_device, operators, settle
+from semaug.engine.images import check_images_now
+from semaug.engine.options import TrainOptions
+from semaug.engine.processes import Processes
+from semaug.engine.start import Start
+from semaug.engine.torchrun import is_first_process
+from semaug.errors import UserError
+from semaug.outside import find
+from semaug.runs.divergence import DivergedError, check_not_diverged
+from semaug.runs.environment import describe_device
+from semaug.runs.folder import check_same_recipe, read_start
+from semaug.runs.run import Run
+
+__all__ = ["train"]
+
+
+def train(
+    run: Run,
+    options: TrainOptions | None = None,
+    *,
+    resume: bool = False,
+    console: Console | None = None,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Train a run to its end and return its summary.
+
+    Args:
+        run: What to train, and where to keep it.
+        options: Where and how.
+        resume: Go on from the checkpoint, if there is one. Without it, a folder that holds
+            a run is an error. A finished run returns its summary.
+        console: Where to show progress.
+        report: Gets what this means for the run, such as ``"starts"``, once it is known that
+            nothing is missing or misspelt.
+
+    Returns:
+        What ``summary.json`` holds.
+
+    Raises:
+        FileNotFoundError: If the data is missing.
+        FloatingPointError: If losses or weights stop being finite numbers, or did before.
+        InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
+        OSError: If the disk does not take what is written.
+        UserError: If something in the recipe does not exist or does not fit the images,
+            the folder holds another run or one of other images, another process is training
+            this one, or the memory of the device is too small.
+    """
+    options = options or TrainOptions()
+    if run.has_begun and not resume:  # asked before any process of this run writes
+        raise UserError(
+            f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
+            "its summary if it is finished, or choose another seed=N or another folder with --runs"
+        )
+    place = choose_device(options.device)
+    with run.lock() if is_first_process() else nullcontext():
+        run = _settled(run, place)
+        report = report or (lambda state: None)
+        summary = run.summary()
+        if summary is not None:
+            check_same_recipe(run, summary)
+            check_images_now(run, options)
+            report(run.state())
+            return summary
+        check_not_diverged(run)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        if not is_first_process() or console is None:
+            console = Console(quiet=not is_first_process())
+        loop = run.recipe.loop
+        try:
+            with operators(place, deterministic=run.recipe.deterministic):
+                processes = Processes(place, run.recipe.precision)
+                start = Start(run, place, processes, options, console, report)
+                trained: dict[str, Any] = (find(loop) if isinstance(loop, str) else loop)(start)
+                return trained
+        except DivergedError as error:
+            run.write_divergence(error.epoch, error.step)
+            raise
+        except RuntimeError as error:
+            explanation = _explain(error, run.recipe, place)
+            if explanation is None:
+                raise
+            raise UserError(explanation) from error
+
+
+def _settled(run: Run, device: torch.device) -> Run:
+    """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
+
+    Raises:
+        UserError: If the folder holds a run of another recipe, or is damaged.
+    """
+    written = read_start(run)
+    if written is None:
+        return replace(run, recipe=settle(run.recipe, device))
+    chosen = {
+        name: written["recipe"].get(name)
+        for name in ("precision", "channels_last")
+        if getattr(run.recipe, name) == "auto"
+    }
+    run = replace(run, recipe=replace(run.recipe, **chosen))
+    check_same_recipe(run, written)
+    return run
+
+
+def _explain(error: RuntimeError, recipe: Any, device: torch.device) -> str | None:
+    """Say what a person can do about an error of torch, None if it is a mistake of ours."""
+    text = str(error)
+    death = explain_worker_death(error)  # torch raises it anywhere, mostly in a backward pass
+    if death is not None:
+        return str(death)
+    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
+        return (
+            f"train: {describe_device(device)} has too little memory for "
+            f"batch_size={recipe.batch_size} or "
+            f"evaluation_batch_size={recipe.evaluation_batch_size}; choose a smaller one"
+        )
+    if "does not have a deterministic implementation" in text:
+        return f"train: torch has no deterministic form of an operator of this run: {text}"
+    return None

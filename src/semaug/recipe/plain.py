@@ -1,0 +1,103 @@
+"""Recipes as plain data, as JSON gives it back, and recipes of plain data."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from semaug.errors import UserError, as_user_error
+from semaug.outside import is_outside
+from semaug.registry import Registry, kinds, registry_of
+
+__all__ = ["flat_options", "outside_names", "recipe_from_plain_data", "recipe_to_plain_data"]
+
+
+def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
+    """Return dicts, lists, numbers and strings only.
+
+    A spec becomes its options and its ``name``, a recipe its options and its ``kind``.
+
+    Raises:
+        UserError: If a value is none that JSON has.
+    """
+    with as_user_error("recipe: expected options that JSON can hold: ", TypeError, ValueError):
+        plain = json.dumps({"kind": kinds.name_of(recipe), **_options(recipe)}, allow_nan=False)
+    found: dict[str, Any] = json.loads(plain)
+    return found
+
+
+def _options(spec: Any) -> dict[str, Any]:
+    return {
+        one.name: _plain(getattr(spec, one.name), registry_of(one))
+        for one in fields(spec)
+    }
+
+
+def _plain(value: Any, registry: Registry | None) -> Any:
+    if registry is None:
+        return value
+    if isinstance(value, tuple):
+        return [_plain(part, registry) for part in value]
+    return {"name": registry.name_of(value), **_options(value)}
+
+
+def recipe_from_plain_data(plain: Mapping[str, Any]) -> Any:
+    """Undo :func:`recipe_to_plain_data`; what is absent takes its default.
+
+    Raises:
+        UserError: If a field is unknown or a value out of range.
+
+    >>> from semaug.recipes import find_recipe
+    >>> recipe = find_recipe("digits_resnet8_isda")
+    >>> recipe_from_plain_data(recipe_to_plain_data(recipe)) == recipe
+    True
+    """
+    options = dict(plain)
+    return _rebuilt(kinds.get(options.pop("kind")), options)
+
+
+def _rebuilt(kind: Any, plain: Mapping[str, Any]) -> Any:
+    known = {one.name: registry_of(one) for one in fields(kind)}
+    if unknown := sorted(plain.keys() - known):
+        raise UserError(
+            f"recipe: expected fields that this version knows, got {', '.join(unknown)}"
+        )
+    return kind(**{name: _made(value, known[name]) for name, value in plain.items()})
+
+
+def _made(value: Any, registry: Registry | None) -> Any:
+    if isinstance(value, list):
+        return tuple(_made(part, registry) for part in value)
+    if registry is None:
+        return value
+    options = dict(value)
+    return _rebuilt(registry.get(options.pop("name")), options)
+
+
+def flat_options(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of plain data at one level, by dotted name; the name of a spec is that
+    of its field.
+
+    >>> flat_options({"epochs": 3, "loss": {"name": "isda", "strength": 0.5}})
+    {'epochs': 3, 'loss': 'isda', 'loss.strength': 0.5}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            for key, inner in flat_options(value).items():
+                flat[name if key == "name" else f"{name}.{key}"] = inner
+        else:
+            flat[name] = value
+    return flat
+
+
+def outside_names(plain: Any) -> Iterator[str]:
+    """Yield the names of code from outside in the plain data of a recipe."""
+    if isinstance(plain, Mapping):
+        for key, value in plain.items():
+            if key in ("name", "kind") and isinstance(value, str) and is_outside(value):
+                yield value
+            yield from outside_names(value)
+    elif isinstance(plain, list):
+        for value in plain:
+            yield from outside_names(value)

@@ -1,0 +1,225 @@
+"""Names to things. Knows no member: each is registered where it is written.
+
+A *spec* is a frozen dataclass beside the thing that it builds. Its name is what people type,
+its fields are its options, and its docstring is what ``semaug list`` prints:
+
+    @losses.register("isda")
+    @dataclass(frozen=True, kw_only=True)
+    class ISDA:
+        \"\"\"Cross-entropy after infinite augmentation of the features.\"\"\"
+
+        strength: float
+
+        def build(self, sizes: Sizes) -> nn.Module: ...
+
+Wherever a name is taken, ``my_file.py:name`` and ``package.module:name`` are taken too.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from importlib import import_module
+from typing import Any, TypeVar
+
+from semaug import outside
+from semaug._torch.names import unknown_name
+from semaug.errors import UserError
+
+__all__ = [
+    "Registry",
+    "Sizes",
+    "augmentations",
+    "choice",
+    "data_sets",
+    "describe_options",
+    "evaluations",
+    "kinds",
+    "losses",
+    "methods",
+    "metrics",
+    "networks",
+    "optimizers",
+    "recipes",
+    "registry_of",
+    "resolve_choices",
+    "schedules",
+    "subsets",
+]
+
+T = TypeVar("T", bound=type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What the size of a loss, a network or a metric depends on.
+
+    Args:
+        num_classes: C.
+        num_features: Inputs of the classifier; None where there is none.
+        num_steps: Optimizer steps of the whole run.
+        num_images: Images in the training set.
+        image: Channels, height and width of an image as the network takes it; None if not known.
+    """
+
+    num_classes: int
+    num_features: int | None = None
+    num_steps: int = 1
+    num_images: int = 1
+    image: tuple[int, int, int] | None = None
+
+
+class Registry:
+    """Spec classes by the name that people type.
+
+    Args:
+        kind: What its members are, for messages.
+        home: Package that registers the members when it is imported.
+        fallback: Makes the spec class of a name that is not registered; None if it knows none.
+    """
+
+    def __init__(
+        self, kind: str, home: str, fallback: Callable[[str], type | None] | None = None
+    ) -> None:
+        self.kind = kind
+        self.fallback = fallback
+        self._home = home
+        self._members: dict[str, Any] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers a spec class under a name."""
+
+        def add(member: T) -> T:
+            self._members[name] = member
+            return member
+
+        return add
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all members, in the order of registration."""
+        import_module(self._home)
+        return tuple(self._members)
+
+    def get(self, name: str) -> Any:
+        """Return the member of a name.
+
+        Raises:
+            UserError: If there is none; the message has the nearest name.
+        """
+        if outside.is_outside(name):
+            found = outside.find(name)
+            if self is not recipes and not (isinstance(found, type) and is_dataclass(found)):
+                raise UserError(
+                    f"{name}: expected a dataclass with the options of a {self.kind}, got {found!r}"
+                )
+            return found
+        names = self.names()
+        found = self._members.get(name) or (self.fallback and self.fallback(name))
+        if not found:
+            raise UserError(unknown_name("recipe", self.kind, name, names))
+        return found
+
+    def make(self, name: str, **options: Any) -> Any:
+        """Return the spec of a name.
+
+        Raises:
+            UserError: If the name is unknown, or an option is missing or none of its own.
+        """
+        kind = self.get(name)
+        own = {one.name: one for one in fields(kind)}
+        for option in options.keys() - own.keys():
+            raise UserError(unknown_name(f"{self.kind} {name!r}", "option", option, own))
+        missing = [
+            option
+            for option, one in own.items()
+            if one.default is MISSING and one.default_factory is MISSING and option not in options
+        ]
+        if missing:
+            wanted = " ".join(f"{option}=..." for option in missing)
+            raise UserError(f"recipe: {self.kind}={name} expects {wanted}")
+        return kind(**options)
+
+    def name_of(self, spec: Any) -> str:
+        """Return the name of a spec or of its class.
+
+        Raises:
+            UserError: If the class has no name that another process could find it by.
+        """
+        kind = spec if isinstance(spec, type) else type(spec)
+        for name, member in self._members.items():
+            if member is kind and kind.__module__.startswith("semaug."):
+                return name
+        if self.fallback and self.fallback(kind.__name__) is kind:
+            return kind.__name__
+        return outside.name_of(kind)
+
+    def describe(self) -> dict[str, str]:
+        """Return one line about each member, with its options."""
+        return {name: _describe(self._members[name]) for name in self.names()}
+
+
+def _describe(kind: Any) -> str:
+    line = (inspect.getdoc(kind) or "").partition("\n")[0].removesuffix(".")
+    options = [one.name for one in fields(kind)] if is_dataclass(kind) else []
+    return "; ".join(filter(None, (line, ", ".join(options))))
+
+
+def describe_options(kind: type) -> dict[str, str]:
+    """Return what the docstring of a dataclass says of each option, without markup."""
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        section = (inspect.getdoc(base) or "").partition("Args:\n")[2].partition("\n\n")[0]
+        for entry in re.split(r"^    (?=\w)", section, flags=re.MULTILINE)[1:]:
+            name, _, text = entry.partition(": ")
+            plain = re.sub(r"`+|:\w+:", "", " ".join(text.split()))
+            texts[name] = plain.replace("None", "none")
+    return {one.name: texts.get(one.name, "") for one in fields(kind)}
+
+
+def choice(registry: Registry, default: Any = MISSING) -> Any:
+    """Return a field of a dataclass whose value is a spec: a name stands for the spec itself.
+
+    Args:
+        registry: Of the specs.
+        default: A name, or a tuple for a field with several specs.
+    """
+    return field(default=default, metadata={"registry": registry})
+
+
+def resolve_choices(spec: Any) -> None:
+    """Turn names in the fields of a frozen dataclass into the specs they stand for, at any depth.
+
+    Raises:
+        UserError: If a name is unknown, or its spec needs options.
+    """
+
+    def made(value: Any, registry: Registry) -> Any:
+        spec = registry.make(value) if isinstance(value, str) else value
+        resolve_choices(spec)
+        return spec
+
+    for one in fields(spec) if is_dataclass(spec) else ():
+        registry, value = registry_of(one), getattr(spec, one.name)
+        if registry is not None and value is not None:
+            several = isinstance(value, tuple)
+            new = tuple(made(x, registry) for x in value) if several else made(value, registry)
+            object.__setattr__(spec, one.name, new)
+
+
+def registry_of(one: Field[Any]) -> Registry | None:
+    """Return the registry of a field made by :func:`choice`, None of any other."""
+    return one.metadata.get("registry")
+
+
+losses = Registry("loss", "semaug.losses")
+methods = Registry("method", "semaug.methods")
+networks = Registry("network", "semaug.networks")
+data_sets = Registry("data set", "semaug.data")
+subsets = Registry("subset", "semaug.data")
+augmentations = Registry("augmentation", "semaug.augmentation")
+metrics = Registry("metric", "semaug.metrics")
+optimizers = Registry("optimizer", "semaug.engine.optimizers")
+schedules = Registry("schedule", "semaug.engine.schedules")
+evaluations = Registry("evaluation", "semaug.engine.evaluation")
+recipes = Registry("recipe", "semaug.recipes")
+kinds = Registry("kind of recipe", "semaug.recipe")

@@ -1,0 +1,113 @@
+"""What the folder of a run tells of it: ``recipe.json``, ``environment.json``, ``summary.json``."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from semaug.errors import UserError
+from semaug.outside import check_code, keep_code
+from semaug.recipe.plain import flat_options
+from semaug.runs.environment import describe_device, describe_software
+from semaug.runs.files import read_json, write_json
+from semaug.runs.run import FORMAT, Run, check_format
+
+__all__ = ["check_same_recipe", "read_start", "write_start", "write_summary"]
+
+
+def read_start(run: Run) -> dict[str, Any] | None:
+    """Return what ``recipe.json`` says of the run that began in the folder, None before.
+
+    Raises:
+        UserError: If it is damaged, or of another format.
+    """
+    path = run.folder / "recipe.json"
+    if not path.exists():
+        return None
+    written: dict[str, Any] = read_json(path, "delete it, and --resume writes it anew")
+    check_format(path, written)
+    return written
+
+
+def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
+    """Compare the run with the recipe, seed and code that a file in its folder holds.
+
+    Args:
+        run: What is to be trained.
+        found: With ``recipe``, ``seed`` and ``code``.
+
+    Raises:
+        UserError: If they differ; the message lists the fields.
+    """
+    now = run.plain()
+    asked, found_options = (
+        flat_options({**plain["recipe"], "seed": plain["seed"]}) for plain in (now, found)
+    )
+    differences = [
+        f"{name} is {found_options.get(name)!r} there and {asked.get(name)!r} now"
+        for name in sorted({*asked, *found_options})
+        if asked.get(name) != found_options.get(name)
+    ]
+    if differences:
+        raise UserError(
+            f"{run.folder}: holds a run of another recipe: {'; '.join(differences)}; "
+            "choose another folder with --runs, or undo the difference"
+        )
+    check_code(run.folder, found.get("code", {}), now["code"])
+
+
+def write_start(run: Run, device: torch.device) -> list[dict[str, Any]]:
+    """Write what is trained, and add where and with which software to the list of starts.
+
+    Returns:
+        The starts that made the run what it is, this one last.
+    """
+    plain = run.plain()
+    about = {"format": FORMAT, "name": run.name, "overrides": dict(run.overrides), **plain}
+    write_json(run.folder / "recipe.json", about)
+    keep_code(run.folder, plain["code"])
+    path = run.folder / "environment.json"
+    starts = read_json(path, "delete it; it lists former starts alone") if path.exists() else []
+    starts = [start for start in starts if isinstance(start, dict)]
+    start = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": describe_device(device),
+        "threads": torch.get_num_threads(),
+        "resumes": run.checkpoint.exists(),
+        **describe_software(),
+    }
+    starts.append(start)
+    write_json(path, starts)
+    # Nothing is left of starts that were killed before they saved.
+    anew = [place for place, one in enumerate(starts) if one.get("resumes") is False]
+    return starts[anew[-1] if anew else 0 :]
+
+
+def write_summary(
+    run: Run, results: Mapping[str, Any], starts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the summary of a finished run, and write it if this process has started it.
+
+    Args:
+        run: The run.
+        results: Of its session.
+        starts: What :func:`write_start` returned; there are none in other processes than the first.
+    """
+    software = describe_software()
+    devices = [start["device"] for start in starts if isinstance(start.get("device"), str)]
+    summary = {
+        "format": FORMAT,
+        "name": run.name,
+        "overrides": dict(run.overrides),
+        "quick": run.quick,
+        **results,
+        "device": "; ".join(dict.fromkeys(devices)),
+        "commit": software.pop("commit"),
+        "versions": software,
+        **run.plain(),
+        "finished": True,
+    }
+    if starts:
+        write_json(run.folder / "summary.json", summary)
+    return summary
