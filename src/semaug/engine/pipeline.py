@@ -123,17 +123,17 @@ class Pipeline:
         """
         if order is None:
             order = epoch_order(len(self.data.train), make_generator(seed, "order", epoch))
-        view_draws, draws = self._draw_for(seed, epoch)
+        view_draws, draws = self._draw_for(seed, epoch, order)
         mix_draws = None
         if self.mix is not None:
-            mix_draws = self._draw(self.mix, "mix", seed, epoch).to(self.device)
+            mix_draws = self._draw(self.mix, "mix", seed, epoch)[order].to(self.device)
         loaded = self.train_loader.epoch(order, view_draws=view_draws, first_step=first_step)
-        for pixels, labels, places in _read(loaded):
-            images = self._augment(pixels, places, draws)
+        for batch in _read(loaded):
+            images = self._augment(batch, draws)
             if self.mix is None or mix_draws is None:
-                yield Batch(images, labels)
+                yield Batch(images, batch.labels)
             else:
-                yield self._mix(images, labels, mix_draws[places])
+                yield self._mix(images, batch.labels, mix_draws[batch.rows])
 
     def sample_batch(self, seed: int, epoch: int) -> Batch:
         """Return a few images as an epoch shows them, not mixed, and the same for all processes.
@@ -146,10 +146,10 @@ class Pipeline:
         """
         num_images = len(self.data.train)
         count = min(_SAMPLES, num_images)
-        view_draws, draws = self._draw_for(seed, epoch)
         order = torch.arange(count) * num_images // count
-        pixels, labels, places = self._load(order, view_draws)
-        return Batch(self._augment(pixels, places, draws), labels)
+        view_draws, draws = self._draw_for(seed, epoch, order)
+        batch = self._load(order, view_draws)
+        return Batch(self._augment(batch, draws), batch.labels)
 
     def test_batches(self) -> Iterator[Batch]:
         """Yield the test images in order, as they are.
@@ -159,10 +159,9 @@ class Pipeline:
             UserError: If a file is damaged; the message names it.
         """
         order = torch.arange(len(self.data.test))
-        for pixels, labels, places in _read(self.test_loader.epoch(order)):
-            if self.white is not None:
-                pixels = self.white.test[places]
-            yield Batch(self.prepare(pixels), labels)
+        for batch in _read(self.test_loader.epoch(order)):
+            pixels = batch.pixels if self.white is None else self.white.test[batch.positions]
+            yield Batch(self.prepare(pixels), batch.labels)
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn bytes, or whitened images, into network input in the memory format of the recipe."""
@@ -179,7 +178,7 @@ class Pipeline:
         order = torch.arange(min(2, len(self.data.train)))
         view_draws = None
         if self.train_view is not None:
-            view_draws = torch.zeros(len(self.data.train), self.train_view.num_draws)
+            view_draws = torch.zeros(len(order), self.train_view.num_draws)
         pixels = self._load(order, view_draws).pixels
         if self.train_view is not None:
             pixels = pixels[:, 0]
@@ -196,17 +195,20 @@ class Pipeline:
         )
         return next(_read(batches))
 
-    def _draw_for(self, seed: int, epoch: int) -> tuple[Tensor | None, list[Tensor]]:
-        """Draw what decides about the crops and the augmentation of an epoch, view by view."""
+    def _draw_for(self, seed: int, epoch: int, order: Tensor) -> tuple[Tensor | None, list[Tensor]]:
+        """Draw what decides about the crops and the augmentation of an epoch, view by view.
+
+        The draws are those of each image, in the order in which images come.
+        """
         view_draws = None
         if self.train_view is not None:
             single = self.train_view.view
             crops = [
                 self._draw(single, _purpose("view", k), seed, epoch) for k in range(self.num_views)
             ]
-            view_draws = torch.cat(crops, dim=1)
+            view_draws = torch.cat(crops, dim=1)[order]
         draws = [
-            self._draw(augment, _purpose("augmentation", k), seed, epoch).to(self.device)
+            self._draw(augment, _purpose("augmentation", k), seed, epoch)[order].to(self.device)
             for k, augment in enumerate(self.augments)
         ]
         return view_draws, draws
@@ -214,15 +216,14 @@ class Pipeline:
     def _draw(self, what: Augmentation | Mix | View, purpose: str, seed: int, epoch: int) -> Tensor:
         return what.draw(len(self.data.train), make_generator(seed, purpose, epoch))
 
-    def _augment(self, pixels: Tensor, places: Tensor, draws: list[Tensor]) -> Tensor:
+    def _augment(self, batch: LoadedBatch, draws: list[Tensor]) -> Tensor:
         """Turn pixels as they were loaded into network input, ``(V, N, C, H, W)`` of V > 1 views.
 
         The views lie one after the other, as in a batch of V N images.
         """
-        if self.white is not None:
-            pixels = self.white.train[places]
+        pixels = batch.pixels if self.white is None else self.white.train[batch.positions]
         views = [
-            augment(pixels if self.train_view is None else pixels[:, k], own[places])
+            augment(pixels if self.train_view is None else pixels[:, k], own[batch.rows])
             for k, (augment, own) in enumerate(zip(self.augments, draws, strict=True))
         ]
         if self.num_views == 1:
