@@ -12,6 +12,7 @@ ROOMS = [
     "features",
     "losses",
     "average",
+    "metrics",
     "methods",
     "augmentation",
     "data",
