@@ -120,6 +120,15 @@ def test_an_image_that_comes_twice_is_viewed_twice(files, draws):
     assert not torch.equal(batch.pixels[0], batch.pixels[2])
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_masks_are_delivered_as_labels_of_pixels(pictures, order, dtype):
+    images = pictures[1].images
+    masks = images[:, 0] % 3
+    dense = ImageSet(images, masks.to(dtype), ("a", "b", "c"))
+    for batch in batches(dense, order, batch_size=4):
+        assert_close(batch.labels, masks[batch.positions].long())
+
+
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("first_step", [0, 1, 3, 4])
 def test_a_resumed_epoch_is_the_tail_of_the_whole(files, order, draws, workers, first_step):

@@ -36,7 +36,7 @@ class LoadedBatch(NamedTuple):
     """Images and where they stand in the set and in the order, on the device of the labels."""
 
     pixels: Tensor  # (n, C, H, W) uint8
-    labels: Tensor  # (n,) int64
+    labels: Tensor  # (n,) int64, or masks (n, H, W) int64
     positions: Tensor  # (n,) int64, places in the set
     rows: slice  # n places in the order, to find what else was drawn for each of its places
 
@@ -259,7 +259,8 @@ def _from_memory(images: ImageSet, order: Tensor, pieces: Iterator[slice]) -> It
     order = order.to(images.labels.device)
     for piece in pieces:
         positions = order[piece]
-        yield LoadedBatch(images.images[positions], images.labels[positions], positions, piece)
+        labels = images.labels[positions].long()  # masks lie as bytes
+        yield LoadedBatch(images.images[positions], labels, positions, piece)
 
 
 def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Request"]:
