@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from semaug.errors import UserError
 from semaug.metrics import Accuracy, Error, MeanIoU, TopKError
+from semaug.registry import Sizes, metrics
 from tests.references.metrics import errors_by_loops, ious_by_loops, top_k_error_by_loops
 
 NUM_CLASSES = 7
@@ -170,3 +172,23 @@ def test_more_guesses_than_classes_are_refused():
         TopKError(4)
     with pytest.raises(ValueError, match="TopKError: expected `k` >= 1, got 0"):
         TopKError(4, 0)
+
+
+@pytest.mark.parametrize("name", ["error", "accuracy", "top5_error", "miou"])
+def test_specs_build_the_metrics_of_their_names(name):
+    metric = metrics.make(name).build(Sizes(num_classes=NUM_CLASSES))
+    assert metric.name == name
+    assert metric.unit == "%"
+    assert metric.better == ("lower" if "error" in name else "higher")
+    assert {len(buffer) for buffer in metric.buffers()} == {NUM_CLASSES}
+
+
+def test_options_reach_the_metric():
+    miou = metrics.make("miou", ignore_index=0).build(Sizes(num_classes=2))
+    miou.update(torch.eye(2), torch.tensor([0, 1]))
+    assert miou.by_class() == [None, 100.0]
+
+
+def test_five_guesses_among_fewer_classes_are_refused():
+    with pytest.raises(UserError, match="metric top5_error: TopKError: expected `k` <= 4, got 5"):
+        metrics.make("top5_error").build(Sizes(num_classes=4))

@@ -13,14 +13,27 @@ Counts are integers in buffers, so that the counts of several processes add up e
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from semaug._torch.checks import check_labels, check_positive_int, check_shapes
+from semaug.errors import as_user_error
+from semaug.registry import Sizes, metrics
 
-__all__ = ["Accuracy", "Error", "MeanIoU", "Metric", "TopKError"]
+__all__ = [
+    "Accuracy",
+    "AccuracySpec",
+    "Error",
+    "ErrorSpec",
+    "MeanIoU",
+    "MeanIoUSpec",
+    "Metric",
+    "Top5ErrorSpec",
+    "TopKError",
+]
 
 # N images, C classes, H and W pixels.
 
@@ -229,3 +242,54 @@ def _look_at(
     check_labels(function, labels)
     labels = labels.flatten()
     return (labels >= 0) & (labels < num_classes), labels.clamp(0, num_classes - 1)
+
+
+@metrics.register("error")
+@dataclass(frozen=True, kw_only=True)
+class ErrorSpec:
+    """Percent of wrong predictions, of images or of pixels."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return Error(sizes.num_classes)
+
+
+@metrics.register("accuracy")
+@dataclass(frozen=True, kw_only=True)
+class AccuracySpec:
+    """Percent of right predictions, of images or of pixels."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return Accuracy(sizes.num_classes)
+
+
+@metrics.register("top5_error")
+@dataclass(frozen=True, kw_only=True)
+class Top5ErrorSpec:
+    """Percent of labels that are not among the five best guesses."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric.
+
+        Raises:
+            UserError: If there are fewer than five classes.
+        """
+        with as_user_error("recipe: metric top5_error: ", ValueError):
+            return TopKError(sizes.num_classes)
+
+
+@metrics.register("miou")
+@dataclass(frozen=True, kw_only=True)
+class MeanIoUSpec:
+    """Mean over classes of the intersection over union of pixels, in percent.
+
+    Args:
+        ignore_index: Label that does not count, besides ids beyond the classes; None is none.
+    """
+
+    ignore_index: int | None = None
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return MeanIoU(sizes.num_classes, self.ignore_index)
