@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semaug.augmentation import Augmentation, Compose, CropFlip, Cutout, Grayscale
+from semaug.augmentation import (
+    Augmentation,
+    Compose,
+    CropFlip,
+    Cutout,
+    Grayscale,
+    RandAugment,
+    RandomScaleCrop,
+)
 
 
 def test_augmentations_follow_each_other_with_draws_of_their_own(images, generator):
@@ -21,6 +29,27 @@ def test_one_may_be_inside_another(images, generator):
     nested = Compose(Compose(CropFlip(2), Compose()), Compose(Grayscale(0.5), Cutout(4)))
     draws = flat.draw(len(images), generator)
     assert_close(nested(images, draws), flat(images, draws), rtol=0, atol=0)
+
+
+def test_masks_follow_each_augmentation_that_moves_pixels(generator):
+    masks = torch.randint(0, 9, (40, 12, 10), dtype=torch.uint8, generator=generator)
+    crop, scale = CropFlip(2), RandomScaleCrop((12, 10))
+    augment = Compose(crop, Grayscale(0.5), scale)
+    draws = augment.draw(40, generator)
+    by_hand = scale.move(crop.move(masks, draws[:, :3]), draws[:, 4:])
+    assert_close(augment.move(masks, draws), by_hand, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="RandAugment: expected images with one label each"):
+        Compose(crop, RandAugment(1)).move(masks, torch.rand(40, 5))
+    with pytest.raises(ValueError, match=r"Compose: .* `draws` of shape \(N=40, 8\)"):
+        augment.move(masks, draws[:, 1:])
+
+
+def test_draws_are_named_after_what_they_decide():
+    augment = Compose(CropFlip(2), Grayscale(0.5), RandomScaleCrop(8), RandAugment(1))
+    assert augment.draw_names == (
+        *("crop", "crop", "flip", "grayscale", "scale", "crop", "crop", "flip"),
+        *("rand_augment", "rand_augment"),
+    )
 
 
 def test_nothing_leaves_images_as_they_are(images, generator):

@@ -15,6 +15,7 @@ from semaug.augmentation import (
     Grayscale,
     Mix,
     RandAugment,
+    RandomScaleCrop,
     Translate,
     normalize,
 )
@@ -30,9 +31,16 @@ AUGMENTATIONS = [
     ColorJitter(0.4, 0.4, 0.4, 0.1, probability=0.8),
     *(AutoAugment(policy) for policy in POLICIES),
     RandAugment(2, 9),
+    RandomScaleCrop((12, 10)),
+    RandomScaleCrop((12, 10), (1.0, 3.0), flip=False, fill=(9, 8, 7)),
     Compose(CropFlip(3), RandAugment(1, 5), Grayscale(0.2), Cutout(5)),
 ]
 every_one = pytest.mark.parametrize("augment", AUGMENTATIONS, ids=str)
+MOVE_MASKS = [
+    augment
+    for augment in AUGMENTATIONS
+    if not any(name in str(augment) for name in ("AutoAugment", "RandAugment"))
+]
 EITHER_END = [0.0, 1 - 2**-24]  # what torch.rand may give
 
 
@@ -65,6 +73,46 @@ def test_an_image_does_not_depend_on_its_batch(images, generator, augment):
     order = torch.randperm(len(images), generator=generator)
     assert_close(augment(images[order], draws[order]), whole[order], rtol=0, atol=0)
     assert_close((images, draws), before, rtol=0, atol=0)
+
+
+@every_one
+def test_each_draw_has_a_name(augment):
+    assert len(augment.draw_names) == augment.num_draws
+    assert all(name == name.lower() for name in augment.draw_names)
+
+
+@pytest.fixture
+def masks(generator):
+    return torch.randint(0, 9, (40, 12, 10), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("augment", MOVE_MASKS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_a_mask_does_not_depend_on_its_batch_and_dtype(masks, generator, augment, dtype):
+    draws = augment.draw(len(masks), generator)
+    before = masks.clone()
+    moved = augment.move(masks, draws)
+    assert moved.dtype == torch.uint8
+    assert moved.shape == masks.shape
+    parts = [augment.move(*pair) for pair in zip(masks.split(3), draws.split(3), strict=True)]
+    assert_close(torch.cat(parts), moved, rtol=0, atol=0)
+    assert_close(augment.move(masks.to(dtype), draws), moved.to(dtype), rtol=0, atol=0)
+    assert augment.move(masks[:0], draws[:0]).shape == masks[:0].shape
+    assert augment.move(masks.to("meta"), draws.to("meta")).shape == masks.shape
+    assert_close(masks, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "augment", [augment for augment in AUGMENTATIONS if augment not in MOVE_MASKS], ids=str
+)
+def test_what_moves_pixels_and_no_masks_says_so(masks, augment):
+    with pytest.raises(ValueError, match="expected images with one label each, for it moves pix"):
+        augment.move(masks, torch.rand(40, augment.num_draws))
+
+
+@pytest.mark.parametrize("augment", [Cutout(5), Grayscale(0.5), ColorJitter(0.4)], ids=str)
+def test_changes_of_color_leave_masks_alone(masks, augment):
+    assert augment.move(masks, torch.rand(40, augment.num_draws)) is masks
 
 
 @every_one

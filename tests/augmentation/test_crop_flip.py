@@ -76,6 +76,35 @@ def test_a_shift_is_torchvisions_image_by_image(images, generator, padding_mode,
         assert_close(row, expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("padding_mode", ["zero", "reflect"])
+@pytest.mark.parametrize("make", [CropFlip, Translate])
+def test_labels_move_with_their_pixels(generator, make, padding_mode):
+    masks = torch.randint(0, 255, (40, 12, 10), dtype=torch.uint8, generator=generator)
+    augment = make(3, padding_mode)
+    draws = augment.draw(40, generator)
+    moved = augment.move(masks, draws)
+    seen = augment((masks + 1).unsqueeze(1), draws).squeeze(1)  # 0 comes from outside
+    assert_close(moved, torch.where(seen == 0, 255, seen - 1), rtol=0, atol=0)
+    assert (moved == 255).any() == (padding_mode == "zero")
+
+
+@pytest.mark.parametrize("make", [CropFlip, Translate])
+def test_masks_that_do_not_fit_are_refused(make):
+    augment, name = make(3), make.__name__
+    draws, masks = torch.rand(4, augment.num_draws), torch.zeros(4, 12, 10, dtype=torch.uint8)
+    for dtype in (torch.float32, torch.bool, torch.int8, torch.complex64):
+        with pytest.raises(
+            TypeError, match=rf"{name}: .* integer dtype that holds 255, got {dtype}"
+        ):
+            augment.move(masks.to(dtype), draws)
+    with pytest.raises(TypeError, match="expected `draws` of a floating-point dtype"):
+        augment.move(masks, draws.long())
+    with pytest.raises(ValueError, match=rf"{name}: expected `masks` of shape \(N, H, W\)"):
+        augment.move(masks.unsqueeze(1), draws)
+    with pytest.raises(ValueError, match=rf"{name}: expected .* at most .* for 2 x 2 pixels"):
+        augment.move(masks[:, :2, :2], draws)
+
+
 def test_every_shift_is_equally_likely(generator):
     place = torch.arange(25, dtype=torch.uint8).view(1, 1, 5, 5).expand(10_000, 1, 5, 5)
     augment = Translate(2)

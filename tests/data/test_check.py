@@ -117,6 +117,15 @@ def test_an_empty_part_in_memory_is_left_out(toy, tmp_path, monkeypatch):
     assert list(check("toy", tmp_path).parts) == ["train"]
 
 
+def test_classes_of_masks_are_counted_in_the_images_that_show_them(tmp_path, monkeypatch):
+    masks = torch.tensor([[[0, 0], [0, 255]], [[0, 1], [1, 1]], [[1, 255], [0, 0]]]).byte()
+    part = ImageSet(torch.zeros(3, 3, 2, 2, dtype=torch.uint8), masks, ("road", "sky"))
+    data = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3)
+    monkeypatch.setitem(DATA_SETS, "toy", DataSource(lambda root: data, "toy"))
+    found = check("toy", tmp_path).parts["train"]
+    assert (found.num_images, found.smallest_class, found.largest_class) == (3, 2, 3)
+
+
 def test_a_part_of_damaged_files_alone_is_left_out(folder):
     root, _ = folder
     for path in root.glob("val/*/*.png"):

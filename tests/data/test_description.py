@@ -39,6 +39,7 @@ def test_the_summary_is_plain_data_with_the_numbers_that_matter(selection):
         "hold_out": 30,
         "imbalance": None,
         "train_percent": 50,
+        "labeled_per_class": None,
         "corrupt_percent": 40,
         "seed": 7,
     }
@@ -62,19 +63,36 @@ def test_without_corruption_no_label_was_drawn(data):
 
 def test_the_sums_are_those_of_eight_bytes_a_number(selection):
     sums = describe_selection(selection)["sha256"]
-    for name in ("indices", "labels", "held_out"):
+    for name in ("indices", "labels", "held_out", "unlabeled"):
         numbers = getattr(selection, name).tolist()
         packed = struct.pack(f"<{len(numbers)}q", *numbers)
         assert sums[name] == hashlib.sha256(packed).hexdigest()
 
 
 def test_what_is_unpacked_is_what_was_packed(data, selection):
-    for packed in (selection, select(data)[1]):
+    for packed in (selection, select(data)[1], select(data, labeled_per_class=5)[1]):
         found = unpack_selection(pack_selection(packed))
         assert describe_selection(found) == describe_selection(packed)
+        assert found.unlabeled.tolist() == packed.unlabeled.tolist()
         assert found.official_labels.tolist() == packed.official_labels.tolist()
         assert found.labels.dtype == torch.int64
         assert (found.classes, found.num_official) == (CLASSES, 300)
+
+
+def test_images_without_labels_are_counted(data):
+    summary = describe_selection(select(data, hold_out=30, labeled_per_class=5)[1])
+    assert (summary["train_images"], summary["unlabeled_images"]) == (15, 270)
+    assert summary["options"]["labeled_per_class"] == 5
+    assert summary["images_per_class"] == {"cat": 5, "dog": 5, "owl": 5}
+
+
+def test_masks_have_no_images_per_class(data):
+    masks = torch.zeros(300, 1, 1, dtype=torch.uint8)
+    selection = select(replace(data, train=data.train.with_labels(masks)), hold_out=30)[1]
+    summary = describe_selection(selection)
+    assert (summary["train_images"], summary["held_out_images"]) == (270, 30)
+    assert summary["images_per_class"] == {"cat": 0, "dog": 0, "owl": 0}
+    assert describe_selection(unpack_selection(pack_selection(selection))) == summary
 
 
 def test_equal_selections_are_equal_bytes(data):
@@ -100,7 +118,8 @@ def other_files():
     array, without, strange = io.BytesIO(), io.BytesIO(), io.BytesIO()
     np.save(array, np.arange(3))
     np.savez(without, about=np.array("{}"))
-    numbers = {name: np.arange(2) for name in ("indices", "official_labels", "labels", "held_out")}
+    names = ("indices", "official_labels", "labels", "held_out", "unlabeled")
+    numbers = {name: np.arange(2) for name in names}
     np.savez(strange, about=np.array('{"classes": []}'), **numbers)
     kinds = {
         "empty": b"",

@@ -43,19 +43,54 @@ def test_other_labels_leave_the_images_and_the_old_set_as_they_were(images, labe
         before.with_labels(labels + 2)
 
 
+@pytest.fixture
+def masks():
+    """Of the five images; 255 is no class."""
+    return torch.tensor([0, 1, 1, 255]).repeat(5, 1).view(5, 2, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_masks_are_labels_too(images, masks, dtype):
+    masks[4] = 0
+    part = ImageSet(images, masks.to(dtype), CLASSES)
+    assert len(part) == 5
+    assert part.subset(torch.tensor([4, 0])).labels.tolist() == masks[[4, 0]].tolist()
+    assert part.with_labels(masks.flip(0)).labels.tolist() == masks.flip(0).tolist()
+    assert part.to("cpu").labels.dtype == dtype
+    data = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3)
+    assert data.has_masks
+
+
+def test_255_is_a_class_of_masks_with_so_many(images, masks):
+    ImageSet(images, masks, tuple(map(str, range(256))))
+
+
+def test_masks_that_do_not_fit_are_refused(images, masks):
+    with pytest.raises(ValueError, match=r"`labels` of shape \(N=5, H=2, W=2\), got \(5, 1, 2\)"):
+        ImageSet(images, masks[:, :1], CLASSES)
+    with pytest.raises(TypeError, match=r"`labels` of dtype torch\.int64, got torch\.int32"):
+        ImageSet(images, masks.int(), CLASSES)
+    masks[3, 0, 0] = 2
+    with pytest.raises(ValueError, match=r"ImageSet: expected `labels` in 0\.\.1, got values"):
+        ImageSet(images, masks.byte(), CLASSES)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_moving_takes_images_and_labels_along(images, labels):
     part = ImageSet(images, labels, CLASSES)
-    moved = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3).to("cuda")
+    moved = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3, part).to("cuda")
     assert moved.train.images.is_cuda
     assert moved.test.labels.is_cuda
+    assert moved.unlabeled.images.is_cuda
 
 
 def test_moving_changes_no_value(images, labels):
     part = ImageSet(images, labels, CLASSES)
-    moved = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3).to("cpu")
+    moved = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3, part.subset(labels == 1)).to("cpu")
     assert_close(moved.train.images, images)
+    assert_close(moved.unlabeled.images, images[labels == 1])
+    assert not moved.has_masks
     assert_close(moved.test.labels, labels)
     assert (moved.name, moved.mean, moved.std) == ("toy", (0.5,) * 3, (0.2,) * 3)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from semaug.data.decode import decode_file
 from semaug.data.errors import LoadError, explain_worker_death
 from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.image_set import ImageSet
-from semaug.data.loader import Loader, batches
+from semaug.data.loader import LoadedBatch, Loader, batches
 from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 from tests.data.image_files import write_image
 
@@ -64,16 +65,20 @@ def draws():
 def assert_same(actual, expected):
     """Compare batches, pixel for pixel."""
     for one, other in zip(actual, expected, strict=True):
-        for name in one._fields:
+        for name in ("pixels", "labels", "positions"):
             assert_close(getattr(one, name), getattr(other, name), atol=0, rtol=0)
+        assert one.rows == other.rows
 
 
 def joined(parts):
     """Join the batches of all ranks, step by step."""
-    return [
-        type(pieces[0])(*(torch.cat(values) for values in zip(*pieces, strict=True)))
-        for pieces in zip(*parts, strict=True)
-    ]
+    steps = []
+    for pieces in zip(*parts, strict=True):
+        *tensors, rows = zip(*pieces, strict=True)
+        for one, following in pairwise(rows):
+            assert one.stop == following.start
+        steps.append(LoadedBatch(*map(torch.cat, tensors), slice(rows[0].start, rows[-1].stop)))
+    return steps
 
 
 def test_a_batch_is_a_piece_of_the_order(pictures, order):
@@ -83,6 +88,7 @@ def test_a_batch_is_a_piece_of_the_order(pictures, order):
         assert_close(batch.positions, positions)
         assert_close(batch.labels, images.labels[positions])
         assert_close(batch.pixels, images.images[positions])
+        assert_close(order[batch.rows], positions)
     assert step == 3
     assert len(batch.pixels) == 2  # nothing is left out
 
@@ -99,9 +105,28 @@ def test_each_image_is_viewed_with_its_own_draws(files, order, draws, workers):
     loaded = batches(files, order, batch_size=4, view=VIEW, view_draws=draws, workers=workers)
     for batch in loaded:
         assert_close(batch.labels, files.labels[batch.positions])
-        for pixels, position in zip(batch.pixels, batch.positions, strict=True):
-            expected = VIEW(decode_file(files.paths[position]), draws[position])
+        for pixels, position, own in zip(
+            batch.pixels, batch.positions, draws[batch.rows], strict=True
+        ):
+            expected = VIEW(decode_file(files.paths[position]), own)
             assert_close(pixels, expected, atol=0, rtol=0)
+
+
+def test_an_image_that_comes_twice_is_viewed_twice(files, draws):
+    order = torch.tensor([5, 2, 5])
+    (batch,) = batches(files, order, batch_size=3, view=VIEW, view_draws=draws[:3])
+    for pixels, own in zip(batch.pixels[::2], draws[:3:2], strict=True):
+        assert_close(pixels, VIEW(decode_file(files.paths[5]), own), atol=0, rtol=0)
+    assert not torch.equal(batch.pixels[0], batch.pixels[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_masks_are_delivered_as_labels_of_pixels(pictures, order, dtype):
+    images = pictures[1].images
+    masks = images[:, 0] % 3
+    dense = ImageSet(images, masks.to(dtype), ("a", "b", "c"))
+    for batch in batches(dense, order, batch_size=4):
+        assert_close(batch.labels, masks[batch.positions].long())
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -426,12 +451,12 @@ def test_processes_that_are_not_forked_deliver_the_same(pictures, order, monkeyp
 def test_batches_lie_on_the_device_of_the_set(files, pictures, order, draws, workers):
     options = {"batch_size": 4, "view": VIEW, "view_draws": draws, "workers": workers}
     for batch in batches(files.to("cuda"), order.cuda(), **options):
-        assert all(value.is_cuda for value in batch)
+        assert all(value.is_cuda for value in batch[:-1])
     loaded = batches(files.to("cuda"), order, **options)
-    on_cpu = [type(batch)(*(value.cpu() for value in batch)) for batch in loaded]
+    on_cpu = [LoadedBatch(*(value.cpu() for value in batch[:-1]), batch.rows) for batch in loaded]
     assert_same(on_cpu, batches(files, order, **options))
     for batch in batches(pictures[1].to("cuda"), order, batch_size=4):
-        assert all(value.is_cuda for value in batch)
+        assert all(value.is_cuda for value in batch[:-1])
 
 
 def test_a_view_of_images_in_memory_is_refused(pictures):
@@ -451,8 +476,8 @@ def test_draws_without_use_are_refused(pictures, order, draws):
 
 
 def test_draws_that_do_not_fit_are_refused(files, order, draws):
-    with pytest.raises(ValueError, match=r"`view_draws` of shape \(14, 2\), got \(13, 2\)"):
-        batches(files, order, batch_size=2, view=VIEW, view_draws=draws[1:])
+    with pytest.raises(ValueError, match=r"`view_draws` of shape \(3, 2\), got \(14, 2\)"):
+        batches(files, order[:3], batch_size=2, view=VIEW, view_draws=draws)
     with pytest.raises(TypeError, match="`view_draws` of a floating-point dtype"):
         batches(files, order, batch_size=2, view=VIEW, view_draws=draws.long())
 

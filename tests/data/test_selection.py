@@ -1,12 +1,21 @@
 """Tests of semaug.data.selection."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from semaug.data import DataSet, ImageSet
 from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.selection import select
-from semaug.data.splits import corrupt_labels, first_per_class, fraction, hold_out, long_tailed
+from semaug.data.splits import (
+    corrupt_labels,
+    first_per_class,
+    fraction,
+    hold_out,
+    labeled_subset,
+    long_tailed,
+)
 
 CLASSES = tuple("abcd")
 EVERYTHING = {
@@ -14,6 +23,7 @@ EVERYTHING = {
     "hold_out": 40,
     "imbalance": 5,
     "train_percent": 50,
+    "labeled_per_class": 3,
     "corrupt_percent": 30,
 }
 
@@ -57,17 +67,66 @@ def test_the_choices_follow_in_the_documented_order(data):
     kept, held_out = hold_out(official[indices], 40, 3)
     held_out, indices = indices[held_out], indices[kept]
     indices = indices[long_tailed(official[indices], 5, 3)]
-    indices = indices[fraction(official[indices], 50, 3)]
+    unlabeled = indices = indices[fraction(official[indices], 50, 3)]
+    indices = indices[labeled_subset(official[indices], 12, 3)[0]]
     labels = corrupt_labels(official[indices], 4, 30, 3)
     assert selection.indices.tolist() == places_of(chosen.train) == indices.tolist()
     assert selection.labels.tolist() == chosen.train.labels.tolist() == labels.tolist()
     assert selection.official_labels.tolist() == official[indices].tolist()
     assert selection.held_out.tolist() == places_of(chosen.test) == held_out.tolist()
     assert chosen.test.labels.tolist() == official[held_out].tolist()
+    assert selection.unlabeled.tolist() == places_of(chosen.unlabeled) == unlabeled.tolist()
+    assert chosen.unlabeled.labels.tolist() == official[unlabeled].tolist()
     assert selection.options == {**EVERYTHING, "seed": 3}
     assert (selection.data, selection.classes) == ("toy", CLASSES)
     assert selection.num_official == len(data.train)
     assert (chosen.name, chosen.mean, chosen.std) == (data.name, data.mean, data.std)
+
+
+def test_all_images_may_become_unlabeled_beside_a_few_labeled_ones(data):
+    chosen, selection = select(data, labeled_per_class=2)
+    assert chosen.unlabeled is data.train
+    assert selection.unlabeled.tolist() == list(range(256))
+    assert chosen.train.labels.bincount().tolist() == [2, 2, 2, 2]
+    assert len(selection.held_out) == 0
+
+
+def test_without_that_choice_unlabeled_images_stay_those_of_the_set(data):
+    own = data.test
+    chosen, selection = select(replace(data, unlabeled=own), train_per_class=2)
+    assert chosen.unlabeled is own
+    assert len(selection.unlabeled) == 0
+    assert select(data)[0].unlabeled is None
+    with pytest.raises(ValueError, match="no `labeled_per_class` for 'toy', which has unlabeled"):
+        select(replace(data, unlabeled=own), labeled_per_class=1)
+
+
+@pytest.fixture
+def dense():
+    """Ten images with masks, each of which carries its place."""
+    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
+    part = ImageSet(images, images[:, 0] % 4, CLASSES)
+    return DataSet("dense", part, part, (0.5,) * 3, (0.2,) * 3)
+
+
+def test_images_with_masks_are_drawn_from_all(dense):
+    chosen, selection = select(dense, hold_out=4, train_percent=50)
+    assert (len(chosen.train), len(chosen.test)) == (3, 4)
+    assert chosen.train.labels.tolist() == dense.train.labels[selection.indices].tolist()
+    assert not set(places_of(chosen.train)) & set(places_of(chosen.test))
+    assert len(selection.labels) == len(selection.official_labels) == 0
+    assert select(dense)[0].train is dense.train
+    other = select(dense, hold_out=4, train_percent=50, seed=1)[1]
+    assert other.indices.tolist() != selection.indices.tolist()
+
+
+@pytest.mark.parametrize(
+    "name", ["train_per_class", "imbalance", "labeled_per_class", "corrupt_percent"]
+)
+def test_choices_by_class_are_refused_where_there_are_masks(dense, name):
+    message = f"select: expected no `{name}` for 'dense', whose labels are masks: .*, got 2"
+    with pytest.raises(ValueError, match=message):
+        select(dense, **{name: 2})
 
 
 def test_held_out_images_are_not_trained_on(data):
@@ -107,6 +166,12 @@ def test_seeds_decide(data):
             r"select: expected `train_per_class` <= \d+, .* of class 'a', got 1000",
         ),
         ({"train_per_class": 0}, ValueError, "select: expected `train_per_class` >= 1, got 0"),
+        (
+            {"labeled_per_class": 9, "train_per_class": 8},
+            ValueError,
+            "select: expected `labeled_per_class` <= 8, .* of class 'a', got 9",
+        ),
+        ({"labeled_per_class": 0}, ValueError, "expected `labeled_per_class` >= 1, got 0"),
         ({"train_per_class": 0.5}, TypeError, "`train_per_class` to be an int, got 0.5"),
         ({"hold_out": 10_000}, ValueError, "select: expected `hold_out` < "),
         ({"imbalance": 0.1}, ValueError, "long_tailed: expected `imbalance` >= 1"),

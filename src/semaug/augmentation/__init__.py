@@ -9,6 +9,7 @@ from semaug.augmentation.mix import Mix, cutmix, mixup
 from semaug.augmentation.normalize import normalize
 from semaug.augmentation.operator import Augmentation
 from semaug.augmentation.rand_augment import RandAugment
+from semaug.augmentation.scale_crop import RandomScaleCrop
 from semaug.augmentation.zca import ZCA
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Grayscale",
     "Mix",
     "RandAugment",
+    "RandomScaleCrop",
     "Translate",
     "cutmix",
     "mixup",

@@ -5,6 +5,7 @@ Bit for bit what torchvision does to Pillow's images, given the same decisions.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,6 +41,8 @@ class Grayscale(Augmentation):
         TypeError: If ``probability`` is not a number.
         ValueError: If ``probability`` is not between 0 and 1.
     """
+
+    moves_pixels: ClassVar[bool] = False
 
     probability: float
 
@@ -94,6 +97,8 @@ class ColorJitter(Augmentation):
         TypeError: If one is not a number.
         ValueError: If one is negative, ``hue`` above one half or ``probability`` above 1.
     """
+
+    moves_pixels: ClassVar[bool] = False
 
     brightness: float = 0.0
     contrast: float = 0.0

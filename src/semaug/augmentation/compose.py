@@ -1,9 +1,15 @@
 """Several augmentations, one after the other."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from semaug.augmentation.operator import Augmentation, check_images_and_draws
+from semaug.augmentation.operator import (
+    Augmentation,
+    check_images_and_draws,
+    check_masks_and_draws,
+)
 
 __all__ = ["Compose"]
 
@@ -38,6 +44,11 @@ class Compose(Augmentation):
         """How many random numbers decide what becomes of one image."""
         return sum(augmentation.num_draws for augmentation in self.augmentations)
 
+    @property
+    def draw_names(self) -> tuple[str, ...]:
+        """What each of the draws decides about."""
+        return tuple(name for one in self.augmentations for name in one.draw_names)
+
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
 
@@ -53,7 +64,22 @@ class Compose(Augmentation):
             ValueError: If shapes disagree.
         """
         check_images_and_draws("Compose", images, draws, self.num_draws)
-        columns = torch.split(draws, [x.num_draws for x in self.augmentations], dim=1)
-        for augmentation, own in zip(self.augmentations, columns, strict=True):
+        for augmentation, own in self._split(draws):
             images = augmentation(images, own)
         return images
+
+    def move(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Move masks as all augmentations do, one after the other; see :meth:`Augmentation.move`.
+
+        Raises:
+            TypeError: If a dtype is another one.
+            ValueError: If shapes disagree, or one of the augmentations cannot move masks.
+        """
+        check_masks_and_draws("Compose", masks, draws, self.num_draws)
+        for augmentation, own in self._split(draws):
+            masks = augmentation.move(masks, own)
+        return masks
+
+    def _split(self, draws: Tensor) -> Iterator[tuple[Augmentation, Tensor]]:
+        columns = torch.split(draws, [x.num_draws for x in self.augmentations], dim=1)
+        return zip(self.augmentations, columns, strict=True)

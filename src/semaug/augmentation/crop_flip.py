@@ -7,7 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semaug._torch.checks import check_bool, check_int, check_one_of
-from semaug.augmentation.operator import Augmentation, check_images_and_draws
+from semaug.augmentation.operator import (
+    Augmentation,
+    check_images_and_draws,
+    check_masks_and_draws,
+)
+from semaug.data.image_set import IGNORED
 
 __all__ = ["CropFlip", "Translate"]
 
@@ -45,6 +50,11 @@ class CropFlip(Augmentation):
         """Three: vertical place, horizontal place, flip; with ``flip`` off too."""
         return 3
 
+    @property
+    def draw_names(self) -> tuple[str, ...]:
+        """``("crop", "crop", "flip")``."""
+        return ("crop", "crop", "flip")
+
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
 
@@ -64,6 +74,28 @@ class CropFlip(Augmentation):
         check_images_and_draws("CropFlip", images, draws, self.num_draws)
         _check_padding("CropFlip", "padding", self.padding, self.padding_mode, images)
         return _crop_flip(images, draws, self.padding, self.padding_mode, flip=self.flip)
+
+    def move(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Crop and mirror masks as images; reflected pixels keep their label.
+
+        Args:
+            masks: ``(N, H, W)`` of an integer dtype that holds 255.
+            draws: ``(N, 3)``, those of the images.
+
+        Returns:
+            ``(N, H, W)``, 255 outside of the mask.
+
+        Raises:
+            TypeError: If a dtype is another one.
+            ValueError: If shapes disagree, or ``padding`` does not fit the masks.
+        """
+        check_masks_and_draws("CropFlip", masks, draws, self.num_draws)
+        pixels = masks.unsqueeze(1)
+        _check_padding("CropFlip", "padding", self.padding, self.padding_mode, pixels)
+        moved = _crop_flip(
+            pixels, draws, self.padding, self.padding_mode, flip=self.flip, fill=IGNORED
+        )
+        return moved.squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -115,6 +147,26 @@ class Translate(Augmentation):
         _check_padding("Translate", "pixels", self.pixels, self.padding_mode, images)
         return _crop_flip(images, draws, self.pixels, self.padding_mode, flip=False)
 
+    def move(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Shift masks as images; reflected pixels keep their label.
+
+        Args:
+            masks: ``(N, H, W)`` of an integer dtype that holds 255.
+            draws: ``(N, 2)``, those of the images.
+
+        Returns:
+            ``(N, H, W)``, 255 outside of the mask.
+
+        Raises:
+            TypeError: If a dtype is another one.
+            ValueError: If shapes disagree, or ``pixels`` does not fit the masks.
+        """
+        check_masks_and_draws("Translate", masks, draws, self.num_draws)
+        own = masks.unsqueeze(1)
+        _check_padding("Translate", "pixels", self.pixels, self.padding_mode, own)
+        moved = _crop_flip(own, draws, self.pixels, self.padding_mode, flip=False, fill=IGNORED)
+        return moved.squeeze(1)
+
 
 def _check_settings(function: str, name: str, padding: int, padding_mode: str) -> None:
     check_int(function, name, padding, 0)
@@ -139,12 +191,12 @@ def _check_padding(
 
 
 def _crop_flip(
-    images: Tensor, draws: Tensor, padding: int, padding_mode: str, *, flip: bool
+    images: Tensor, draws: Tensor, padding: int, padding_mode: str, *, flip: bool, fill: int = 0
 ) -> Tensor:
     """Pad, crop where columns 0 and 1 of ``draws`` say, mirror where column 2 does."""
     if len(images) == 0:
         return images.contiguous()
-    padded = _PAD[padding_mode](images.contiguous(), padding)
+    padded = _PAD[padding_mode](images.contiguous(), padding, fill)
     draws = draws.to(images.device)
     top, left = (draws[:, :2] * (2 * padding + 1)).long().unbind(1)  # 0..2 * padding
     source = torch.arange(len(images), device=images.device)
@@ -158,11 +210,11 @@ def _crop_flip(
     return _crop(padded, source, top, left, height=images.shape[-2], width=images.shape[-1])
 
 
-def _pad_with_zeros(images: Tensor, padding: int) -> Tensor:
-    return F.pad(images, (padding,) * 4)
+def _pad_with_constant(images: Tensor, padding: int, fill: int) -> Tensor:
+    return F.pad(images, (padding,) * 4, value=fill)
 
 
-def _pad_by_reflection(images: Tensor, padding: int) -> Tensor:
+def _pad_by_reflection(images: Tensor, padding: int, fill: int) -> Tensor:
     """Pad by indexing, since the operator of torch does not take bytes."""
     rows, columns = (_reflected(size, padding, images.device) for size in images.shape[-2:])
     return images.index_select(2, rows).index_select(3, columns)
@@ -174,7 +226,7 @@ def _reflected(size: int, padding: int, device: torch.device) -> Tensor:
     return (size - 1) - (size - 1 - places).abs()
 
 
-_PAD = {"zero": _pad_with_zeros, "reflect": _pad_by_reflection}
+_PAD = {"zero": _pad_with_constant, "reflect": _pad_by_reflection}
 
 
 def _crop(

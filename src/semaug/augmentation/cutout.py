@@ -3,14 +3,19 @@
 Source: DeVries & Taylor, 2017, https://arxiv.org/abs/1708.04552
 """
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from semaug._torch.checks import check_positive_int, is_number
-from semaug.augmentation.operator import Augmentation, check_images_and_draws
+from semaug._torch.checks import check_positive_int
+from semaug.augmentation.operator import (
+    Augmentation,
+    check_fill,
+    check_images_and_draws,
+    fill_of,
+)
 
 __all__ = ["Cutout"]
 
@@ -41,18 +46,14 @@ class Cutout(Augmentation):
         ValueError: If ``size`` is below 1, or ``fill`` not finite.
     """
 
+    moves_pixels: ClassVar[bool] = False
+
     size: int
     fill: float | tuple[float, ...] = 0
 
     def __post_init__(self) -> None:
         check_positive_int("Cutout", size=self.size)
-        fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
-        if not all(map(is_number, fill)):
-            raise TypeError(
-                f"Cutout: expected `fill` to be a number or a tuple of numbers, got {self.fill!r}"
-            )
-        if not all(map(math.isfinite, fill)):
-            raise ValueError(f"Cutout: expected finite `fill`, got {self.fill}")
+        check_fill("Cutout", self.fill)
 
     @property
     def num_draws(self) -> int:
@@ -77,7 +78,7 @@ class Cutout(Augmentation):
                 one that the dtype of the images cannot hold.
         """
         check_images_and_draws("Cutout", images, draws, self.num_draws)
-        fill = self._fill_of(images)
+        fill = fill_of("Cutout", self.fill, images)
         draws = draws.to(images.device)
         height, width = images.shape[-2:]
         rows = self._covered(draws[:, 0], height)
@@ -95,17 +96,3 @@ class Cutout(Augmentation):
         middle = (draws * length).floor_() - (0.5 if self.size % 2 == 0 else 0.0)
         distance = torch.arange(length, device=draws.device) - middle.unsqueeze(1)
         return distance.abs_() < self.size / 2
-
-    def _fill_of(self, images: Tensor) -> tuple[float, ...]:
-        """Return the number for each channel; one alone if they are alike."""
-        fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
-        if isinstance(self.fill, tuple) and len(fill) != images.shape[1]:
-            raise ValueError(
-                f"Cutout: expected `fill` for each of {images.shape[1]} channels, got {self.fill}"
-            )
-        if images.dtype == torch.uint8 and not all(x in range(256) for x in fill):
-            raise ValueError(
-                f"Cutout: expected `fill` of whole numbers from 0 to 255 for images of bytes, "
-                f"got {self.fill}"
-            )
-        return fill

@@ -7,21 +7,27 @@ the image in its set: batch size, device, number of processes and the moment at 
 was resumed change nothing.
 """
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from semaug._torch.checks import check_floating, check_number, check_shapes
+from semaug._torch.checks import check_floating, check_number, check_shapes, is_number
 from semaug.covariance.rows import is_static
 
 __all__ = [
     "Augmentation",
     "apply_where",
     "check_bytes",
+    "check_fill",
     "check_images_and_draws",
+    "check_masks_and_draws",
     "check_probability",
+    "fill_of",
     "in_pieces",
 ]
 
@@ -29,12 +35,29 @@ __all__ = [
 
 
 class Augmentation(ABC):
-    """A random change of images, each with its own decisions, a whole batch at once."""
+    """A random change of images, each with its own decisions, a whole batch at once.
+
+    One that leaves all pixels in their places says so with ``moves_pixels = False``; another one
+    writes :meth:`move`, or serves no images with masks.
+    """
+
+    moves_pixels: ClassVar[bool] = True
 
     @property
     @abstractmethod
     def num_draws(self) -> int:
         """How many random numbers decide what becomes of one image."""
+
+    @property
+    def draw_names(self) -> tuple[str, ...]:
+        """What each of the draws decides about, so that two views of an image may share some.
+
+        >>> from semaug.augmentation import Compose, CropFlip, RandAugment
+        >>> Compose(CropFlip(), RandAugment(num_ops=1)).draw_names
+        ('crop', 'crop', 'flip', 'rand_augment', 'rand_augment')
+        """
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        return (name,) * self.num_draws
 
     def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
         """Draw the decisions of one epoch, one row for each image of the set.
@@ -58,8 +81,47 @@ class Augmentation(ABC):
                 accelerator they should lie there already: moving them makes the host wait.
 
         Returns:
-            ``(N, C, H, W)`` of the same dtype.
+            ``(N, C, H, W)`` of the same dtype; height and width are others where it says so.
         """
+
+    def move(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Move the labels of pixels to where a call with the same draws moves the pixels.
+
+        Args:
+            masks: ``(N, H, W)`` of an integer dtype that holds 255; they stay as they are.
+            draws: ``(N, num_draws)``, those of the images.
+
+        Returns:
+            Masks of the same dtype and of the height and width of the images; 255 is the label of
+            pixels that come in from outside.
+
+        Raises:
+            TypeError: If a dtype is another one.
+            ValueError: If shapes disagree, or pixels are moved and masks cannot be.
+        """
+        if self.moves_pixels:
+            raise ValueError(
+                f"{type(self).__name__}: expected images with one label each, for it moves pixels "
+                "and cannot move masks along"
+            )
+        return masks
+
+
+def check_masks_and_draws(function: str, masks: Tensor, draws: Tensor, num_draws: int) -> None:
+    """Check what masks are moved with.
+
+    Raises:
+        TypeError: If the masks cannot hold the label 255, or ``draws`` are no floating-point
+            numbers.
+        ValueError: If shapes disagree.
+    """
+    check_shapes(function, masks=(masks, "N H W"), draws=(draws, f"N {num_draws}"))
+    check_floating(function, draws=draws)
+    dtype = masks.dtype
+    if dtype.is_floating_point or dtype.is_complex or dtype in (torch.bool, torch.int8):
+        raise TypeError(
+            f"{function}: expected `masks` of an integer dtype that holds 255, got {dtype}"
+        )
 
 
 def check_images_and_draws(function: str, images: Tensor, draws: Tensor, num_draws: int) -> None:
@@ -93,6 +155,41 @@ def check_probability(function: str, name: str, value: float) -> None:
     check_number(function, name, value)
     if not 0 <= value <= 1:
         raise ValueError(f"{function}: expected `{name}` between 0 and 1, got {value}")
+
+
+def check_fill(function: str, fill: float | tuple[float, ...]) -> None:
+    """Check a color: one number for all channels, or one for each.
+
+    Raises:
+        TypeError: If it is neither a number nor a tuple of them.
+        ValueError: If a number is not finite.
+    """
+    numbers = fill if isinstance(fill, tuple) else (fill,)
+    if not all(map(is_number, numbers)):
+        raise TypeError(
+            f"{function}: expected `fill` to be a number or a tuple of numbers, got {fill!r}"
+        )
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{function}: expected finite `fill`, got {fill}")
+
+
+def fill_of(function: str, fill: float | tuple[float, ...], images: Tensor) -> tuple[float, ...]:
+    """Return the number for each channel of images; one alone if they are alike.
+
+    Raises:
+        ValueError: If there is not one for each channel, or one that the images cannot hold.
+    """
+    numbers = fill if isinstance(fill, tuple) else (fill,)
+    if isinstance(fill, tuple) and len(numbers) != images.shape[1]:
+        raise ValueError(
+            f"{function}: expected `fill` for each of {images.shape[1]} channels, got {fill}"
+        )
+    if images.dtype == torch.uint8 and not all(x in range(256) for x in numbers):
+        raise ValueError(
+            f"{function}: expected `fill` of whole numbers from 0 to 255 for images of bytes, "
+            f"got {fill}"
+        )
+    return numbers
 
 
 def apply_where(

@@ -42,8 +42,9 @@ class PartReport:
 
     Args:
         num_images: Of the whole part.
-        smallest_class: Images of the class that has fewest.
-        largest_class: Images of the class that has most.
+        smallest_class: Images of the class that has fewest; where labels are masks, images that
+            show it.
+        largest_class: Images of the class that has most, likewise.
         height: Least and greatest, in pixels.
         width: Likewise.
         mean: Of each channel over all pixels of all images, on a scale of 0 to 1.
@@ -191,7 +192,7 @@ def _span(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
 
 
 def _report(images: ImageSet | FileSet, found: _Found) -> PartReport:
-    counts = torch.bincount(images.labels, minlength=len(images.classes))
+    counts = _class_sizes(images.labels, len(images.classes))
     share = found.histogram / np.sum(found.histogram, axis=1, keepdims=True)  # (C, 256)
     levels = np.arange(256) / 255
     mean = share @ levels
@@ -205,6 +206,14 @@ def _report(images: ImageSet | FileSet, found: _Found) -> PartReport:
         mean=tuple(mean.tolist()),
         std=tuple(np.sqrt(variance).tolist()),
     )
+
+
+def _class_sizes(labels: Tensor, num_classes: int) -> Tensor:
+    """Count the images of each class, or those that show a pixel of it: (C,)."""
+    if labels.ndim > 1:
+        shown = [mask.unique().long() for mask in labels]
+        labels = torch.cat([ids[ids < num_classes] for ids in shown])
+    return torch.bincount(labels, minlength=num_classes)
 
 
 def _look_at_all(images: ImageSet | FileSet, threads: int | None) -> Iterator[_Found | Problem]:

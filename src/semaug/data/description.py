@@ -17,7 +17,7 @@ from semaug.data.splits import num_drawn_labels
 
 __all__ = ["describe_selection", "pack_selection", "unpack_selection"]
 
-_TENSORS = ("indices", "official_labels", "labels", "held_out")
+_TENSORS = ("indices", "official_labels", "labels", "held_out", "unlabeled")
 
 # What other or damaged bytes make NumPy, its decompression and the constructor raise.
 _MALFORMED = (
@@ -38,11 +38,12 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
 
     Returns:
         What JSON can hold: ``data``, ``options`` and ``test_on`` as they were chosen;
-        ``train_images``, ``held_out_images`` and ``official_images``, numbers of images;
-        ``images_per_class``, counted by the labels to train on; ``drawn_labels``, how many
-        labels were drawn anew, and ``wrong_labels``, how many of them differ from the official
-        one (None and 0 without corruption); ``sha256`` of ``indices``, ``labels`` and
-        ``held_out``, each as 8 bytes a number, the lowest first.
+        ``train_images``, ``held_out_images``, ``unlabeled_images`` and ``official_images``,
+        numbers of images; ``images_per_class``, counted by the labels to train on (0 where these
+        are masks); ``drawn_labels``, how many labels were drawn anew, and ``wrong_labels``, how
+        many of them differ from the official one (None and 0 without corruption); ``sha256`` of
+        ``indices``, ``labels``, ``held_out`` and ``unlabeled``, each as 8 bytes a number, the
+        lowest first.
     """
     percent = selection.options["corrupt_percent"]
     num_images = len(selection.indices)
@@ -54,11 +55,13 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
         "official_images": selection.num_official,
         "train_images": num_images,
         "held_out_images": len(selection.held_out),
+        "unlabeled_images": len(selection.unlabeled),
         "images_per_class": dict(zip(selection.classes, counts, strict=True)),
         "drawn_labels": None if percent is None else num_drawn_labels(num_images, percent),
         "wrong_labels": int((selection.labels != selection.official_labels).sum()),
         "sha256": {
-            name: _sha256(getattr(selection, name)) for name in ("indices", "labels", "held_out")
+            name: _sha256(getattr(selection, name))
+            for name in ("indices", "labels", "held_out", "unlabeled")
         },
     }
 
@@ -68,8 +71,8 @@ def pack_selection(selection: Selection) -> bytes:
 
     Returns:
         A compressed file for :func:`unpack_selection`, which is also NumPy's ``.npz`` with the
-        arrays ``indices``, ``labels``, ``official_labels`` and ``held_out``: 0.2 MB for 50,000
-        images.
+        arrays ``indices``, ``labels``, ``official_labels``, ``held_out`` and ``unlabeled``: 0.2 MB
+        for 50,000 images.
     """
     about = {
         field.name: getattr(selection, field.name)

@@ -1,6 +1,6 @@
 """Labeled images that fit in memory, as bytes; and a data set, of these or of files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -9,7 +9,11 @@ from torch import Tensor
 from semaug._torch.checks import check_labels, check_range, check_same_device, check_shapes
 from semaug.data.file_set import FileSet
 
-__all__ = ["DataSet", "ImageSet"]
+__all__ = ["IGNORED", "DataSet", "ImageSet"]
+
+# N images of C channels, H and W pixels.
+
+IGNORED = 255  # in masks of fewer classes: pixels that belong to none
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
@@ -18,7 +22,8 @@ class ImageSet:
 
     Args:
         images: ``(N, C, H, W)`` uint8; C is 3 in all our sets.
-        labels: ``(N,)`` int64 class ids.
+        labels: ``(N,)`` int64 class ids; or masks, ``(N, H, W)`` uint8 or int64, with the class
+            id of each pixel, or 255 for none.
         classes: Names; the id of a class is its place here.
 
     Raises:
@@ -31,14 +36,19 @@ class ImageSet:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        check_shapes("ImageSet", images=(self.images, "N C H W"), labels=(self.labels, "N"))
+        has_masks = isinstance(self.labels, Tensor) and self.labels.ndim == 3
+        labels = (self.labels, "N H W" if has_masks else "N")
+        check_shapes("ImageSet", images=(self.images, "N C H W"), labels=labels)
         check_same_device("ImageSet", images=self.images, labels=self.labels)
-        check_labels("ImageSet", self.labels)
+        if not has_masks or self.labels.dtype != torch.uint8:
+            check_labels("ImageSet", self.labels)
         if self.images.dtype != torch.uint8:
             raise TypeError(
                 f"ImageSet: expected `images` of dtype torch.uint8, got {self.images.dtype}"
             )
-        check_range("ImageSet", "labels", self.labels, len(self.classes))
+        for part in self.labels.split(_AT_ONCE if has_masks else max(1, len(self.labels))):
+            kept = part[part != IGNORED] if has_masks else part
+            check_range("ImageSet", "labels", kept, len(self.classes))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,7 +63,7 @@ class ImageSet:
         return type(self)(self.images[indices], self.labels[indices], self.classes)
 
     def with_labels(self, labels: Tensor) -> Self:
-        """Give the same images other labels ``(N,)``, of the same classes."""
+        """Give the same images other labels or masks, of the same classes."""
         return type(self)(self.images, labels.to(self.labels.device), self.classes)
 
 
@@ -65,6 +75,8 @@ class DataSet:
         name: Name for :func:`semaug.data.load_data`.
         train: Images to learn from, in memory or in files.
         test: Images to measure the error on, likewise.
+        unlabeled: Images to learn from without their labels, which are for metrics only; None
+            where all images to learn from are labeled.
         mean: Of each channel over the whole official training part, on a scale of 0 to 1; of
             ImageNet's for Tiny ImageNet and folders.
         std: Standard deviation, likewise.
@@ -75,14 +87,23 @@ class DataSet:
     test: ImageSet | FileSet
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    unlabeled: ImageSet | FileSet | None = None
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.train.classes)
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether there is a label for each pixel, not for each image."""
+        return self.train.labels.ndim > 1
+
     def to(self, device: torch.device | str) -> Self:
-        """Copy both parts to a device."""
-        return type(self)(
-            self.name, self.train.to(device), self.test.to(device), self.mean, self.std
-        )
+        """Copy all parts to a device."""
+        unlabeled = None if self.unlabeled is None else self.unlabeled.to(device)
+        train, test = self.train.to(device), self.test.to(device)
+        return replace(self, train=train, test=test, unlabeled=unlabeled)
+
+
+_AT_ONCE = 64  # masks that are checked

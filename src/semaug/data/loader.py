@@ -33,11 +33,12 @@ __all__ = ["LoadedBatch", "Loader", "batches"]
 
 
 class LoadedBatch(NamedTuple):
-    """Images and where in the set they stand, on the device of the set's labels."""
+    """Images and where they stand in the set and in the order, on the device of the labels."""
 
     pixels: Tensor  # (n, C, H, W) uint8
-    labels: Tensor  # (n,) int64
-    positions: Tensor  # (n,) int64, to find other things that were drawn for the whole set
+    labels: Tensor  # (n,) int64, or masks (n, H, W) int64
+    positions: Tensor  # (n,) int64, places in the set
+    rows: slice  # n places in the order, to find what else was drawn for each of its places
 
 
 class Loader:
@@ -103,9 +104,9 @@ class Loader:
 
         Args:
             order: int64 positions in the set, such as :func:`semaug.data.epoch_order`; any
-                number of them, on any device.
-            view_draws: ``(N, view.num_draws)`` float32, one row for each image of the set, on
-                the CPU. Not needed by a view that draws nothing.
+                number of them, an image as often as wanted, on any device.
+            view_draws: ``(len(order), view.num_draws)`` float32, one row for each place of the
+                order, on the CPU. Not needed by a view that draws nothing.
             first_step: Begin with this batch.
 
         Returns:
@@ -127,7 +128,7 @@ class Loader:
         check_range("epoch", "order", order, len(self.images))
         steps = math.ceil(len(order) / self.batch_size)
         check_index("epoch", "first_step", first_step, steps + 1)
-        draws = self._check_draws(view_draws)
+        draws = self._check_draws(view_draws, len(order))
         pieces = self._pieces(len(order), first_step)
         if isinstance(self.images, FileSet):
             return self._from_files(self.images, order, draws, list(pieces))
@@ -167,7 +168,7 @@ class Loader:
         for piece, pixels in zip(pieces, results, strict=True):
             positions = order[piece]
             pixels = pixels.to(labels.device, non_blocking=True)
-            yield LoadedBatch(pixels, labels[positions], positions)
+            yield LoadedBatch(pixels, labels[positions], positions, piece)
 
     def _reader_of(self, images: FileSet) -> "FileReader":
         """Return what reads the files, made when first needed: torchvision is slow to import."""
@@ -182,22 +183,21 @@ class Loader:
             )
         return self._reader
 
-    def _check_draws(self, draws: Tensor | None) -> Tensor:
-        """Check the draws of the view, and return them, or none for each image."""
+    def _check_draws(self, draws: Tensor | None, length: int) -> Tensor:
+        """Check the draws of the view, and return them, or none for each place of the order."""
         num_draws = 0 if self._view is None else self._view.num_draws
-        num_images = len(self.images)
         if draws is None and num_draws == 0:
-            return torch.empty(num_images, 0)
+            return torch.empty(length, 0)
         if draws is None:
             raise ValueError(
-                f"epoch: expected `view_draws` of shape ({num_images}, {num_draws}) for "
+                f"epoch: expected `view_draws` of shape ({length}, {num_draws}) for "
                 f"{self._view}, got none"
             )
         if self._view is None:
             raise ValueError(
                 f"epoch: expected no `view_draws` without a `view`, got {tuple(draws.shape)}"
             )
-        check_shapes("epoch", view_draws=(draws, f"{num_images} {num_draws}"))
+        check_shapes("epoch", view_draws=(draws, f"{length} {num_draws}"))
         check_floating("epoch", view_draws=draws)
         return draws.float().cpu()
 
@@ -225,7 +225,7 @@ def batches(
         batch_size: Images in a joint batch, of all ranks together.
         first_step: Begin with this batch.
         view: Makes pictures of one size of what is decoded.
-        view_draws: One row for each image of the set.
+        view_draws: One row for each place of the order.
         workers: Processes that decode files; 0 decodes in this one.
         rank: Which piece of each batch is delivered.
         world_size: Number of pieces.
@@ -259,7 +259,8 @@ def _from_memory(images: ImageSet, order: Tensor, pieces: Iterator[slice]) -> It
     order = order.to(images.labels.device)
     for piece in pieces:
         positions = order[piece]
-        yield LoadedBatch(images.images[positions], images.labels[positions], positions)
+        labels = images.labels[positions].long()  # masks lie as bytes
+        yield LoadedBatch(images.images[positions], labels, positions, piece)
 
 
 def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Request"]:
@@ -269,8 +270,7 @@ def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Re
         count = piece.stop - piece.start
         # An empty batch gets its shape from a neighbor; rank 0 always has an image.
         shown = piece if count else slice(piece.start - 1, piece.start)
-        positions = order[shown]
-        yield Request(positions.numpy(), draws[positions].numpy(), count)
+        yield Request(order[shown].numpy(), draws[shown].numpy(), count)
 
 
 def check_index(function: str, name: str, value: int, stop: int | None = None) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from semaug._torch.checks import check_one_of, check_positive_int
 from semaug.data import splits
-from semaug.data.image_set import DataSet
+from semaug.data.file_set import FileSet
+from semaug.data.image_set import DataSet, ImageSet
 
 __all__ = ["Selection", "select"]
 
@@ -28,10 +29,12 @@ class Selection:
         data: Name of the data set.
         classes: Names of the C classes.
         num_official: N, the size of the official training part.
-        indices: ``(n,)`` int64, places of the training images in the official part, ascending.
-        official_labels: ``(n,)`` int64, their official labels.
-        labels: ``(n,)`` int64, the labels to train on.
+        indices: ``(n,)`` int64, places of the labeled training images in the official part,
+            ascending.
+        official_labels: ``(n,)`` int64, their official labels; ``(0,)`` if these are masks.
+        labels: ``(n,)`` int64, the labels to train on; masks always are the official ones.
         held_out: ``(m,)`` int64, places of the images held out, ascending.
+        unlabeled: ``(u,)`` int64, places of the images to learn from without labels, ascending.
         test_on: ``"test"`` or ``"hold_out"``.
         options: What was asked for, the seed included; None is not asked for.
     """
@@ -43,6 +46,7 @@ class Selection:
     official_labels: Tensor
     labels: Tensor
     held_out: Tensor
+    unlabeled: Tensor
     test_on: str
     options: Mapping[str, Any]
 
@@ -54,11 +58,15 @@ def select(
     hold_out: int | None = None,
     imbalance: float | None = None,
     train_percent: float | None = None,
+    labeled_per_class: int | None = None,
     corrupt_percent: float | None = None,
     seed: int = 0,
     test_on: str | None = None,
 ) -> tuple[DataSet, Selection]:
     """Choose what to train on, in the order of the arguments, each acting on what is left.
+
+    Images with masks have no class: ``hold_out`` and ``train_percent`` draw from all of them, and
+    what goes by the label of an image is refused.
 
     Args:
         data: A whole data set.
@@ -68,6 +76,9 @@ def select(
         imbalance: Thin out the classes exponentially
             (:func:`~semaug.data.splits.long_tailed`).
         train_percent: Keep a share of each class (:func:`~semaug.data.splits.fraction`).
+        labeled_per_class: Train on so many labeled images of each class, drawn at random; all
+            images there are up to here become the unlabeled part, these among them
+            (:func:`~semaug.data.splits.labeled_subset`).
         corrupt_percent: Draw the labels of a share of the images anew
             (:func:`~semaug.data.splits.corrupt_labels`).
         seed: Of all random choices.
@@ -82,15 +93,27 @@ def select(
     Raises:
         TypeError: If an argument is of another type.
         ValueError: If an argument is out of range, asks for more than there is, or has no
-            effect.
+            effect, or goes by the label of an image where there are masks.
     """
-    official = data.train.labels.cpu()
+    options = {
+        "train_per_class": train_per_class,
+        "hold_out": hold_out,
+        "imbalance": imbalance,
+        "train_percent": train_percent,
+        "labeled_per_class": labeled_per_class,
+        "corrupt_percent": corrupt_percent,
+        "seed": seed,
+    }
+    if data.has_masks:
+        _check_goes_without_classes(data.name, options)
+        official = torch.zeros(len(data.train), dtype=torch.int64)  # all of one class
+    else:
+        official = data.train.labels.cpu()
     test_on = _choose_test(test_on, hold_out)
     indices = torch.arange(len(official))
-    held_out = indices[:0]
+    held_out = unlabeled = indices[:0]
     if train_per_class is not None:
-        check_positive_int("select", train_per_class=train_per_class)
-        _check_class_sizes(train_per_class, official, data.train.classes)
+        _check_class_sizes("train_per_class", train_per_class, official, data.train.classes)
         indices = splits.first_per_class(official, train_per_class)
     if hold_out is not None:
         if hold_out >= len(indices):
@@ -104,39 +127,50 @@ def select(
         indices = indices[splits.long_tailed(official[indices], imbalance, seed)]
     if train_percent is not None:
         indices = indices[splits.fraction(official[indices], train_percent, seed)]
-    labels = official[indices]
+    if labeled_per_class is not None:
+        if data.unlabeled is not None:
+            raise ValueError(
+                f"select: expected no `labeled_per_class` for {data.name!r}, which has unlabeled "
+                f"images of its own, got {labeled_per_class}"
+            )
+        unlabeled, labels = indices, official[indices]
+        _check_class_sizes("labeled_per_class", labeled_per_class, labels, data.train.classes)
+        num_labeled = labeled_per_class * data.num_classes
+        indices = indices[splits.labeled_subset(labels, num_labeled, seed)[0]]
+    official = official[:0] if data.has_masks else official[indices]
+    labels = official
     if corrupt_percent is not None:
         labels = splits.corrupt_labels(labels, data.num_classes, corrupt_percent, seed)
     selection = Selection(
         data=data.name,
         classes=data.train.classes,
-        num_official=len(official),
+        num_official=len(data.train),
         indices=indices,
-        official_labels=official[indices],
+        official_labels=official,
         labels=labels,
         held_out=held_out,
+        unlabeled=unlabeled,
         test_on=test_on,
-        options={
-            "train_per_class": train_per_class,
-            "hold_out": hold_out,
-            "imbalance": imbalance,
-            "train_percent": train_percent,
-            "corrupt_percent": corrupt_percent,
-            "seed": seed,
-        },
+        options=options,
     )
     return _apply(selection, data), selection
 
 
 def _apply(selection: Selection, data: DataSet) -> DataSet:
-    train, test = data.train, data.test
+    test, unlabeled = data.test, data.unlabeled
     if selection.test_on == "hold_out":
-        test = train.subset(selection.held_out)
-    if len(selection.indices) < len(train):  # else pixels would be copied in vain
-        train = train.subset(selection.indices)
+        test = data.train.subset(selection.held_out)
+    if selection.options["labeled_per_class"] is not None:
+        unlabeled = _part(data.train, selection.unlabeled)
+    train = _part(data.train, selection.indices)
     if selection.options["corrupt_percent"] is not None:
         train = train.with_labels(selection.labels)
-    return replace(data, train=train, test=test)
+    return replace(data, train=train, test=test, unlabeled=unlabeled)
+
+
+def _part(images: ImageSet | FileSet, places: Tensor) -> ImageSet | FileSet:
+    """Take a part of the images, or all of them without copying the pixels in vain."""
+    return images.subset(places) if len(places) < len(images) else images
 
 
 def _choose_test(test_on: str | None, hold_out: int | None) -> str:
@@ -148,11 +182,21 @@ def _choose_test(test_on: str | None, hold_out: int | None) -> str:
     return test_on
 
 
-def _check_class_sizes(count: int, labels: Tensor, classes: tuple[str, ...]) -> None:
+def _check_goes_without_classes(data: str, options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None and name not in ("hold_out", "train_percent", "seed"):
+            raise ValueError(
+                f"select: expected no `{name}` for {data!r}, whose labels are masks: an image has "
+                f"no class to go by, got {value}"
+            )
+
+
+def _check_class_sizes(name: str, count: int, labels: Tensor, classes: tuple[str, ...]) -> None:
+    check_positive_int("select", **{name: count})
     sizes = torch.bincount(labels, minlength=len(classes))
     fewest = int(sizes.argmin())
     if count > sizes[fewest]:
         raise ValueError(
-            f"select: expected `train_per_class` <= {sizes[fewest]}, the number of training "
+            f"select: expected `{name}` <= {sizes[fewest]}, the number of training "
             f"images of class {classes[fewest]!r}, got {count}"
         )

@@ -121,8 +121,8 @@ def _batches_of_sets(
     side = trained.pipeline.example_images().shape[-1]
     padding = choose_padding(trained.data, side)
     make = SetMaker(len(test), seed=seed, hue=hue, padding=padding)
-    for pixels, labels, places in trained.test_pixels():
-        yield make(pixels, places), labels
+    for batch in trained.test_pixels():
+        yield make(batch.pixels, batch.positions), batch.labels
 
 
 def _test_on_sets(

@@ -1,0 +1,295 @@
+"""What is measured of predictions: an error, an accuracy, the mean intersection over union.
+
+A metric counts on the device of the predictions and waits for nothing until its value is wanted.
+Counts are integers in buffers, so that the counts of several processes add up exactly.
+
+>>> import torch
+>>> error = Error(num_classes=3)
+>>> error.update(torch.eye(3)[[0, 1, 1, 2]], torch.tensor([0, 1, 2, 2]))
+>>> error.compute(), error.by_class()
+(25.0, [0.0, 0.0, 50.0])
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from semaug._torch.checks import check_labels, check_positive_int, check_shapes
+from semaug.errors import as_user_error
+from semaug.registry import Sizes, metrics
+
+__all__ = [
+    "Accuracy",
+    "AccuracySpec",
+    "Error",
+    "ErrorSpec",
+    "MeanIoU",
+    "MeanIoUSpec",
+    "Metric",
+    "Top5ErrorSpec",
+    "TopKError",
+]
+
+# N images, C classes, H and W pixels.
+
+
+class Metric(nn.Module, ABC):
+    """A number that tells how good predictions are, counted batch by batch.
+
+    Whatever is counted is a buffer that begins at zero, and that may be summed over processes.
+    """
+
+    name: str
+    unit: str = "%"
+    better: Literal["lower", "higher"]
+
+    @abstractmethod
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch. No accelerator is waited for.
+
+        Args:
+            outputs: ``(N, C)`` or ``(N, C, H, W)``, logits or probabilities.
+            labels: ``(N,)`` or ``(N, H, W)`` int64 class ids. Others, such as 255 in masks of
+                fewer classes, mark what does not count.
+
+        Raises:
+            TypeError: If labels are not int64.
+            ValueError: If shapes disagree.
+        """
+
+    @abstractmethod
+    def compute(self) -> float:
+        """Return the value in units of ``unit``, NaN if nothing was counted. This waits."""
+
+    def by_class(self) -> list[float | None] | None:
+        """Return the value of each class, None where there is nothing of it. This waits.
+
+        A metric that is not known by class returns None.
+        """
+        return None
+
+    @torch.no_grad()
+    def merge(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Replace each buffer by its sum over processes, which the function returns."""
+        for buffer in self.buffers():
+            buffer.copy_(sum_over_processes(buffer))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget what was counted."""
+        for buffer in self.buffers():
+            buffer.zero_()
+
+
+class _Share(Metric):
+    """Percent of the labels that a condition holds for.
+
+    Args:
+        num_classes: C.
+
+    Raises:
+        TypeError: If ``num_classes`` is not an int.
+        ValueError: If it is below 1.
+    """
+
+    count: Tensor  # (C,) int64, labels of each class
+    chosen: Tensor  # (C,) int64, those that the condition holds for
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        check_positive_int(type(self).__name__, num_classes=num_classes)
+        for name in ("count", "chosen"):
+            self.register_buffer(name, torch.zeros(num_classes, dtype=torch.int64))
+
+    @abstractmethod
+    def _choose(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Tell which labels the condition holds for, bool of their shape."""
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch; see :meth:`Metric.update`."""
+        counted, ids = _look_at(self, outputs, labels, len(self.count))
+        chosen = self._choose(outputs, labels).flatten() & counted
+        self.count.index_add_(0, ids, counted.to(torch.int64))
+        self.chosen.index_add_(0, ids, chosen.to(torch.int64))
+
+    def compute(self) -> float:
+        """Return the percentage, NaN if nothing was counted. This waits."""
+        chosen, count = torch.stack([self.chosen, self.count]).sum(1).tolist()
+        return 100 * chosen / count if count else math.nan
+
+    def by_class(self) -> list[float | None]:
+        """Return the percentage of each class, None without labels of it. This waits."""
+        pairs = torch.stack([self.chosen, self.count], dim=1).tolist()
+        return [100 * chosen / count if count else None for chosen, count in pairs]
+
+
+class Error(_Share):
+    """Percent of the labels that are not the class with the highest output."""
+
+    name = "error"
+    better = "lower"
+
+    def _choose(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return outputs.argmax(dim=1) != labels
+
+
+class Accuracy(_Share):
+    """Percent of the labels that are the class with the highest output."""
+
+    name = "accuracy"
+    better = "higher"
+
+    def _choose(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return outputs.argmax(dim=1) == labels
+
+
+class TopKError(_Share):
+    """Percent of the labels that are not among the k classes with the highest outputs.
+
+    Args:
+        num_classes: C.
+        k: How many guesses there are.
+
+    Raises:
+        TypeError: If a number is not an int.
+        ValueError: If a number is below 1, or there are fewer than ``k`` classes.
+    """
+
+    better = "lower"
+
+    def __init__(self, num_classes: int, k: int = 5) -> None:
+        super().__init__(num_classes)
+        check_positive_int("TopKError", k=k)
+        if k > num_classes:
+            raise ValueError(f"TopKError: expected `k` <= {num_classes}, got {k}")
+        self.k = k
+        self.name = f"top{k}_error"
+
+    def _choose(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return (outputs.topk(self.k, dim=1).indices != labels.unsqueeze(1)).all(dim=1)
+
+
+class MeanIoU(Metric):
+    """Mean intersection over union of the classes, in percent.
+
+    Of a class: the pixels of this class that are predicted as such, over those that are of it or
+    predicted as such. Classes that neither occur nor are predicted do not count.
+
+    Source: Everingham et al., 2015, https://doi.org/10.1007/s11263-014-0733-5, section 4.2
+
+    Args:
+        num_classes: C.
+        ignore_index: Label of pixels that do not count, one of the classes too; None is none. Ids
+            beyond the classes never count.
+
+    Raises:
+        TypeError: If ``num_classes`` is not an int.
+        ValueError: If it is below 1.
+    """
+
+    name = "miou"
+    better = "higher"
+    confusion: Tensor  # (C, C) int64, pixels of each class (row) by prediction (column)
+
+    def __init__(self, num_classes: int, ignore_index: int | None = 255) -> None:
+        super().__init__()
+        check_positive_int("MeanIoU", num_classes=num_classes)
+        self.ignore_index = ignore_index
+        confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.register_buffer("confusion", confusion)
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch; see :meth:`Metric.update`."""
+        num_classes = len(self.confusion)
+        counted, ids = _look_at(self, outputs, labels, num_classes)
+        if self.ignore_index is not None:
+            counted &= ids != self.ignore_index
+        place = ids * num_classes + outputs.argmax(dim=1).flatten()
+        self.confusion.view(-1).index_add_(0, place, counted.to(torch.int64))
+
+    def compute(self) -> float:
+        """Return the mean over classes in percent, NaN if nothing was counted. This waits."""
+        known = [value for value in self.by_class() if value is not None]
+        return sum(known) / len(known) if known else math.nan
+
+    def by_class(self) -> list[float | None]:
+        """Return the percentage of each class, None if it neither occurs nor is predicted."""
+        both = self.confusion.diagonal()
+        either = self.confusion.sum(0) + self.confusion.sum(1) - both
+        pairs = torch.stack([both, either], dim=1).tolist()
+        return [100 * both / either if either else None for both, either in pairs]
+
+
+def _look_at(
+    metric: Metric, outputs: Tensor, labels: Tensor, num_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Check a batch; return which labels are classes, flat bools, and ids that are safe to index.
+
+    Raises:
+        TypeError: If labels are not int64.
+        ValueError: If shapes disagree.
+    """
+    function, pixels = type(metric).__name__, " H W" if outputs.ndim == 4 else ""
+    shapes = {"outputs": (outputs, f"N {num_classes}{pixels}"), "labels": (labels, f"N{pixels}")}
+    check_shapes(function, **shapes)
+    check_labels(function, labels)
+    labels = labels.flatten()
+    return (labels >= 0) & (labels < num_classes), labels.clamp(0, num_classes - 1)
+
+
+@metrics.register("error")
+@dataclass(frozen=True, kw_only=True)
+class ErrorSpec:
+    """Percent of wrong predictions, of images or of pixels."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return Error(sizes.num_classes)
+
+
+@metrics.register("accuracy")
+@dataclass(frozen=True, kw_only=True)
+class AccuracySpec:
+    """Percent of right predictions, of images or of pixels."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return Accuracy(sizes.num_classes)
+
+
+@metrics.register("top5_error")
+@dataclass(frozen=True, kw_only=True)
+class Top5ErrorSpec:
+    """Percent of labels that are not among the five best guesses."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric.
+
+        Raises:
+            UserError: If there are fewer than five classes.
+        """
+        with as_user_error("recipe: metric top5_error: ", ValueError):
+            return TopKError(sizes.num_classes)
+
+
+@metrics.register("miou")
+@dataclass(frozen=True, kw_only=True)
+class MeanIoUSpec:
+    """Mean over classes of the intersection over union of pixels, in percent.
+
+    Args:
+        ignore_index: Label that does not count, besides ids beyond the classes; None is none.
+    """
+
+    ignore_index: int | None = None
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return MeanIoU(sizes.num_classes, self.ignore_index)

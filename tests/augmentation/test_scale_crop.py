@@ -1,0 +1,143 @@
+"""Tests of semaug.augmentation.scale_crop."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from semaug.augmentation import RandomScaleCrop
+
+SIZES = [(8, 8), (12, 10), (5, 24), (30, 7)]
+SCALES = [(0.5, 2.0), (0.2, 0.6), (1.5, 3.0), (1.0, 1.0)]
+
+
+def scale_crop_by_images(images, masks, draws, augment):
+    """Resize, pad and crop one image after the other with the operators of torch."""
+    height, width = augment.size
+    crops, mask_crops = [], []
+    for image, mask, (scale, top, left, flip) in zip(images, masks, draws, strict=True):
+        low, high = augment.scale
+        factor = low + (high - low) * scale
+        size = [max(1, int((side * factor).round())) for side in image.shape[1:]]
+        image = F.interpolate(image[None].float(), size, mode="bilinear")[0]
+        rows, columns = (
+            [(2 * i + 1) * old // (2 * new) for i in range(new)]
+            for old, new in zip(mask.shape, size, strict=True)
+        )
+        mask = mask[rows][:, columns]
+        crop = torch.tensor(augment.fill).view(-1, 1, 1).repeat(1, height, width).float()
+        mask_crop = torch.full((height, width), 255.0)
+        for y in range(height):
+            for x in range(width):
+                row, column = (
+                    place + int(draw * (abs(gap) + 1)) * (1 if gap > 0 else -1)
+                    for place, draw, gap in ((y, top, size[0] - height), (x, left, size[1] - width))
+                )
+                if 0 <= row < size[0] and 0 <= column < size[1]:
+                    crop[:, y, x] = image[:, row, column]
+                    mask_crop[y, x] = mask[row, column]
+        if augment.flip and flip < 0.5:
+            crop, mask_crop = crop.flip(-1), mask_crop.flip(-1)
+        crops.append(crop)
+        mask_crops.append(mask_crop)
+    return torch.stack(crops), torch.stack(mask_crops)
+
+
+@pytest.fixture
+def masks(generator):
+    return torch.randint(0, 5, (40, 12, 10), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", SCALES)
+def test_each_image_is_resized_and_cropped_by_its_own_draws(
+    images, masks, generator, size, scale, flip
+):
+    augment = RandomScaleCrop(size, scale, flip, fill=(1, 2, 3))
+    draws = augment.draw(len(images), generator)
+    expected, expected_masks = scale_crop_by_images(images, masks, draws, augment)
+    assert_close(augment(images.float(), draws), expected, rtol=0, atol=1e-3)
+    assert_close(augment(images, draws).float(), expected, rtol=0, atol=0.5 + 1e-3)
+    assert_close(augment.move(masks, draws), expected_masks.byte(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_masks_of_all_dtypes_move_alike(masks, generator, dtype):
+    augment = RandomScaleCrop(9)
+    draws = augment.draw(len(masks), generator)
+    moved = augment.move(masks.to(dtype), draws)
+    assert moved.dtype == dtype
+    assert_close(moved, augment.move(masks, draws).to(dtype))
+
+
+def test_an_image_of_the_size_of_the_crop_stays_as_it_is_at_scale_one(images, masks, generator):
+    augment = RandomScaleCrop((12, 10), (1.0, 1.0), flip=False)
+    draws = augment.draw(len(images), generator)
+    assert_close(augment(images, draws), images, rtol=0, atol=0)
+    assert_close(augment.move(masks, draws), masks, rtol=0, atol=0)
+
+
+def test_masks_are_resized_as_torch_does_with_nearest_pixels(generator):
+    masks = torch.randint(0, 5, (3, 37, 53), dtype=torch.uint8, generator=generator)
+    augment = RandomScaleCrop((20, 41), (20 / 37, 20 / 37), flip=False)
+    moved = augment.move(masks, torch.zeros(3, 4))[:, :, :29]
+    expected = F.interpolate(masks.unsqueeze(1), (20, 29), mode="nearest-exact").squeeze(1)
+    assert_close(moved, expected, rtol=0, atol=0)
+
+
+def test_pixels_and_labels_go_to_the_same_places(generator):
+    """Of blocks of one color each, the middle of a block has its own label."""
+    masks = torch.randint(0, 8, (20, 6, 6), dtype=torch.uint8, generator=generator)
+    masks = masks.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    images = masks.unsqueeze(1).repeat(1, 3, 1, 1)
+    augment = RandomScaleCrop(40, (0.7, 1.6), fill=255)
+    draws = augment.draw(20, generator)
+    moved = augment.move(masks, draws)
+    same = augment(images, draws)[:, 0] == moved
+    assert same.float().mean() > 0.6
+    assert torch.equal(augment(images, draws)[:, 0] == 255, moved == 255)
+
+
+def test_scales_and_places_are_spread_over_their_ranges():
+    position = torch.arange(64).float().view(1, 1, 1, 64).expand(2000, 1, 64, 64)
+    augment = RandomScaleCrop(16, (1.0, 2.0), flip=False)
+    crops = augment(position, augment.draw(2000, torch.Generator().manual_seed(0)))
+    step = crops[:, 0, 0, 9] - crops[:, 0, 0, 8]  # of the image for a pixel of the crop
+    assert abs((1 / step).mean() - 1.5) < 0.03
+    assert step.min() >= 0.5 - 1e-4
+    assert step.max() <= 1 + 1e-4
+    middle = crops[:, 0, 0, :].mean(1)
+    assert abs(middle.mean() - 31.5) < 1
+    assert (middle.min() < 8, middle.max() > 55) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"size": 0}, ValueError, "RandomScaleCrop: expected `size` >= 1, got 0"),
+        ({"size": 8.0}, TypeError, r"expected `size` to be an int, got 8\.0"),
+        ({"size": (8, 8, 8)}, ValueError, r"expected two numbers `size`, got \(8, 8, 8\)"),
+        ({"scale": 2}, ValueError, "RandomScaleCrop: expected two numbers `scale`, got 2"),
+        ({"scale": (2, 1)}, ValueError, r"`scale` with 0 < lowest <= highest, got \(2, 1\)"),
+        ({"scale": (0, 1)}, ValueError, r"`scale` with 0 < lowest <= highest, got \(0, 1\)"),
+        ({"scale": ("x", 1)}, TypeError, "expected `scale` to be a number, got 'x'"),
+        ({"flip": 1}, TypeError, "expected `flip` to be a bool, got 1"),
+        ({"fill": "red"}, TypeError, "RandomScaleCrop: expected `fill` to be a number or a tuple"),
+    ],
+)
+def test_wrong_options_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        RandomScaleCrop(**{"size": 8, **options})
+
+
+def test_wrong_batches_are_refused(images, masks):
+    augment, draws = RandomScaleCrop(8, fill=(1, 2)), torch.rand(40, 4)
+    with pytest.raises(ValueError, match="RandomScaleCrop: expected `fill` for each of 3 channels"):
+        augment(images, draws)
+    with pytest.raises(TypeError, match=r"bytes or of a floating-point dtype, got torch\.int64"):
+        augment(images.long(), draws)
+    with pytest.raises(ValueError, match=r"`draws` of shape \(N=40, 4\), got \(40, 3\)"):
+        augment(images, draws[:, :3])
+    with pytest.raises(TypeError, match="RandomScaleCrop: expected `masks` of an integer dtype"):
+        augment.move(masks.float(), draws)

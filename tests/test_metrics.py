@@ -1,0 +1,194 @@
+"""Tests of semaug.metrics."""
+
+import math
+
+import pytest
+import torch
+
+from semaug.errors import UserError
+from semaug.metrics import Accuracy, Error, MeanIoU, TopKError
+from semaug.registry import Sizes, metrics
+from tests.references.metrics import errors_by_loops, ious_by_loops, top_k_error_by_loops
+
+NUM_CLASSES = 7
+MAKERS = [Error, Accuracy, TopKError, MeanIoU]
+
+
+@pytest.fixture(params=["images", "pixels"])
+def batch(request):
+    """Outputs that are right more often than not, and labels; class 4 does not occur."""
+    rng = torch.Generator().manual_seed(0)
+    shape = (40,) if request.param == "images" else (4, 5, 6)
+    labels = torch.randint(NUM_CLASSES, shape, generator=rng)
+    labels[labels == 4] = 3
+    outputs = torch.randn(*shape, NUM_CLASSES, generator=rng)
+    outputs += 2 * torch.nn.functional.one_hot(labels, NUM_CLASSES)
+    if request.param == "pixels":
+        labels[0, :2] = 255
+        labels[3, 4, 1:3] = -100
+    return outputs.movedim(-1, 1), labels
+
+
+def filled(metric, *batches):
+    for outputs, labels in batches:
+        metric.update(outputs, labels)
+    return metric
+
+
+def split(batch, size):
+    return list(zip(*(tensor.split(size) for tensor in batch), strict=True))
+
+
+def test_error_is_that_of_the_loops(batch):
+    error = filled(Error(NUM_CLASSES), batch)
+    assert error.compute() == top_k_error_by_loops(*batch)
+    assert error.by_class() == errors_by_loops(*batch)
+    assert error.by_class()[4] is None
+
+
+def test_accuracy_is_what_the_error_leaves(batch):
+    error, accuracy = (filled(make(NUM_CLASSES), batch) for make in (Error, Accuracy))
+    assert accuracy.compute() == pytest.approx(100 - error.compute())
+    for right, wrong in zip(accuracy.by_class(), error.by_class(), strict=True):
+        assert right is wrong is None or right == pytest.approx(100 - wrong)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, NUM_CLASSES])
+def test_labels_outside_of_the_best_are_errors(batch, k):
+    error = filled(TopKError(NUM_CLASSES, k), batch)
+    assert error.compute() == top_k_error_by_loops(*batch, k)
+    assert error.name == f"top{k}_error"
+
+
+@pytest.mark.parametrize("ignore_index", [255, None, 2])
+def test_iou_is_that_of_the_loops(batch, ignore_index):
+    metric = filled(MeanIoU(NUM_CLASSES, ignore_index), batch)
+    expected = ious_by_loops(*batch, ignore_index)
+    assert metric.by_class() == expected
+    known = [value for value in expected if value is not None]
+    assert metric.compute() == pytest.approx(sum(known) / len(known))
+
+
+def test_iou_of_a_picture_of_two_classes():
+    labels = torch.tensor([[[0, 0, 1], [0, 1, 255]]])
+    predicted = torch.tensor([[[0, 1, 1], [0, 1, 2]]])
+    metric = filled(MeanIoU(4), (torch.nn.functional.one_hot(predicted, 4).movedim(-1, 1), labels))
+    assert metric.by_class() == [100 * 2 / 3, 100 * 2 / 3, None, None]
+
+
+def test_class_that_is_predicted_but_absent_has_no_intersection():
+    metric = filled(MeanIoU(3), (torch.eye(3)[[0, 1]], torch.tensor([0, 0])))
+    assert metric.by_class() == [50.0, 0.0, None]
+    assert metric.compute() == 25.0
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_many_batches_equal_one(batch, make):
+    whole = filled(make(NUM_CLASSES), batch)
+    parts = filled(make(NUM_CLASSES), *split(batch, 3), *split([x[:0] for x in batch], 1))
+    assert parts.compute() == whole.compute()
+    assert parts.by_class() == whole.by_class()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_two_processes_equal_one(batch, make):
+    pieces = split(batch, len(batch[0]) // 2)
+    ranks = [filled(make(NUM_CLASSES), piece) for piece in pieces]
+    others = {name: value.clone() for name, value in ranks[1].named_buffers()}
+    names = iter(others)
+    ranks[0].merge(lambda own: own + others[next(names)])
+    whole = filled(make(NUM_CLASSES), batch)
+    assert ranks[0].by_class() == whole.by_class()
+    assert ranks[0].compute() == whole.compute()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_counts_begin_anew_after_a_reset(batch, make):
+    metric = filled(make(NUM_CLASSES), batch)
+    expected = metric.compute()
+    metric.reset()
+    assert math.isnan(metric.compute())
+    assert metric.by_class() == [None] * NUM_CLASSES
+    assert filled(metric, batch).compute() == expected
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_counts_travel_in_the_state(batch, make):
+    metric, other = filled(make(NUM_CLASSES), batch), make(NUM_CLASSES)
+    other.load_state_dict(metric.state_dict())
+    assert other.compute() == metric.compute()
+
+
+def test_255_is_a_class_where_there_are_so_many():
+    error = filled(Error(1000), (torch.eye(1000)[[254, 255]], torch.tensor([255, 255])))
+    assert error.compute() == 50.0
+
+
+def test_half_precision_outputs_are_counted(batch):
+    outputs, labels = batch
+    expected = filled(Error(NUM_CLASSES), (outputs.bfloat16().float(), labels))
+    assert filled(Error(NUM_CLASSES), (outputs.bfloat16(), labels)).compute() == expected.compute()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_update_does_not_wait_for_a_gpu(batch, make):
+    metric = make(NUM_CLASSES).cuda()
+    outputs, labels = (tensor.cuda() for tensor in batch)
+    metric.update(outputs, labels)  # the first one may load kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        metric.update(outputs, labels)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert metric.compute() == filled(make(NUM_CLASSES), batch).compute()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_batches_that_do_not_fit_are_refused(make):
+    name, metric = make.__name__, make(NUM_CLASSES)
+    labels = torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(ValueError, match=rf"{name}: expected `outputs` of shape \(N, 7\), got"):
+        metric.update(torch.zeros(4, 8), labels)
+    with pytest.raises(ValueError, match=rf"{name}: expected `labels` of shape \(N=3,\), got"):
+        metric.update(torch.zeros(3, 7), labels)
+    with pytest.raises(ValueError, match=r"`labels` of shape \(N=4, H=2, W=2\), got \(4,\)"):
+        metric.update(torch.zeros(4, 7, 2, 2), labels)
+    with pytest.raises(TypeError, match=rf"{name}: expected `labels` of dtype torch.int64"):
+        metric.update(torch.zeros(4, 7), labels.int())
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_number_of_classes_is_checked(make):
+    with pytest.raises(ValueError, match=f"{make.__name__}: expected `num_classes` >= 1, got 0"):
+        make(0)
+    with pytest.raises(TypeError, match=r"expected `num_classes` to be an int, got 2\.0"):
+        make(2.0)
+
+
+def test_more_guesses_than_classes_are_refused():
+    with pytest.raises(ValueError, match="TopKError: expected `k` <= 4, got 5"):
+        TopKError(4)
+    with pytest.raises(ValueError, match="TopKError: expected `k` >= 1, got 0"):
+        TopKError(4, 0)
+
+
+@pytest.mark.parametrize("name", ["error", "accuracy", "top5_error", "miou"])
+def test_specs_build_the_metrics_of_their_names(name):
+    metric = metrics.make(name).build(Sizes(num_classes=NUM_CLASSES))
+    assert metric.name == name
+    assert metric.unit == "%"
+    assert metric.better == ("lower" if "error" in name else "higher")
+    assert {len(buffer) for buffer in metric.buffers()} == {NUM_CLASSES}
+
+
+def test_options_reach_the_metric():
+    miou = metrics.make("miou", ignore_index=0).build(Sizes(num_classes=2))
+    miou.update(torch.eye(2), torch.tensor([0, 1]))
+    assert miou.by_class() == [None, 100.0]
+
+
+def test_five_guesses_among_fewer_classes_are_refused():
+    with pytest.raises(UserError, match="metric top5_error: TopKError: expected `k` <= 4, got 5"):
+        metrics.make("top5_error").build(Sizes(num_classes=4))
