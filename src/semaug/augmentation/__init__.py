@@ -29,3 +29,5 @@ __all__ = [
     "mixup",
     "normalize",
 ]
+
+from semaug.augmentation.standard import Augment, VIEW_PARTS  # temp

@@ -60,3 +60,5 @@ __all__ = [
     "select",
     "unpack_selection",
 ]
+
+from semaug.data.subset import Subset  # temp

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semaug.engine.evaluation import Evaluator, Predict
 from semaug.methods import Samples
 from semaug.metrics import Metric
 
-__all__ = ["Evaluator", "Predict", "Tested", "measure"]
-
-Predict = Callable[[Tensor], dict[str, Tensor]]  # images to outputs by name of the predictor
-Evaluator = Callable[[Predict, Tensor, tuple[int, ...] | None], dict[str, Tensor]]
+__all__ = ["Tested", "measure"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def measure(
     metrics = {name: make_metrics() for name in predictors}
     for samples in batches:
         labels = samples.wanted
-        size = tuple(labels.shape[1:]) or None
+        size = (labels.shape[1], labels.shape[2]) if labels.ndim > 1 else None
         for name, outputs in evaluator(predict, samples.images, size).items():
             for metric in metrics[name]:
                 metric.update(outputs, labels)

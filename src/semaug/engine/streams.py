@@ -37,6 +37,7 @@ from semaug.recipe.plan import Plan, StreamPlan, make_plan, streams_of
 __all__ = ["Streams"]
 
 _AT_ONCE = 1000  # images that are whitened
+_IGNORED = -100  # by losses
 _SAMPLES = 64  # images that show what a loss does
 
 _Parts = list[tuple[int, Tensor]]  # own epochs of a stream, and which images it shows of each
@@ -155,7 +156,14 @@ class Streams:
             pixels = loaded.pixels
             if self.white is not None:
                 pixels = self.white["test"][loaded.positions]
-            yield Samples(self.prepare(pixels), loaded.labels, positions=loaded.positions)
+            labels = self.mask(loaded.labels)
+            yield Samples(self.prepare(pixels), labels, positions=loaded.positions)
+
+    def mask(self, labels: Tensor) -> Tensor:
+        """Mark pixels that are of no class, such as 255 in a mask, as torch's losses ignore them."""
+        if labels.ndim == 1:
+            return labels
+        return labels.masked_fill(labels >= self.data.num_classes, _IGNORED)
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn bytes into network input in the memory format of the recipe.
@@ -345,7 +353,7 @@ class _Stream:
             for k, (augment, own) in enumerate(zip(self.augments, draws, strict=True))
         ]
         if labels.ndim > 1:
-            labels = self.augments[0].move(labels, draws[0][batch.rows])
+            labels = self.owner.mask(self.augments[0].move(labels, draws[0][batch.rows]))
         images = self.owner.prepare(views[0] if len(views) == 1 else torch.cat(views))
         if len(views) > 1:
             images = images.unflatten(0, (len(views), -1))

@@ -1,7 +1,9 @@
 """Losses: each a pure function and a thin module that keeps its state."""
 
+from semaug.losses._classification import takes_features
 from semaug.losses.augment import augment_logits
 from semaug.losses.consistency import SemanticConsistencyLoss, semantic_consistency_loss
+from semaug.losses.cross_entropy import CrossEntropy
 from semaug.losses.diagnostics import isda_diagnostics
 from semaug.losses.explicit import (
     ExpectedLoss,
@@ -10,14 +12,16 @@ from semaug.losses.explicit import (
     explicit_augmentation_loss,
 )
 from semaug.losses.invariance import AugmentationInvariantLoss, augmentation_invariant_loss
-from semaug.losses.isda import ISDALoss, isda_loss
+from semaug.losses.isda import ISDA, ISDALoss, isda_loss
 from semaug.losses.multi_label import MultiLabelISDALoss, multi_label_isda_loss
 from semaug.losses.mutual import MutualLoss, mutual_loss
 
 __all__ = [
     "AugmentationInvariantLoss",
+    "CrossEntropy",
     "ExpectedLoss",
     "ExplicitAugmentationLoss",
+    "ISDA",
     "ISDALoss",
     "MultiLabelISDALoss",
     "MutualLoss",
@@ -31,4 +35,5 @@ __all__ = [
     "multi_label_isda_loss",
     "mutual_loss",
     "semantic_consistency_loss",
+    "takes_features",
 ]

@@ -21,10 +21,15 @@ Source: Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, Algorithm 1
 Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538, Proposition 1.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semaug.errors import check_option
+from semaug.registry import Sizes, losses
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, check_fits, rows_of_q
@@ -345,3 +350,43 @@ def _sum_of_bounds(
         return logits.new_zeros(len(logits)).index_add(0, sample, bounds * share[sample, reference])
     bounds = reference_logsumexp(logits, raises.unsqueeze(0), None) - own
     return (bounds * share).sum(dim=1)
+
+
+@losses.register("isda")
+@dataclass(frozen=True, kw_only=True)
+class ISDA:
+    """Cross-entropy after infinite augmentation of the features.
+
+    Args:
+        strength: lambda_0 in the papers.
+        ramp: How the strength grows: ``"linear"`` over all steps, or ``"constant"``.
+        covariance: Kind of the covariances, see :class:`semaug.ClassCovariance`.
+        memory: Which samples the statistics remember: None, all; a number, see
+            :class:`semaug.ClassCovariance`; ``"epoch"``, those of the epoch before.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    takes_features: ClassVar[bool] = True
+
+    strength: float
+    ramp: Literal["linear", "constant"] = "linear"
+    covariance: Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"] = "full"
+    memory: float | Literal["epoch"] | None = None
+
+    def __post_init__(self) -> None:
+        check_option("strength", self.strength, 0 <= self.strength < float("inf"), ">= 0")
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        """Build the loss."""
+        assert sizes.num_features is not None
+        return ISDALoss(
+            sizes.num_classes,
+            sizes.num_features,
+            strength=self.strength,
+            ramp_steps=sizes.num_steps if self.ramp == "linear" else None,
+            covariance=ClassCovariance(
+                sizes.num_classes, sizes.num_features, self.covariance, memory=self.memory
+            ),
+        )

@@ -16,6 +16,7 @@ from semaug.features.probe import PROBE_ERRORS, run_probe
 from semaug.losses import AugmentationInvariantLoss, takes_features
 from semaug.methods.batch import Batch, StepOutput, Stream, Term, View
 from semaug.methods.feature_map import WithFeatureMap
+from semaug.augmentation.standard import VIEW_PARTS
 from semaug.methods.method import diagnose
 from semaug.methods.supervised import Supervised
 from semaug.registry import methods

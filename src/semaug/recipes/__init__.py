@@ -13,18 +13,28 @@ code. What only changes a field has no name of its own: it is ``NAME,field=value
 import inspect
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from semaug._torch.names import unknown_name
 from semaug.errors import UserError
 from semaug.outside import is_outside
-from semaug.recipe.overrides import override, split_overrides
+from semaug.recipe.overrides import describe_overrides, override, split_overrides
+from semaug.recipe.quick import make_quick
 from semaug.recipe.recipe import BaseRecipe
 from semaug.recipes import ait, cifar, digits, folder, imagenet, small
 from semaug.recipes.row import Row
 from semaug.registry import recipes
+from semaug.runs.run import Run
 
-__all__ = ["TABLES", "describe_recipe", "find_recipe", "recipe_names", "split_name"]
+__all__ = [
+    "TABLES",
+    "describe_recipe",
+    "find_recipe",
+    "make_run",
+    "recipe_names",
+    "split_name",
+]
 
 _ISDA = "_isda"
 
@@ -100,3 +110,34 @@ def describe_recipe(name: str) -> str:
     """
     row, isda = _find_row(name)
     return f"{row.description.removesuffix('.')}; ISDA in its place." if isda else row.description
+
+
+def make_run(
+    recipe: Any,
+    changes: Mapping[str, str],
+    seed: int,
+    quick: bool,
+    runs: Path,
+    *,
+    name: str = "recipe",
+) -> Run:
+    """Describe a run.
+
+    Args:
+        recipe: A name, perhaps with changes behind it, or a recipe.
+        changes: More of them, as :func:`split_overrides` gives them.
+        seed: Of the run.
+        quick: Whether the recipe is shrunk before the changes.
+        runs: Folder of all runs.
+        name: Of a recipe that has none.
+
+    Raises:
+        UserError: If a name is unknown, or a change does not fit.
+    """
+    if isinstance(recipe, str):
+        name, own = split_name(recipe)
+        changes = {**own, **changes}
+        recipe = find_recipe(name)
+    base = make_quick(recipe) if quick else recipe
+    changed = override(base, changes)
+    return Run(name, changed, seed, describe_overrides(changed, changes, base), quick, runs)

@@ -1,0 +1,67 @@
+"""Train and load from Python: the same as on the command line, with objects."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from semaug.engine.options import TrainOptions
+from semaug.engine.train import train as train_run
+from semaug.engine.trained import Trained, load_trained
+from semaug.recipes import make_run
+from semaug.runs.run import Run
+
+__all__ = ["load", "train"]
+
+
+def train(
+    recipe: Any,
+    *,
+    name: str = "recipe",
+    seed: int = 0,
+    runs: str | Path = "runs",
+    quick: bool = False,
+    resume: bool = False,
+    progress: bool = True,
+    **options: Any,
+) -> Run:
+    """Train a recipe with one seed, and return the finished run.
+
+    Args:
+        recipe: A :class:`semaug.recipe.Recipe`, or the name of one, such as
+            ``"digits_resnet8,loss=isda,strength=0.5"`` or ``"my_recipe.py:recipe"``.
+        name: Of the folder of the run, for a recipe that is no name.
+        seed: Decides initial weights, order of images and their augmentation.
+        runs: Folder that keeps all runs.
+        quick: Whether it is a smoke test: two epochs on a few images.
+        resume: Go on where the run stopped; a finished run is returned as it is.
+        progress: Whether progress is shown.
+        **options: Of :class:`semaug.engine.options.TrainOptions`, such as ``device="cpu"``.
+
+    Returns:
+        The run; ``run.summary()`` holds its results, :func:`load` its networks.
+
+    Raises:
+        FileNotFoundError: If the data is missing.
+        FloatingPointError: If losses or weights stop being finite numbers.
+        UserError: If something does not exist or does not fit, or the folder holds another run.
+    """
+    run = make_run(recipe, {}, seed, quick, Path(runs), name=name)
+    chosen = TrainOptions(**options)
+    train_run(run, chosen, resume=resume, console=Console(quiet=not progress))
+    return run
+
+
+def load(run: Run | str | Path, **options: Any) -> Trained:
+    """Load the networks of a finished run, with the images they were trained and tested on.
+
+    Args:
+        run: The run, or its folder.
+        **options: Of :class:`semaug.engine.options.TrainOptions`, such as ``device="cpu"``.
+
+    Raises:
+        FileNotFoundError: If the data is missing.
+        UserError: If the run is not finished, something in its folder is damaged, code of it was
+            changed since, or the images are not those of the run.
+    """
+    return load_trained(run.folder if isinstance(run, Run) else run, TrainOptions(**options))
