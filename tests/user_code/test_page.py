@@ -1,0 +1,30 @@
+"""What docs/extending.md shows is what the files of the stranger hold, and its commands work."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_excerpt_is_in_a_file():
+    files = [path.read_text() for path in HERE.glob("*.py")]
+    assert blocks("py")
+    for excerpt in blocks("py"):
+        assert any(excerpt in text for text in files), excerpt
+
+
+@pytest.mark.slow
+def test_commands_of_the_page_work_in_their_order(stranger):
+    commands = [shlex.split(line) for block in blocks("bash") for line in block.splitlines()]
+    assert len(commands) > 4
+    for program, *arguments in commands:
+        assert program == "semaug"
+        stranger(*arguments, folder=stranger.page)
