@@ -217,6 +217,9 @@ def _load(place: str, *, anew: bool = False) -> ModuleType:
         anew: Whether it may take the place of another file of the same name.
     """
     path = Path(place).expanduser()
+    if path.name == place and not path.is_file():  # beside a file that was executed before
+        folders = (Path(str(module.__file__)).parent for module in [*_files.values()])
+        path = next((folder / place for folder in folders if (folder / place).is_file()), path)
     known = _files.get(path.name)
     if known is not None:
         if path.name == place or _is_of(known, path.resolve()):

@@ -135,7 +135,7 @@ def train(start: Start) -> dict[str, Any]:
                 session.count_step({"loss": judged.detach(), "generator_loss": fooled.detach()})
                 session.pause()
             results = None
-            if recipe.is_evaluated(epoch + 1):
+            if plan.is_evaluated(epoch + 1):
                 results = {"": {"frechet": frechet_distance(generator, data, start.seed)}}
             session.finish_epoch(results)
         return session.summary()

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug.engine import Builder
+from semaug.engine.build import Builder
 from semaug.errors import check_option
 from semaug.methods import Batch, Method, StepOutput, Stream, Supervised, Term, View
 from semaug.recipe import Recipe

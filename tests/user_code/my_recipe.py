@@ -14,11 +14,12 @@ from segmentation import AuxiliaryHead, QuarterTurns, Shapes, TwoHeads
 from stripes import StripeNet, Stripes
 
 from semaug.augmentation import Augment
+from semaug.data import Subset
 from semaug.engine.evaluation import SlidingWindow
 from semaug.engine.optimizers import SGD, AdamW
 from semaug.engine.schedules import Poly
 from semaug.losses import ISDA
-from semaug.recipe import Recipe, Subset
+from semaug.recipe import Recipe
 
 
 def center() -> Recipe:

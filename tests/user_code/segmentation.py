@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from semaug.augmentation import Augmentation
 from semaug.data import IGNORED, DataSet, ImageSet
-from semaug.engine import Builder
+from semaug.engine.build import Builder
 from semaug.errors import UserError, check_option
 from semaug.methods import Batch, Method, StepOutput, Term
 from semaug.metrics import MeanIoU, Metric

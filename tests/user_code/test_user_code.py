@@ -47,6 +47,7 @@ def test_it_is_tested_again_with_the_same_result(stranger, trained, name):
     assert "recorded were" not in output
 
 
+KIND = "adversarial.py:GAN"
 MEASURED = {
     "center": ["error", "calibration_error"],
     "teacher": ["error"],
@@ -72,7 +73,7 @@ def test_the_teacher_is_tested_beside_the_student(trained):
 
 
 def test_the_kind_of_a_sibling_loop_is_recorded(trained):
-    assert json.loads((trained("gan") / "recipe.json").read_text())["kind"] == "adversarial.py:GAN"
+    assert json.loads((trained("gan") / "recipe.json").read_text())["recipe"]["kind"] == KIND
 
 
 # Many runs.

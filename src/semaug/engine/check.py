@@ -55,7 +55,7 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
         _in_another_process(_train_and_die, stopped, own, -signal.SIGKILL)
         _in_another_process(_resume, stopped, own, 0)
         states = [load_checkpoint(one.checkpoint) for one in (whole, stopped)]
-        found = list(differences(*states))
+        found = list(differences(states[0], states[1]))
     if found:
         shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise UserError(
@@ -72,7 +72,9 @@ def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
             if name not in _TIMES:
                 inside = f"{place}.{name}" if place else str(name)
                 yield from differences(one.get(name), other.get(name), inside)
-    elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+    elif (
+        isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other)
+    ):
         for number, pair in enumerate(zip(one, other, strict=True)):
             yield from differences(*pair, f"{place}[{number}]")
     elif isinstance(one, Tensor) and isinstance(other, Tensor):
@@ -109,7 +111,7 @@ def _train_and_die(run: Run, options: TrainOptions) -> None:
         if saves == _SAVES_BEFORE_DEATH:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Session.save = save_and_die  # type: ignore[method-assign]
+    setattr(Session, "save", save_and_die)  # noqa: B010
     train(run, options)
 
 

@@ -20,7 +20,6 @@ from semaug.engine.optimizers import parameter_groups
 from semaug.engine.session import Session
 from semaug.engine.start import Start
 from semaug.engine.streams import Streams
-from semaug.runs.read import Measure
 
 __all__ = ["fit"]
 
@@ -54,7 +53,7 @@ def fit(start: Start) -> dict[str, Any]:
         objects["average"] = WeightAverage(networks, recipe.ema_decay)
     average = objects.get("average")
     metrics = builder.metrics(method)
-    measures = [Measure(one.name, one.unit, one.better, recipe.report) for one in metrics]
+    measures = [(one.name, one.unit, one.better) for one in metrics]
 
     def predict(images: Tensor) -> dict[str, Tensor]:
         with fabric.autocast():

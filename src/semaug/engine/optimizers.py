@@ -39,7 +39,9 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         check_option("lr", self.lr, 0 < self.lr < float("inf"), "> 0")
-        check_option("weight_decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), ">= 0")
+        check_option(
+            "weight_decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), ">= 0"
+        )
         inside = self.layer_decay is None or 0 < self.layer_decay <= 1
         check_option("layer_decay", self.layer_decay, inside, "above 0 and <= 1, or none")
 
@@ -178,7 +180,8 @@ def _layer_scales(method: Method, layer_decay: float) -> dict[nn.Parameter, floa
                 f"as those of timm, got {type(network).__name__}"
             )
         model = layered[0]
-        places = timm.models.group_parameters(model, model.group_matcher(coarse=False), reverse=True)
+        matcher: Any = model.group_matcher
+        places = timm.models.group_parameters(model, matcher(coarse=False), reverse=True)
         last = max(places.values())
         for name, parameter in model.named_parameters():
             scales[parameter] = layer_decay ** (last - places[name])

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from rich.console import Console
@@ -57,7 +57,8 @@ class Session:
         start: What the loop was started with.
         plan: Numbers of steps.
         objects: What a checkpoint holds, by name: each has ``state_dict`` and ``load_state_dict``.
-        measures: What is measured in tests; the first is the main one.
+        measures: What is measured in tests, as name, unit and which way is better, ``"lower"`` or
+            ``"higher"``; the first is the main one.
         predictors: Names of what is tested; ``""`` is the main one.
         training: Metrics of the training images by the name of their column, counted by the loop.
         buffers: Networks whose running statistics all processes share.
@@ -68,7 +69,7 @@ class Session:
         start: Start,
         plan: Plan,
         objects: Mapping[str, Any],
-        measures: Sequence[Measure],
+        measures: Sequence[tuple[str, str, Literal["lower", "higher"]]],
         *,
         predictors: Sequence[str] = ("",),
         training: Mapping[str, Metric] | None = None,
@@ -77,7 +78,8 @@ class Session:
         self.run, self.device, self.processes = start.run, start.device, start.processes
         self.plan = plan
         self.objects = dict(objects)
-        self.measures, self.predictors = list(measures), list(predictors)
+        self.measures = [Measure(*measure, start.recipe.report) for measure in measures]
+        self.predictors = list(predictors)
         self.training = nn.ModuleDict(training or {}).to(self.device)
         self.epoch = 0  # whole epochs done, their test included
         self.step = 0  # steps done in the epoch after them
@@ -128,10 +130,10 @@ class Session:
             yield epoch
 
     def steps(self) -> Iterator[int]:
-        """Yield what is left of the steps of this epoch, each as the step of the whole run."""
+        """Yield what is left of the steps of this epoch, counted from 0; see :meth:`count_step`."""
         while self.step < self.plan.steps_in(self.epoch):
             self.begin_step()
-            yield self.total_step
+            yield self.step
 
     @property
     def total_step(self) -> int:
@@ -291,7 +293,7 @@ class Session:
         seconds = self.epoch_seconds + time.monotonic() - self._mark
         return self.plan.images_seen(self.step) / max(seconds, 1e-9)
 
-    def means(self, *, joint: bool = False) -> dict[str, float]:
+    def means(self, *, joint: bool = False) -> dict[str, float | None]:
         """Return the mean of each value that was counted over the images of this epoch so far.
 
         Args:
@@ -303,7 +305,7 @@ class Session:
             [self.plan.joint_size(self.plan.counted, step) for step in range(self.step)],
             dtype=torch.float64,
         )
-        found = {}
+        found: dict[str, float | None] = {}
         for name, values in self.sums.items():
             own = values[: self.step]
             own = self.processes.sum_tensor(own) if joint else own * scale

@@ -69,9 +69,7 @@ class Start:
         return self.images[0]
 
 
-def load_data(
-    run: Run, options: TrainOptions, device: torch.device
-) -> tuple[DataSet, Selection]:
+def load_data(run: Run, options: TrainOptions, device: torch.device) -> tuple[DataSet, Selection]:
     """Read the images of a run and put them on a device; see :meth:`Start.load_data`."""
     recipe = run.recipe
     with as_user_error("", ValueError, LoadError):

@@ -258,9 +258,7 @@ class _Finished(Run):
         return self.root
 
 
-def load_trained(
-    folder: str | Path, options: TrainOptions | None = None
-) -> Trained:
+def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Trained:
     """Load the networks of a finished run, with the images they were trained and tested on.
 
     Args:

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from semaug.augmentation.standard import VIEW_PARTS
 from semaug.errors import UserError, as_user_error, check_option
 from semaug.features import WithFeatures
 from semaug.features.probe import PROBE_ERRORS, run_probe
 from semaug.losses import AugmentationInvariantLoss, takes_features
 from semaug.methods.batch import Batch, StepOutput, Stream, Term, View
 from semaug.methods.feature_map import WithFeatureMap
-from semaug.augmentation.standard import VIEW_PARTS
 from semaug.methods.method import diagnose
 from semaug.methods.supervised import Supervised
 from semaug.registry import methods

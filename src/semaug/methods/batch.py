@@ -87,7 +87,7 @@ class View:
     shares: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Stream:
     """Images that a method wants of the training part, a batch of them at each step.
 

@@ -28,6 +28,8 @@ class Method(nn.Module, ABC):
     with one network, ``self.network``.
     """
 
+    network: nn.Module
+
     @abstractmethod
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of a batch, in training mode with all side effects of the loss."""
@@ -68,7 +70,7 @@ class Method(nn.Module, ABC):
             group
             for module in self.modules()
             if module is not self and hasattr(module, "parameter_groups")
-            for group in module.parameter_groups()
+            for group in module.parameter_groups()  # type: ignore[operator]
         ]
         special = [{**group, "params": list(group["params"])} for group in special]
         taken = {id(parameter) for group in special for parameter in group["params"]}

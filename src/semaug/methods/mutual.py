@@ -52,6 +52,8 @@ class Mutual(Method):
     torch.Size([5, 2])
     """
 
+    network: nn.ModuleList
+
     def __init__(
         self,
         networks: Iterable[nn.Module],
@@ -99,7 +101,10 @@ class Mutual(Method):
         """Return one group, or where peers have weight decays of their own, one a network."""
         if not self.peer_weight_decay:
             return super().parameter_groups()
-        decays = [{}, *({"weight_decay": decay} for decay in self.peer_weight_decay)]
+        decays: list[dict[str, float]] = [
+            {},
+            *({"weight_decay": decay} for decay in self.peer_weight_decay),
+        ]
         return [
             {"params": list(network.parameters()), **own}
             for network, own in zip(self.network, decays, strict=True)

@@ -1,4 +1,4 @@
-"""Change options of a recipe by ``name=value``, strictly; numbers by ``name=50%`` of what they were.
+"""Change options of a recipe by ``name=value``; numbers by ``name=50%`` of what they were.
 
 The dotted name (``loss.strength``) always works; the short one where exactly one group of this
 recipe has it.
@@ -116,9 +116,7 @@ def applicable(recipe: Any, changes: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def describe_overrides(
-    recipe: Any, changes: Mapping[str, str], base: Any = None
-) -> dict[str, str]:
+def describe_overrides(recipe: Any, changes: Mapping[str, str], base: Any = None) -> dict[str, str]:
     """Write each changed value of a recipe in one way, however it was given.
 
     Args:
@@ -206,9 +204,7 @@ def _is_choice(options: Mapping[str, _Option], name: str) -> bool:
     return option is not None and option.registry is not None
 
 
-def _resolved(
-    recipe: Any, changes: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _resolved(recipe: Any, changes: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the specs chosen anew, and all other values, by dotted name."""
     chosen = _choices(recipe, changes)
     options = _options(recipe, chosen)
@@ -227,8 +223,11 @@ def _resolved(
             values[dotted] = tuple(option.registry.make(part) for part in names)
         else:
             values[dotted] = None  # among the chosen, or what the recipe has already
-    return chosen, {name: value for name, value in values.items() if value is not None or (
-        options[name].registry is None)}
+    return chosen, {
+        name: value
+        for name, value in values.items()
+        if value is not None or (options[name].registry is None)
+    }
 
 
 def _find(options: Mapping[str, _Option], name: str) -> str:
@@ -275,9 +274,7 @@ def _fields(kind: Any) -> Iterable[Any]:
 # From options to the recipe.
 
 
-def _changed(
-    spec: Any, prefix: str, chosen: Mapping[str, Any], values: Mapping[str, Any]
-) -> Any:
+def _changed(spec: Any, prefix: str, chosen: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     """Replace options of a spec and of those inside it."""
     new: dict[str, Any] = {}
     for one in fields(spec):

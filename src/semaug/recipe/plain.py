@@ -27,10 +27,7 @@ def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
 
 
 def _options(spec: Any) -> dict[str, Any]:
-    return {
-        one.name: _plain(getattr(spec, one.name), registry_of(one))
-        for one in fields(spec)
-    }
+    return {one.name: _plain(getattr(spec, one.name), registry_of(one)) for one in fields(spec)}
 
 
 def _plain(value: Any, registry: Registry | None) -> Any:
@@ -75,8 +72,9 @@ def _made(value: Any, registry: Registry | None) -> Any:
 
 
 def flat_options(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of plain data at one level, by dotted name; the name of a spec is that
-    of its field.
+    """Return the options of plain data at one level, by dotted name.
+
+    The name of a spec is the value of its field.
 
     >>> flat_options({"epochs": 3, "loss": {"name": "isda", "strength": 0.5}})
     {'epochs': 3, 'loss': 'isda', 'loss.strength': 0.5}

@@ -88,8 +88,8 @@ class BaseRecipe:
 
     def lasting(self, **length: int) -> Any:
         """Return the recipe with another length: ``epochs=`` or ``steps=``."""
-        other = {"epochs": None, "steps": None, "evaluate_every_steps": None}
-        return replace(self, **{**other, **length})
+        changes: dict[str, Any] = {"epochs": None, "steps": None, "evaluate_every_steps": None}
+        return replace(self, **{**changes, **length})
 
 
 @kinds.register("train")

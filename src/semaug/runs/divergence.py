@@ -1,8 +1,8 @@
 """Runs that diverge: their losses or weights stop being finite numbers."""
 
-from semaug.runs.folder import check_same_recipe
 from semaug.errors import as_user_error
 from semaug.runs.files import read_json
+from semaug.runs.folder import check_same_recipe
 from semaug.runs.run import Run
 
 __all__ = ["DivergedError", "check_not_diverged", "how_to_try_again"]
