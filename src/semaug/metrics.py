@@ -197,7 +197,7 @@ class MeanIoU(Metric):
     better = "higher"
     confusion: Tensor  # (C, C) int64, pixels of each class (row) by prediction (column)
 
-    def __init__(self, num_classes: int, ignore_index: int | None = 255) -> None:
+    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
         super().__init__()
         check_positive_int("MeanIoU", num_classes=num_classes)
         self.ignore_index = ignore_index

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from semaug.cli.data import data_app
 from semaug.data import DATA_SETS, DataSet, ImageSet
 from semaug.data.official import Download, OfficialFiles
-from semaug.data.registry import DataSource
 from semaug.errors import UserError
+from tests.data.toy_source import register
 
 CONTENT = b"all of it"
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -39,7 +39,7 @@ def toy(monkeypatch):
     data = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3)
     downloads = (Download("http://host/file", MD5, ("file",)),)
     files = OfficialFiles("toy", "toy-files", {"file": MD5}, downloads)
-    monkeypatch.setitem(DATA_SETS, "toy", DataSource(lambda root: data, "three images", files))
+    register(monkeypatch, "toy", data, "three images", files=files)
     monkeypatch.setattr(
         utils, "download_url", lambda url, folder, name, md5: (folder / name).write_bytes(CONTENT)
     )
@@ -108,8 +108,8 @@ def test_check_shows_twenty_problems_beside_what_is_good(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["fetch", "cifar11"], UserError, "fetch: unknown data set 'cifar11'; did you mean"),
-        (["check", "cifar11"], UserError, "check: unknown data set 'cifar11'; did you mean"),
+        (["fetch", "cifar11"], UserError, "unknown data set 'cifar11'; did you mean"),
+        (["check", "cifar11"], UserError, "unknown data set 'cifar11'; did you mean"),
         (["fetch", "imagenet"], UserError, "only image-net.org hands it out"),
         (["fetch", "toy"], ConnectionError, "expected a file of MD5 sum .* at http://host/file"),
     ],

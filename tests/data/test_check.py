@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from semaug.data import DATA_SETS, DataSet, ImageSet, tiny_imagenet
+from semaug.data import DataSet, ImageSet, tiny_imagenet
 from semaug.data.check import check
 from semaug.data.official import Download, OfficialFiles
-from semaug.data.registry import DataSource
+from tests.data.toy_source import register
 
 
 def md5(content):
@@ -42,7 +42,7 @@ def toy(tmp_path, monkeypatch):
     train = ImageSet(random_images(3000, 5, 4), torch.arange(3000) % 7 % 3, ("a", "b", "c"))
     test = ImageSet(random_images(9, 5, 4, seed=1), torch.arange(9) % 3, ("a", "b", "c"))
     data = DataSet("toy", train, test, (0.5,) * 3, (0.2,) * 3)
-    monkeypatch.setitem(DATA_SETS, "toy", DataSource(lambda root: data, "toy", FILES))
+    register(monkeypatch, "toy", data, files=FILES)
     return data
 
 
@@ -113,7 +113,7 @@ def test_a_part_without_images_is_left_out(folder):
 
 def test_an_empty_part_in_memory_is_left_out(toy, tmp_path, monkeypatch):
     data = replace(toy, test=toy.test.subset(torch.arange(0)))
-    monkeypatch.setitem(DATA_SETS, "toy", DataSource(lambda root: data, "toy", FILES))
+    register(monkeypatch, "toy", data, files=FILES)
     assert list(check("toy", tmp_path).parts) == ["train"]
 
 
@@ -121,7 +121,7 @@ def test_classes_of_masks_are_counted_in_the_images_that_show_them(tmp_path, mon
     masks = torch.tensor([[[0, 0], [0, 255]], [[0, 1], [1, 1]], [[1, 255], [0, 0]]]).byte()
     part = ImageSet(torch.zeros(3, 3, 2, 2, dtype=torch.uint8), masks, ("road", "sky"))
     data = DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3)
-    monkeypatch.setitem(DATA_SETS, "toy", DataSource(lambda root: data, "toy"))
+    register(monkeypatch, "toy", data)
     found = check("toy", tmp_path).parts["train"]
     assert (found.num_images, found.smallest_class, found.largest_class) == (3, 2, 3)
 
@@ -202,7 +202,7 @@ def test_digits_need_no_files(tmp_path):
 
 
 def test_an_unknown_name_fails_with_the_nearest_one():
-    with pytest.raises(ValueError, match="check: unknown data set 'digit'; did you mean 'digits'"):
+    with pytest.raises(ValueError, match="unknown data set 'digit'; did you mean 'digits'"):
         check("digit")
 
 

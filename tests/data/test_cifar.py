@@ -14,16 +14,16 @@ import torch
 from torch.testing import assert_close
 
 from semaug.data import cifar
-from semaug.data.cifar import CIFAR10, CIFAR100, load_cifar10, load_cifar100
+from semaug.data.cifar import Cifar10, Cifar100
 
-LOADERS = {"cifar10": load_cifar10, "cifar100": load_cifar100}
+SOURCES = {"cifar10": Cifar10(), "cifar100": Cifar100()}
 REAL_DATA = Path(os.environ.get("SEMAUG_DATA") or "data")
 
 
 def write_archive(files, root, num_images=4):
     """Write random batches as ``files`` describes them; return the pixels and the MD5 sums."""
     rng = np.random.default_rng(0)
-    classes = [f"class {i}".encode() for i in range(10 if files is CIFAR10 else 100)]
+    classes = [f"class {i}".encode() for i in range(10 if files is Cifar10.files else 100)]
     contents = {files.meta: {files.classes_key: classes}}
     for name in files.train + files.test:
         pixels = rng.integers(0, 256, (num_images, 3072), dtype=np.uint8)
@@ -37,18 +37,18 @@ def write_archive(files, root, num_images=4):
     return contents, sums
 
 
-@pytest.fixture(params=[CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+@pytest.fixture(params=[Cifar10, Cifar100])
 def archive(request, tmp_path, monkeypatch):
     """A small archive that is accepted as official: its description, root and contents."""
-    contents, sums = write_archive(request.param, tmp_path)
-    files = replace(request.param, md5=sums)
-    monkeypatch.setattr(cifar, files.name.upper(), files)
+    contents, sums = write_archive(request.param.files, tmp_path)
+    files = replace(request.param.files, md5=sums)
+    monkeypatch.setattr(request.param, "files", files)
     return files, tmp_path, contents
 
 
 def test_images_labels_and_names_keep_the_order_of_the_files(archive):
     files, root, contents = archive
-    data = LOADERS[files.name](root)
+    data = SOURCES[files.name].load(root)
     assert data.name == files.name
     assert data.train.classes == tuple(f"class {i}" for i in range(data.num_classes))
     for part, names in ((data.train, files.train), (data.test, files.test)):
@@ -64,15 +64,26 @@ def test_a_missing_file_is_named_with_the_command_that_fetches_it(archive):
     path = root / files.folder / files.test[0]
     path.unlink()
     with pytest.raises(FileNotFoundError) as caught:
-        LOADERS[files.name](root)
+        SOURCES[files.name].load(root)
     message = str(caught.value)
     assert f"got no file {str(path)!r}" in message
     assert f"fetch it with: semaug data fetch {files.name} --data-root {root}, or" in message
 
 
+def test_files_are_looked_for_but_not_read_before_a_run(archive):
+    files, root, _ = archive
+    source = SOURCES[files.name]
+    path = root / files.folder / files.train[0]
+    path.write_bytes(b"damaged")
+    source.check_there(root)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"got no file '{path}'; fetch it with: semaug"):
+        source.check_there(root)
+
+
 def test_a_missing_folder_is_reported_like_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"load_data: expected cifar10 under .*nowhere"):
-        load_cifar10(tmp_path / "nowhere")
+        Cifar10().load(tmp_path / "nowhere")
 
 
 def test_a_truncated_file_is_named(archive):
@@ -80,7 +91,7 @@ def test_a_truncated_file_is_named(archive):
     path = root / files.folder / files.train[-1]
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=rf"{path.name}' with MD5 sum .* \(1,000 bytes\)"):
-        LOADERS[files.name](root)
+        SOURCES[files.name].load(root)
 
 
 def test_a_changed_file_is_refused_before_it_is_unpickled(archive, monkeypatch):
@@ -89,10 +100,10 @@ def test_a_changed_file_is_refused_before_it_is_unpickled(archive, monkeypatch):
     path.write_bytes(path.read_bytes() + b"x")
     monkeypatch.setattr(cifar, "load_arrays", lambda *_: pytest.fail("was unpickled"))
     with pytest.raises(ValueError, match="damaged or cut short; fetch it with"):
-        LOADERS[files.name](root)
+        SOURCES[files.name].load(root)
 
 
-@pytest.mark.parametrize("files", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+@pytest.mark.parametrize("files", [Cifar10.files, Cifar100.files], ids=["cifar10", "cifar100"])
 def test_the_sums_and_the_address_are_those_of_torchvision(files):
     datasets = pytest.importorskip("torchvision.datasets")
     theirs = getattr(datasets, files.name.upper())
@@ -108,11 +119,11 @@ def test_the_sums_and_the_address_are_those_of_torchvision(files):
     assert set(archive.provides) == set(files.md5)
 
 
-@pytest.mark.parametrize("files", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+@pytest.mark.parametrize("files", [Cifar10.files, Cifar100.files], ids=["cifar10", "cifar100"])
 def test_the_constants_are_those_of_the_real_training_images(files):
     if not (REAL_DATA / files.folder).is_dir():
         pytest.skip(f"no {files.folder} under {REAL_DATA}; set SEMAUG_DATA to check real data")
-    data = LOADERS[files.name](REAL_DATA)
+    data = SOURCES[files.name].load(REAL_DATA)
     assert data.train.images.shape == (50_000, 3, 32, 32)
     assert data.test.images.shape == (10_000, 3, 32, 32)
     counts = torch.bincount(data.train.labels)

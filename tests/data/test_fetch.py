@@ -12,14 +12,15 @@ import zipfile
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from textwrap import dedent
 
 import pytest
 from torchvision.datasets import utils
 
-from semaug.data import DATA_SETS
 from semaug.data.fetch import fetch
 from semaug.data.official import Download, OfficialFiles
-from semaug.data.registry import DataSource
+from semaug.registry import data_sets
+from tests.data.toy_source import register as register_set
 
 CONTENTS = {"one": b"first", "two": b"second"}
 
@@ -94,7 +95,7 @@ def register(host, address, monkeypatch):
             provides = tuple(CONTENTS) if kind == "tar" else ("toy-files",)
             downloads = [Download(f"{address}/{name}", md5(content), provides)]
         files = OfficialFiles("toy", "toy-files", sums if kind != "zip" else {}, tuple(downloads))
-        monkeypatch.setitem(DATA_SETS, "toy", DataSource(None, "toy", files))
+        register_set(monkeypatch, "toy", files=files)
         return files
 
     return put
@@ -156,11 +157,11 @@ def folder_set(register, monkeypatch):
     """A folder without official sums, which is whole if its file ``two`` is."""
     register("zip")
 
-    def is_whole(root):
+    def is_whole(self, root):
         path = root / "toy-files" / "two"
         return path.exists() and path.read_bytes() == CONTENTS["two"]
 
-    monkeypatch.setitem(DATA_SETS, "toy", DATA_SETS["toy"]._replace(is_whole=is_whole))
+    monkeypatch.setattr(data_sets.get("toy"), "is_whole", is_whole)
 
 
 def test_a_damaged_folder_is_put_in_place_anew_and_the_old_one_kept(folder_set, root):
@@ -286,7 +287,7 @@ def test_an_archive_cannot_write_outside_of_its_folder(host, address, root, regi
     (host / "evil.tar.gz").write_bytes(content)
     download = Download(f"{address}/evil.tar.gz", md5(content), ("one",))
     files = replace(register("tar"), downloads=(download,))
-    monkeypatch.setitem(DATA_SETS, "toy", DataSource(None, "toy", files))
+    register_set(monkeypatch, "toy", files=files)
     with pytest.raises(tarfile.OutsideDestinationError):
         fetch("toy", root)
     assert not (root.parent / "one").exists()
@@ -311,6 +312,20 @@ def test_sets_without_a_download_say_how_to_get_them(name, advice):
         fetch(name, "data")
 
 
+def test_a_set_from_a_file_without_a_download_says_so(tmp_path):
+    code = """if True:
+        from dataclasses import dataclass
+
+        @dataclass(frozen=True, kw_only=True)
+        class Mine:
+            def load(self, root, workers): ...
+    """
+    path = tmp_path / "mine.py"
+    path.write_text(dedent(code))
+    with pytest.raises(ValueError, match=r"no download for '.*:Mine': get it as its author says"):
+        fetch(f"{path}:Mine")
+
+
 def test_the_advice_on_imagenet_can_be_typed_into_a_shell():
     with pytest.raises(ValueError, match="imagenet") as caught:
         fetch("imagenet", "my data")
@@ -320,13 +335,13 @@ def test_the_advice_on_imagenet_can_be_typed_into_a_shell():
 
 
 def test_an_unknown_name_fails_with_the_nearest_one():
-    with pytest.raises(ValueError, match="fetch: unknown data set 'cifar11'; did you mean 'cifar1"):
+    with pytest.raises(ValueError, match="unknown data set 'cifar11'; did you mean 'cifar1"):
         fetch("cifar11")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "svhn_extra", "tiny_imagenet"])
 def test_every_file_of_a_set_is_provided_once(name):
-    files = DATA_SETS[name].files
+    files = data_sets.get(name).files
     provided = [part for download in files.downloads for part in download.provides]
     assert sorted(provided) == sorted(files.md5 or [files.folder])
 

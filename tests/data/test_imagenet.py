@@ -3,7 +3,7 @@
 import pytest
 
 from semaug.data import imagenet
-from semaug.data.imagenet import load_imagenet
+from semaug.data.imagenet import ImageNet
 from tests.data.image_files import write_folders
 
 IDS = [f"n{1440764 + i:08}" for i in range(1000)]
@@ -20,7 +20,7 @@ def root(tmp_path, monkeypatch):
 
 
 def test_all_files_are_found(root):
-    data = load_imagenet(root)
+    data = ImageNet().load(root)
     assert data.name == "imagenet"
     assert list(data.train.classes) == IDS
     assert data.train.labels.tolist() == data.test.labels.tolist() == list(range(1000))
@@ -34,7 +34,7 @@ def test_unsorted_validation_images_are_reported_with_what_to_do(root):
     with pytest.raises(
         FileNotFoundError, match=r"got 1,000 images directly in it; put ILSVRC2012_"
     ) as caught:
-        load_imagenet(root)
+        ImageNet().load(root)
     assert "ILSVRC2012_img_val.tar" in str(caught.value)
     code = str(caught.value).split('python -c "')[1].split('"')[0]
     compile(code, "printed", "exec")
@@ -45,7 +45,7 @@ def test_a_missing_folder_is_reported_with_what_to_do(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"imagenet/train', got no such folder; put .*train"
     ):
-        load_imagenet(tmp_path)
+        ImageNet().load(tmp_path)
 
 
 def test_another_number_of_classes_is_refused(root):
@@ -56,13 +56,13 @@ def test_another_number_of_classes_is_refused(root):
     with pytest.raises(
         ValueError, match=r"1,000 images of 1,000 classes .* got 999 of 999; .*'folder'"
     ):
-        load_imagenet(root)
+        ImageNet().load(root)
 
 
 def test_a_missing_image_is_noticed(root, monkeypatch):
     monkeypatch.setattr(imagenet, "_NUM_IMAGES", {"train": 1000, "val": 1001})
     with pytest.raises(ValueError, match=r"1,001 images .*val', got 1,000 of 1,000"):
-        load_imagenet(root)
+        ImageNet().load(root)
 
 
 def test_the_numbers_are_the_official_ones():

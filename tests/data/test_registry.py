@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from semaug.data import DATA_SETS, DataSet, FileSet, ImageSet, load_data
-from semaug.data.registry import DataSource
+from semaug.data import DataSet, FileSet, ImageSet, load_data
+from semaug.registry import data_sets
+from tests.data.toy_source import register
+
+NAMES = data_sets.names()
 
 
 @pytest.fixture
@@ -12,14 +15,14 @@ def toy(monkeypatch):
     """Register a set of ten images, class 1 having seven of them; return the roots asked for."""
     roots = []
 
-    def load(root):
+    def load(root, workers):
         roots.append(root)
         labels = torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 1])
         images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 2, 2)
         part = ImageSet(images, labels, ("cat", "dog"))
         return DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3)
 
-    monkeypatch.setitem(DATA_SETS, "toy", DataSource(load, "ten images"))
+    register(monkeypatch, "toy", load)
     return roots
 
 
@@ -48,14 +51,13 @@ def test_a_count_that_is_none_is_refused(toy):
 def test_workers_reach_what_decodes(toy, monkeypatch, workers):
     calls = []
 
-    def load(root, *, workers):
+    def load(root, workers):
         calls.append(workers)
-        return DATA_SETS["toy"].load(root)
+        return load_data("toy")
 
-    monkeypatch.setitem(DATA_SETS, "decoded", DataSource(load, "ten images", decodes=True))
+    register(monkeypatch, "decoded", load)
     assert len(load_data("decoded", workers=workers).train) == 10
     assert calls == [workers]
-    assert len(load_data("toy", workers=workers).train) == 10, "passed over"
 
 
 def test_wrong_workers_are_refused(toy):
@@ -87,32 +89,57 @@ def test_a_tilde_in_the_root_is_the_home_folder(toy, monkeypatch, tmp_path):
 
 
 def test_every_set_has_one_line_of_description():
-    for source in DATA_SETS.values():
-        assert 10 < len(source.description) < 100
-        assert "\n" not in source.description
+    for name, line in data_sets.describe().items():
+        assert 10 < len(line) < 100
+        assert line == data_sets.make(name).description
 
 
 def test_every_set_is_registered_under_the_name_it_has():
-    assert list(DATA_SETS) == [
-        "digits",
-        "cifar10",
-        "cifar100",
-        "svhn",
-        "svhn_extra",
-        "tiny_imagenet",
-        "imagenet",
-        "folder",
-    ]
-    for name, source in DATA_SETS.items():
-        assert source.files is None or source.files.name == name
+    wanted = "cifar10 cifar100 digits folder imagenet svhn svhn_extra tiny_imagenet"
+    assert set(NAMES) >= set(wanted.split())
+    for name in NAMES:
+        files = data_sets.get(name).files
+        assert files is None or files.name == name
 
 
-@pytest.mark.parametrize("name", [name for name in DATA_SETS if name != "digits"])
+def test_what_is_known_before_reading_is_true_of_what_is_read():
+    spec = data_sets.make("digits")
+    data = spec.load(None)
+    assert spec.num_classes == data.num_classes
+    assert data.train.images.shape[2:] == (spec.side, spec.side)
+    known = {name: (data_sets.get(name).num_classes, data_sets.get(name).side) for name in NAMES}
+    assert known["cifar100"] == (100, 32)
+    assert known["svhn_extra"] == (10, 32)
+    assert known["tiny_imagenet"] == (200, 64)
+    assert known["imagenet"] == (1000, None)
+    assert known["folder"] == (None, None)
+    assert {name for name in NAMES if data_sets.get(name).in_files} == {"folder", "imagenet"}
+    assert {name for name in NAMES if data_sets.get(name).is_users_own} == {"folder"}
+
+
+def test_digits_are_always_there(tmp_path):
+    data_sets.make("digits").check_there(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
+def test_missing_files_are_noticed_without_reading(name, tmp_path):
+    source = data_sets.make(name)
+    with pytest.raises(FileNotFoundError) as loading:
+        source.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError) as checking:
+        source.check_there(tmp_path / "nowhere")
+    messages = [str(caught.value) for caught in (loading, checking)]
+    beginnings, remedies = zip(*(text.split(", got no", 1) for text in messages), strict=True)
+    assert beginnings[0] == beginnings[1]
+    assert remedies[0].rpartition(";")[2] == remedies[1].rpartition(";")[2]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
 def test_sets_without_their_files_say_what_to_do(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^load_data: expected .*, got no") as caught:
         load_data(name, tmp_path / "nowhere")
     message = str(caught.value)
-    if DATA_SETS[name].files is not None:
+    if data_sets.get(name).files is not None:
         assert f"semaug data fetch {name} --data-root {tmp_path / 'nowhere'}" in message
     assert "--data-root" in message
 

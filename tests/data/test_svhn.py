@@ -9,10 +9,9 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from semaug.data import svhn
-from semaug.data.svhn import SVHN, SVHN_EXTRA, load_svhn, load_svhn_extra
+from semaug.data.svhn import SVHN, SVHNExtra
 
-LOADERS = {"svhn": load_svhn, "svhn_extra": load_svhn_extra}
+SOURCES = {"svhn": SVHN(), "svhn_extra": SVHNExtra()}
 SIZES = {"train_32x32.mat": 12, "extra_32x32.mat": 20, "test_32x32.mat": 7}
 
 
@@ -29,9 +28,9 @@ def contents(tmp_path, monkeypatch):
         savemat(path, {"X": pixels, "y": labels}, do_compression=True)
         contents[name] = pixels, labels
         sums[name] = hashlib.md5(path.read_bytes()).hexdigest()
-    for files in (SVHN, SVHN_EXTRA):
-        md5 = {name: sums[name] for name in files.md5}
-        monkeypatch.setattr(svhn, files.name.upper(), replace(files, md5=md5))
+    for source in (SVHN, SVHNExtra):
+        md5 = {name: sums[name] for name in source.files.md5}
+        monkeypatch.setattr(source, "files", replace(source.files, md5=md5))
     return contents
 
 
@@ -40,7 +39,7 @@ def contents(tmp_path, monkeypatch):
     [("svhn", ["train_32x32.mat"]), ("svhn_extra", ["train_32x32.mat", "extra_32x32.mat"])],
 )
 def test_images_and_labels_keep_the_order_of_the_files(contents, tmp_path, name, train):
-    data = LOADERS[name](tmp_path)
+    data = SOURCES[name].load(tmp_path)
     assert data.name == name
     assert data.train.classes == tuple("0123456789")
     for part, names in ((data.train, train), (data.test, ["test_32x32.mat"])):
@@ -57,7 +56,7 @@ def test_they_are_what_torchvision_reads(contents, tmp_path, monkeypatch):
     datasets = pytest.importorskip("torchvision.datasets")
     monkeypatch.setattr(datasets.SVHN, "_check_integrity", lambda self: True)
     theirs = datasets.SVHN(tmp_path / "svhn", split="train")
-    ours = load_svhn(tmp_path).train
+    ours = SVHN().load(tmp_path).train
     np.testing.assert_array_equal(ours.images, theirs.data)
     np.testing.assert_array_equal(ours.labels, theirs.labels)
 
@@ -68,14 +67,14 @@ def test_a_missing_file_is_named_with_the_command_that_fetches_it(contents, tmp_
     path.unlink()
     expected = rf"got no file '{path}'; fetch it with: semaug data fetch {name} --data-root"
     with pytest.raises(FileNotFoundError, match=expected):
-        LOADERS[name](tmp_path)
+        SOURCES[name].load(tmp_path)
 
 
 def test_svhn_does_not_need_the_extra_images(contents, tmp_path):
     (tmp_path / "svhn" / "extra_32x32.mat").unlink()
-    assert len(load_svhn(tmp_path).train) == 12
+    assert len(SVHN().load(tmp_path).train) == 12
     with pytest.raises(FileNotFoundError, match="semaug data fetch svhn_extra"):
-        load_svhn_extra(tmp_path)
+        SVHNExtra().load(tmp_path)
 
 
 def test_a_changed_file_is_refused_before_it_is_read_further(contents, tmp_path, monkeypatch):
@@ -83,26 +82,26 @@ def test_a_changed_file_is_refused_before_it_is_read_further(contents, tmp_path,
     path.write_bytes(path.read_bytes()[:-1])
     monkeypatch.setattr("scipy.io.loadmat", lambda *_: pytest.fail("was read"))
     with pytest.raises(ValueError, match="damaged or cut short; fetch it with: semaug data fetch"):
-        load_svhn(tmp_path)
+        SVHN().load(tmp_path)
 
 
 def test_a_missing_scipy_is_named_with_the_command_that_installs_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(ModuleNotFoundError, match=r"'svhn' needs SciPy; .* 'semaug\[train\]'") as e:
-        load_svhn(tmp_path)
+        SVHN().load(tmp_path)
     assert e.value.name == "scipy"
 
 
 def test_the_sums_and_addresses_are_those_of_torchvision():
     datasets = pytest.importorskip("torchvision.datasets")
     theirs = {name: (url, md5) for url, name, md5 in datasets.SVHN.split_list.values()}
-    downloads = {one.name: (one.url, one.md5) for one in SVHN_EXTRA.downloads}
+    downloads = {one.name: (one.url, one.md5) for one in SVHNExtra.files.downloads}
     assert downloads == theirs
-    assert set(SVHN.downloads) < set(SVHN_EXTRA.downloads)
-    for files in (SVHN, SVHN_EXTRA):
+    assert set(SVHN.files.downloads) < set(SVHNExtra.files.downloads)
+    for files in (SVHN.files, SVHNExtra.files):
         assert [one.provides for one in files.downloads] == [(name,) for name in files.md5]
         assert files.md5 == {one.name: one.md5 for one in files.downloads}
 
 
 def test_labels_are_int64(contents, tmp_path):
-    assert load_svhn(tmp_path).test.labels.dtype == torch.int64
+    assert SVHN().load(tmp_path).test.labels.dtype == torch.int64

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from semaug.data import tiny_imagenet
 from semaug.data.decode import decode_file
-from semaug.data.tiny_imagenet import is_whole, load_tiny_imagenet
+from semaug.data.tiny_imagenet import TinyImageNet
 from tests.data.image_files import write_image
 
 IDS = ("n01443537", "n01629819", "n02666196")
@@ -46,7 +46,7 @@ def sort_into_folders(root):
 
 
 def test_images_labels_and_names_are_those_of_the_files(root):
-    data = load_tiny_imagenet(root, workers=0)
+    data = TinyImageNet().load(root, workers=0)
     folder = root / "tiny-imagenet-200"
     assert data.train.classes == (f"{IDS[0]} goldfish, Carassius", f"{IDS[1]} salamander", IDS[2])
     assert data.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -61,9 +61,9 @@ def test_images_labels_and_names_are_those_of_the_files(root):
 
 
 def test_validation_images_sorted_into_folders_are_the_same(root):
-    expected = load_tiny_imagenet(root, workers=0).test
+    expected = TinyImageNet().load(root, workers=0).test
     sort_into_folders(root)
-    actual = load_tiny_imagenet(root, workers=0).test
+    actual = TinyImageNet().load(root, workers=0).test
     assert_close(actual.images, expected.images, atol=0, rtol=0)
     assert_close(actual.labels, expected.labels)
 
@@ -71,14 +71,14 @@ def test_validation_images_sorted_into_folders_are_the_same(root):
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on one core
 def test_processes_read_the_same(root, monkeypatch):
     monkeypatch.setattr(tiny_imagenet, "_BATCH_SIZE", 5)
-    alone = load_tiny_imagenet(root, workers=0)
-    assert_close(load_tiny_imagenet(root, workers=2).train.images, alone.train.images)
-    assert_close(load_tiny_imagenet(root).train.images, alone.train.images)
+    alone = TinyImageNet().load(root, workers=0)
+    assert_close(TinyImageNet().load(root, workers=2).train.images, alone.train.images)
+    assert_close(TinyImageNet().load(root).train.images, alone.train.images)
 
 
 def test_ids_are_names_enough(root):
     (root / "tiny-imagenet-200/words.txt").unlink()
-    assert load_tiny_imagenet(root, workers=0).train.classes == IDS
+    assert TinyImageNet().load(root, workers=0).train.classes == IDS
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 2), (64, 8)])
@@ -97,7 +97,7 @@ def test_processes_that_start_slowly_are_not_started(monkeypatch):
 
 def test_a_missing_folder_is_reported_with_what_fetches_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="semaug data fetch tiny_imagenet --data-root"):
-        load_tiny_imagenet(tmp_path)
+        TinyImageNet().load(tmp_path)
 
 
 FETCH = r"; fetch it with: semaug data fetch tiny_imagenet --data-root \S+, or name the folder"
@@ -106,14 +106,23 @@ FETCH = r"; fetch it with: semaug data fetch tiny_imagenet --data-root \S+, or n
 def assert_refused(root, error, message):
     """Assert that reading fails so, with what mends it, and that the set is not whole."""
     with pytest.raises(error, match=message + FETCH):
-        load_tiny_imagenet(root, workers=0)
-    assert not is_whole(root, workers=0)
+        TinyImageNet().load(root, workers=0)
+    assert not TinyImageNet().is_whole(root)
 
 
 def test_a_set_that_can_be_read_is_whole(root):
-    assert is_whole(root, workers=0)
+    assert TinyImageNet().is_whole(root)
     sort_into_folders(root)
-    assert is_whole(root, workers=0)
+    assert TinyImageNet().is_whole(root)
+
+
+def test_files_are_looked_for_but_not_decoded_before_a_run(root):
+    path = next((root / "tiny-imagenet-200/train").rglob("*.JPEG"))
+    path.write_bytes(b"damaged")
+    TinyImageNet().check_there(root)
+    path.unlink()
+    with pytest.raises(ValueError, match="expected 12 images of 3 classes .*" + FETCH):
+        TinyImageNet().check_there(root)
 
 
 def test_missing_annotations_are_reported(root):
@@ -127,11 +136,11 @@ def test_missing_validation_images_are_named(root):
 
 
 def test_an_empty_folder_of_validation_images_is_as_none(root):
-    expected = load_tiny_imagenet(root, workers=0).test
+    expected = TinyImageNet().load(root, workers=0).test
     sort_into_folders(root)
     val = root / "tiny-imagenet-200/val"
     (val / "images").mkdir()
-    assert_close(load_tiny_imagenet(root, workers=0).test.images, expected.images)
+    assert_close(TinyImageNet().load(root, workers=0).test.images, expected.images)
     for name in IDS:
         shutil.rmtree(val / name)
     assert_refused(root, FileNotFoundError, r"one folder for each class in '.*val', got none")
@@ -161,10 +170,10 @@ def test_annotations_that_are_no_text_are_reported(root):
 
 
 def test_empty_lines_of_the_annotations_change_nothing(root):
-    expected = load_tiny_imagenet(root, workers=0).test
+    expected = TinyImageNet().load(root, workers=0).test
     path = root / "tiny-imagenet-200/val/val_annotations.txt"
     path.write_text("\n" + path.read_text().replace("\n", "\r\n") + "\n  \n")
-    assert_close(load_tiny_imagenet(root, workers=0).test.images, expected.images)
+    assert_close(TinyImageNet().load(root, workers=0).test.images, expected.images)
 
 
 def test_a_missing_training_image_is_noticed(root):

@@ -17,7 +17,9 @@ from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.folder import IMAGE_EXTENSIONS
 from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.official import fetch_command, open_official
-from semaug.data.registry import DataSource, data_root, find_source
+from semaug.data.registry import data_root
+from semaug.data.source import DataSource
+from semaug.registry import data_sets
 
 __all__ = ["CheckReport", "PartReport", "Problem", "check"]
 
@@ -93,7 +95,7 @@ def check(
     decoded. So a set that passes will not stop a training run.
 
     Args:
-        name: One of :data:`semaug.data.DATA_SETS`.
+        name: As ``data=`` of a recipe.
         root: Data root, as in :func:`semaug.data.load_data`.
         progress: Called now and then with the number of images measured so far, and of all.
         threads: How many decode images (processes, where reading the set does that); None is one
@@ -107,12 +109,12 @@ def check(
         ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
         ValueError: If the name is unknown.
     """
-    source = find_source("check", name)
+    source = data_sets.make(name)
     root = data_root(root)
     if problems := _compare_sums(source, root):
         return CheckReport(name, root, problems=tuple(problems))
     try:
-        data = source.read(root, threads)
+        data = source.load(root, threads)
     except (OSError, ValueError) as error:
         # Reading stops at the first one.
         problems = _find_damaged(source, root, threads) or [Problem(root, _reason(error))]
@@ -121,7 +123,7 @@ def check(
 
 
 def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
-    files, problems = source.files, []
+    files, problems = getattr(source, "files", None), []
     if files is None:
         return []
     for name in files.md5:
@@ -245,14 +247,15 @@ def _look_at_file(path: Path) -> _Found | Problem:
 
 def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[Problem]:
     """Name every damaged image of a set that decodes all of them when it is read."""
-    if source.files is None or source.files.md5:
+    files = getattr(source, "files", None)
+    if files is None or files.md5:
         return []
     from semaug.data.decode import WHAT_TO_DO  # imports torchvision, which is slow
 
-    folder = root / source.files.folder
+    folder = root / files.folder
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS)
     found = [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
-    remedy = f"; fetch it with: {fetch_command(source.files.name, root)}"  # one alone cannot be
+    remedy = f"; fetch it with: {fetch_command(files.name, root)}"  # one alone cannot be
     return [Problem(one.path, one.message.removesuffix(WHAT_TO_DO) + remedy) for one in found]
 
 

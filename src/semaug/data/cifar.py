@@ -8,16 +8,18 @@ Source: Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.official import Download, OfficialFiles, open_official
+from semaug.data.source import DataSource
 from semaug.data.unpickle import load_arrays
+from semaug.registry import data_sets
 
-__all__ = ["CIFAR10", "CIFAR100", "CifarFiles", "load_cifar10", "load_cifar100"]
+__all__ = ["Cifar10", "Cifar100", "CifarFiles"]
 
 
 @dataclass(frozen=True)
@@ -61,73 +63,78 @@ _MD5_10 = {
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
 
-CIFAR10 = CifarFiles(
-    name="cifar10",
-    folder="cifar-10-batches-py",
-    train=("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"),
-    test=("test_batch",),
-    meta="batches.meta",
-    label_key=b"labels",
-    classes_key=b"label_names",
-    md5=_MD5_10,
-    downloads=(_archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", _MD5_10),),
-    mean=(0.49139968, 0.48215841, 0.44653091),
-    std=(0.24703223, 0.24348513, 0.26158784),
-)
-
 _MD5_100 = {
     "train": "16019d7e3df5f24257cddd939b257f8d",
     "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
     "meta": "7973b15100ade9c7d40fb424638fde48",
 }
 
-CIFAR100 = CifarFiles(
-    name="cifar100",
-    folder="cifar-100-python",
-    train=("train",),
-    test=("test",),
-    meta="meta",
-    label_key=b"fine_labels",
-    classes_key=b"fine_label_names",
-    md5=_MD5_100,
-    downloads=(_archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", _MD5_100),),
-    mean=(0.50707516, 0.48654887, 0.44091784),
-    std=(0.26733429, 0.25643846, 0.27615047),
-)
+
+class _Cifar(DataSource):
+    side: ClassVar[int] = 32
+    files: ClassVar[CifarFiles]
+
+    def load(self, root: Path, workers: int | None = None) -> DataSet:
+        """Read 50,000 training and 10,000 test images.
+
+        Args:
+            root: Folder that holds that of the files.
+            workers: Not needed.
+
+        Raises:
+            FileNotFoundError: If a file is missing; the message says how to fetch it.
+            ValueError: If a file is not the official one, byte for byte.
+        """
+        files = self.files
+        names = _read(files, root, files.meta)[files.classes_key]
+        classes = tuple(name.decode() for name in names)
+        train = _read_images(files, root, files.train, classes)
+        test = _read_images(files, root, files.test, classes)
+        return DataSet(files.name, train, test, files.mean, files.std)
 
 
-def load_cifar10(root: Path) -> DataSet:
-    """Read CIFAR-10: 50,000 and 10,000 images of 32 x 32 pixels, 10 classes.
+@data_sets.register("cifar10")
+class Cifar10(_Cifar):
+    """60,000 photographs of 32 x 32 pixels, 10 classes; 0.2 GB."""
 
-    Args:
-        root: Folder that holds ``cifar-10-batches-py``.
-
-    Raises:
-        FileNotFoundError: If a file is missing; the message says how to fetch it.
-        ValueError: If a file is not the official one, byte for byte.
-    """
-    return _load(CIFAR10, root)
-
-
-def load_cifar100(root: Path) -> DataSet:
-    """Read CIFAR-100 with its 100 fine classes: 50,000 and 10,000 images of 32 x 32 pixels.
-
-    Args:
-        root: Folder that holds ``cifar-100-python``.
-
-    Raises:
-        FileNotFoundError: If a file is missing; the message says how to fetch it.
-        ValueError: If a file is not the official one, byte for byte.
-    """
-    return _load(CIFAR100, root)
+    num_classes: ClassVar[int] = 10
+    files: ClassVar[CifarFiles] = CifarFiles(
+        name="cifar10",
+        folder="cifar-10-batches-py",
+        train=("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"),
+        test=("test_batch",),
+        meta="batches.meta",
+        label_key=b"labels",
+        classes_key=b"label_names",
+        md5=_MD5_10,
+        downloads=(
+            _archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", _MD5_10),
+        ),
+        mean=(0.49139968, 0.48215841, 0.44653091),
+        std=(0.24703223, 0.24348513, 0.26158784),
+    )
 
 
-def _load(files: CifarFiles, root: Path) -> DataSet:
-    names = _read(files, root, files.meta)[files.classes_key]
-    classes = tuple(name.decode() for name in names)
-    train = _read_images(files, root, files.train, classes)
-    test = _read_images(files, root, files.test, classes)
-    return DataSet(files.name, train, test, files.mean, files.std)
+@data_sets.register("cifar100")
+class Cifar100(_Cifar):
+    """60,000 photographs of 32 x 32 pixels, 100 classes; 0.2 GB."""
+
+    num_classes: ClassVar[int] = 100
+    files: ClassVar[CifarFiles] = CifarFiles(
+        name="cifar100",
+        folder="cifar-100-python",
+        train=("train",),
+        test=("test",),
+        meta="meta",
+        label_key=b"fine_labels",
+        classes_key=b"fine_label_names",
+        md5=_MD5_100,
+        downloads=(
+            _archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", _MD5_100),
+        ),
+        mean=(0.50707516, 0.48654887, 0.44091784),
+        std=(0.26733429, 0.25643846, 0.27615047),
+    )
 
 
 def _read_images(

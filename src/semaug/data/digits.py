@@ -9,12 +9,15 @@ Source: Alpaydin and Kaynak, 1998, https://doi.org/10.24432/C50P49
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.source import DataSource
+from semaug.registry import data_sets
 
-__all__ = ["load_digits"]
+__all__ = ["Digits"]
 
 _NUM_TRAIN = 1000
 
@@ -23,27 +26,37 @@ _MEAN = 0.30701875
 _STD = 0.37623341
 
 
-def load_digits(root: Path) -> DataSet:
-    """Build the data set from the copy inside scikit-learn.
+@data_sets.register("digits")
+class Digits(DataSource):
+    """1,797 handwritten digits of 8 x 8 pixels, from scikit-learn; no download."""
 
-    Args:
-        root: Not read, there is no file; every loader takes it.
+    num_classes: ClassVar[int] = 10
+    side: ClassVar[int] = 8
+    how_to_get: ClassVar[str] = "it needs no files"
 
-    Raises:
-        ModuleNotFoundError: If scikit-learn is not installed.
-    """
-    try:
-        from sklearn import datasets  # slow to import, and only this data set needs it
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "load_data: 'digits' needs scikit-learn; install it with: pip install 'semaug[train]'",
-            name="sklearn",  # by which the command line knows what to say
-        ) from error
-    digits = datasets.load_digits()
-    grey = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)
-    images = grey.unsqueeze(1).repeat(1, 3, 1, 1)
-    labels = torch.from_numpy(digits.target).to(torch.int64)
-    everything = ImageSet(images, labels, tuple(str(digit) for digit in range(10)))
-    order = torch.arange(len(everything))
-    train, test = everything.subset(order[:_NUM_TRAIN]), everything.subset(order[_NUM_TRAIN:])
-    return DataSet("digits", train, test, (_MEAN,) * 3, (_STD,) * 3)
+    def load(self, root: Path, workers: int | None = None) -> DataSet:
+        """Build the data set from the copy inside scikit-learn.
+
+        Args:
+            root: Not read, there is no file.
+            workers: Not needed.
+
+        Raises:
+            ModuleNotFoundError: If scikit-learn is not installed.
+        """
+        try:
+            from sklearn import datasets  # slow to import, and only this data set needs it
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "load_data: 'digits' needs scikit-learn; install it with: "
+                "pip install 'semaug[train]'",
+                name="sklearn",  # by which the command line knows what to say
+            ) from error
+        digits = datasets.load_digits()
+        grey = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)
+        images = grey.unsqueeze(1).repeat(1, 3, 1, 1)
+        labels = torch.from_numpy(digits.target).to(torch.int64)
+        everything = ImageSet(images, labels, tuple(str(digit) for digit in range(10)))
+        order = torch.arange(len(everything))
+        train, test = everything.subset(order[:_NUM_TRAIN]), everything.subset(order[_NUM_TRAIN:])
+        return DataSet("digits", train, test, (_MEAN,) * 3, (_STD,) * 3)

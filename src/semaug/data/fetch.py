@@ -14,7 +14,9 @@ from pathlib import Path
 from urllib.error import URLError
 
 from semaug.data.official import Download, OfficialFiles, has_md5
-from semaug.data.registry import DataSource, data_root, find_source
+from semaug.data.registry import data_root
+from semaug.data.source import DataSource
+from semaug.registry import data_sets
 
 __all__ = ["fetch"]
 
@@ -35,7 +37,7 @@ def fetch(name: str, root: str | Path | None = None, *, report: Report | None = 
     stays beside it, as ``FOLDER.old``. What a fetch leaves that is killed, the next one removes.
 
     Args:
-        name: One of :data:`semaug.data.DATA_SETS`.
+        name: As ``data=`` of a recipe.
         root: Data root, as in :func:`semaug.data.load_data`; made if it is not there.
         report: Called with a line for a person, before what takes long and for what was kept.
 
@@ -50,11 +52,12 @@ def fetch(name: str, root: str | Path | None = None, *, report: Report | None = 
         ValueError: If the name is unknown, or the set has no download; the message says how to
             get it.
     """
-    source = find_source("fetch", name)
+    source = data_sets.make(name)
     root = data_root(root)
-    files = source.files
+    files = getattr(source, "files", None)
     if files is None:
-        raise ValueError(f"fetch: no download for {name!r}: {source.how_to_get.format(root=root)}")
+        how_to_get = getattr(source, "how_to_get", DataSource.how_to_get).format(root=root)
+        raise ValueError(f"fetch: no download for {name!r}: {how_to_get}")
     _remove_leftovers(root)
     report = report or (lambda line: None)
     missing = _missing(source, files, root, report)
@@ -72,7 +75,7 @@ def _missing(source: DataSource, files: OfficialFiles, root: Path, report: Repor
         if not folder.exists():
             return {files.folder}
         report(f"reading all files in {folder}")
-        return set() if source.is_whole is None or source.is_whole(root) else {files.folder}
+        return set() if source.is_whole(root) else {files.folder}
     return {name for name, md5 in files.md5.items() if not has_md5(root / files.folder / name, md5)}
 
 

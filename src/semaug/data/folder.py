@@ -11,13 +11,24 @@ passed over: they are what editors and other systems leave behind.
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.image_set import DataSet
+from semaug.data.source import DataSource
+from semaug.registry import data_sets
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "IMAGE_EXTENSIONS", "find_images", "load_folder"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "IMAGE_EXTENSIONS",
+    "Folder",
+    "find_classes",
+    "find_images",
+    "load_folder",
+]
 
 IMAGE_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
@@ -29,6 +40,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _TRAIN = "train"
 _TESTS = ("val", "validation", "test")
+
+
+@data_sets.register("folder")
+class Folder(DataSource):
+    """Your own photographs, a folder for each class below the data root."""
+
+    in_files: ClassVar[bool] = True
+    is_users_own: ClassVar[bool] = True
+    how_to_get: ClassVar[str] = (
+        "it is made of your own files: {root}/train/CLASS/*.jpg and {root}/val/CLASS/*.jpg"
+    )
+
+    def load(self, root: Path, workers: int | None = None) -> DataSet:
+        """Find the images, as :func:`load_folder`."""
+        return load_folder(root)
+
+    def check_there(self, root: Path) -> None:
+        """Find the images, which decodes none."""
+        load_folder(root)
 
 
 def load_folder(root: Path, *, test: str | None = None) -> DataSet:
@@ -71,6 +101,21 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     return DataSet("folder", train, held, IMAGENET_MEAN, IMAGENET_STD)
 
 
+def find_classes(folder: Path, passed_over: Collection[str] = ()) -> list[str]:
+    """Return the names of the folders of classes, sorted.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no class in it.
+    """
+    found = sorted(_folders_in(folder).difference(passed_over))
+    if not found:
+        raise FileNotFoundError(
+            f"load_data: expected one folder for each class in {str(folder)!r}, got "
+            + _describe_files(folder)
+        )
+    return found
+
+
 def find_images(
     folder: Path, classes: Sequence[str] | None = None, *, passed_over: Collection[str] = ()
 ) -> FileSet:
@@ -88,12 +133,7 @@ def find_images(
         FileNotFoundError: If there is no such folder, or no class in it.
         ValueError: If a class is empty, or classes are missing or too many.
     """
-    found = sorted(_folders_in(folder).difference(passed_over))
-    if not found:
-        raise FileNotFoundError(
-            f"load_data: expected one folder for each class in {str(folder)!r}, got "
-            + _describe_files(folder)
-        )
+    found = find_classes(folder, passed_over)
     _check_same_classes(folder, found, found if classes is None else classes)
     names: list[str] = []
     counts = []

@@ -6,42 +6,69 @@
 Source: Russakovsky et al., 2015, https://arxiv.org/abs/1409.0575
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from semaug.data.file_set import FileSet
-from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_images
+from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_classes, find_images
 from semaug.data.image_set import DataSet
+from semaug.data.source import DataSource
+from semaug.registry import data_sets
 
-__all__ = ["load_imagenet"]
+__all__ = ["ImageNet"]
 
 _FOLDER = "imagenet"
 _NUM_CLASSES = 1000
 _NUM_IMAGES = {"train": 1_281_167, "val": 50_000}
 
 
-def load_imagenet(root: Path) -> DataSet:
-    """Find the files of ImageNet; the validation images are the test part, as in the papers.
+@data_sets.register("imagenet")
+class ImageNet(DataSource):
+    """1,331,167 photographs, 1,000 classes, decoded in training; 160 GB, not to be fetched."""
 
-    The classes are named by their WordNet ids, such as ``n01440764``.
+    num_classes: ClassVar[int] = _NUM_CLASSES
+    in_files: ClassVar[bool] = True
+    how_to_get: ClassVar[str] = (
+        "only image-net.org hands it out, to people it knows; put ILSVRC2012_img_train.tar, "
+        "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into {root}/imagenet and unpack "
+        'them with: python -c "from torchvision.datasets import ImageNet as D; '
+        "[D('{root}/imagenet', part) for part in ('train', 'val')]\""
+    )
 
-    Args:
-        root: Folder that holds ``imagenet``.
+    def load(self, root: Path, workers: int | None = None) -> DataSet:
+        """Find the files; the validation images are the test part, as in the papers.
 
-    Raises:
-        FileNotFoundError: If a folder is missing, or the validation images are not sorted into
-            folders; the message says how to unpack them.
-        ValueError: If classes or images are missing or too many.
-    """
-    folder = root / _FOLDER
-    train = _find(folder, "train", None)
-    return DataSet("imagenet", train, _find(folder, "val", train), IMAGENET_MEAN, IMAGENET_STD)
+        The classes are named by their WordNet ids, such as ``n01440764``.
+
+        Args:
+            root: Folder that holds ``imagenet``.
+            workers: Not needed.
+
+        Raises:
+            FileNotFoundError: If a folder is missing, or the validation images are not sorted into
+                folders; the message says how to unpack them.
+            ValueError: If classes or images are missing or too many.
+        """
+        folder = root / _FOLDER
+        train = _find(folder, "train", None)
+        return DataSet("imagenet", train, _find(folder, "val", train), IMAGENET_MEAN, IMAGENET_STD)
+
+    def check_there(self, root: Path) -> None:
+        """Look for the folders of all classes.
+
+        Raises:
+            FileNotFoundError: If there are none; the message says how to unpack them.
+        """
+        for part in _NUM_IMAGES:
+            with _explain(root / _FOLDER, part):
+                find_classes(root / _FOLDER / part)
 
 
 def _find(folder: Path, part: str, train: FileSet | None) -> FileSet:
-    try:
+    with _explain(folder, part):
         images = find_images(folder / part, None if train is None else train.classes)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; {_remedy(folder, part)}") from error
     if (len(images.classes), len(images)) != (_NUM_CLASSES, _NUM_IMAGES[part]):
         raise ValueError(
             f"load_data: expected {_NUM_IMAGES[part]:,} images of {_NUM_CLASSES:,} classes in "
@@ -49,6 +76,14 @@ def _find(folder: Path, part: str, train: FileSet | None) -> FileSet:
             f"{_remedy(folder, part)}; a part of ImageNet can be read as the data set 'folder'"
         )
     return images
+
+
+@contextmanager
+def _explain(folder: Path, part: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; {_remedy(folder, part)}") from error
 
 
 def _remedy(folder: Path, part: str) -> str:

@@ -9,7 +9,15 @@ from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
-__all__ = ["Download", "OfficialFiles", "fetch_command", "has_md5", "md5_of", "open_official"]
+__all__ = [
+    "Download",
+    "OfficialFiles",
+    "fetch_command",
+    "find_official",
+    "has_md5",
+    "md5_of",
+    "open_official",
+]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,27 @@ class OfficialFiles:
     downloads: tuple[Download, ...]
 
 
+def find_official(files: OfficialFiles, root: Path, name: str) -> Path:
+    """Return where a file lies, without opening it.
+
+    Args:
+        files: The data set.
+        root: Data root.
+        name: One of ``files.md5``.
+
+    Raises:
+        FileNotFoundError: If it is missing; the message says where it lies instead, if it
+            does, and what mends it.
+    """
+    path = root / files.folder / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"load_data: expected {files.name} under {str(root)!r}, got no file {str(path)!r}; "
+            + _remedy_for_missing(files, root, name)
+        )
+    return path
+
+
 @contextmanager
 def open_official(files: OfficialFiles, root: Path, name: str) -> Iterator[BufferedReader]:
     """Open a file after comparing it with its official MD5 sum.
@@ -60,16 +89,10 @@ def open_official(files: OfficialFiles, root: Path, name: str) -> Iterator[Buffe
         name: One of ``files.md5``.
 
     Raises:
-        FileNotFoundError: If it is missing; the message says where it lies instead, if it
-            does, and what mends it.
+        FileNotFoundError: If it is missing, as :func:`find_official`.
         ValueError: If it is not the official one, byte for byte.
     """
-    path = root / files.folder / name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"load_data: expected {files.name} under {str(root)!r}, got no file {str(path)!r}; "
-            + _remedy_for_missing(files, root, name)
-        )
+    path = find_official(files, root, name)
     with path.open("rb") as file:
         md5 = md5_of(file)
         if md5 != files.md5[name]:

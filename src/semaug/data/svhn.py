@@ -8,14 +8,17 @@ Source: Netzer et al., 2011, http://ufldl.stanford.edu/housenumbers
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.official import Download, OfficialFiles, open_official
+from semaug.data.source import DataSource
+from semaug.registry import data_sets
 
-__all__ = ["SVHN", "SVHN_EXTRA", "load_svhn", "load_svhn_extra"]
+__all__ = ["SVHN", "SVHNExtra"]
 
 _TRAIN, _TEST, _EXTRA = (f"{part}_32x32.mat" for part in ("train", "test", "extra"))
 
@@ -40,49 +43,38 @@ def _describe(name: str, parts: Sequence[str]) -> OfficialFiles:
     )
 
 
-SVHN = _describe("svhn", (_TRAIN, _TEST))
-SVHN_EXTRA = _describe("svhn_extra", (_TRAIN, _EXTRA, _TEST))
+@data_sets.register("svhn")
+class SVHN(DataSource):
+    """99,289 house numbers of 32 x 32 pixels, 10 classes; 0.2 GB."""
+
+    num_classes: ClassVar[int] = 10
+    side: ClassVar[int] = 32
+    files: ClassVar[OfficialFiles] = _describe("svhn", (_TRAIN, _TEST))
+
+    def load(self, root: Path, workers: int | None = None) -> DataSet:
+        """Read the training images, of one file after the other, and the 26,032 test images.
+
+        The constants that normalize are those of the 73,257 training images without extra ones.
+
+        Args:
+            root: Folder that holds ``svhn/train_32x32.mat`` and the other files.
+            workers: Not needed.
+
+        Raises:
+            FileNotFoundError: If a file is missing; the message says how to fetch it.
+            ModuleNotFoundError: If SciPy is not installed.
+            ValueError: If a file is not the official one, byte for byte.
+        """
+        train = [name for name in self.files.md5 if name != _TEST]
+        both = [_read_images(self.files, root, names) for names in (train, [_TEST])]
+        return DataSet(self.files.name, both[0], both[1], _MEAN, _STD)
 
 
-def load_svhn(root: Path) -> DataSet:
-    """Read SVHN: 73,257 and 26,032 images of 32 x 32 pixels, 10 classes of uneven size.
+@data_sets.register("svhn_extra")
+class SVHNExtra(SVHN):
+    """The same and 531,131 simpler ones to train on; 1.6 GB, 4 GB of memory."""
 
-    Args:
-        root: Folder that holds ``svhn/train_32x32.mat`` and ``svhn/test_32x32.mat``.
-
-    Raises:
-        FileNotFoundError: If a file is missing; the message says how to fetch it.
-        ModuleNotFoundError: If SciPy is not installed.
-        ValueError: If a file is not the official one, byte for byte.
-    """
-    return _load(SVHN, root, (_TRAIN,))
-
-
-def load_svhn_extra(root: Path) -> DataSet:
-    """Read SVHN with its 531,131 simpler extra images after the training images: 604,388.
-
-    They take 1.9 GB of memory, and twice that while they are read. The constants that normalize
-    are those of :func:`load_svhn`.
-
-    Args:
-        root: Folder that holds ``svhn/extra_32x32.mat`` besides the files of SVHN.
-
-    Raises:
-        FileNotFoundError: If a file is missing; the message says how to fetch it.
-        ModuleNotFoundError: If SciPy is not installed.
-        ValueError: If a file is not the official one, byte for byte.
-    """
-    return _load(SVHN_EXTRA, root, (_TRAIN, _EXTRA))
-
-
-def _load(files: OfficialFiles, root: Path, train: Sequence[str]) -> DataSet:
-    return DataSet(
-        files.name,
-        _read_images(files, root, train),
-        _read_images(files, root, (_TEST,)),
-        _MEAN,
-        _STD,
-    )
+    files: ClassVar[OfficialFiles] = _describe("svhn_extra", (_TRAIN, _EXTRA, _TEST))
 
 
 def _read_images(files: OfficialFiles, root: Path, names: Sequence[str]) -> ImageSet:

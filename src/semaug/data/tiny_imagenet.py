@@ -13,18 +13,21 @@ Source: Stanford CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
-from semaug.data.decode import WHAT_TO_DO
 from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_images
 from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.loader import LoadedBatch, batches
-from semaug.data.official import fetch_command
+from semaug.data.official import Download, OfficialFiles, fetch_command
+from semaug.data.source import DataSource
+from semaug.registry import data_sets
 
-__all__ = ["is_whole", "load_tiny_imagenet"]
+__all__ = ["TinyImageNet"]
 
 _FOLDER = "tiny-imagenet-200"
 _FLAT = "images"  # of the validation images, as the archive holds them
@@ -35,51 +38,88 @@ _BATCH_SIZE = 256  # files that a process decodes at a time
 _MOST_WORKERS = 8
 
 
-def load_tiny_imagenet(root: Path, *, workers: int | None = None) -> DataSet:
-    """Read Tiny ImageNet; its validation images are the test part, as everywhere.
+@data_sets.register("tiny_imagenet")
+class TinyImageNet(DataSource):
+    """110,000 photographs of 64 x 64 pixels, 200 classes; 0.2 GB, 1.4 GB of memory."""
 
-    Classes are sorted by their WordNet ids, and named by these and by their words, such as
-    ``"n01443537 goldfish, Carassius auratus"``.
+    num_classes: ClassVar[int] = _NUM_CLASSES
+    side: ClassVar[int] = _SHAPE[1]
+    files: ClassVar[OfficialFiles] = OfficialFiles(
+        name="tiny_imagenet",
+        folder=_FOLDER,
+        md5={},
+        downloads=(
+            Download(
+                "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+                "90528d7ca1a48142e341f4ef8d21d0de",
+                (_FOLDER,),
+            ),
+        ),
+    )
 
-    Args:
-        root: Folder that holds ``tiny-imagenet-200``.
-        workers: Processes that decode; 0 decodes in this one. None takes one for each core, eight
-            at most, where processes start fast (Linux), and else 0.
+    def load(self, root: Path, workers: int | None = None) -> DataSet:
+        """Read all images; the validation images are the test part, as everywhere.
 
-    Raises:
-        FileNotFoundError: If a file or folder is missing; the message says how to fetch it.
-        LoadError: If a process was killed.
-        ValueError: If classes or images are missing or too many, the annotations or an image are
-            damaged, or an image has another size; the message says how to fetch them again.
-    """
+        Classes are sorted by their WordNet ids, and named by these and by their words, such as
+        ``"n01443537 goldfish, Carassius auratus"``.
+
+        Args:
+            root: Folder that holds ``tiny-imagenet-200``.
+            workers: Processes that decode; 0 decodes in this one. None takes one for each core,
+                eight at most, where processes start fast (Linux), and else 0.
+
+        Raises:
+            FileNotFoundError: If a file or folder is missing; the message says how to fetch it.
+            LoadError: If a process was killed.
+            ValueError: If classes or images are missing or too many, the annotations or an image
+                are damaged, or an image has another size; the message says how to fetch them again.
+        """
+        with _explain(root):
+            train, test = _find(root / _FOLDER)
+            names = _name_classes(root / _FOLDER / "words.txt", train.classes)
+            both = [ImageSet(_read(x, workers), x.labels, names) for x in (train, test)]
+            return DataSet("tiny_imagenet", both[0], both[1], IMAGENET_MEAN, IMAGENET_STD)
+
+    def check_there(self, root: Path) -> None:
+        """Find the files and count them; none is decoded.
+
+        Raises:
+            FileNotFoundError: If a file or folder is missing; the message says how to fetch it.
+            ValueError: If classes or images are missing or too many.
+        """
+        with _explain(root):
+            _find(root / _FOLDER)
+
+    def is_whole(self, root: Path) -> bool:
+        """Tell whether :meth:`load` would read the set. All images are decoded.
+
+        Raises:
+            LoadError: If a process was killed.
+        """
+        try:
+            for files in _find(root / _FOLDER):
+                for _ in _decode(files, None):
+                    pass
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+@contextmanager
+def _explain(root: Path) -> Iterator[None]:
+    """Say how to fetch what is missing or damaged."""
+    remedy = (
+        f"fetch it with: {fetch_command('tiny_imagenet', root)}, or name the folder that holds "
+        f"{_FOLDER}/ with --data-root or SEMAUG_DATA"
+    )
     try:
-        train, test = _find(root / _FOLDER)
-        names = _name_classes(root / _FOLDER / "words.txt", train.classes)
-        parts = [ImageSet(_read(files, workers), files.labels, names) for files in (train, test)]
+        yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; {_remedy(root)}") from error
+        raise FileNotFoundError(f"{error}; {remedy}") from error
     except ValueError as error:
-        raise ValueError(f"{str(error).removesuffix(WHAT_TO_DO)}; {_remedy(root)}") from error
-    return DataSet("tiny_imagenet", parts[0], parts[1], IMAGENET_MEAN, IMAGENET_STD)
+        from semaug.data.decode import WHAT_TO_DO  # imports torchvision, which is slow
 
-
-def is_whole(root: Path, *, workers: int | None = None) -> bool:
-    """Tell whether :func:`load_tiny_imagenet` would read the set. All images are decoded.
-
-    Args:
-        root: Folder that holds ``tiny-imagenet-200``.
-        workers: As there.
-
-    Raises:
-        LoadError: If a process was killed.
-    """
-    try:
-        for files in _find(root / _FOLDER):
-            for _ in _decode(files, workers):
-                pass
-    except (OSError, ValueError):
-        return False
-    return True
+        raise ValueError(f"{str(error).removesuffix(WHAT_TO_DO)}; {remedy}") from error
 
 
 def _find(folder: Path) -> tuple[FileSet, FileSet]:
@@ -173,10 +213,3 @@ def _default_workers() -> int:
         return 0
     cores = len(os.sched_getaffinity(0))
     return min(cores, _MOST_WORKERS) if cores > 1 else 0
-
-
-def _remedy(root: Path) -> str:
-    return (
-        f"fetch it with: {fetch_command('tiny_imagenet', root)}, or name the folder that holds "
-        f"{_FOLDER}/ with --data-root or SEMAUG_DATA"
-    )
