@@ -59,18 +59,3 @@ def data_root(root: str | Path | None = None) -> Path:
     """Return the folder of the data sets: ``root``, else ``SEMAUG_DATA``, else ``data``."""
     chosen = root if root is not None else os.environ.get("SEMAUG_DATA") or "data"
     return Path(chosen).expanduser()
-
-
-from semaug.registry import data_sets as _ds
-_F = {"digits": (10, 8), "cifar10": (10, 32), "cifar100": (100, 32), "svhn": (10,32), "svhn_extra": (10,32), "tiny_imagenet": (200, 64), "imagenet": (1000,None), "folder": (None,None)}
-from dataclasses import dataclass as _dc
-def _mk(name, source):
-    class S:
-        num_classes, side = _F[name]
-        in_files = name in ("imagenet","folder")
-        is_users_own = name == "folder"
-        def load(self, root, workers): return source.read(root, workers)
-    S.__name__ = S.__qualname__ = name
-    return _dc(frozen=True, kw_only=True)(S)
-for _n, _s in DATA_SETS.items():
-    _ds.register(_n)(_mk(_n, _s))
