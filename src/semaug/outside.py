@@ -128,8 +128,8 @@ def code_of(names: Iterable[str]) -> dict[str, dict[str, str]]:
         main = Path(file).resolve()
         files[main.name] = main
         for other in [*sys.modules.values()]:
-            path = getattr(other, "__file__", None)
-            if isinstance(path, str) and path.endswith(".py") and not _installed(other):
+            path = str(getattr(other, "__file__", None))
+            if path.endswith(".py") and Path(path).is_absolute() and not _installed(other):
                 beside = Path(path).resolve()
                 if beside.is_relative_to(main.parent):
                     files[beside.relative_to(main.parent).as_posix()] = beside

@@ -21,7 +21,8 @@ class ImageSet:
     """Images, their labels and the names of the classes.
 
     Args:
-        images: ``(N, C, H, W)`` uint8; C is 3 in all our sets.
+        images: ``(N, C, H, W)`` uint8; C is 3 in all our sets. Or float32, which is neither
+            augmented as bytes nor normalized, such as features of a network.
         labels: ``(N,)`` int64 class ids; or masks, ``(N, H, W)`` uint8 or int64, with the class
             id of each pixel, or 255 for none.
         classes: Names; the id of a class is its place here.
@@ -42,9 +43,10 @@ class ImageSet:
         check_same_device("ImageSet", images=self.images, labels=self.labels)
         if not has_masks or self.labels.dtype != torch.uint8:
             check_labels("ImageSet", self.labels)
-        if self.images.dtype != torch.uint8:
+        if self.images.dtype not in (torch.uint8, torch.float32):
             raise TypeError(
-                f"ImageSet: expected `images` of dtype torch.uint8, got {self.images.dtype}"
+                "ImageSet: expected `images` of dtype torch.uint8 or torch.float32, got "
+                f"{self.images.dtype}"
             )
         for part in self.labels.split(_AT_ONCE if has_masks else max(1, len(self.labels))):
             kept = part[part != IGNORED] if has_masks else part
@@ -85,8 +87,8 @@ class DataSet:
     name: str
     train: ImageSet | FileSet
     test: ImageSet | FileSet
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
     unlabeled: ImageSet | FileSet | None = None
 
     @property

@@ -72,9 +72,7 @@ def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
             if name not in _TIMES:
                 inside = f"{place}.{name}" if place else str(name)
                 yield from differences(one.get(name), other.get(name), inside)
-    elif (
-        isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other)
-    ):
+    elif isinstance(one, list | tuple) and type(other) is type(one) and len(one) == len(other):
         for number, pair in enumerate(zip(one, other, strict=True)):
             yield from differences(*pair, f"{place}[{number}]")
     elif isinstance(one, Tensor) and isinstance(other, Tensor):

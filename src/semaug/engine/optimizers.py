@@ -39,9 +39,8 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         check_option("lr", self.lr, 0 < self.lr < float("inf"), "> 0")
-        check_option(
-            "weight_decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), ">= 0"
-        )
+        decay = self.weight_decay
+        check_option("weight_decay", decay, 0 <= decay < float("inf"), ">= 0")
         inside = self.layer_decay is None or 0 < self.layer_decay <= 1
         check_option("layer_decay", self.layer_decay, inside, "above 0 and <= 1, or none")
 

@@ -134,6 +134,7 @@ class Session:
         while self.step < self.plan.steps_in(self.epoch):
             self.begin_step()
             yield self.step
+        self.finish_steps()
 
     @property
     def total_step(self) -> int:
@@ -239,7 +240,7 @@ class Session:
         row |= {name: _finite(value) for name, value in others.items()}
         seen = self.plan.images_seen(self.step)
         row |= {
-            "images_per_second": round(seen / max(self.epoch_seconds, 1e-9), 1),
+            "images_per_second": round(seen / self.epoch_seconds, 1) if seen else 0.0,
             "peak_memory_mib": self.peak_memory,
             "seconds": round(self.seconds, 2),
         }

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semaug.augmentation import ZCA, Augmentation, normalize
@@ -160,7 +161,7 @@ class Streams:
             yield Samples(self.prepare(pixels), labels, positions=loaded.positions)
 
     def mask(self, labels: Tensor) -> Tensor:
-        """Mark pixels that are of no class, such as 255 in a mask, as torch's losses ignore them."""
+        """Mark pixels of no class, such as 255 in a mask, as torch's losses ignore them."""
         if labels.ndim == 1:
             return labels
         return labels.masked_fill(labels >= self.data.num_classes, _IGNORED)
@@ -170,7 +171,7 @@ class Streams:
 
         Numbers that are no bytes, such as whitened images or features, are not normalized.
         """
-        if pixels.dtype == torch.uint8:
+        if pixels.dtype == torch.uint8 and self.data.mean and self.data.std:
             pixels = normalize(pixels, self.data.mean, self.data.std)
         return pixels.to(self.dtype).contiguous(memory_format=self.layout)
 
@@ -207,8 +208,11 @@ class Streams:
             return
         targets = batch.labeled.targets
         labels = truths["labeled"] if targets is None else targets.argmax(dim=1)
+        outputs = output.outputs
+        if labels.ndim > 1 and outputs.shape[2:] != labels.shape[1:]:
+            outputs = F.interpolate(outputs.float(), labels.shape[1:], mode="bilinear")
         for metric in metrics.values():
-            metric.update(output.outputs, labels)
+            metric.update(outputs, labels)
 
 
 class _Stream:

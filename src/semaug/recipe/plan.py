@@ -91,7 +91,8 @@ def make_plan(recipe: Any, streams: Mapping[str, StreamPlan]) -> Plan:
 
 def passes_per_image(recipe: Any, stream: Stream) -> int:
     """Return how often an image of a stream passes through a network that learns from it."""
-    return max(len(stream.views), getattr(recipe.method, "num_networks", 1))
+    method = getattr(recipe, "method", None)
+    return max(len(stream.views), getattr(method, "num_networks", 1))
 
 
 def streams_of(recipe: Any) -> dict[str, Stream]:
