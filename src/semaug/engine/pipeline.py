@@ -165,7 +165,9 @@ class Pipeline:
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn bytes, or whitened images, into network input in the memory format of the recipe."""
-        if self.white is None:
+        if pixels.dtype == torch.uint8:
+            assert self.data.mean is not None
+            assert self.data.std is not None
             pixels = normalize(pixels, self.data.mean, self.data.std)
         return pixels.to(self.dtype).contiguous(memory_format=self.layout)
 
@@ -334,6 +336,6 @@ def build_augmentation(augment: Augment, data: DataSet) -> Compose:
         parts.append(ColorJitter(*augment.jitter))
     if augment.cutout:
         # 0 is the mean; on bytes, the one that normalization turns into 0 to the nearest byte.
-        mean = tuple(round(255 * value) for value in data.mean)
+        mean = tuple(round(255 * value) for value in data.mean or ())
         parts.append(Cutout(augment.cutout, fill=0 if augment.whitening else mean))
     return Compose(*parts)
