@@ -1,0 +1,124 @@
+"""Which images of a data set a run sees."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from semaug.data.image_set import DataSet
+from semaug.data.selection import Selection, select
+from semaug.errors import UserError, as_user_error, check_option
+from semaug.registry import subsets
+
+__all__ = ["Subset"]
+
+
+@subsets.register("standard")
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """Which images a run sees, chosen in the order of the fields; see ``docs/data.md``.
+
+    Args:
+        train_per_class: Train on the first so many images of each class; None is all.
+        hold_out: Images of the training part that are kept back, as many of each class, and
+            tested on instead of the test part, for choosing options; None is none.
+        imbalance: How many times more images the first class keeps than the last, with an
+            exponential fall between; None leaves classes as they are.
+        train_percent: Percent of the images of each class to train on; None is all.
+        labeled_per_class: Images of each class that keep their label, drawn at random; all images
+            chosen so far become unlabeled ones beside them. None keeps all labels.
+        corrupt_percent: Percent of the training labels that are drawn anew from all classes.
+        subset_seed: Decides which images and labels; apart from the seed of a run, so that
+            seeds share their images.
+        test_images: Test on so many images, evenly spread over the set; None is all.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    train_per_class: int | None = None
+    hold_out: int | None = None
+    imbalance: float | None = None
+    train_percent: float | None = None
+    labeled_per_class: int | None = None
+    corrupt_percent: float | None = None
+    subset_seed: int = 0
+    test_images: int | None = None
+
+    def __post_init__(self) -> None:
+        counts = ("train_per_class", "hold_out", "labeled_per_class", "test_images")
+        for name in (*counts, "imbalance"):
+            value = getattr(self, name)
+            inside = value is None or 1 <= value < float("inf")
+            check_option(name, value, inside, ">= 1 or none")
+        if self.corrupt_percent == 0:
+            object.__setattr__(self, "corrupt_percent", None)  # for rows 0, 20, 50, 80 of a table
+        for name in ("train_percent", "corrupt_percent"):
+            value = getattr(self, name)
+            inside = value is None or 0 < value <= 100
+            check_option(name, value, inside, "above 0 and <= 100, or none")
+        check_option("subset_seed", self.subset_seed, self.subset_seed >= 0, ">= 0")
+
+    def chooses_training_images(self) -> bool:
+        """Whether a run trains on anything but the official training images and labels."""
+        unchanged = type(self)(subset_seed=self.subset_seed, test_images=self.test_images)
+        return self != unchanged
+
+    def select(self, data: DataSet, *, quick: bool = False) -> tuple[DataSet, Selection]:
+        """Choose among the images of a data set.
+
+        Args:
+            data: The whole set.
+            quick: Whether numbers of images are limits only, and a smaller set is taken as it is.
+
+        Returns:
+            The images, and how those to train on were chosen.
+
+        Raises:
+            UserError: If there are fewer images than asked for, or none to test on.
+        """
+        with as_user_error("recipe: ", ValueError):
+            own = self._at_most(data) if quick else self
+            data, selection = select(data, **own._choices())
+        num_test, wanted = len(data.test), own.test_images
+        if num_test == 0:
+            raise UserError(
+                f"recipe: data={data.name} has no images to test on; keep some of the training "
+                "images back with hold_out=N"
+            )
+        if wanted is not None:
+            check_option("test_images", wanted, wanted <= num_test, f"<= {num_test}")
+            # Evenly spread, for many sets are sorted by class.
+            places = torch.arange(wanted) * num_test // wanted
+            data = replace(data, test=data.test.subset(places))
+        return data, selection
+
+    def _choices(self) -> dict[str, Any]:
+        choices = {**vars(self), "seed": self.subset_seed}
+        del choices["subset_seed"], choices["test_images"]
+        return choices
+
+    def _at_most(self, data: DataSet) -> "Subset":
+        """Lower numbers of images to what there is; of images with masks, to so many in all."""
+        num_images, num_classes, num_test = len(data.train), data.num_classes, len(data.test)
+        if data.has_masks:
+            num_kept = min(num_images, num_classes * (self.train_per_class or num_images))
+            percent = min(self.train_percent or 100, 100 * num_kept / num_images)
+            half = max(1, num_kept // 2)
+            own = replace(self, train_per_class=None, train_percent=percent)
+        else:
+            fewest = int(torch.bincount(data.train.labels, minlength=num_classes).min())
+            per_class = min(self.train_per_class or fewest, fewest)
+            # Half of each class; of half the classes, if they are tiny.
+            half = num_classes * (per_class // 2) or max(1, num_classes // 2)
+            own = replace(self, train_per_class=per_class)
+        if own.hold_out is not None:
+            num_test = min(own.hold_out, half)
+            own = replace(own, hold_out=num_test)
+        if own.labeled_per_class is not None:
+            _, left = select(data, **own._choices() | {"labeled_per_class": None})
+            fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
+            own = replace(own, labeled_per_class=min(own.labeled_per_class, fewest))
+        if own.test_images is not None:
+            own = replace(own, test_images=max(1, min(own.test_images, num_test)))
+        return own
