@@ -47,9 +47,12 @@ def test_images_may_be_numbers_that_need_no_constants(images, labels):
     part = ImageSet(images.float() / 7, labels, CLASSES)
     data = DataSet("toy", part, part, mean=None, std=None)
     assert not data.has_bytes
+    assert data.mean_color == 0
     assert data.to("cpu").train.images.dtype == torch.float32
     part = ImageSet(images, labels, CLASSES)
-    assert DataSet("toy", part, part, (0.5,) * 3, (0.2,) * 3).has_bytes
+    data = DataSet("toy", part, part, (0.5, 0.1, 1.0), (0.2,) * 3)
+    assert data.has_bytes
+    assert data.mean_color == (128, 26, 255)
     with pytest.raises(ValueError, match="DataSet: expected `mean` and `std` to normalize bytes"):
         DataSet("toy", part, part, mean=None, std=None)
 

@@ -92,9 +92,8 @@ def test_numbers_are_limits_if_it_is_to_be_quick():
     chosen, selection = Subset(**options, test_images=100).select(make_data(), quick=True)
     assert selection.options["train_per_class"] == 60
     assert selection.options["hold_out"] == len(chosen.test) == 90
-    assert (
-        selection.options["labeled_per_class"] == 8
-    )  # the last class: 30 of 60 are held out, 15 thinned out
+    # Of 60 images of the last class, 30 are held out, 15 thinned out, and half of the rest goes.
+    assert selection.options["labeled_per_class"] == 8
     assert chosen.train.labels.shape == (24,)
     chosen, _ = Subset(test_images=100).select(make_data(), quick=True)
     assert (len(chosen.train), len(chosen.test)) == (180, 30)

@@ -109,6 +109,11 @@ class DataSet:
         return isinstance(self.train, FileSet) or self.train.images.dtype == torch.uint8
 
     @property
+    def mean_color(self) -> int | tuple[int, ...]:
+        """What normalization turns into 0, to the nearest byte; 0 of images that are no bytes."""
+        return tuple(round(255 * value) for value in self.mean) if self.mean else 0
+
+    @property
     def has_masks(self) -> bool:
         """Whether there is a label for each pixel, not for each image."""
         return self.train.labels.ndim > 1

@@ -1,0 +1,195 @@
+"""How training images are changed, by the options of a recipe."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from semaug.augmentation.auto_augment import AutoAugment
+from semaug.augmentation.color import ColorJitter, Grayscale
+from semaug.augmentation.compose import Compose
+from semaug.augmentation.crop_flip import CropFlip
+from semaug.augmentation.cutout import Cutout
+from semaug.augmentation.mix import Mix
+from semaug.augmentation.operator import Augmentation
+from semaug.augmentation.rand_augment import RandAugment
+from semaug.data.file_set import FileSet
+from semaug.data.image_set import DataSet
+from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
+from semaug.errors import UserError, check_option
+from semaug.registry import augmentations
+
+__all__ = ["VIEW_PARTS", "Augment"]
+
+_IMAGE_SIZE = 224  # of images that lie in files
+_RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
+
+# What a view of its own may have, by the letters of Table 5 of AIT.
+VIEW_PARTS = {"p": "padding", "g": "grayscale", "c": "jitter", "a": "policy", "o": "cutout"}
+
+
+@augmentations.register("standard")
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How training images are changed, in the order of the fields; see ``docs/augmentation.md``.
+
+    Args:
+        image_size: Height and width after the random resized crop of images that lie in files;
+            None is 224. Images in memory keep their size.
+        padding: Pixels that the random crop may move an image in memory by; 0 is none.
+        padding_mode: What lies beyond the border: ``"zero"`` or ``"reflect"``.
+        flip: Whether images are mirrored with probability one half.
+        policy: ``"autoaugment_cifar10"``, ``"autoaugment_svhn"``, ``"autoaugment_imagenet"``,
+            ``"randaugment"`` or None.
+        randaugment_ops: Operations on each image, N of RandAugment; None is 2.
+        randaugment_magnitude: Their magnitude, M of RandAugment, 0 to 30; None is 9.
+        grayscale: Probability to lose the colors.
+        jitter: Largest change of brightness, contrast, saturation and hue, up to four numbers;
+            none of them is no jitter.
+        cutout: Side of the square hole, in pixels; 0 is none.
+        whitening: Whether images are ZCA-whitened instead of normalized by channel.
+        mixup: alpha of Mixup; 0 is none.
+        cutmix: alpha of CutMix; 0 is none. With both, each image takes one of them.
+
+    Raises:
+        UserError: If a number is out of range, or an option has no effect.
+    """
+
+    image_size: int | None = None
+    padding: int = 4
+    padding_mode: Literal["zero", "reflect"] = "zero"
+    flip: bool = True
+    policy: (
+        Literal["autoaugment_cifar10", "autoaugment_svhn", "autoaugment_imagenet", "randaugment"]
+        | None
+    ) = None
+    randaugment_ops: int | None = None
+    randaugment_magnitude: int | None = None
+    grayscale: float = 0.0
+    jitter: tuple[float, ...] = ()
+    cutout: int = 0
+    whitening: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        size = self.image_size
+        check_option("image_size", size, size is None or size >= 1, ">= 1 or none")
+        for name in ("padding", "cutout", "mixup", "cutmix"):
+            value = getattr(self, name)
+            check_option(name, value, 0 <= value < float("inf"), ">= 0")
+        if self.padding_mode != "zero" and self.padding == 0:
+            raise UserError("recipe: `padding_mode` has no effect with padding=0")
+        check_option("grayscale", self.grayscale, 0 <= self.grayscale <= 1, "from 0 to 1")
+        check_option("jitter", self.jitter, len(self.jitter) <= 4, "with at most 4 numbers")
+        largest = (float("inf"),) * 3 + (0.5,)
+        inside = all(0 <= x <= limit for x, limit in zip(self.jitter, largest, strict=False))
+        check_option("jitter", self.jitter, inside, ">= 0, and hue <= 0.5")
+        for name in ("policy", "grayscale", "jitter") if self.whitening else ():
+            if getattr(self, name):
+                raise UserError(
+                    f"recipe: expected no `{name}` with `whitening`: it changes colors, and "
+                    "whitened images have none"
+                )
+        self._check_randaugment()
+
+    def _check_randaugment(self) -> None:
+        for name, default, wanted in (
+            ("randaugment_ops", 2, range(1, 15)),
+            ("randaugment_magnitude", 9, range(31)),
+        ):
+            value = getattr(self, name)
+            if self.policy != "randaugment":
+                if value is not None:
+                    raise UserError(f"recipe: `{name}` has no effect without policy=randaugment")
+                continue
+            value = default if value is None else value
+            check_option(name, value, value in wanted, f"from {wanted[0]} to {wanted[-1]}")
+            object.__setattr__(self, name, value)  # so that the run folder states it
+
+    def build(self, data: DataSet) -> Augmentation:
+        """Return what happens to images on the device, in the order of the fields.
+
+        Raises:
+            UserError: If an option has no meaning for these images.
+        """
+        self._check_fit(data)
+        parts: list[Augmentation] = []
+        if self.padding or self.flip:
+            parts.append(CropFlip(self.padding, self.padding_mode, self.flip))
+        if self.policy == "randaugment":
+            assert self.randaugment_ops is not None
+            assert self.randaugment_magnitude is not None
+            parts.append(RandAugment(self.randaugment_ops, self.randaugment_magnitude))
+        elif self.policy is not None:
+            parts.append(AutoAugment(self.policy.removeprefix("autoaugment_")))
+        if self.grayscale:
+            parts.append(Grayscale(self.grayscale))
+        if any(self.jitter):
+            parts.append(ColorJitter(*self.jitter))
+        if self.cutout:
+            parts.append(Cutout(self.cutout, fill=0 if self.whitening else data.mean_color))
+        return Compose(*parts)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others of the batch."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def mix(self) -> Mix | None:
+        """Return what mixes images with others of the batch, None if nothing does."""
+        return Mix(self.mixup, self.cutmix) if self.mixes else None
+
+    def train_view(self) -> RandomResizedCrop:
+        """Return how images that lie in files are cropped to train on, where they are decoded."""
+        return RandomResizedCrop(self.image_size or _IMAGE_SIZE)
+
+    def test_view(self) -> ResizeCenterCrop:
+        """Return how images that lie in files are cropped to test on."""
+        size = self.image_size or _IMAGE_SIZE
+        return ResizeCenterCrop(round(size * _RESIZE), size)
+
+    def only(self, letters: str) -> "Augment":
+        """Keep what a view of its own has, by the letters of :data:`VIEW_PARTS`; ``"h"`` is none.
+
+        All other options stay: they are not of a view alone.
+
+        Raises:
+            UserError: If a letter names what there is none of.
+        """
+        nothing = Augment(padding=0)
+        absent: dict[str, Any] = {}
+        for letter, name in VIEW_PARTS.items():
+            if letter not in letters:
+                absent[name] = getattr(nothing, name)
+            elif not getattr(self, name):
+                raise UserError(
+                    f"recipe: `view_augments` has {'r' + letters!r}, but there is no `{name}` "
+                    "to have"
+                )
+        if "padding" in absent:
+            absent["padding_mode"] = nothing.padding_mode
+        if "policy" in absent:
+            absent |= {"randaugment_ops": None, "randaugment_magnitude": None}
+        return replace(self, **absent)
+
+    def _check_fit(self, data: DataSet) -> None:
+        """Refuse what has no meaning for images in memory, for those in files, or for masks."""
+        in_files = isinstance(data.train, FileSet)
+        if in_files and self.padding > 0:
+            raise UserError(
+                f"recipe: images of data={data.name} lie in files and get a random resized crop, "
+                f"so `padding` has no meaning for them, got {self.padding}; add padding=0"
+            )
+        if in_files and self.whitening:
+            raise UserError(
+                "recipe: expected no `whitening` of images that lie in files, as in "
+                f"data={data.name}"
+            )
+        if not in_files and self.image_size is not None:
+            raise UserError(
+                f"recipe: `image_size` has no effect, for images of data={data.name} have one size"
+            )
+        if data.has_masks and self.mixes:
+            raise UserError(
+                "recipe: expected no `mixup` and no `cutmix` of images with masks, as in "
+                f"data={data.name}"
+            )
