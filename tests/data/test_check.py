@@ -126,6 +126,13 @@ def test_classes_of_masks_are_counted_in_the_images_that_show_them(tmp_path, mon
     assert (found.num_images, found.smallest_class, found.largest_class) == (3, 2, 3)
 
 
+def test_numbers_that_are_no_bytes_are_not_measured(tmp_path, monkeypatch):
+    part = ImageSet(torch.zeros(2, 64, 1, 1), torch.tensor([0, 0]), ("a",))
+    register(monkeypatch, "toy", DataSet("toy", part, part, None, None))
+    with pytest.raises(ValueError, match=r"check: expected images of bytes .* of 'toy'"):
+        check("toy", tmp_path)
+
+
 def test_a_part_of_damaged_files_alone_is_left_out(folder):
     root, _ = folder
     for path in root.glob("val/*/*.png"):

@@ -43,6 +43,20 @@ def test_other_labels_leave_the_images_and_the_old_set_as_they_were(images, labe
         before.with_labels(labels + 2)
 
 
+def test_images_may_be_numbers_that_need_no_constants(images, labels):
+    part = ImageSet(images.float() / 7, labels, CLASSES)
+    data = DataSet("toy", part, part, mean=None, std=None)
+    assert not data.has_bytes
+    assert data.mean_color == 0
+    assert data.to("cpu").train.images.dtype == torch.float32
+    part = ImageSet(images, labels, CLASSES)
+    data = DataSet("toy", part, part, (0.5, 0.1, 1.0), (0.2,) * 3)
+    assert data.has_bytes
+    assert data.mean_color == (128, 26, 255)
+    with pytest.raises(ValueError, match="DataSet: expected `mean` and `std` to normalize bytes"):
+        DataSet("toy", part, part, mean=None, std=None)
+
+
 @pytest.fixture
 def masks():
     """Of the five images; 255 is no class."""
@@ -113,8 +127,8 @@ def test_labels_that_are_no_class_are_refused(images, labels):
 
 
 def test_images_that_are_not_bytes_are_refused(images, labels):
-    with pytest.raises(TypeError, match=r"`images` of dtype torch\.uint8, got torch\.float32"):
-        ImageSet(images.float(), labels, CLASSES)
+    with pytest.raises(TypeError, match=r"torch\.uint8 or torch\.float32, got torch\.float64"):
+        ImageSet(images.double(), labels, CLASSES)
 
 
 def test_labels_of_another_dtype_are_refused(images, labels):

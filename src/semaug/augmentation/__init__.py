@@ -9,11 +9,13 @@ from semaug.augmentation.mix import Mix, cutmix, mixup
 from semaug.augmentation.normalize import normalize
 from semaug.augmentation.operator import Augmentation
 from semaug.augmentation.rand_augment import RandAugment
-from semaug.augmentation.scale_crop import RandomScaleCrop
+from semaug.augmentation.scale_crop import RandomScaleCrop, ScaleCrop
+from semaug.augmentation.standard import Augment
 from semaug.augmentation.zca import ZCA
 
 __all__ = [
     "ZCA",
+    "Augment",
     "Augmentation",
     "AutoAugment",
     "ColorJitter",
@@ -24,10 +26,10 @@ __all__ = [
     "Mix",
     "RandAugment",
     "RandomScaleCrop",
+    "ScaleCrop",
     "Translate",
     "cutmix",
     "mixup",
     "normalize",
 ]
 
-from semaug.augmentation.standard import Augment, VIEW_PARTS  # temp

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +17,11 @@ from semaug.augmentation.operator import (
     fill_of,
     in_pieces,
 )
-from semaug.data.image_set import IGNORED
+from semaug.data.image_set import IGNORED, DataSet
+from semaug.errors import as_user_error
+from semaug.registry import augmentations
 
-__all__ = ["RandomScaleCrop"]
+__all__ = ["RandomScaleCrop", "ScaleCrop"]
 
 # N images of C channels, H and W pixels; crops of h and w pixels.
 
@@ -161,6 +164,38 @@ class RandomScaleCrop(Augmentation):
             place = torch.minimum(place.clamp_(min=0), resized - 1)
             places.append(((2 * place + 1) * length, 2 * resized))
         return places, (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1)
+
+
+@augmentations.register("scale_crop")
+@dataclass(frozen=True, kw_only=True)
+class ScaleCrop:
+    """Random scale, crop and mirror image, of images and of masks.
+
+    Args:
+        size: Height and width of the crop; one number if they are equal.
+        scale: Lowest and highest factor by which images are resized.
+        flip: Whether images are mirrored with probability one half.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    size: tuple[int, ...]
+    scale: tuple[float, ...] = (0.5, 2.0)
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        self._build(fill=0)
+
+    def build(self, data: DataSet) -> Augmentation:
+        """Return what happens to images on the device; around a small one lies the mean color."""
+        return self._build(fill=data.mean_color)
+
+    def _build(self, fill: float | tuple[float, ...]) -> RandomScaleCrop:
+        size: Any = self.size[0] if len(self.size) == 1 else self.size
+        scale: Any = self.scale
+        with as_user_error("recipe: ", ValueError):
+            return RandomScaleCrop(size, scale, self.flip, fill)
 
 
 def _interpolate(images: Tensor, places: Tensor, dim: int) -> Tensor:

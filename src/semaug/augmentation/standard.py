@@ -1,11 +1,31 @@
-"""temp"""
+"""How training images are changed, by the options of a recipe."""
+
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-from semaug.errors import UserError, check_option as expect
-from semaug.registry import augmentations, subsets
-from semaug.augmentation import AutoAugment, ColorJitter, Compose, CropFlip, Cutout, Grayscale, Mix, RandAugment, Augmentation
 
+from semaug.augmentation.auto_augment import AutoAugment
+from semaug.augmentation.color import ColorJitter, Grayscale
+from semaug.augmentation.compose import Compose
+from semaug.augmentation.crop_flip import CropFlip
+from semaug.augmentation.cutout import Cutout
+from semaug.augmentation.mix import Mix
+from semaug.augmentation.operator import Augmentation
+from semaug.augmentation.rand_augment import RandAugment
+from semaug.data.file_set import FileSet
+from semaug.data.image_set import DataSet
+from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
+from semaug.errors import UserError, check_option
+from semaug.registry import augmentations
+
+__all__ = ["VIEW_PARTS", "Augment"]
+
+_IMAGE_SIZE = 224  # of images that lie in files
+_RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
+
+# What a view of its own may have, by the letters of Table 5 of AIT.
 VIEW_PARTS = {"p": "padding", "g": "grayscale", "c": "jitter", "a": "policy", "o": "cutout"}
+
+
 @augmentations.register("standard")
 @dataclass(frozen=True, kw_only=True)
 class Augment:
@@ -51,21 +71,24 @@ class Augment:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        expect("image_size", self.image_size, _none_or_at_least(self.image_size, 1), ">= 1 or none")
-        expect("padding", self.padding, self.padding >= 0, ">= 0")
+        size = self.image_size
+        check_option("image_size", size, size is None or size >= 1, ">= 1 or none")
+        for name in ("padding", "cutout", "mixup", "cutmix"):
+            value = getattr(self, name)
+            check_option(name, value, 0 <= value < float("inf"), ">= 0")
         if self.padding_mode != "zero" and self.padding == 0:
             raise UserError("recipe: `padding_mode` has no effect with padding=0")
-        expect("grayscale", self.grayscale, 0 <= self.grayscale <= 1, "from 0 to 1")
-        expect("cutout", self.cutout, self.cutout >= 0, ">= 0")
-        for name in ("mixup", "cutmix"):
-            value = getattr(self, name)
-            expect(name, value, 0 <= value < float("inf"), ">= 0")
-        expect("jitter", self.jitter, len(self.jitter) <= 4, "with at most 4 numbers")
+        check_option("grayscale", self.grayscale, 0 <= self.grayscale <= 1, "from 0 to 1")
+        check_option("jitter", self.jitter, len(self.jitter) <= 4, "with at most 4 numbers")
         largest = (float("inf"),) * 3 + (0.5,)
-        inside = all(
-            0 <= value <= limit for value, limit in zip(self.jitter, largest, strict=False)
-        )
-        expect("jitter", self.jitter, inside, ">= 0, and hue <= 0.5")
+        inside = all(0 <= x <= limit for x, limit in zip(self.jitter, largest, strict=False))
+        check_option("jitter", self.jitter, inside, ">= 0, and hue <= 0.5")
+        for name in ("policy", "grayscale", "jitter") if self.whitening else ():
+            if getattr(self, name):
+                raise UserError(
+                    f"recipe: expected no `{name}` with `whitening`: it changes colors, and "
+                    "whitened images have none"
+                )
         self._check_randaugment()
 
     def _check_randaugment(self) -> None:
@@ -79,29 +102,16 @@ class Augment:
                     raise UserError(f"recipe: `{name}` has no effect without policy=randaugment")
                 continue
             value = default if value is None else value
-            expect(name, value, value in wanted, f"from {wanted[0]} to {wanted[-1]}")
+            check_option(name, value, value in wanted, f"from {wanted[0]} to {wanted[-1]}")
             object.__setattr__(self, name, value)  # so that the run folder states it
 
+    def build(self, data: DataSet) -> Augmentation:
+        """Return what happens to images on the device, in the order of the fields.
 
-
-    @property
-    def mixes(self): return self.mixup > 0 or self.cutmix > 0
-    def mix(self): return Mix(self.mixup, self.cutmix) if self.mixes else None
-    def train_view(self):
-        from semaug.data.views import RandomResizedCrop
-        return RandomResizedCrop(self.image_size or 224)
-    def test_view(self):
-        from semaug.data.views import ResizeCenterCrop
-        s=self.image_size or 224
-        return ResizeCenterCrop(round(s*256/224), s)
-    def only(self, letters):
-        nothing = Augment(padding=0)
-        absent = {name: getattr(nothing, name) for letter, name in VIEW_PARTS.items() if letter not in letters}
-        if "padding" in absent: absent["padding_mode"] = nothing.padding_mode
-        if "policy" in absent: absent |= {"randaugment_ops": None, "randaugment_magnitude": None}
-        return replace(self, **absent)
-    def build(self, data):
-
+        Raises:
+            UserError: If an option has no meaning for these images.
+        """
+        self._check_fit(data)
         parts: list[Augmentation] = []
         if self.padding or self.flip:
             parts.append(CropFlip(self.padding, self.padding_mode, self.flip))
@@ -116,10 +126,70 @@ class Augment:
         if any(self.jitter):
             parts.append(ColorJitter(*self.jitter))
         if self.cutout:
-            # 0 is the mean; on bytes, the one that normalization turns into 0 to the nearest byte.
-            mean = tuple(round(255 * value) for value in data.mean)
-            parts.append(Cutout(self.cutout, fill=0 if self.whitening else mean))
+            parts.append(Cutout(self.cutout, fill=0 if self.whitening else data.mean_color))
         return Compose(*parts)
 
-def _none_or_at_least(value: float | None, bound: float) -> bool:
-    return value is None or bound <= value < float("inf")
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others of the batch."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def mix(self) -> Mix | None:
+        """Return what mixes images with others of the batch, None if nothing does."""
+        return Mix(self.mixup, self.cutmix) if self.mixes else None
+
+    def train_view(self) -> RandomResizedCrop:
+        """Return how images that lie in files are cropped to train on, where they are decoded."""
+        return RandomResizedCrop(self.image_size or _IMAGE_SIZE)
+
+    def test_view(self) -> ResizeCenterCrop:
+        """Return how images that lie in files are cropped to test on."""
+        size = self.image_size or _IMAGE_SIZE
+        return ResizeCenterCrop(round(size * _RESIZE), size)
+
+    def only(self, letters: str) -> "Augment":
+        """Keep what a view of its own has, by the letters of :data:`VIEW_PARTS`; ``"h"`` is none.
+
+        All other options stay: they are not of a view alone.
+
+        Raises:
+            UserError: If a letter names what there is none of.
+        """
+        nothing = Augment(padding=0)
+        absent: dict[str, Any] = {}
+        for letter, name in VIEW_PARTS.items():
+            if letter not in letters:
+                absent[name] = getattr(nothing, name)
+            elif not getattr(self, name):
+                raise UserError(
+                    f"recipe: `view_augments` has {'r' + letters!r}, but there is no `{name}` "
+                    "to have"
+                )
+        if "padding" in absent:
+            absent["padding_mode"] = nothing.padding_mode
+        if "policy" in absent:
+            absent |= {"randaugment_ops": None, "randaugment_magnitude": None}
+        return replace(self, **absent)
+
+    def _check_fit(self, data: DataSet) -> None:
+        """Refuse what has no meaning for images in memory, for those in files, or for masks."""
+        in_files = isinstance(data.train, FileSet)
+        if in_files and self.padding > 0:
+            raise UserError(
+                f"recipe: images of data={data.name} lie in files and get a random resized crop, "
+                f"so `padding` has no meaning for them, got {self.padding}; add padding=0"
+            )
+        if in_files and self.whitening:
+            raise UserError(
+                "recipe: expected no `whitening` of images that lie in files, as in "
+                f"data={data.name}"
+            )
+        if not in_files and self.image_size is not None:
+            raise UserError(
+                f"recipe: `image_size` has no effect, for images of data={data.name} have one size"
+            )
+        if data.has_masks and self.mixes:
+            raise UserError(
+                "recipe: expected no `mixup` and no `cutmix` of images with masks, as in "
+                f"data={data.name}"
+            )

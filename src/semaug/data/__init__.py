@@ -33,6 +33,7 @@ from semaug.data.splits import (
     labeled_subset,
     long_tailed,
 )
+from semaug.data.subset import Subset
 from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "RandomResizedCrop",
     "ResizeCenterCrop",
     "Selection",
+    "Subset",
     "batches",
     "corrupt_labels",
     "describe_selection",
@@ -64,4 +66,3 @@ __all__ = [
     "unpack_selection",
 ]
 
-from semaug.data.subset import Subset  # temp

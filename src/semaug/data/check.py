@@ -107,7 +107,7 @@ def check(
     Raises:
         LoadError: If a process was killed.
         ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or images are no bytes.
     """
     source = data_sets.make(name)
     root = data_root(root)
@@ -119,6 +119,8 @@ def check(
         # Reading stops at the first one.
         problems = _find_damaged(source, root, threads) or [Problem(root, _reason(error))]
         return CheckReport(name, root, problems=tuple(problems))
+    if not data.has_bytes:
+        raise ValueError(f"check: expected images of bytes to measure, got others of {name!r}")
     return _measure(data, root, progress or (lambda done, total: None), threads)
 
 

@@ -1,4 +1,4 @@
-"""Labeled images that fit in memory, as bytes; and a data set, of these or of files."""
+"""Labeled images that fit in memory; and a data set, of these or of files."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -21,8 +21,8 @@ class ImageSet:
     """Images, their labels and the names of the classes.
 
     Args:
-        images: ``(N, C, H, W)`` uint8; C is 3 in all our sets. Or float32, which is neither
-            augmented as bytes nor normalized, such as features of a network.
+        images: ``(N, C, H, W)`` uint8, and C is 3 in all our sets; or float32, which networks take
+            as they are.
         labels: ``(N,)`` int64 class ids; or masks, ``(N, H, W)`` uint8 or int64, with the class
             id of each pixel, or 255 for none.
         classes: Names; the id of a class is its place here.
@@ -77,24 +77,41 @@ class DataSet:
         name: Name for :func:`semaug.data.load_data`.
         train: Images to learn from, in memory or in files.
         test: Images to measure the error on, likewise.
+        mean: Of each channel over the whole official training part, on a scale of 0 to 1; of
+            ImageNet's for Tiny ImageNet and folders. None if images are no bytes.
+        std: Standard deviation, likewise.
         unlabeled: Images to learn from without their labels, which are for metrics only; None
             where all images to learn from are labeled.
-        mean: Of each channel over the whole official training part, on a scale of 0 to 1; of
-            ImageNet's for Tiny ImageNet and folders.
-        std: Standard deviation, likewise.
+
+    Raises:
+        ValueError: If images are bytes, and ``mean`` or ``std`` is missing.
     """
 
     name: str
     train: ImageSet | FileSet
     test: ImageSet | FileSet
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     unlabeled: ImageSet | FileSet | None = None
+
+    def __post_init__(self) -> None:
+        if self.has_bytes and (self.mean is None or self.std is None):
+            raise ValueError("DataSet: expected `mean` and `std` to normalize bytes with, got None")
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.train.classes)
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether images are bytes, to be normalized with ``mean`` and ``std``."""
+        return isinstance(self.train, FileSet) or self.train.images.dtype == torch.uint8
+
+    @property
+    def mean_color(self) -> int | tuple[int, ...]:
+        """What normalization turns into 0, to the nearest byte; 0 of images that are no bytes."""
+        return tuple(round(255 * value) for value in self.mean) if self.mean else 0
 
     @property
     def has_masks(self) -> bool:

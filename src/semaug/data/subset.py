@@ -1,10 +1,18 @@
-"""temp"""
+"""Which images of a data set a run sees."""
+
 from dataclasses import dataclass, replace
+from typing import Any
+
 import torch
-from semaug.errors import UserError, check_option as expect
-from semaug.registry import subsets
-from semaug.data.selection import select
+
 from semaug.data.image_set import DataSet
+from semaug.data.selection import Selection, select
+from semaug.errors import UserError, as_user_error, check_option
+from semaug.registry import subsets
+
+__all__ = ["Subset"]
+
+
 @subsets.register("standard")
 @dataclass(frozen=True, kw_only=True)
 class Subset:
@@ -17,6 +25,8 @@ class Subset:
         imbalance: How many times more images the first class keeps than the last, with an
             exponential fall between; None leaves classes as they are.
         train_percent: Percent of the images of each class to train on; None is all.
+        labeled_per_class: Images of each class that keep their label, drawn at random; all images
+            chosen so far become unlabeled ones beside them. None keeps all labels.
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
             seeds share their images.
@@ -30,53 +40,85 @@ class Subset:
     hold_out: int | None = None
     imbalance: float | None = None
     train_percent: float | None = None
+    labeled_per_class: int | None = None
     corrupt_percent: float | None = None
     subset_seed: int = 0
-    labeled_per_class: int | None = None
     test_images: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("train_per_class", "hold_out", "imbalance", "test_images"):
+        counts = ("train_per_class", "hold_out", "labeled_per_class", "test_images")
+        for name in (*counts, "imbalance"):
             value = getattr(self, name)
-            expect(name, value, _none_or_at_least(value, 1), ">= 1 or none")
+            inside = value is None or 1 <= value < float("inf")
+            check_option(name, value, inside, ">= 1 or none")
         if self.corrupt_percent == 0:
             object.__setattr__(self, "corrupt_percent", None)  # for rows 0, 20, 50, 80 of a table
         for name in ("train_percent", "corrupt_percent"):
             value = getattr(self, name)
-            expect(name, value, value is None or 0 < value <= 100, "above 0 and <= 100, or none")
-        expect("subset_seed", self.subset_seed, self.subset_seed >= 0, ">= 0")
+            inside = value is None or 0 < value <= 100
+            check_option(name, value, inside, "above 0 and <= 100, or none")
+        check_option("subset_seed", self.subset_seed, self.subset_seed >= 0, ">= 0")
 
     def chooses_training_images(self) -> bool:
         """Whether a run trains on anything but the official training images and labels."""
         unchanged = type(self)(subset_seed=self.subset_seed, test_images=self.test_images)
         return self != unchanged
 
+    def select(self, data: DataSet, *, quick: bool = False) -> tuple[DataSet, Selection]:
+        """Choose among the images of a data set.
 
+        Args:
+            data: The whole set.
+            quick: Whether numbers of images are limits only, and a smaller set is taken as it is.
 
-    def select(self, data, *, quick=False):
-        subset = _at_most(self, data) if quick else self
-        data, selection = select(data, train_per_class=subset.train_per_class, hold_out=subset.hold_out, imbalance=subset.imbalance, train_percent=subset.train_percent, corrupt_percent=subset.corrupt_percent, labeled_per_class=subset.labeled_per_class, seed=subset.subset_seed)
-        if subset.test_images is not None:
-            places = torch.arange(subset.test_images) * len(data.test) // subset.test_images
+        Returns:
+            The images, and how those to train on were chosen.
+
+        Raises:
+            UserError: If there are fewer images than asked for, or none to test on.
+        """
+        with as_user_error("recipe: ", ValueError):
+            own = self._at_most(data) if quick else self
+            data, selection = select(data, **own._choices())
+        num_test, wanted = len(data.test), own.test_images
+        if num_test == 0:
+            raise UserError(
+                f"recipe: data={data.name} has no images to test on; keep some of the training "
+                "images back with hold_out=N"
+            )
+        if wanted is not None:
+            check_option("test_images", wanted, wanted <= num_test, f"<= {num_test}")
+            # Evenly spread, for many sets are sorted by class.
+            places = torch.arange(wanted) * num_test // wanted
             data = replace(data, test=data.test.subset(places))
         return data, selection
 
-def _at_most(subset: Subset, data: DataSet) -> Subset:
-    """Lower numbers of images to what there is."""
-    fewest = int(torch.bincount(data.train.labels, minlength=data.num_classes).min())
-    per_class = min(subset.train_per_class or fewest, fewest)
-    subset = replace(subset, train_per_class=per_class)
-    num_test = len(data.test)
-    if subset.hold_out is not None:  # half of each class; of half the classes, if they are tiny
-        half = data.num_classes * (per_class // 2) or max(1, data.num_classes // 2)
-        num_test = min(subset.hold_out, half)
-        subset = replace(subset, hold_out=num_test)
-    if subset.test_images is not None:
-        subset = replace(subset, test_images=max(1, min(subset.test_images, num_test)))
-    return subset
+    def _choices(self) -> dict[str, Any]:
+        choices = {**vars(self), "seed": self.subset_seed}
+        del choices["subset_seed"], choices["test_images"]
+        return choices
 
-
-
-
-def _none_or_at_least(value: float | None, bound: float) -> bool:
-    return value is None or bound <= value < float("inf")
+    def _at_most(self, data: DataSet) -> "Subset":
+        """Lower numbers of images to what there is; of images with masks, to so many in all."""
+        num_images, num_classes, num_test = len(data.train), data.num_classes, len(data.test)
+        if data.has_masks:
+            num_kept = min(num_images, num_classes * (self.train_per_class or num_images))
+            percent = min(self.train_percent or 100, 100 * num_kept / num_images)
+            half = max(1, num_kept // 2)
+            own = replace(self, train_per_class=None, train_percent=percent)
+        else:
+            fewest = int(torch.bincount(data.train.labels, minlength=num_classes).min())
+            per_class = min(self.train_per_class or fewest, fewest)
+            # Half of each class; of half the classes, if they are tiny.
+            half = num_classes * (per_class // 2) or max(1, num_classes // 2)
+            own = replace(self, train_per_class=per_class)
+        if own.hold_out is not None:
+            num_test = min(own.hold_out, half)
+            own = replace(own, hold_out=num_test)
+        if own.labeled_per_class is not None:
+            _, left = select(data, **own._choices() | {"labeled_per_class": None})
+            fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
+            own = replace(own, labeled_per_class=min(own.labeled_per_class, fewest))
+        if own.test_images is not None:
+            own = replace(own, test_images=max(1, min(own.test_images, num_test)))
+        return own
