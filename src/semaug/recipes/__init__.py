@@ -1,8 +1,8 @@
 """Recipes: frozen data, one for each row of results.
 
 A recipe is a function, or, where recipes differ in nothing but a few words, a row of a table in
-code. What only changes a field has no name of its own: it is ``NAME,field=value``. ``NAME_isda`` is
-``NAME,loss=isda`` with the strength of its table.
+code. What only changes an option has no name of its own: it is ``NAME,field=value``. ``NAME_isda``
+is ``NAME,loss=isda`` with the strength of its table.
 
 >>> find_recipe("cifar10_resnet32_isda").loss.strength
 0.5
@@ -76,25 +76,58 @@ def find_recipe(text: str) -> Any:
         UserError: If there is none; the message has the nearest one.
     """
     name, changes = split_name(text)
-    if is_outside(name):
-        found = recipes.get(name)
-        recipe = found() if inspect.isfunction(found) else found
-        if not isinstance(recipe, BaseRecipe):
-            raise UserError(f"{name}: expected a recipe, or a function that returns one, got {found!r}")
-    else:
-        row, isda = _find_row(name)
-        recipe = override(row.recipe, {"loss": "isda", **row.isda} if isda else {})
+    row, isda = _find_row(name)
+    recipe = override(row.recipe, {"loss": "isda", **row.isda}) if isda else row.recipe
     return override(recipe, changes)
+
+
+def make_run(
+    text: str,
+    changes: Mapping[str, str] | None = None,
+    seed: int = 0,
+    *,
+    quick: bool = False,
+    root: Path = Path("runs"),
+) -> Run:
+    """Describe a run of a recipe; its folder is the same however the changes are given.
+
+    Args:
+        text: As :func:`find_recipe` takes it.
+        changes: More of them; a part such as ``50%`` is one of what ``text`` says.
+        seed: Of the run.
+        quick: Whether it is a smoke test, which ``changes`` may enlarge again.
+        root: Folder of all runs.
+
+    Raises:
+        UserError: If there is no such recipe, or a change does not fit it.
+
+    >>> make_run("digits_resnet8,epochs=60", {"epochs": "10%", "lr": "1e-1"}).label
+    'digits_resnet8,epochs=6'
+    """
+    changes = changes or {}
+    name, own = split_name(text)
+    base, recipe = find_recipe(name), override(find_recipe(text), changes)
+    if quick:
+        whole = {field: value for field, value in changes.items() if not value.endswith("%")}
+        base, recipe = make_quick(base), override(make_quick(recipe), whole)
+    described = describe_overrides(recipe, {**own, **changes}, base)
+    return Run(name, recipe, seed, described, quick, root)
 
 
 def _find_row(name: str) -> tuple[Row, bool]:
     """Return the row of a name, and whether its loss is to be ISDA."""
-    known = recipes.names()
+    known = () if is_outside(name) else recipes.names()
     base = name.removesuffix(_ISDA)
-    if name not in known and base not in known:
+    is_twin = name not in known and base in known
+    if not (is_outside(name) or name in known or is_twin):
         raise UserError(unknown_name("semaug", "recipe", name, recipe_names()))
-    found: Row = recipes.get(name if name in known else base)
-    return found, name not in known
+    found = recipes.get(base if is_twin else name)
+    if isinstance(found, Row):
+        return found, is_twin
+    recipe = found() if inspect.isfunction(found) else found
+    if not isinstance(recipe, BaseRecipe):
+        raise UserError(f"{name}: expected a recipe, or a function that returns one, got {found!r}")
+    return Row(recipe, (inspect.getdoc(found) or name).partition("\n")[0]), is_twin
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -105,39 +138,11 @@ def recipe_names() -> tuple[str, ...]:
 def describe_recipe(name: str) -> str:
     """Return one line about a recipe.
 
-    >>> describe_recipe("cifar10_resnet32_isda")
-    'ResNet-32 on CIFAR-10 with cross-entropy; ISDA in its place.'
+    Raises:
+        UserError: If there is none.
+
+    >>> describe_recipe("cifar10_resnet32_ait_isda")
+    'ResNet-32 on CIFAR-10 with AIT and ISDA.'
     """
     row, isda = _find_row(name)
-    return f"{row.description.removesuffix('.')}; ISDA in its place." if isda else row.description
-
-
-def make_run(
-    recipe: Any,
-    changes: Mapping[str, str],
-    seed: int,
-    quick: bool,
-    runs: Path,
-    *,
-    name: str = "recipe",
-) -> Run:
-    """Describe a run.
-
-    Args:
-        recipe: A name, perhaps with changes behind it, or a recipe.
-        changes: More of them, as :func:`split_overrides` gives them.
-        seed: Of the run.
-        quick: Whether the recipe is shrunk before the changes.
-        runs: Folder of all runs.
-        name: Of a recipe that has none.
-
-    Raises:
-        UserError: If a name is unknown, or a change does not fit.
-    """
-    if isinstance(recipe, str):
-        name, own = split_name(recipe)
-        changes = {**own, **changes}
-        recipe = find_recipe(name)
-    base = make_quick(recipe) if quick else recipe
-    changed = override(base, changes)
-    return Run(name, changed, seed, describe_overrides(changed, changes, base), quick, runs)
+    return row.description.replace("cross-entropy", "ISDA") if isda else row.description
