@@ -82,36 +82,42 @@ def find_recipe(text: str) -> Any:
 
 
 def make_run(
-    text: str,
-    changes: Mapping[str, str] | None = None,
-    seed: int = 0,
+    recipe: Any,
+    changes: Mapping[str, str],
+    seed: int,
+    quick: bool,
+    runs: Path,
     *,
-    quick: bool = False,
-    root: Path = Path("runs"),
+    name: str = "recipe",
 ) -> Run:
-    """Describe a run of a recipe; its folder is the same however the changes are given.
+    """Describe a run; its folder is the same however changes are given.
 
     Args:
-        text: As :func:`find_recipe` takes it.
-        changes: More of them; a part such as ``50%`` is one of what ``text`` says.
+        recipe: A name as :func:`find_recipe` takes it, or a recipe.
+        changes: More of them, as :func:`split_overrides` gives them; a part such as ``50%`` is one
+            of what ``recipe`` says.
         seed: Of the run.
         quick: Whether it is a smoke test, which ``changes`` may enlarge again.
-        root: Folder of all runs.
+        runs: Folder of all runs.
+        name: Of a recipe that has none.
 
     Raises:
-        UserError: If there is no such recipe, or a change does not fit it.
+        UserError: If a name is unknown, or a change does not fit.
 
-    >>> make_run("digits_resnet8,epochs=60", {"epochs": "10%", "lr": "1e-1"}).label
+    >>> changes = {"epochs": "10%", "optimizer.lr": "1e-1"}
+    >>> make_run("digits_resnet8,epochs=60", changes, 0, False, Path("runs")).label
     'digits_resnet8,epochs=6'
     """
-    changes = changes or {}
-    name, own = split_name(text)
-    base, recipe = find_recipe(name), override(find_recipe(text), changes)
+    base, own = recipe, {}
+    if isinstance(recipe, str):
+        name, own = split_name(recipe)
+        base, recipe = find_recipe(name), find_recipe(recipe)
+    recipe = override(recipe, changes)
     if quick:
         whole = {field: value for field, value in changes.items() if not value.endswith("%")}
         base, recipe = make_quick(base), override(make_quick(recipe), whole)
     described = describe_overrides(recipe, {**own, **changes}, base)
-    return Run(name, recipe, seed, described, quick, root)
+    return Run(name, recipe, seed, described, quick, runs)
 
 
 def _find_row(name: str) -> tuple[Row, bool]:
