@@ -108,7 +108,8 @@ def make_run(
     >>> make_run("digits_resnet8,epochs=60", changes, 0, False, Path("runs")).label
     'digits_resnet8,epochs=6'
     """
-    base, own = recipe, {}
+    base: Any = recipe
+    own: Mapping[str, str] = {}
     if isinstance(recipe, str):
         name, own = split_name(recipe)
         base, recipe = find_recipe(name), find_recipe(recipe)
