@@ -2,7 +2,12 @@
 
 from functools import cache
 
-from semaug.published import PublishedNumber
+import timm
+import torch
+
+from semaug.analysis import paper_flops, paper_isda_cost
+from semaug.networks import NETWORKS
+from semaug.published.numbers import PublishedNumber
 
 __all__ = ["count_cost"]
 
@@ -24,14 +29,10 @@ def count_cost(number: PublishedNumber) -> str | None:
     >>> str(number), count_cost(number)
     ('69.43', '69.43')
     """
-    if number.metric not in ("params_millions", "extra_flops_percent", *_UNITS):
-        return None
-    if number.data not in _CLASSES:
-        return None
-    import semaug.networks
-
     in_memory = number.data != "imagenet"
-    if in_memory and number.network not in semaug.networks.NETWORKS:
+    is_cost = number.metric in ("params_millions", "extra_flops_percent", *_UNITS)
+    is_ours = number.data in _CLASSES and (number.network in NETWORKS or not in_memory)
+    if not (is_cost and is_ours):
         return None
     num_classes = _CLASSES[number.data]
     parameters, operations, num_features = _count(
@@ -42,8 +43,6 @@ def count_cost(number: PublishedNumber) -> str | None:
     elif number.metric.startswith("flops"):
         value = operations / _UNITS[number.metric]
     else:
-        from semaug.analysis import paper_isda_cost
-
         batch_size = 64 if number.network.startswith(_HALF_BATCHES) else 128
         covariance = "full" if in_memory else "diagonal"
         extra = paper_isda_cost(num_classes, num_features, batch_size, covariance)
@@ -56,11 +55,6 @@ def count_cost(number: PublishedNumber) -> str | None:
 @cache
 def _count(network: str, num_classes: int, image_size: int) -> tuple[int, int, int]:
     """Return parameters, operations of a forward pass and features of a network."""
-    import timm
-    import torch
-
-    from semaug.analysis import paper_flops
-
     with torch.device("meta"):
         model = timm.create_model(network, num_classes=num_classes)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -1,156 +1,143 @@
-"""Tables without printed numbers: what the papers only draw, and small twins of ablations.
+"""Tables without printed numbers: what the papers only draw, and small twins of their tables.
 
->>> [line.recipe for line in FIGURES["isda-8-small"]][-1]
-'cifar10_5k_resnet20_isda'
+>>> [entry.recipe for entry in FIGURES["isda-8-small"]][-2:]
+['cifar10_5k_resnet20_isda,ramp=constant', 'cifar10_5k_resnet20_isda']
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
-from semaug.recipes.ait import AUGMENTATIONS, DATA, LAYERS, METRICS, NETWORKS, WEIGHTS
-from semaug.recipes.cifar import STRENGTHS
+from semaug.methods.ait import LAYERS, METRICS
+from semaug.published.places import Entry, augmented
+from semaug.recipes.ait import NETWORKS
+from semaug.recipes.row import CIFAR, CIFAR_STRENGTH
 
-__all__ = ["FIGURES", "Line"]
+__all__ = ["FIGURES"]
 
+_SMALL, _SMALL_LABEL = "cifar10_5k_resnet20", "ResNet-20, 5,000 images"
+_WIDE = {
+    "CIFAR-100 + Cutout": "cifar100_wide_resnet28_10_cutout",
+    "CIFAR-100 + AutoAugment": "cifar100_wide_resnet28_10_autoaugment",
+}
 
-class Line(NamedTuple):
-    """Where the runs of a recipe stand in a table."""
-
-    row: str
-    column: str
-    recipe: str
-    quantity: str = "error_mean_last_10"  # see semaug.published.places.quantity_of
-    accuracy: bool = False  # shown instead of an error
-    baseline: str | None = None  # recipe that the difference is taken to, seed by seed
-
-
-_SMALL = "ResNet-20, 5,000 images"
-_AUGMENTED = {"CIFAR-100 + Cutout": "cutout", "CIFAR-100 + AutoAugment": "autoaugment"}
-
-# Labels of rows, and the last parts of the names of their recipes.
+# Labels of rows, and what stands behind the names of their baselines. Of Table 8, and of Fig. 11:
+# the set that lambda_0 is chosen from, and two strengths that section 6.5.4 speaks of.
 _ABLATIONS = {
     "Basic": "",
-    "Identity matrix": "isda_identity",
-    "Diagonal matrix": "isda_diagonal",
-    "Single covariance matrix": "isda_shared",
-    "Constant λ0": "isda_constant",
-    "ISDA": "isda",
+    "Identity matrix": "_isda,covariance=identity",
+    "Diagonal matrix": "_isda,covariance=diagonal",
+    "Single covariance matrix": "_isda,covariance=shared",
+    "Constant λ0": "_isda,ramp=constant",
+    "ISDA": "_isda",
 }
-_STRENGTHS = {
-    "λ0 = 0 (cross-entropy)": "",
-    **{
-        f"λ0 = {strength:g}": "isda" if strength == 0.5 else f"isda_strength{strength:g}"
-        for strength in sorted(
-            [0.5] + [loss.strength for _, loss in STRENGTHS.values() if loss.strength]
-        )
-    },
-}
-_DRAWS = {
-    "M = 0 (cross-entropy)": "",
-    **{f"M = {m}": f"explicit{m}" for m in (1, 2, 5, 10, 20)},
-    "M = ∞ (ISDA)": "isda",
+_STRENGTHS = {"λ0 = 0 (cross-entropy)": ""} | {
+    f"λ0 = {strength}": "_isda" if strength == CIFAR_STRENGTH else f"_isda,strength={strength}"
+    for strength in ("0.1", "0.25", "0.5", "0.75", "1", "5", "10")
 }
 
 
-def _lines(rows: Mapping[str, str], column: str, base: str) -> Iterator[Line]:
-    for row, suffix in rows.items():
-        baseline = base if suffix else None
-        yield Line(row, column, f"{base}_{suffix}" if suffix else base, baseline=baseline)
+def _entries(rows: Mapping[str, str], column: str, base: str) -> Iterator[Entry]:
+    for row, rest in rows.items():
+        yield Entry(row, column, base + rest, baseline=base if rest else None)
 
 
-def _draws(columns: Mapping[str, str]) -> Sequence[Line]:
+def _draws(columns: Mapping[str, str]) -> Iterator[Entry]:
     """Return Fig. 10: numbers of draws, with covariances of the features and learned ones."""
-    lines: list[Line] = []
-    for row, suffix in _DRAWS.items():
+    yield from (Entry("M = 0 (cross-entropy)", column, base) for column, base in columns.items())
+    rows = {
+        f"M = {draws}": ("", f",loss=explicit,num_samples={draws},strength={CIFAR_STRENGTH}")
+        for draws in (1, 2, 5, 10, 20)
+    }
+    for row, (start, end) in {**rows, "M = ∞ (ISDA)": ("_isda", "")}.items():
         for column, base in columns.items():
-            lines += _lines({row: suffix}, column, base)
-            if suffix:
-                lines += _lines({row: f"{suffix}_learned"}, f"{column}, learned", base)
-    return lines
-
-
-_WIDE = {column: f"cifar100_wide_resnet28_10_{part}" for column, part in _AUGMENTED.items()}
+            yield from _entries({row: start + end}, column, base)
+            learned = f"{start},covariance=learned{end}"
+            yield from _entries({row: learned}, f"{column}, learned", base)
 
 
 # AIT, beside baselines that take as many steps and passes, see semaug.recipes.ait: what stands in
-# the table, and the baseline that the difference is taken to. In small, `single` has no suffix.
+# the table, and the baseline that the difference is taken to.
 _PAIRS = "AIT's pairs, λ = 0 (step-matched)"
-_FAIR = {
-    "one view": ("single", "pairs"),
-    _PAIRS: ("pairs", None),
-    "one view, twice the epochs (compute-matched)": ("long", "pairs"),
-    "AIT": ("ait", "pairs"),
-    "AIT, to one view for twice the epochs": ("ait", "long"),
-    "ISDA on AIT's pairs, λ = 0": ("pairs_isda", "pairs"),
-    "AIT + ISDA": ("ait_isda", "pairs_isda"),
-}
 _TEST_SETS = ("original", "random_crop", "grayscale", "random_color")
+_AUGMENTATIONS = (
+    "rh", "rp", "rg", "rc", "rpg", "rpc", "rgc", "rpgc", "rp,rg", "rp,rc", "rg,rc",
+)  # fmt: skip
 
 
-def _fair() -> Iterator[Line]:
-    for data, data_label in DATA.items():
-        for network, (label, _) in NETWORKS.items():
-            base = f"{data}_{network}_"
-            for column, (method, other) in _FAIR.items():
-                baseline = None if other is None else base + other
-                place = (f"{data_label}, {label}", column, base + method)
-                yield Line(*place, accuracy=True, baseline=baseline)
+def _fair(base: str, single: str, epochs: int) -> dict[str, tuple[str, str | None]]:
+    pairs, longer = f"{base}_ait,ai_weight=0", f"{single},epochs={epochs}"
+    pairs_isda = f"{base}_ait_isda,ai_weight=0"
+    return {
+        "one view": (single, pairs),
+        _PAIRS: (pairs, None),
+        "one view, twice the epochs (compute-matched)": (longer, pairs),
+        "AIT": (f"{base}_ait", pairs),
+        "AIT, to one view for twice the epochs": (f"{base}_ait", longer),
+        "ISDA on AIT's pairs, λ = 0": (pairs_isda, pairs),
+        "AIT + ISDA": (f"{base}_ait_isda", pairs_isda),
+    }
 
 
-def _fair_small() -> Iterator[Line]:
-    base = "cifar10_5k_resnet20"
-    for row, (method, other) in _FAIR.items():
-        name = base if method == "single" else f"{base}_{method}"
-        baseline = None if other is None else f"{base}_{other}"
-        yield Line(row, _SMALL, name, baseline=baseline)
-        if method == "single":
-            yield Line("one view, ISDA", _SMALL, f"{base}_isda", baseline=base)
+def _fair_on_cifar() -> Iterator[Entry]:
+    for data, called in CIFAR.items():
+        for network, (label, recipe) in NETWORKS.items():
+            base = f"{data}_{network}"
+            fair = _fair(base, f"{base}_single", 2 * (recipe.epochs or 0))
+            for column, (name, baseline) in fair.items():
+                yield Entry(f"{called}, {label}", column, name, accuracy=True, baseline=baseline)
 
 
-def _layers() -> Iterator[Line]:
+def _fair_in_small() -> Iterator[Entry]:
+    for row, (name, baseline) in _fair(_SMALL, _SMALL, 200).items():
+        yield Entry(row, _SMALL_LABEL, name, baseline=baseline)
+        if row == "one view":
+            yield Entry("one view, ISDA", _SMALL_LABEL, f"{_SMALL}_isda", baseline=_SMALL)
+
+
+def _layers() -> Iterator[Entry]:
     base, column = "cifar100_resnet32", "ResNet-32, CIFAR-100"
-    yield Line("one view", column, f"{base}_single", accuracy=True, baseline=f"{base}_pairs")
-    yield Line(_PAIRS, column, f"{base}_pairs", accuracy=True)
+    pairs = f"{base}_ait,ai_weight=0"
+    yield Entry("one view", column, f"{base}_single", accuracy=True, baseline=pairs)
+    yield Entry(_PAIRS, column, pairs, accuracy=True)
     for layer in LAYERS:
         for metric in METRICS:
-            name = f"{base}_ait_{layer}_{metric}"
-            if (layer, metric) == ("logits", "kl"):
-                name = f"{base}_ait"
-            row = layer.replace("_", " ")
-            yield Line(row, metric, name, accuracy=True, baseline=f"{base}_pairs")
+            name = f"{base}_ait"
+            name += f",ai_layer={layer}" if layer != "logits" else ""
+            name += f",ai_metric={metric}" if metric != "kl" else ""
+            yield Entry(layer.replace("_", " "), metric, name, accuracy=True, baseline=pairs)
 
 
-def _weights() -> Iterator[Line]:
-    for weight in sorted([0.0, 1.0, *WEIGHTS]):
-        suffix = {0.0: "pairs", 1.0: "ait"}.get(weight, f"ait_weight{weight:g}")
-        for data, column in DATA.items():
-            base = f"{data}_resnet32"
-            baseline = f"{base}_pairs" if weight else None
-            name = f"{base}_{suffix}"
-            yield Line(f"λ = {weight:g}", column, name, accuracy=True, baseline=baseline)
+def _weights() -> Iterator[Entry]:
+    for weight in ("0", "0.5", "1", "2", "3", "4"):
+        for data, column in CIFAR.items():
+            ait = f"{data}_resnet32_ait"
+            name = ait if weight == "1" else f"{ait},ai_weight={weight}"
+            baseline = None if weight == "0" else f"{ait},ai_weight=0"
+            yield Entry(f"λ = {weight}", column, name, accuracy=True, baseline=baseline)
 
 
-def _transfer_small() -> Iterator[Line]:
-    for augmentation in AUGMENTATIONS:
-        name = "cifar10_5k_resnet20" + ("" if augmentation == "rp" else f"_{augmentation}")
-        views = augmentation.replace("_", ",")
+def _transfer_in_small() -> Iterator[Entry]:
+    for views in _AUGMENTATIONS:
+        single = None if "," in views else _SMALL + augmented(views)  # which has one view
+        columns = {"Baseline": single, "AIT": f"{_SMALL}_ait{augmented(views)}"}
         for test_set in _TEST_SETS:
-            for column, suffix in {"Baseline": "", "AIT": "_ait"}.items():
-                if suffix or "," not in views:  # views of their own are no baseline's
-                    place = (views, f"{test_set.replace('_', ' ')}, {column}", name + suffix)
-                    baseline = name if suffix and "," not in views else None
-                    yield Line(*place, f"transfer {test_set}", accuracy=True, baseline=baseline)
+            for label, name in columns.items():
+                if name is not None:
+                    column = f"{test_set.replace('_', ' ')}, {label}"
+                    baseline = None if name == single else single
+                    shown = Entry(views, column, name, test_set=test_set, accuracy=True)
+                    yield replace(shown, baseline=baseline)
 
 
-FIGURES: Mapping[str, Sequence[Line]] = {
-    "isda-fig10": _draws(_WIDE),
-    "isda-fig11": list(_lines(_STRENGTHS, "CIFAR-100 + Cutout", _WIDE["CIFAR-100 + Cutout"])),
-    "isda-8-small": list(_lines(_ABLATIONS, _SMALL, "cifar10_5k_resnet20")),
-    "isda-fig10-small": _draws({_SMALL: "cifar10_5k_resnet20"}),
-    "isda-fig11-small": list(_lines(_STRENGTHS, _SMALL, "cifar10_5k_resnet20")),
-    "ait-fig3": list(_layers()),
-    "ait-fig4": list(_weights()),
-    "ait-1-fair": list(_fair()),
-    "ait-1-small": list(_fair_small()),
-    "ait-5-small": list(_transfer_small()),
+FIGURES: dict[str, Sequence[Entry]] = {
+    "isda-fig10": [*_draws(_WIDE)],
+    "isda-fig11": [*_entries(_STRENGTHS, *next(iter(_WIDE.items())))],
+    "isda-8-small": [*_entries(_ABLATIONS, _SMALL_LABEL, _SMALL)],
+    "isda-fig10-small": [*_draws({_SMALL_LABEL: _SMALL})],
+    "isda-fig11-small": [*_entries(_STRENGTHS, _SMALL_LABEL, _SMALL)],
+    "ait-fig3": [*_layers()],
+    "ait-fig4": [*_weights()],
+    "ait-1-fair": [*_fair_on_cifar()],
+    "ait-1-small": [*_fair_in_small()],
+    "ait-5-small": [*_transfer_in_small()],
 }

@@ -1,129 +1,193 @@
-"""Which published number each recipe is to be compared with.
+"""What stands at a place in a table: the result of which recipe, and what of it.
 
 >>> from semaug.published import find_published
->>> (number,) = find_published("isda", 2, row="ResNet-32", column="CIFAR-100, ISDA")
+>>> [number] = find_published("isda", 8, row="Diagonal matrix", column="CIFAR-10")
 >>> recipe_of(number)
-'cifar100_resnet32_isda'
+'cifar10_wide_resnet28_10_isda,covariance=diagonal'
 >>> [cell.table for cell in cells_of("cifar100_wide_resnet28_10_cutout")]
 ['4', '8', '2']
 """
 
+from dataclasses import dataclass
 from functools import cache
 
-from semaug._torch.names import unknown_name
-from semaug.errors import UserError
-from semaug.published import PublishedNumber, load_published
-from semaug.recipes import RECIPES
+from semaug.published.numbers import PublishedNumber, load_published
+from semaug.recipes import ait, find_recipe, recipe_names, split_name
+from semaug.registry import Sizes, metrics
+from semaug.runs.read import Measure
 
-__all__ = ["cells_of", "quantity_of", "recipe_of"]
+__all__ = ["Entry", "augmented", "cells_of", "entry_of", "recipe_of"]
 
-# What a finished run says about a metric: an error in percent, by its name in the summary.
-_TOP1 = "error_mean_last_10"
-_ERRORS = {
-    "error_percent": _TOP1,
-    "top1_error_percent": _TOP1,
-    "top5_error_percent": f"top5_{_TOP1}",
-    "accuracy_percent": _TOP1,
-    "top1_accuracy_percent": _TOP1,
-    "top5_accuracy_percent": f"top5_{_TOP1}",
+
+@dataclass(frozen=True)
+class Entry:
+    """A place in a table.
+
+    Args:
+        row: Label of its row.
+        column: Label of its column.
+        recipe: That it is a result of, with changes; None if there is none.
+        metric: What of its runs is shown; None if a run does not tell.
+        predictor: Which of the networks of a run.
+        test_set: Which of :data:`semaug.transfer.TEST_SETS` it is an accuracy on; None if the
+            usual one.
+        accuracy: Whether an accuracy in percent is shown where the metric is an error.
+        baseline: Recipe that the difference is taken to, seed by seed; None for none.
+        published: What the paper prints; None if it only draws it, or the table is ours.
+    """
+
+    row: str
+    column: str
+    recipe: str | None
+    metric: str | None = "error"
+    predictor: str = ""
+    test_set: str | None = None
+    accuracy: bool = False
+    baseline: str | None = None
+    published: PublishedNumber | None = None
+
+    @property
+    def measure(self) -> Measure:
+        """Name and unit of what is shown, and which way is better."""
+        metric = self.metric or "error"
+        if self.accuracy:
+            return Measure(metric.replace("error", "accuracy"), "%", "higher")
+        found = metrics.make(metric).build(Sizes(num_classes=1000))
+        return Measure(found.name, found.unit, found.better)
+
+
+# What a run measures of what the papers print.
+_METRICS = {
+    "error_percent": "error",
+    "top1_error_percent": "error",
+    "top5_error_percent": "top5_error",
+    "accuracy_percent": "error",
+    "top1_accuracy_percent": "error",
+    "top5_accuracy_percent": "top5_error",
+    "miou_percent": "miou",
 }
 
-# Parts of the methods of published numbers, and of names of recipes, in the order of a name.
-_AUGMENTATIONS = {
-    "cutout": "cutout",
-    "rand_augment": "randaugment",
-    "auto_augment": "autoaugment",
-}
-_LOSSES = {
+# What stands behind DATA_NETWORK, by part of a method in the order of a name.
+_PARTS = {
+    "cutout": "_cutout",
+    "rand_augment": "_randaugment",
+    "auto_augment": "_autoaugment",
     "cross_entropy": "",
-    "isda": "isda",
-    "isda_identity": "isda_identity",
-    "isda_diagonal": "isda_diagonal",
-    "isda_shared": "isda_shared",
-    "isda_constant_strength": "isda_constant",
+    "isda": "_isda",
+    "isda_identity": "_isda,covariance=identity",
+    "isda_diagonal": "_isda,covariance=diagonal",
+    "isda_shared": "_isda,covariance=shared",
+    "isda_constant_strength": "_isda,ramp=constant",
 }
-_WORDS = _AUGMENTATIONS | _LOSSES
 # All results with this network are with dropout, whether their row says so or not.
 _WITH_DROPOUT = "wide_resnet28_10_cifar"
 
 
-def recipe_of(number: PublishedNumber) -> str | None:
-    """Return the name of the recipe that a published error is a result of.
+def entry_of(number: PublishedNumber) -> Entry:
+    """Return the place of a published number.
 
-    None for what is no error, for methods and data without a recipe, and for results by others.
+    >>> from semaug.published import find_published
+    >>> [*_, last] = map(entry_of, find_published("ait", 2, row="Resnet32, Resnet32"))
+    >>> last.recipe, last.metric, last.predictor
+    ('cifar100_resnet32_single,method=multi_ait,peers=resnet32_cifar', 'error', 'network 2')
+    """
+    return Entry(
+        number.row,
+        number.column,
+        recipe_of(number),
+        _METRICS.get(number.metric),
+        "network 2" if number.column.endswith("Net2") else "",
+        number.column.rpartition(", ")[0].replace(" ", "_") if _is_transfer(number) else None,
+        "accuracy" in number.metric,
+        published=number,
+    )
+
+
+def recipe_of(number: PublishedNumber) -> str | None:
+    """Return the recipe that a published error or accuracy is a result of, with its changes.
+
+    None for what is neither, for methods and data without a recipe, and for results by others.
     None, too, for ImageNet in the NeurIPS paper, which prints other errors for the networks of
     T-PAMI, so that its settings are not those of our recipes.
     """
-    if number.metric not in _ERRORS:
+    if number.metric not in _METRICS or (number.paper, number.data) == ("isda-neurips", "imagenet"):
         return None
+    start = f"{number.data}_{number.network.removesuffix('_cifar')}"
     if number.paper == "ait":
-        name = _ait_recipe(number)
-        return name if name in RECIPES else None
-    if (number.paper, number.data) == ("isda-neurips", "imagenet"):
-        return None
-    methods = number.method.split("+")
-    if number.network == _WITH_DROPOUT:
-        methods = [method for method in methods if method != "dropout"]
-    if not all(method in _WORDS for method in methods):
-        return None
-    words = (number.data, number.network.removesuffix("_cifar"), *map(_WORDS.get, methods))
-    name = "_".join(word for word in words if word)
-    return name if name in RECIPES else None
+        name = _ait_recipe(number, start)
+    else:
+        methods = number.method.split("+")
+        if number.network == _WITH_DROPOUT:
+            methods = [method for method in methods if method != "dropout"]
+        if not all(method in _PARTS for method in methods):
+            return None
+        name = start + "".join(_PARTS[method] for method in methods)
+    return name if split_name(name)[0] in recipe_names() else None
 
 
 # AIT.
 
-_AIT_METHODS = {"cross_entropy": "single", "ait": "ait", "dml": "dml", "multi_ait": "multi_ait"}
-_AIT_NETWORKS = {
+_NETWORKS = {
     "Resnet32": "resnet32",
     "MobileNetV2": "mobilenetv2",
     "WRN-28-10": "wide_resnet28_10",
 }
+_CHANGED_PERCENT = {"3": "corrupt_percent", "4": "train_percent"}  # by number of the table
 
 
-def _ait_recipe(number: PublishedNumber) -> str:
-    """Return the name that a recipe for a number of AIT has, if there is one."""
-    network = number.network.removesuffix("_cifar")
-    method = _AIT_METHODS.get(number.method, "")
+def _is_transfer(number: PublishedNumber) -> bool:
+    return (number.paper, number.table) == ("ait", "5")
+
+
+def _ait_recipe(number: PublishedNumber, start: str) -> str:
+    """Return the recipe that a number of AIT has, if there is one."""
     if number.method in ("dml", "multi_ait"):
-        network = "_".join(_AIT_NETWORKS[label] for label in number.row.split(", "))
-    percent = number.row.partition("%")[0]
-    words = {
-        "3": f"corrupt{percent}",
-        "4": f"part{percent}",
-        "5": "" if number.row == "rp" else number.row.replace(",", "_"),
-    }
-    parts = (number.data, network, words.get(number.table, ""), method)
-    return "_".join(part for part in parts if part)
+        first, second = (_NETWORKS[label] for label in number.row.split(", "))
+        return f"{number.data}_{first}_single,method={number.method}{_beside(first, second)}"
+    method = {"cross_entropy": "single"}.get(number.method, number.method)
+    changes = augmented(number.row) if _is_transfer(number) else ""
+    if number.table in _CHANGED_PERCENT:
+        changes = f",{_CHANGED_PERCENT[number.table]}={number.row.partition('%')[0]}"
+    return f"{start}_{method}{changes}"
 
 
-def quantity_of(number: PublishedNumber) -> str:
-    """Say what of a finished run measures a published error or accuracy.
+def _beside(first: str, second: str) -> str:
+    """Return the changes that train a second network beside a first, with its own weight decay."""
+    own, peer = (ait.NETWORKS[name][1].optimizer.weight_decay for name in (first, second))
+    decay = "" if own == peer else f",peer_weight_decay={peer}"
+    return f"{decay},peers={second}_cifar"
 
-    Returns:
-        A name of its summary, which is an error in percent, or ``"transfer SET"``, an accuracy in
-        percent on a set of :data:`semaug.transfer.TEST_SETS`; empty if a run does not tell.
 
-    >>> from semaug.published import find_published
-    >>> numbers = find_published("ait", 2, row="Resnet32, Resnet32")
-    >>> [quantity_of(number) for number in numbers][-2:]
-    ['error_mean_last_10', 'error_mean_last_10_2']
+def augmented(row: str) -> str:
+    """Return the changes that an augmentation of Table 5 of AIT is; two have a view for each.
+
+    It is r, then letters of p (crop), g (grayscale) and c (color jitter), or h for none of them;
+    all flip. The jitter of the released code turns hues by 0.1, too, of which section 4.4 says
+    nothing.
+
+    >>> augmented("rp"), augmented("rg"), augmented("rp,rg")
+    ('', ',grayscale=0.1,padding=0', ',grayscale=0.1,view_augments=rp,rg')
     """
-    if (number.paper, number.table) == ("ait", "5"):
-        return f"transfer {number.column.rpartition(', ')[0].replace(' ', '_')}"
-    quantity = _ERRORS.get(number.metric, "")
-    return f"{quantity}_2" if quantity and number.column.endswith("Net2") else quantity
+    changes = {
+        ",grayscale=0.1": "g" in row,
+        ",jitter=0.1,0.1,0.1": "c" in row,
+        ",padding=0": "p" not in row,
+        f",view_augments={row}": "," in row,
+    }
+    return "".join(change for change, holds in changes.items() if holds)
 
 
-def cells_of(name: str) -> tuple[PublishedNumber, ...]:
+def cells_of(recipe: str) -> tuple[PublishedNumber, ...]:
     """Return the published errors of a recipe, in the order of the papers; often none.
+
+    Args:
+        recipe: Its name, and perhaps changes in the order of the name of a run's folder.
 
     Raises:
         UserError: If there is no such recipe.
     """
-    if name not in RECIPES:
-        raise UserError(unknown_name("cells_of", "recipe", name, RECIPES))
-    return _cells().get(name, ())
+    find_recipe(recipe)
+    return _cells().get(recipe, ())
 
 
 @cache

@@ -1,17 +1,19 @@
 """A table of the papers, with what was measured here beside what they print."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 from semaug._torch.names import unknown_name
 from semaug.errors import UserError
-from semaug.published import PublishedNumber, load_published
 from semaug.published.costs import count_cost
 from semaug.published.figures import FIGURES
-from semaug.published.places import quantity_of, recipe_of
-from semaug.runs.run import Run, all_options
+from semaug.published.numbers import load_published
+from semaug.published.places import Entry, entry_of
+from semaug.recipe.plain import flat_options, recipe_to_plain_data
+from semaug.runs.read import value_of
+from semaug.runs.run import Run
 from semaug.runs.statistics import (
     PairedDifference,
     mean_and_spread,
@@ -19,10 +21,10 @@ from semaug.runs.statistics import (
     with_spread,
 )
 from semaug.runs.work import work_of
+from semaug.transfer import transfer_accuracies
 
 __all__ = [
     "Cell",
-    "Entry",
     "as_plain_data",
     "fill_table",
     "find_table",
@@ -30,50 +32,22 @@ __all__ = [
     "table_names",
 ]
 
-_ERROR = "error_mean_last_10"
 _EQUAL_WORK = 0.02  # more of a difference is told
-_TRANSFER = "transfer "  # before the name of a test set
 # Differences of other numbers, and values of options that the text speaks of.
 _NOT_SHOWN = ("reduction", "gain", "strength")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A place in a table.
-
-    Args:
-        row: Label of its row.
-        column: Label of its column.
-        recipe: That it is a result of; None if there is none.
-        quantity: What of its runs is shown, see :func:`semaug.published.places.quantity_of`.
-        accuracy: Whether it is shown as an accuracy in percent, not as an error.
-        baseline: Recipe that the difference is taken to, seed by seed; None for none.
-        published: What the paper prints; None if it only draws it, or the table is ours.
-    """
-
-    row: str
-    column: str
-    recipe: str | None
-    quantity: str = _ERROR
-    accuracy: bool = False
-    baseline: str | None = None
-    published: PublishedNumber | None = None
-
-    @property
-    def test_set(self) -> str | None:
-        """The test set of :data:`semaug.transfer.TEST_SETS` that is meant; None if the usual."""
-        test_set = self.quantity.removeprefix(_TRANSFER)
-        return None if test_set == self.quantity else test_set
-
-
-@dataclass(frozen=True)
 class Cell:
-    """A place in a table, and the runs that measure it.
+    """A place in a table, and the runs that measure it. Everything here reads their summaries.
 
     Args:
         entry: The place.
         runs: Of its recipe, one for each seed.
         baseline_runs: Of the baseline, with the same seeds; none without a baseline.
+
+    Raises:
+        UserError: If a summary is damaged.
     """
 
     entry: Entry
@@ -81,52 +55,36 @@ class Cell:
     baseline_runs: Sequence[Run] = ()
 
     def finished(self) -> list[tuple[Run, dict[str, Any]]]:
-        """Return the runs that are finished, with what they came to.
-
-        Raises:
-            UserError: If a summary is damaged.
-        """
+        """Return the runs that are finished, with their summaries."""
         return _finished(self.runs)
 
     def measured(self) -> str:
         """Say what was measured: mean ± standard deviation (runs), or that nothing was.
 
-        It is the mean error of the last ten epochs, as in the papers; costs are counted.
-
-        Raises:
-            UserError: If a summary is damaged.
+        It is what the recipe reports, the mean of the last ten tests in the papers; costs are
+        counted.
         """
         entry = self.entry
         cost = None if entry.published is None else count_cost(entry.published)
         if cost is not None:
             return cost
-        if not entry.quantity and self.entry.recipe is None:
-            return "not measured"
         if entry.recipe is None:
-            return "no recipe"
-        values = list(self.values().values())
-        if not values:
-            if self.finished():
-                return "not measured"
-            if any(run.summary() for run in self.runs):
-                return "another recipe"  # of an earlier version, in the same folder
-            return "not finished" if any(run.has_begun for run in self.runs) else "not run"
-        return f"{with_spread(values)} ({len(values)})"
+            return "no recipe" if entry.metric else "not measured"
+        values = [*self.values().values()]
+        if values:
+            return f"{with_spread(values)} ({len(values)})"
+        if self.finished():
+            return "not measured"
+        if any(run.summary() for run in self.runs):
+            return "another recipe"  # in the folder of the same name
+        return "not finished" if any(run.has_begun for run in self.runs) else "not run"
 
     def values(self) -> dict[int, float]:
-        """Return what is shown for each seed whose run tells it.
-
-        Raises:
-            UserError: If a summary is damaged.
-        """
+        """Return what is shown for each seed whose run tells it."""
         return self._values(self.runs)
 
     def difference(self) -> PairedDifference | None:
-        """Return the difference to the baseline over common seeds; None if there are none.
-
-        Raises:
-            UserError: If a summary is damaged.
-        """
+        """Return the difference to the baseline over common seeds; None if there are none."""
         own, baseline = self.values(), self._values(self.baseline_runs)
         common = sorted(own.keys() & baseline.keys())
         if not common:
@@ -136,26 +94,16 @@ class Cell:
         )
 
     def unequal(self) -> list[str]:
-        """Name settings that should be the same in the pairs of :meth:`difference` and are not.
-
-        Raises:
-            UserError: If a summary is damaged.
-        """
+        """Name settings that should be the same in the pairs of :meth:`difference` and are not."""
         from semaug.report.compare import unequal_settings  # brings matplotlib, which is slow
 
         pairs = self._pairs()
-        if not pairs:
-            return []
-        baseline, own = zip(*pairs, strict=True)
-        return list(unequal_settings(baseline, own))
+        return list(unequal_settings(*zip(*pairs, strict=True))) if pairs else []
 
     def extra_work(self) -> tuple[float, float] | None:
         """Return how many times the steps and the passes of its baseline this takes.
 
         None if they are equal but for the last steps of epochs, or not known.
-
-        Raises:
-            UserError: If a summary is damaged.
         """
         for baseline, own in self._pairs():
             work, base = work_of(own), work_of(baseline)
@@ -168,9 +116,9 @@ class Cell:
 
     def _pairs(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return the summaries of the baseline and of this, of seeds that both finished."""
-        own, baseline = (
+        baseline, own = (
             {run.seed: summary for run, summary in _finished(runs)}
-            for runs in (self.runs, self.baseline_runs)
+            for runs in (self.baseline_runs, self.runs)
         )
         return [(baseline[seed], own[seed]) for seed in sorted(own.keys() & baseline.keys())]
 
@@ -180,16 +128,11 @@ class Cell:
 
     def _value(self, run: Run, summary: dict[str, Any]) -> float | None:
         """Read what is shown of a finished run."""
-        if self.entry.test_set is not None:
-            from semaug.transfer import transfer_accuracies
-
-            accuracy = (transfer_accuracies(run.folder) or {}).get(self.entry.test_set)
-            error = None if accuracy is None else 100 - accuracy
-        else:
-            error = summary.get(self.entry.quantity)
-        if error is None:
-            return None
-        return 100 - error if self.entry.accuracy else error
+        entry = self.entry
+        if entry.test_set is not None:
+            return (transfer_accuracies(run.folder) or {}).get(entry.test_set)
+        value = value_of(summary, entry.predictor, entry.metric)
+        return 100 - value if entry.accuracy and value is not None else value
 
 
 def _finished(runs: Iterable[Run]) -> list[tuple[Run, dict[str, Any]]]:
@@ -199,10 +142,12 @@ def _finished(runs: Iterable[Run]) -> list[tuple[Run, dict[str, Any]]]:
 
 
 def _is_of(run: Run, summary: dict[str, Any]) -> bool:
-    found = all_options(summary.get("recipe", {}))
-    asked = all_options(run.recipe.as_plain_data())
+    found = flat_options(summary["recipe"])
+    asked = flat_options(recipe_to_plain_data(run.recipe))
     # What is left to the device is decided there.
-    return all(value in (found.get(name), "auto") for name, value in asked.items())
+    return found.keys() == asked.keys() and all(
+        asked[name] in (value, "auto") for name, value in found.items()
+    )
 
 
 def table_names() -> tuple[str, ...]:
@@ -248,17 +193,13 @@ def _plain(text: str) -> str:
 
 
 @cache
-def _tables() -> dict[str, tuple[Entry, ...]]:
-    tables: dict[str, list[Entry]] = {}
+def _tables() -> Mapping[str, Sequence[Entry]]:
+    tables: dict[str, Sequence[Entry]] = {}
     for number in load_published():
         if not number.metric.endswith(_NOT_SHOWN):
-            accuracy = "accuracy" in number.metric
-            places = (number.row, number.column, recipe_of(number), quantity_of(number), accuracy)
-            entry = Entry(*places, published=number)
-            tables.setdefault(f"{number.paper}-{number.table}", []).append(entry)
-    for name, lines in FIGURES.items():
-        tables.setdefault(name, []).extend(Entry(*line) for line in lines)
-    return {name: tuple(entries) for name, entries in tables.items()}
+            name = f"{number.paper}-{number.table}"
+            tables[name] = (*tables.get(name, ()), entry_of(number))
+    return tables | FIGURES
 
 
 def fill_table(entries: Iterable[Entry], make_runs: Callable[[str], Sequence[Run]]) -> list[Cell]:
@@ -276,11 +217,7 @@ def fill_table(entries: Iterable[Entry], make_runs: Callable[[str], Sequence[Run
 
 
 def notes_on(cells: Sequence[Cell]) -> list[str]:
-    """Say, in a line each, what to know of the numbers in a table.
-
-    Raises:
-        UserError: If a summary is damaged.
-    """
+    """Say, in a line each, what to know of the numbers in a table."""
     notes: dict[str, list[Cell]] = {}
     for cell in cells:
         for note in _notes_on(cell):
@@ -317,7 +254,6 @@ def as_plain_data(name: str, cells: Iterable[Cell]) -> dict[str, Any]:
     """
     return {
         "table": name,
-        "unit": "percent; parameters and operations as printed",
         "interval": "95 %, Student's t over pairs of runs with the same seed",
         "cells": [_cell_as_plain_data(cell) for cell in cells],
     }
@@ -325,7 +261,7 @@ def as_plain_data(name: str, cells: Iterable[Cell]) -> dict[str, Any]:
 
 def _cell_as_plain_data(cell: Cell) -> dict[str, Any]:
     entry, values, difference = cell.entry, cell.values(), cell.difference()
-    extra = cell.extra_work()
+    extra, measure = cell.extra_work(), entry.measure if entry.metric else None
     finished = [summary for _, summary in cell.finished()]
     center, spread = mean_and_spread(list(values.values())) if values else (None, None)
     return {
@@ -334,8 +270,11 @@ def _cell_as_plain_data(cell: Cell) -> dict[str, Any]:
         "published": None if entry.published is None else str(entry.published),
         "recipe": entry.recipe,
         "run": cell.runs[0].label if cell.runs else None,
-        "quantity": entry.quantity,
-        "accuracy": entry.accuracy,
+        "metric": getattr(measure, "name", None),
+        "unit": getattr(measure, "unit", None),
+        "better": getattr(measure, "better", None),
+        "predictor": entry.predictor,
+        "test_set": entry.test_set,
         "measured": cell.measured(),
         "mean": center,
         "std": spread,

@@ -129,19 +129,18 @@ def describe_overrides(recipe: Any, changes: Mapping[str, str], base: Any = None
     >>> describe_overrides(override(find_recipe("digits_resnet8,schedule=step"), changes), changes)
     {'lr': '0.1', 'milestones_percent': '50,75', 'nesterov': 'true'}
     """
-    kept = changes if base is None else _needed(base, recipe, changes)
     options = _options(recipe, {})
     described = {}
-    for name in kept:
-        dotted = _find(options, name)
+    for name in applicable(recipe, changes):
+        dotted = _find(options, name.removesuffix(".name"))
         short = dotted.rpartition(".")[2]
         described[short if _matches(options, short) == [dotted] else dotted] = _as_text(
             _value(recipe, dotted), options[dotted].registry
         )
-    return described
+    return described if base is None else _needed(base, recipe, described)
 
 
-def _needed(base: Any, recipe: Any, changes: Mapping[str, str]) -> Mapping[str, str]:
+def _needed(base: Any, recipe: Any, changes: Mapping[str, str]) -> dict[str, str]:
     """Leave out changes without which the same recipe comes of another."""
     kept = dict(changes)
     for name in changes:

@@ -1,8 +1,8 @@
 """Recipes: frozen data, one for each row of results.
 
 A recipe is a function, or, where recipes differ in nothing but a few words, a row of a table in
-code. What only changes a field has no name of its own: it is ``NAME,field=value``. ``NAME_isda`` is
-``NAME,loss=isda`` with the strength of its table.
+code. What only changes an option has no name of its own: it is ``NAME,field=value``. ``NAME_isda``
+is ``NAME,loss=isda`` with the strength of its table.
 
 >>> find_recipe("cifar10_resnet32_isda").loss.strength
 0.5
@@ -76,40 +76,9 @@ def find_recipe(text: str) -> Any:
         UserError: If there is none; the message has the nearest one.
     """
     name, changes = split_name(text)
-    if is_outside(name):
-        found = recipes.get(name)
-        recipe = found() if inspect.isfunction(found) else found
-        if not isinstance(recipe, BaseRecipe):
-            raise UserError(f"{name}: expected a recipe, or a function that returns one, got {found!r}")
-    else:
-        row, isda = _find_row(name)
-        recipe = override(row.recipe, {"loss": "isda", **row.isda} if isda else {})
-    return override(recipe, changes)
-
-
-def _find_row(name: str) -> tuple[Row, bool]:
-    """Return the row of a name, and whether its loss is to be ISDA."""
-    known = recipes.names()
-    base = name.removesuffix(_ISDA)
-    if name not in known and base not in known:
-        raise UserError(unknown_name("semaug", "recipe", name, recipe_names()))
-    found: Row = recipes.get(name if name in known else base)
-    return found, name not in known
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Return the names of all recipes, each with its twin with ISDA."""
-    return tuple(f"{name}{end}" for name in recipes.names() for end in ("", _ISDA))
-
-
-def describe_recipe(name: str) -> str:
-    """Return one line about a recipe.
-
-    >>> describe_recipe("cifar10_resnet32_isda")
-    'ResNet-32 on CIFAR-10 with cross-entropy; ISDA in its place.'
-    """
     row, isda = _find_row(name)
-    return f"{row.description.removesuffix('.')}; ISDA in its place." if isda else row.description
+    recipe = override(row.recipe, {"loss": "isda", **row.isda}) if isda else row.recipe
+    return override(recipe, changes)
 
 
 def make_run(
@@ -121,23 +90,66 @@ def make_run(
     *,
     name: str = "recipe",
 ) -> Run:
-    """Describe a run.
+    """Describe a run; its folder is the same however changes are given.
 
     Args:
-        recipe: A name, perhaps with changes behind it, or a recipe.
-        changes: More of them, as :func:`split_overrides` gives them.
+        recipe: A name as :func:`find_recipe` takes it, or a recipe.
+        changes: More of them, as :func:`split_overrides` gives them; a part such as ``50%`` is one
+            of what ``recipe`` says.
         seed: Of the run.
-        quick: Whether the recipe is shrunk before the changes.
+        quick: Whether it is a smoke test, which ``changes`` may enlarge again.
         runs: Folder of all runs.
         name: Of a recipe that has none.
 
     Raises:
         UserError: If a name is unknown, or a change does not fit.
+
+    >>> changes = {"epochs": "10%", "optimizer.lr": "1e-1"}
+    >>> make_run("digits_resnet8,epochs=60", changes, 0, False, Path("runs")).label
+    'digits_resnet8,epochs=6'
     """
+    base: Any = recipe
+    own: Mapping[str, str] = {}
     if isinstance(recipe, str):
         name, own = split_name(recipe)
-        changes = {**own, **changes}
-        recipe = find_recipe(name)
-    base = make_quick(recipe) if quick else recipe
-    changed = override(base, changes)
-    return Run(name, changed, seed, describe_overrides(changed, changes, base), quick, runs)
+        base, recipe = find_recipe(name), find_recipe(recipe)
+    recipe = override(recipe, changes)
+    if quick:
+        whole = {field: value for field, value in changes.items() if not value.endswith("%")}
+        base, recipe = make_quick(base), override(make_quick(recipe), whole)
+    described = describe_overrides(recipe, {**own, **changes}, base)
+    return Run(name, recipe, seed, described, quick, runs)
+
+
+def _find_row(name: str) -> tuple[Row, bool]:
+    """Return the row of a name, and whether its loss is to be ISDA."""
+    known = () if is_outside(name) else recipes.names()
+    base = name.removesuffix(_ISDA)
+    is_twin = name not in known and base in known
+    if not (is_outside(name) or name in known or is_twin):
+        raise UserError(unknown_name("semaug", "recipe", name, recipe_names()))
+    found = recipes.get(base if is_twin else name)
+    if isinstance(found, Row):
+        return found, is_twin
+    recipe = found() if inspect.isfunction(found) else found
+    if not isinstance(recipe, BaseRecipe):
+        raise UserError(f"{name}: expected a recipe, or a function that returns one, got {found!r}")
+    return Row(recipe, (inspect.getdoc(found) or name).partition("\n")[0]), is_twin
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of all recipes, each with its twin with ISDA."""
+    return tuple(f"{name}{end}" for name in recipes.names() for end in ("", _ISDA))
+
+
+def describe_recipe(name: str) -> str:
+    """Return one line about a recipe.
+
+    Raises:
+        UserError: If there is none.
+
+    >>> describe_recipe("cifar10_resnet32_ait_isda")
+    'ResNet-32 on CIFAR-10 with AIT and ISDA.'
+    """
+    row, isda = _find_row(name)
+    return row.description.replace("cross-entropy", "ISDA") if isda else row.description

@@ -29,4 +29,6 @@ def baseline() -> Recipe:
     )
 
 
-RECIPES = {"digits_resnet8": Row(baseline(), "ResNet-8 on scikit-learn's digits with cross-entropy.")}
+RECIPES = {
+    "digits_resnet8": Row(baseline(), "ResNet-8 on scikit-learn's digits with cross-entropy.")
+}

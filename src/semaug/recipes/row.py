@@ -1,10 +1,13 @@
-"""A recipe and what is said about it."""
+"""A recipe and one line about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CIFAR_STRENGTH", "Row", "describe"]
+__all__ = ["CIFAR", "CIFAR_STRENGTH", "Row", "describe"]
+
+# By name of the data set, as a person reads it.
+CIFAR = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 # The papers choose lambda_0 from {0.1, 0.25, 0.5, 0.75, 1} for each network on held-out images,
 # and do not print what they chose.
