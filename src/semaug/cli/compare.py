@@ -8,25 +8,20 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    Cluster,
-    ClusterOptions,
-    DataRoot,
-    Device,
-    Jobs,
     Overrides,
+    Queue,
     Quick,
     Runs,
-    Threads,
-    Workers,
     changes_for,
     check_changes,
     check_images,
     make_run,
     one_process,
     train_runs,
+    with_options,
 )
 from semaug.cli.printing import print_comparison, say
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.recipe.overrides import split_overrides
 from semaug.runs.run import Run
@@ -34,6 +29,7 @@ from semaug.runs.run import Run
 __all__ = ["compare"]
 
 
+@with_options()
 def compare(
     first: Annotated[
         str,
@@ -46,17 +42,12 @@ def compare(
     ],
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    cluster_option: ClusterOptions = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
     quick: Quick = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
+    *,
+    queue: Queue,
+    options: TrainOptions,
 ) -> None:
     """Train two recipes on the same seeds and compare them pair by pair.
 
@@ -98,26 +89,16 @@ def compare(
     from semaug.report.compare import Arm, check_same_test, compare_runs
 
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
-    check_images(pairs[0], data_root, workers)
+    check_images(pairs[0], options.data_root, options.workers)
     from semaug.engine.loop import train as train_run
     from semaug.queue.outcome import summaries_of
 
-    options: dict[str, Any] = {
-        "data_root": data_root,
-        "device": device,
-        "threads": threads,
-        "workers": workers,
-        "checkpoint_seconds": checkpoint_seconds,
-    }
-
     def train_one(run: Run) -> dict[str, Any]:
-        return train_run(run, resume=True, console=console, **options)
+        return train_run(run, options, resume=True, console=console)
 
     all_runs = [run for pair in pairs for run in pair]
-    if jobs > 1 or cluster or cluster_option:
-        summaries = summaries_of(
-            train_runs(all_runs, options, jobs, console, cluster, cluster_option)
-        )
+    if queue != Queue():
+        summaries = summaries_of(train_runs(all_runs, options, queue, console))
     else:
         summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))

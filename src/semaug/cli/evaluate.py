@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from semaug.cli.options import DataRoot, Device, Threads, Workers
+from semaug.cli.options import with_options
 from semaug.cli.printing import say
+from semaug.engine.options import TrainOptions
 
 if TYPE_CHECKING:
     from semaug.engine.trained import Trained
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 
+@with_options(leave_out=["checkpoint_seconds"])
 def evaluate(
     folders: Annotated[
         list[Path],
@@ -24,10 +26,8 @@ def evaluate(
             show_default=False,
         ),
     ],
-    data_root: DataRoot = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
+    *,
+    options: TrainOptions,
 ) -> None:
     """Test the networks of finished runs again, and compare with what the runs came to.
 
@@ -47,11 +47,11 @@ def evaluate(
     from semaug.runs.files import read_json
 
     console = Console()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     others = 0
     for folder in folders:
-        trained = load_trained(folder, data_root, device, workers)
+        trained = load_trained(folder, options.data_root, options.device, options.workers)
         summary = read_json(folder / "summary.json", "delete it, and --resume writes it anew")
         for line, is_same in _compare(trained, summary):
             say(console, f"{folder}: {line}", style="" if is_same else "yellow")

@@ -11,23 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    Cluster,
-    ClusterOptions,
-    DataRoot,
-    Device,
-    Jobs,
+    Queue,
     Quick,
     RecipeName,
     Runs,
-    Threads,
-    Workers,
     check_images,
     make_run,
     one_process,
     train_runs,
+    with_options,
 )
 from semaug.cli.printing import say
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.recipe.overrides import describe_overrides, split_overrides
 from semaug.recipes import Recipe, find_recipe
@@ -42,6 +37,7 @@ __all__ = ["search"]
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
 
 
+@with_options()
 def search(
     recipe: RecipeName,
     overrides: Annotated[
@@ -63,16 +59,11 @@ def search(
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each choice, and at the end")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    cluster_option: ClusterOptions = None,
     quick: Quick = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
+    *,
+    queue: Queue,
+    options: TrainOptions,
 ) -> None:
     """Choose values on held-out training images, then train on all images and test once.
 
@@ -110,14 +101,8 @@ def search(
         values = describe_overrides(final[0].recipe, point)  # written in one way
         candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
-    check_images((candidates[0].choosing[0], candidates[0].final[0]), data_root, workers)
-    train_options = {
-        "data_root": data_root,
-        "device": device,
-        "threads": threads,
-        "workers": workers,
-        "checkpoint_seconds": checkpoint_seconds,
-    }
+    first_runs = candidates[0].choosing[0], candidates[0].final[0]
+    check_images(first_runs, options.data_root, options.workers)
     what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
     for field in grid:
         what[field] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
@@ -125,7 +110,7 @@ def search(
     folder = runs / "search" / label(recipe, what, quick) / name_of_seeds(all_seeds)
 
     def train_all(some: Sequence[Run]) -> list[Any]:
-        return list(train_runs(some, train_options, jobs, console, cluster, cluster_option))
+        return list(train_runs(some, options, queue, console))
 
     _print_result(console, search_runs(candidates, train_all, folder))
 

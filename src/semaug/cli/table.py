@@ -9,24 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    Cluster,
-    ClusterOptions,
-    DataRoot,
-    Device,
-    Jobs,
     Overrides,
+    Queue,
     Quick,
     Runs,
-    Threads,
-    Workers,
     changes_for,
     check_changes,
     make_run,
     one_process,
     train_runs,
+    with_options,
 )
 from semaug.cli.printing import say
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
 from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
 from semaug.recipe.overrides import split_overrides
@@ -37,6 +32,7 @@ from semaug.runs.statistics import PairedDifference
 __all__ = ["table"]
 
 
+@with_options()
 def table(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="See: semaug list tables")],
     overrides: Overrides = None,
@@ -53,22 +49,17 @@ def table(
             show_default=False,
         ),
     ] = None,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    cluster_option: ClusterOptions = None,
     quick: Quick = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output", "-o", help="Write the table there as JSON, too", show_default=False
         ),
     ] = None,
+    *,
+    queue: Queue,
+    options: TrainOptions,
 ) -> None:
     """Print a table of the papers, published next to measured.
 
@@ -88,7 +79,7 @@ def table(
     semaug table isda-2 --rows ResNet-32 --run --seeds 5 --data-root data
     """
     one_process("table", "--jobs and --cluster train several runs side by side")
-    if not run and (jobs > 1 or cluster or cluster_option):
+    if not run and queue != Queue():
         raise UserError(
             "table: expected --run with --jobs and --cluster: without it nothing is trained"
         )
@@ -111,18 +102,9 @@ def table(
     failed = False
     if run:
         wanted = {own.folder: own for cell in cells for own in (*cell.baseline_runs, *cell.runs)}
-        options = {
-            "data_root": data_root,
-            "device": device,
-            "threads": threads,
-            "workers": workers,
-            "checkpoint_seconds": checkpoint_seconds,
-        }
-        outcomes = train_runs(
-            list(wanted.values()), options, jobs, console, cluster, cluster_option
-        )
+        outcomes = train_runs(list(wanted.values()), options, queue, console)
         failed = any(outcome.error for outcome in outcomes)
-        _measure_transfer(console, cells, data_root, device, threads)
+        _measure_transfer(console, cells, options)
     _print(console, name, cells, changed=bool(changes) or quick)
     if output is not None:
         write_json(output, as_plain_data(name, cells))
@@ -140,13 +122,7 @@ def _seeds_of(run: Run) -> list[int]:
     return sorted(int(part) for part in parts if part.isdecimal()) or [run.seed]
 
 
-def _measure_transfer(
-    console: Console,
-    cells: list[Cell],
-    data_root: Path | None,
-    device: str,
-    threads: int | None,
-) -> None:
+def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions) -> None:
     """Test finished networks on other test sets, where the table wants it and it is not done.
 
     What cannot be measured is named, and left out.
@@ -163,11 +139,13 @@ def _measure_transfer(
 
     from semaug.transfer import measure_transfer
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     for folder in wanted:
         try:
-            measure_transfer(folder, data_root=data_root, device=device, console=console)
+            measure_transfer(
+                folder, data_root=options.data_root, device=options.device, console=console
+            )
         except (OSError, UserError) as error:
             say(console, f"{folder}: not measured: {error}", style="yellow")
 

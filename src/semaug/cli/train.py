@@ -7,24 +7,22 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    DataRoot,
-    Device,
     Overrides,
     Quick,
     RecipeName,
     Runs,
-    Threads,
-    Workers,
     make_run,
     split_seed,
+    with_options,
 )
 from semaug.cli.printing import print_summary, say
+from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import is_first_process
 
 __all__ = ["train"]
 
 
+@with_options()
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
@@ -33,12 +31,9 @@ def train(
     ] = None,
     quick: Quick = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped")] = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
+    *,
+    options: TrainOptions,
 ) -> None:
     """Train one recipe with one seed.
 
@@ -58,12 +53,8 @@ def train(
 
     summary = train_run(
         run,
-        data_root=data_root,
-        device=device,
-        threads=threads,
-        workers=workers,
+        options,
         resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
         console=console,
         report=lambda state: say(console, f"{run.label} seed {run.seed} {state}, in {run.folder}"),
     )

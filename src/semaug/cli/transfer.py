@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.cli.options import DataRoot, Device, Threads, Workers, one_process
+from semaug.cli.options import one_process, with_options
 from semaug.cli.printing import say
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = ["transfer"]
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
+@with_options(leave_out=["checkpoint_seconds"])
 def transfer(
     runs: Annotated[
         list[Path],
@@ -55,10 +57,8 @@ def transfer(
         float,
         typer.Option(min=0, max=0.5, help="Turn hues by up to this; 0.1 in AIT's released code"),
     ] = 0.0,
-    data_root: DataRoot = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
+    *,
+    options: TrainOptions,
 ) -> None:
     """Test trained networks on test images as they are, cropped, grey, and in other colors.
 
@@ -88,18 +88,18 @@ def transfer(
 
     from semaug.transfer import measure_transfer
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
 
     def measure(folder: Path) -> "Transfer":
         return measure_transfer(
             folder,
-            data_root=data_root,
-            device=device,
+            data_root=options.data_root,
+            device=options.device,
             seed=seed,
             hue=hue,
             corruptions=corruptions,
-            workers=workers,
+            workers=options.workers,
             console=console,
         )
 
@@ -115,7 +115,7 @@ def transfer(
         console.print(_make_table(group, rows, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
-                files = list(_draw(group, found, plots, seed, hue, data_root, device))
+                files = list(_draw(group, found, plots, seed, hue, options))
             for path in files:
                 say(console, f"wrote {path}")
     several = any(len(members) > 1 for _, found in measured for members in found.values())
@@ -226,8 +226,7 @@ def _draw(
     folder: Path,
     seed: int,
     hue: float,
-    data_root: Path | None,
-    device: str,
+    options: TrainOptions,
 ) -> Iterator[Path]:
     """Write the pictures of a group; features are those of the first run of each label.
 
@@ -249,7 +248,8 @@ def _draw(
     embeddings = {}
     for label, members in found.items():
         run, _ = members[0]
-        trained = load_trained(run.folder, data_root, device, workers=0)  # a few images at most
+        # A few images at most, so no processes that decode.
+        trained = load_trained(run.folder, options.data_root, options.device, workers=0)
         for place, network in enumerate(_names(label, trained.num_networks)):
             embedding = embed_variants(trained, network=place, seed=seed, hue=hue)
             embeddings[f"{network} seed {run.seed}"] = embedding

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from semaug.engine.evaluate import Wrong, count_wrong
 from semaug.engine.images import check_images_now, record_images
 from semaug.engine.interrupt import watch_interrupts
 from semaug.engine.memory import reset_peak_memory
+from semaug.engine.options import TrainOptions
 from semaug.engine.pipeline import Pipeline
 from semaug.engine.processes import Processes
 from semaug.engine.run_files import settled, warn_of_another_device, write_start, write_summary
@@ -56,31 +58,24 @@ __all__ = ["train"]
 
 def train(
     run: Run,
+    options: TrainOptions = TrainOptions(),
     *,
-    data_root: Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    workers: int | None = None,
     resume: bool = False,
-    checkpoint_seconds: float = 300.0,
     console: Console | None = None,
     report: Callable[[str], None] | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Train a run to its end and return its summary.
 
     Args:
         run: What to train, and where to keep it.
-        data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        threads: CPU threads of torch; None leaves them as they are.
-        workers: Processes that decode images that lie in files; None is one for each core but
-            one, 0 decodes in this process. What a run learns does not depend on it.
+        options: How to train it on this machine.
         resume: Go on from the checkpoint, if there is one. Without it, a folder that holds
             a run is an error. A finished run returns its summary.
-        checkpoint_seconds: Save at least this often, besides after each epoch.
         console: Where to show progress.
         report: Gets what this means for the run, such as ``"starts"``, once it is known that
             nothing is missing or misspelt.
+        **changes: Fields of ``options`` with other values.
 
     Returns:
         What ``summary.json`` holds: errors in percent, seconds, versions and device.
@@ -94,12 +89,14 @@ def train(
             the folder holds another run or one of other images, another process is training
             this one, or the memory of the device is too small.
     """
+    options = replace(options, **changes)
+    data_root, workers = options.data_root, options.workers
     if run.has_begun and not resume:  # asked before any process of this run writes
         raise UserError(
             f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
             "its summary if it is finished, or choose another seed=N or another folder with --runs"
         )
-    place = choose_device(device)
+    place = choose_device(options.device)
     with run.lock() if is_first_process() else nullcontext():
         run = settled(run, place)
         report = report or (lambda state: None)
@@ -109,16 +106,15 @@ def train(
             report(run.state())
             return summary
         check_not_diverged(run)
-        if threads is not None:
-            torch.set_num_threads(threads)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
         if not is_first_process() or console is None:
             console = Console(quiet=not is_first_process())
         try:
             with operators(place, deterministic=run.recipe.deterministic):
                 processes = Processes(place, run.recipe.precision)
-                return _train(
-                    run, data_root, place, processes, workers, checkpoint_seconds, console, report
-                )
+                seconds = options.checkpoint_seconds
+                return _train(run, data_root, place, processes, workers, seconds, console, report)
         except DivergedError as error:
             run.write_divergence(error.epoch, error.step)
             raise

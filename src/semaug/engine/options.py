@@ -1,0 +1,29 @@
+"""Where and how runs are trained: what changes no recipe and no name of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["TrainOptions"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a run is trained on this machine.
+
+    Args:
+        data_root: Folder of the data sets. None: the variable ``SEMAUG_DATA``, else ``data``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        threads: CPU threads of torch. None leaves them as they are.
+        workers: Processes that decode images in files, 0 for none. None: one for each core but
+            one. The result of a run does not depend on it.
+        checkpoint_seconds: Longest time between two checkpoints; there is one after each epoch.
+        trust_code: Whether code that is kept in a run folder may run where the file it was
+            copied from has changed, or is gone.
+    """
+
+    data_root: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    checkpoint_seconds: float = 300.0
+    trust_code: bool = False
