@@ -7,27 +7,26 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from semaug.cli.search import search
-from semaug.engine.loop import train
+from semaug.cli.search import search_command
 from semaug.errors import UserError
-from semaug.queue.outcome import Outcome
+from semaug.queue.queue import train_runs
 
 TINY = ["epochs=1", "train_per_class=10", "test_images=60", "batch_size=32", "--device", "cpu"]
 
 app = typer.Typer()
-app.command()(search)
+app.command()(search_command)
 
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Train in this process, without the import of torch in another, and collect the runs."""
+    """Collect the runs that are trained."""
     runs = []
 
-    def run_jobs(some, options, jobs, console):
+    def spy(some, *arguments):
         runs.extend(some)
-        return [Outcome(run, train(run, resume=True, console=console, **options)) for run in some]
+        return train_runs(some, *arguments)
 
-    monkeypatch.setattr("semaug.queue.workers.run_jobs", run_jobs)
+    monkeypatch.setattr("semaug.cli.options.train_runs", spy)
     return runs
 
 
@@ -82,7 +81,7 @@ def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_p
         folders.append(folder)
         raise UserError("far enough")
 
-    monkeypatch.setattr("semaug.queue.search.search", search)
+    monkeypatch.setattr("semaug.cli.search.search", search)
     with pytest.raises(UserError, match="far enough"):
         run_search("digits_resnet8", "lr=0.05,0.1", "--holdout", "50", "--seeds", "200")
     (folder,) = folders

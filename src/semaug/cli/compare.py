@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,20 +17,20 @@ from semaug.cli.options import (
     check_images,
     make_run,
     one_process,
-    train_runs,
     with_options,
 )
-from semaug.cli.printing import print_comparison, say
+from semaug.cli.printing import print_comparison
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
+from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
-from semaug.runs.run import Run
+from semaug.report.compare import Arm, check_same_test, compare_runs
 
-__all__ = ["compare"]
+__all__ = ["compare_command"]
 
 
 @with_options()
-def compare(
+def compare_command(
     first: Annotated[
         str,
         typer.Argument(
@@ -85,22 +85,11 @@ def compare(
     if pairs[0][0].folder == pairs[0][1].folder:
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
-    from semaug.queue.in_turn import train_missing
-    from semaug.report.compare import Arm, check_same_test, compare_runs
-
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
     check_images(pairs[0], options.data_root, options.workers)
-    from semaug.engine.loop import train as train_run
-    from semaug.queue.outcome import summaries_of
-
-    def train_one(run: Run) -> dict[str, Any]:
-        return train_run(run, options, resume=True, console=console)
 
     all_runs = [run for pair in pairs for run in pair]
-    if queue != Queue():
-        summaries = summaries_of(train_runs(all_runs, options, queue, console))
-    else:
-        summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
+    summaries = summaries_of(queue.train(all_runs, options, console))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))
     print_comparison(console, compare_runs(baseline, other, runs))
 

@@ -2,19 +2,24 @@
 
 from typing import Annotated, Any
 
+import timm
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from semaug._torch.names import unknown_name
+from semaug.analysis import isda_multiply_adds, multiply_adds, paper_flops, paper_isda_cost
 from semaug.errors import UserError, as_user_error
+from semaug.features.probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
+from semaug.networks import NETWORKS
 
-__all__ = ["flops"]
+__all__ = ["flops_command"]
 
 _COVARIANCES = ("full", "diagonal")  # those that the papers count
 
 
-def flops(
+def flops_command(
     network: Annotated[
         str,
         typer.Argument(
@@ -48,10 +53,6 @@ def flops(
     if covariance not in _COVARIANCES:
         raise UserError(unknown_name("flops", "covariance", covariance, _COVARIANCES))
     model = _create(network, num_classes)
-
-    from semaug.analysis import multiply_adds, paper_flops
-    from semaug.features.probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
-
     channels, height, _ = declared_size(model) or GUESSED_SIZE
     size = image_size or height
     shape = f"{channels} x {size} x {size}"
@@ -75,11 +76,6 @@ def flops(
 
 def _create(name: str, num_classes: int) -> Any:
     """Make a network without weights."""
-    import timm
-    import torch
-
-    from semaug.networks import NETWORKS
-
     if not timm.is_model(name):
         raise UserError(unknown_name("flops", "network", name, timm.list_models(), NETWORKS))
     with torch.device("meta"):
@@ -90,8 +86,6 @@ def _cost_of_isda(
     num_classes: int, num_features: int, batch_size: int, covariance: str, *, papers: int, ours: int
 ) -> Table:
     """Show what ISDA adds to a network of these operations, by the papers' count and ours."""
-    from semaug.analysis import isda_multiply_adds, paper_isda_cost
-
     sizes = num_classes, num_features, batch_size, covariance
     title = f"ISDA adds to an image ({covariance} covariances, batches of {batch_size})"
     table = _table(title, "", "multiply-adds", "of the network,\nforward")

@@ -2,18 +2,20 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from semaug._torch.names import unknown_name
 from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
 from semaug.errors import UserError
+from semaug.queue.cluster import parse_cluster_options, run_on_cluster
+from semaug.queue.outcome import Outcome
+from semaug.queue.queue import train_runs
 from semaug.recipe.method_options import options_of_method
 from semaug.recipe.options import options_of_loss
 from semaug.recipe.overrides import (
@@ -24,9 +26,6 @@ from semaug.recipe.overrides import (
 )
 from semaug.recipes import find_recipe, make_quick
 from semaug.runs.run import Run
-
-if TYPE_CHECKING:
-    from semaug.queue.outcome import Outcome
 
 __all__ = [
     "DataRoot",
@@ -41,7 +40,6 @@ __all__ = [
     "make_run",
     "one_process",
     "split_seed",
-    "train_runs",
     "with_options",
 ]
 
@@ -101,8 +99,8 @@ _DECLARED: dict[str, Any] = {
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="What a job asks for, such as partition=gpu, gpus_per_node=1 or timeout_min=600; "
-            "may be repeated",
+            help="What a job asks for, as submitit calls it, such as slurm_partition=gpu, "
+            "gpus_per_node=1 or timeout_min=600; may be repeated",
             show_default=False,
         ),
     ],
@@ -116,6 +114,21 @@ class Queue:
     jobs: int = 1
     cluster: str | None = None
     cluster_option: list[str] | None = None
+
+    def train(self, runs: Sequence[Run], options: TrainOptions, console: Console) -> list[Outcome]:
+        """Train the runs that are not finished, and return the outcome of each.
+
+        Raises:
+            UserError: If the cluster or one of its options is unknown, or has no cluster.
+        """
+        if self.cluster is None:
+            if self.cluster_option:
+                raise UserError("cluster: expected --cluster with --cluster-option")
+            return train_runs(runs, options, self.jobs, console)
+        asked = parse_cluster_options(self.cluster_option or [])
+        return run_on_cluster(
+            runs, options, self.jobs, console, cluster=self.cluster, cluster_options=asked
+        )
 
 
 def with_options(*, leave_out: Sequence[str] = ()) -> Callable[[Callable[..., None]], Any]:
@@ -244,30 +257,3 @@ def one_process(command: str, instead: str = "") -> None:
     if num_processes() > 1:
         remedy = f"; {instead}" if instead else ""
         raise UserError(f"{command}: expected one process, got several from torchrun{remedy}")
-
-
-def train_runs(
-    runs: Sequence[Run], options: TrainOptions, queue: Queue, console: Console
-) -> list["Outcome"]:
-    """Train the runs that are not finished, on this device or as jobs of a cluster."""
-    train_options = asdict(options)
-    if queue.cluster is None:
-        if queue.cluster_option:
-            raise UserError("cluster: expected --cluster with --cluster-option")
-        from semaug.queue.workers import run_jobs
-
-        return run_jobs(runs, train_options, queue.jobs, console)
-
-    from semaug.queue.cluster import run_on_cluster
-    from semaug.queue.cluster_options import CLUSTERS, parse_cluster_options
-
-    if queue.cluster not in CLUSTERS:
-        raise UserError(unknown_name("cluster", "name", queue.cluster, CLUSTERS))
-    return run_on_cluster(
-        runs,
-        train_options,
-        queue.jobs,
-        console,
-        cluster=queue.cluster,
-        cluster_options=parse_cluster_options(queue.cluster_option or []),
-    )

@@ -2,25 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from semaug.report.compare import (
+    MEASURES,
+    Arm,
+    Comparison,
+    conclusion,
+    measured_error,
+    unequal_warnings,
+)
 from semaug.runs.run import Run
+from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words, say
+from semaug.runs.work import work_of
 
-if TYPE_CHECKING:
-    from semaug.report.compare import Arm, Comparison
-
-__all__ = ["print_comparison", "print_names", "print_summary", "say"]
+__all__ = ["print_comparison", "print_names", "print_summary"]
 
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     """Print what a run came to."""
-    from semaug.report.compare import measured_error
-
     epochs = summary["epochs"]
     say(
         console,
@@ -34,11 +39,8 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     say(console, f"all about it in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
 
-def print_comparison(console: Console, comparison: "Comparison") -> None:
+def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the table of two arms, their difference, and what it means."""
-    from semaug.report.compare import MEASURES, conclusion, measured_error, unequal_warnings
-    from semaug.runs.statistics import with_spread
-
     arms = comparison.arms
     num_seeds = len(comparison.first.runs)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
@@ -82,10 +84,8 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
         say(console, f"wrote {comparison.folder / file}")
 
 
-def _print_work(console: Console, arms: Sequence["Arm"]) -> None:
+def _print_work(console: Console, arms: Sequence[Arm]) -> None:
     """Say what a run of each arm takes, and in what they differ."""
-    from semaug.runs.work import work_of
-
     works = [work_of(arm.summaries[0]) for arm in arms]
     known = [work for work in works if work is not None]
     if not known:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,27 +18,26 @@ from semaug.cli.options import (
     check_images,
     make_run,
     one_process,
-    train_runs,
     with_options,
 )
 from semaug.cli.printing import say
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
+from semaug.queue.outcome import Outcome
+from semaug.queue.search import Candidate, SearchResult, search
 from semaug.recipe.overrides import describe_overrides, split_overrides
 from semaug.recipes import Recipe, find_recipe
 from semaug.runs.run import Run, label, name_of_seeds
+from semaug.runs.statistics import with_spread
 
-if TYPE_CHECKING:
-    from semaug.queue.search import Candidate, SearchResult
-
-__all__ = ["search"]
+__all__ = ["search_command"]
 
 # Values of these would be tested on different images, and their errors mean nothing side by side.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
 
 
 @with_options()
-def search(
+def search_command(
     recipe: RecipeName,
     overrides: Annotated[
         list[str],
@@ -92,9 +91,6 @@ def search(
     def runs_of(changes: dict[str, str]) -> list[Run]:
         return [make_run(recipe, changes, seed, quick, runs) for seed in all_seeds]
 
-    from semaug.queue.search import Candidate
-    from semaug.queue.search import search as search_runs
-
     candidates = []
     for point in points:
         final = runs_of(fixed | point)
@@ -109,10 +105,10 @@ def search(
     what["hold_out"] = str(hold_out)
     folder = runs / "search" / label(recipe, what, quick) / name_of_seeds(all_seeds)
 
-    def train_all(some: Sequence[Run]) -> list[Any]:
-        return list(train_runs(some, options, queue, console))
+    def train_all(some: Sequence[Run]) -> list[Outcome]:
+        return queue.train(some, options, console)
 
-    _print_result(console, search_runs(candidates, train_all, folder))
+    _print_result(console, search(candidates, train_all, folder))
 
 
 def _split_grid(
@@ -151,7 +147,7 @@ def _is_list(base: Recipe, field: str) -> bool:
     return any(isinstance(getattr(group, field, None), tuple) for group in groups)
 
 
-def _check_different(candidates: Sequence["Candidate"]) -> None:
+def _check_different(candidates: Sequence[Candidate]) -> None:
     seen: list[Any] = []
     for candidate in candidates:
         if candidate.values in seen:
@@ -161,9 +157,7 @@ def _check_different(candidates: Sequence["Candidate"]) -> None:
         seen.append(candidate.values)
 
 
-def _print_result(console: Console, result: "SearchResult") -> None:
-    from semaug.runs.statistics import with_spread
-
+def _print_result(console: Console, result: SearchResult) -> None:
     num_seeds = len(result.final_errors)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
     say(console, f"Held-out error in percent (lower is better), {seeds} each", style="italic")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -17,23 +18,24 @@ from semaug.cli.options import (
     check_changes,
     make_run,
     one_process,
-    train_runs,
     with_options,
 )
-from semaug.cli.printing import say
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
 from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
+from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
 from semaug.runs.files import write_json
 from semaug.runs.run import Run
 from semaug.runs.statistics import PairedDifference
+from semaug.runs.words import say
+from semaug.transfer import measure_transfer
 
-__all__ = ["table"]
+__all__ = ["table_command"]
 
 
 @with_options()
-def table(
+def table_command(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="See: semaug list tables")],
     overrides: Overrides = None,
     rows: Annotated[
@@ -99,21 +101,16 @@ def table(
     check_changes(changes, (changes_for(recipe, changes) for recipe in recipes))
     cells = fill_table(entries, make_runs)
     console = Console()
-    failed = False
+    outcomes = []
     if run:
         wanted = {own.folder: own for cell in cells for own in (*cell.baseline_runs, *cell.runs)}
-        outcomes = train_runs(list(wanted.values()), options, queue, console)
-        failed = any(outcome.error for outcome in outcomes)
+        outcomes = queue.train(list(wanted.values()), options, console)
         _measure_transfer(console, cells, options)
     _print(console, name, cells, changed=bool(changes) or quick)
     if output is not None:
         write_json(output, as_plain_data(name, cells))
         say(console, f"wrote {output}")
-    if failed:
-        raise UserError(
-            "table: some runs failed, see above; the same command tries them again, but for those "
-            "whose numbers stopped being finite"
-        )
+    summaries_of(outcomes)  # or the command fails
 
 
 def _seeds_of(run: Run) -> list[int]:
@@ -135,10 +132,6 @@ def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions
     }
     if not wanted:
         return
-    import torch
-
-    from semaug.transfer import measure_transfer
-
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     for folder in wanted:

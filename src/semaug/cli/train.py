@@ -15,15 +15,17 @@ from semaug.cli.options import (
     split_seed,
     with_options,
 )
-from semaug.cli.printing import print_summary, say
+from semaug.cli.printing import print_summary
+from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import is_first_process
+from semaug.runs.words import say
 
-__all__ = ["train"]
+__all__ = ["train_command"]
 
 
 @with_options()
-def train(
+def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,
     seed: Annotated[
@@ -49,9 +51,7 @@ def train(
     changes, chosen_seed = split_seed(overrides or [], seed)
     run = make_run(recipe, changes, chosen_seed, quick, runs)
     console = Console(quiet=not is_first_process())
-    from semaug.engine.loop import train as train_run
-
-    summary = train_run(
+    summary = train(
         run,
         options,
         resume=resume,

@@ -1,30 +1,33 @@
 """``semaug transfer``: how trained networks do on test sets with other augmentations."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import one_process, with_options
-from semaug.cli.printing import say
 from semaug.engine.options import TrainOptions
+from semaug.engine.trained import load_trained
 from semaug.errors import UserError
+from semaug.report import Group, RunData, collect
+from semaug.runs.statistics import with_spread
+from semaug.runs.words import say
+from semaug.transfer import TEST_SETS, Transfer, measure_transfer
+from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants, export_picture
 
-if TYPE_CHECKING:
-    from semaug.report import Group, RunData
-    from semaug.transfer import Transfer
-
-__all__ = ["transfer"]
+__all__ = ["transfer_command"]
 
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
 @with_options(leave_out=["checkpoint_seconds"])
-def transfer(
+def transfer_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
@@ -84,14 +87,10 @@ def transfer(
         raise UserError(f"transfer: expected a folder of corrupted images, got {corruptions}")
     groups = _find(runs, console)
 
-    import torch
-
-    from semaug.transfer import measure_transfer
-
     if options.threads is not None:
         torch.set_num_threads(options.threads)
 
-    def measure(folder: Path) -> "Transfer":
+    def measure(folder: Path) -> Transfer:
         return measure_transfer(
             folder,
             data_root=options.data_root,
@@ -123,14 +122,12 @@ def transfer(
     say(console, f"{spread}all numbers: transfer.json of each run")
 
 
-def _find(paths: Sequence[Path], console: Console) -> tuple["Group", ...]:
+def _find(paths: Sequence[Path], console: Console) -> tuple[Group, ...]:
     """Return the runs at or below some folders, those on the same images together.
 
     Raises:
         UserError: If a path is no folder, or none of them holds a finished run.
     """
-    from semaug.report import collect
-
     for path in paths:
         if not path.is_dir():
             raise UserError(f"transfer: expected a folder, got {path}")
@@ -157,10 +154,10 @@ def _find(paths: Sequence[Path], console: Console) -> tuple["Group", ...]:
 
 
 def _measure_all(
-    group: "Group",
-    measure: Callable[[Path], "Transfer"],
+    group: Group,
+    measure: Callable[[Path], Transfer],
     failures: list[tuple[Path, Exception]],
-) -> dict[str, list[tuple["RunData", "Transfer"]]]:
+) -> dict[str, list[tuple[RunData, Transfer]]]:
     """Measure the finished runs of each label; one that cannot be measured stops no other."""
     found: dict[str, list[tuple[RunData, Transfer]]] = {}
     for recipe in group.recipes:
@@ -175,8 +172,8 @@ def _measure_all(
 
 
 def _networks_of(
-    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
-) -> dict[str, list["Transfer"]]:
+    found: Mapping[str, Sequence[tuple[RunData, Transfer]]],
+) -> dict[str, list[Transfer]]:
     """Return what each network came to in all runs of its label."""
     networks: dict[str, list[Transfer]] = {}
     for label, members in found.items():
@@ -193,15 +190,12 @@ def _names(label: str, num_networks: int) -> list[str]:
 
 
 def _make_table(
-    group: "Group",
-    rows: Mapping[str, Sequence["Transfer"]],
+    group: Group,
+    rows: Mapping[str, Sequence[Transfer]],
     corruptions: Path | None,
     *,
     narrow: bool,
 ) -> Table:
-    from semaug.runs.statistics import with_spread
-    from semaug.transfer import TEST_SETS
-
     images = "held-out images" if group.measured.startswith("held-out") else "test images"
     table = Table(title=f"{group.title}: accuracy on {images} in percent (higher is better)")
     table.title_justify = "left"
@@ -221,8 +215,8 @@ def _make_table(
 
 
 def _draw(
-    group: "Group",
-    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
+    group: Group,
+    found: Mapping[str, Sequence[tuple[RunData, Transfer]]],
     folder: Path,
     seed: int,
     hue: float,
@@ -232,16 +226,6 @@ def _draw(
 
     Each network has bars and a panel of its own.
     """
-    import re
-
-    from semaug.engine.trained import load_trained
-    from semaug.transfer.plots import (
-        draw_embeddings,
-        draw_variation,
-        embed_variants,
-        export_picture,
-    )
-
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
     picture = draw_variation(_networks_of(found), group.title)
     yield from export_picture(picture, folder, f"{name}-variation")
