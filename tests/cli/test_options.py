@@ -8,7 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from semaug.cli.options import Queue, with_options
+from semaug.cli.options import Queue, check_files, make_run, with_options
+from semaug.data import cifar
 from semaug.engine.options import TrainOptions
 
 
@@ -56,3 +57,29 @@ def test_the_signature_shows_every_option():
     names = [field.name for field in fields(TrainOptions) if field.name != "trust_code"]
     assert list(inspect.signature(command).parameters) == names
     assert command.__doc__ == "Do nothing."
+
+
+def run_of(recipe, root):
+    return make_run(recipe, {}, 0, False, root / "runs")
+
+
+def test_missing_files_are_named_before_anything_is_trained(tmp_path):
+    run = run_of("cifar10_resnet32", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no file .*cifar-10-batches-py/.*; fetch it with"):
+        check_files([run], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_there_are_not_read(tmp_path):
+    folder = tmp_path / cifar.CIFAR10.folder
+    folder.mkdir()
+    for name in cifar.CIFAR10.md5:
+        (folder / name).touch()
+    check_files([run_of("cifar10_resnet32", tmp_path)], tmp_path)
+
+
+def test_a_run_that_began_had_its_files(tmp_path):
+    run = run_of("cifar10_resnet32", tmp_path)
+    run.folder.mkdir(parents=True)
+    (run.folder / "recipe.json").touch()
+    check_files([run, run_of("digits_resnet8", tmp_path)], tmp_path)

@@ -14,7 +14,7 @@ from semaug.cli.options import (
     Runs,
     changes_for,
     check_changes,
-    check_images,
+    check_files,
     make_run,
     one_process,
     with_options,
@@ -86,7 +86,7 @@ def compare_command(
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
-    check_images(pairs[0], options.data_root, options.workers)
+    check_files(pairs[0], options.data_root)
 
     all_runs = [run for pair in pairs for run in pair]
     summaries = summaries_of(queue.train(all_runs, options, console))

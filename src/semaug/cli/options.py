@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from semaug.data import DATA_SETS
+from semaug.data.official import open_official
+from semaug.data.registry import data_root as find_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
 from semaug.errors import UserError
@@ -36,7 +39,7 @@ __all__ = [
     "Runs",
     "changes_for",
     "check_changes",
-    "check_images",
+    "check_files",
     "make_run",
     "one_process",
     "split_seed",
@@ -182,10 +185,7 @@ def make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: P
     if quick:
         recipe = make_quick(recipe)
     changed = override(recipe, changes)
-    run = Run(name, changed, seed, describe_overrides(changed, changes, recipe), quick, runs)
-    # Early versions named the folder by all changes, even to what the recipe has by itself.
-    early = replace(run, overrides=describe_overrides(changed, changes))
-    return early if early.has_begun and not run.has_begun else run
+    return Run(name, changed, seed, describe_overrides(changed, changes, recipe), quick, runs)
 
 
 def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:
@@ -231,21 +231,21 @@ def check_changes(changes: Iterable[str], chosen: Iterable[Iterable[str]]) -> No
             raise UserError(f"recipe: `{field}` has no effect on any of these recipes")
 
 
-def check_images(runs: Iterable[Run], data_root: Path | None, workers: int | None) -> None:
-    """Find out before hours of training whether there are images for what comes last, too.
+def check_files(runs: Iterable[Run], data_root: Path | None) -> None:
+    """Find out before anything is trained whether the files of its data sets are there.
+
+    Only official files are looked for; nothing is read.
 
     Raises:
-        FileNotFoundError: If a data set is missing.
-        UserError: If it has too few images.
+        FileNotFoundError: If one is missing; the message says how to get it.
     """
-    import torch
-
-    from semaug.engine.build import build_data
-
-    for run in runs:
-        if not run.has_begun:
-            cpu = torch.device("cpu")
-            build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
+    root = find_root(data_root)
+    for name in {run.recipe.data for run in runs if not run.has_begun}:
+        files = DATA_SETS[name].files if name in DATA_SETS else None
+        for file in files.md5 if files else ():
+            if files and not (root / files.folder / file).is_file():
+                with open_official(files, root, file):  # raises the error that says what mends it
+                    pass
 
 
 def one_process(command: str, instead: str = "") -> None:

@@ -15,7 +15,7 @@ from semaug.cli.options import (
     Quick,
     RecipeName,
     Runs,
-    check_images,
+    check_files,
     make_run,
     one_process,
     with_options,
@@ -97,8 +97,7 @@ def search_command(
         values = describe_overrides(final[0].recipe, point)  # written in one way
         candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
-    first_runs = candidates[0].choosing[0], candidates[0].final[0]
-    check_images(first_runs, options.data_root, options.workers)
+    check_files(candidates[0].final, options.data_root)
     what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
     for field in grid:
         what[field] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
@@ -158,7 +157,7 @@ def _check_different(candidates: Sequence[Candidate]) -> None:
 
 
 def _print_result(console: Console, result: SearchResult) -> None:
-    num_seeds = len(result.final_errors)
+    num_seeds = len(result.final)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
     say(console, f"Held-out error in percent (lower is better), {seeds} each", style="italic")
     table = Table()
@@ -166,14 +165,14 @@ def _print_result(console: Console, result: SearchResult) -> None:
         table.add_column(field, overflow="fold")
     table.add_column("mean of last\n10 epochs", justify="right", no_wrap=True)
     for row in result.rows:
-        cell = with_spread(row.errors) if row.errors else "diverged"
+        cell = with_spread(row.results) if row.results else "diverged"
         style = "bold" if row is result.chosen else ""
         table.add_row(*map(Text, row.candidate.values.values()), cell, style=style)
     console.print(table)
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    error = with_spread(result.final_errors)
+    error = with_spread(result.final)
     say(
         console,
         f"trained with it on all images: test error {error} % (mean of the last 10 epochs), "
