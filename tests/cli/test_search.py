@@ -120,7 +120,7 @@ def test_mistakes_are_found_before_anything_is_trained(run_search, tmp_path, arg
 
 def test_too_few_images_end_the_search(run_search, tmp_path):
     arguments = ["digits_resnet8_isda", "strength=0.1,1", "train_per_class=5", "--holdout", "50"]
-    with pytest.raises(UserError, match="2 of 2 runs failed, .* expected `hold_out` < 50, .* got"):
+    with pytest.raises(UserError, match=r"2 of 2 runs failed, .* expected `hold_out` < 50, .* got"):
         run_search(*arguments)
     assert not list(tmp_path.rglob("*.json"))
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from semaug.cli.group import Command
 from semaug.cli.options import DataRoot
+from semaug.cli.printing import make_table
 from semaug.data import DATA_SETS, LoadError
 from semaug.data.check import CheckReport, PartReport, check
 from semaug.data.fetch import fetch
@@ -41,10 +42,8 @@ _MOST_PROBLEMS = 20  # that are printed
 def list_sets(data_root: DataRoot = None) -> None:
     """List the data sets, and which of them lie in the data root."""
     console, root = Console(), find_root(data_root)
-    table = Table(title=f"Data sets, for data=; files in {root}", box=None, pad_edge=False)
-    table.title_justify = "left"
-    for heading in ("name", "files", "what it is"):
-        table.add_column(heading, overflow="fold")
+    title = f"Data sets, for data=; files in {root}"
+    table = make_table(title, ["name", "files", "what it is"], lines=False)
     for name, source in DATA_SETS.items():
         state = ""
         if source.files is not None:
@@ -138,11 +137,8 @@ def _progress(console: Console) -> Progress:
 
 
 def _table(report: CheckReport) -> Table:
-    table = Table(title=f"{report.name}, {report.num_classes:,} classes")
-    table.title_justify = "left"
-    table.add_column("part")
-    for heading in ("images", "per class", "pixels", "mean", "std"):
-        table.add_column(heading, justify="right")
+    title = f"{report.name}, {report.num_classes:,} classes"
+    table = make_table(title, ["part"], "images", "per class", "pixels", "mean", "std")
     for name, part in report.parts.items():
         table.add_row(name, *_cells(part))
     return table

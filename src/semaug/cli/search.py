@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import (
@@ -20,7 +19,7 @@ from semaug.cli.options import (
     one_process,
     with_options,
 )
-from semaug.cli.printing import say
+from semaug.cli.printing import make_table
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
@@ -29,6 +28,7 @@ from semaug.recipe.overrides import describe_overrides, split_overrides
 from semaug.recipes import Recipe, find_recipe
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
+from semaug.runs.words import say
 
 __all__ = ["search_command"]
 
@@ -160,10 +160,7 @@ def _print_result(console: Console, result: SearchResult) -> None:
     num_seeds = len(result.final)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
     say(console, f"Held-out error in percent (lower is better), {seeds} each", style="italic")
-    table = Table()
-    for field in result.chosen.candidate.values:
-        table.add_column(field, overflow="fold")
-    table.add_column("mean of last\n10 epochs", justify="right", no_wrap=True)
+    table = make_table(None, [*result.chosen.candidate.values], "mean of last\n10 epochs")
     for row in result.rows:
         cell = with_spread(row.results) if row.results else "diverged"
         style = "bold" if row is result.chosen else ""

@@ -6,7 +6,6 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import (
@@ -20,6 +19,7 @@ from semaug.cli.options import (
     one_process,
     with_options,
 )
+from semaug.cli.printing import make_table
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
 from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
@@ -146,16 +146,11 @@ def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
     shown = {"accuracies" if cell.entry.accuracy else "errors" for cell in cells}
     title = f"{name}: {' and '.join(sorted(shown))} in percent, mean ± standard deviation (runs)"
-    printed = Table(title=title, title_justify="left")
-    printed.add_column("row", overflow="fold")
-    printed.add_column("column", overflow="fold")
     published = any(cell.entry.published for cell in cells)
-    if published:
-        printed.add_column("published", justify="right", no_wrap=True)
-    printed.add_column("measured here", justify="right", no_wrap=True)
     differences = [cell.difference() for cell in cells]
-    if any(differences):
-        printed.add_column("to its baseline,\nby seed (95 %)", justify="right", no_wrap=True)
+    numbers = ["published"] * published + ["measured here"]
+    numbers += ["to its baseline,\nby seed (95 %)"] * any(differences)
+    printed = make_table(title, ["row", "column"], *numbers)
     before = None
     for cell, difference in zip(cells, differences, strict=True):
         entry, number = cell.entry, cell.entry.published
@@ -164,8 +159,8 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
             printed.add_section()
         before = entry.row
         runs = "" if number is None or number.runs is None else f" ({number.runs})"
-        texts = [f"{number or ''}{runs}"] if published else []
-        texts += [cell.measured(), *([_difference(difference)] if any(differences) else [])]
+        texts = [f"{number or ''}{runs}"] * published + [cell.measured()]
+        texts += [_difference(difference)] * any(differences)
         printed.add_row(Text(row), Text(entry.column), *texts)
     console.print(printed)
     if changed:

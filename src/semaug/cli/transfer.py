@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import one_process, with_options
+from semaug.cli.printing import make_table
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
@@ -197,14 +198,12 @@ def _make_table(
     narrow: bool,
 ) -> Table:
     images = "held-out images" if group.measured.startswith("held-out") else "test images"
-    table = Table(title=f"{group.title}: accuracy on {images} in percent (higher is better)")
-    table.title_justify = "left"
-    table.add_column("recipe", overflow="fold")
+    title = f"{group.title}: accuracy on {images} in percent (higher is better)"
     headings = list(TEST_SETS.values())
     if corruptions is not None:
         headings.append(f"{corruptions.resolve().name}, mean")
-    for heading in (*headings, "runs"):
-        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    numbers = [heading.replace(" ", "\n", 1) for heading in (*headings, "runs")]
+    table = make_table(title, ["recipe"], *numbers)
     for label, members in rows.items():
         columns = [[one.accuracies[name] for one in members] for name in TEST_SETS]
         if corruptions is not None:
