@@ -15,9 +15,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from semaug import cli
 from semaug.cli.options import make_run
 from semaug.engine.loop import train
+from semaug.engine.options import TrainOptions
 from semaug.methods import Supervised
 from semaug.recipes import RECIPES
 
@@ -75,8 +75,8 @@ def test_compare_trains_pairs_and_explains_the_difference(semaug, tmp_path):
     assert len(list((tmp_path / "runs").glob("*,strength=0.25,*"))) == 1
 
     again = semaug(*command, "--seeds", "2")[1]
-    assert again.count("was finished before") == 4
-    assert again.splitlines()[4:] == output.splitlines()[-len(again.splitlines()) + 4 :]
+    assert "runs: " not in again  # nothing was left to train
+    assert again.splitlines() == output.splitlines()[-len(again.splitlines()) :]
 
 
 def test_compare_of_two_settings_of_one_recipe(semaug, tmp_path):
@@ -189,7 +189,7 @@ def test_arms_of_unequal_precision_are_told(semaug):
     arguments = ["digits_resnet8", "--quick", "--device", "cpu"]
     changed = {"precision": "bf16"}
     run = make_run("digits_resnet8", changed, 0, True, Path("runs"))
-    train(replace(run, overrides={}), device="cpu", console=Console(quiet=True))
+    train(replace(run, overrides={}), TrainOptions(device="cpu"), console=Console(quiet=True))
     status, output, _ = semaug("compare", *arguments, "digits_resnet8_isda", "--seeds", "1")
     assert status == 0
     assert "warning: the arms differ in precision: digits_resnet8,quick on bf16;" in output
@@ -238,27 +238,6 @@ def test_help_teaches_by_example(semaug, command):
     status, output, _ = semaug(*command)
     assert status == 0
     assert "semaug compare digits" in output or "semaug train digits" in output
-
-
-@pytest.mark.parametrize("command", [cli.train, cli.compare])
-def test_examples_of_the_help_stay_in_one_piece_on_80_columns(semaug, monkeypatch, command):
-    monkeypatch.setenv("COLUMNS", "80")
-    output = semaug(command.__name__, "--help")[1]
-    examples = [line.strip() for line in command.__doc__.splitlines() if "  semaug " in line]
-    assert len(examples) in (2, 3)
-    lines = [line.strip() for line in output.splitlines()]
-    assert set(examples) <= set(lines)
-
-
-def test_help_and_recipes_need_neither_torch_nor_matplotlib():
-    code = (
-        "import sys; from semaug.cli import main; sys.argv[1:] = {!r}\n"
-        "try: main()\n"
-        "finally: print(not sys.modules.keys().isdisjoint(['torch', 'matplotlib', 'scipy']))"
-    )
-    for arguments in (["--help"], ["list", "recipes"], ["train", "digits"]):
-        command = [sys.executable, "-c", code.format(arguments)]
-        assert subprocess.run(command, capture_output=True, text=True).stdout.endswith("False\n")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

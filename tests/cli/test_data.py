@@ -2,8 +2,6 @@
 
 import hashlib
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,7 +9,7 @@ from PIL import Image
 from torchvision.datasets import utils
 from typer.testing import CliRunner
 
-from semaug.cli.data import data_app
+from semaug.cli.data import data_command
 from semaug.data import DATA_SETS, DataSet, ImageSet
 from semaug.data.official import Download, OfficialFiles
 from semaug.errors import UserError
@@ -27,7 +25,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEMAUG_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
-    return lambda *arguments: CliRunner().invoke(data_app, arguments)
+    return lambda *arguments: CliRunner().invoke(data_command, arguments)
 
 
 @pytest.fixture
@@ -134,13 +132,3 @@ def test_help_teaches_by_example(run, command):
 
 def test_no_command_shows_help(run):
     assert "List, fetch and check data sets" in run().output
-
-
-def test_help_needs_no_torch():
-    code = (
-        "import sys\nfrom semaug.cli.data import data_app\n"
-        "try: data_app(['check', '--help'])\n"
-        "finally: print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.endswith("False\n")

@@ -7,27 +7,26 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from semaug.cli.search import search
-from semaug.engine.loop import train
+from semaug.cli.search import search_command
 from semaug.errors import UserError
-from semaug.queue.outcome import Outcome
+from semaug.queue.queue import train_runs
 
 TINY = ["epochs=1", "train_per_class=10", "test_images=60", "batch_size=32", "--device", "cpu"]
 
 app = typer.Typer()
-app.command()(search)
+app.command()(search_command)
 
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Train in this process, without the import of torch in another, and collect the runs."""
+    """Collect the runs that are trained."""
     runs = []
 
-    def run_jobs(some, options, jobs, console):
+    def spy(some, *arguments):
         runs.extend(some)
-        return [Outcome(run, train(run, resume=True, console=console, **options)) for run in some]
+        return train_runs(some, *arguments)
 
-    monkeypatch.setattr("semaug.queue.workers.run_jobs", run_jobs)
+    monkeypatch.setattr("semaug.cli.options.train_runs", spy)
     return runs
 
 
@@ -51,11 +50,11 @@ def test_prints_the_table_the_choice_and_the_test_error(run_search, trained, tmp
     assert status == 0
     written = json.loads(next(tmp_path.glob("runs/search/*/seeds0,1/search.json")).read_text())
     for row in written["candidates"]:
-        error = row["held_out_error"]
+        error = row["held_out"]
         assert f"{error['mean']:.2f} ± {error['std']:.2f}" in output
     assert [row["values"]["strength"] for row in written["candidates"]] == ["0.1", "0.5"]
     assert f"chosen: strength={written['chosen']['strength']}" in output
-    error = written["final"]["test_error"]
+    error = written["final"]["test"]
     assert f"test error {error['mean']:.2f} ± {error['std']:.2f} %" in output
     subsets = [(run.recipe.subset.hold_out, run.recipe.subset.test_images) for run in trained]
     assert subsets == [(50, None)] * 4 + [(None, 60)] * 2
@@ -82,7 +81,7 @@ def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_p
         folders.append(folder)
         raise UserError("far enough")
 
-    monkeypatch.setattr("semaug.queue.search.search", search)
+    monkeypatch.setattr("semaug.cli.search.search", search)
     with pytest.raises(UserError, match="far enough"):
         run_search("digits_resnet8", "lr=0.05,0.1", "--holdout", "50", "--seeds", "200")
     (folder,) = folders
@@ -111,13 +110,19 @@ def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
         (["strength=0.1,1", "seed=1"], "search: expected no `seed`"),
         (["strength=0.1,1", "hold_out=50"], "search: expected no `hold_out`; choose with --hold"),
         (["train_per_class=10,20"], "expected one value of `train_per_class`, got 10,20; errors"),
-        (["strength=0.1,1", "train_per_class=5"], "expected `hold_out` < 50, .* got 50"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(run_search, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         run_search("digits_resnet8_isda", *arguments, "--holdout", "50")
     assert not list(tmp_path.iterdir())
+
+
+def test_too_few_images_end_the_search(run_search, tmp_path):
+    arguments = ["digits_resnet8_isda", "strength=0.1,1", "train_per_class=5", "--holdout", "50"]
+    with pytest.raises(UserError, match=r"2 of 2 runs failed, .* expected `hold_out` < 50, .* got"):
+        run_search(*arguments)
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_the_number_of_images_held_out_is_needed(run_search):

@@ -1,6 +1,6 @@
-"""Train a short run and then a long one in a worker.
+"""Train a short run and a long one.
 
-Run as: python queue_of_runs.py FOLDER
+Run as: python queue_of_runs.py FOLDER JOBS
 """
 
 import sys
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from semaug.queue.workers import run_jobs
+from semaug.engine.options import TrainOptions
+from semaug.queue.queue import train_runs
 from semaug.recipes import Subset, find_recipe
 from semaug.runs.run import Run
 
@@ -21,4 +22,5 @@ def make_runs(root):
 
 
 if __name__ == "__main__":
-    run_jobs(make_runs(Path(sys.argv[1])), {"device": "cpu", "threads": 1}, 1, Console())
+    runs, options = make_runs(Path(sys.argv[1])), TrainOptions(device="cpu", threads=1)
+    train_runs(runs, options, int(sys.argv[2]), Console())

@@ -3,8 +3,8 @@
 import io
 import json
 import os
+import pickle
 import signal
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -13,16 +13,21 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from semaug.engine.interrupt import InterruptedRunError
+from semaug.engine.interrupt import InterruptedRunError, watch_interrupts
 from semaug.engine.loop import train
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue import cluster
-from semaug.queue.cluster import run_on_cluster
-from semaug.queue.outcome import Outcome
+from semaug.queue.cluster import Task, parse_cluster_options, run_on_cluster
+from semaug.queue.outcome import Outcome, log_of
 from tests.engine.same import assert_same_runs
 from tests.queue import fake_slurm
 
-OPTIONS = {"device": "cpu", "threads": 1}
+OPTIONS = TrainOptions(device="cpu", threads=1)
+QUIET = Console(quiet=True)
+TIME_IS_UP = signal.SIGUSR2
+
+submitit = pytest.importorskip("submitit")
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,6 @@ def impatient(monkeypatch):
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """Return the folder of what a Slurm that is none knows about its jobs."""
-    submitit = pytest.importorskip("submitit")
     fake_slurm.install(tmp_path / "slurm", monkeypatch)
     monkeypatch.setattr(submitit.SlurmJob.watcher, "_delay_s", 0.2)
     yield tmp_path / "slurm"
@@ -62,8 +66,6 @@ class Job:
 class Executor:
     """Ends jobs as it is told, in the order of their submission."""
 
-    cluster = "local"
-
     def __init__(self, folder):
         self.folder = folder
         self.endings = []
@@ -83,30 +85,34 @@ class Executor:
 def executor(tmp_path, monkeypatch):
     """Submit nothing."""
     executor = Executor(tmp_path)
-    monkeypatch.setattr(cluster, "_executor", lambda *arguments: executor)
+
+    def make(folder, cluster, jobs, options):
+        executor.cluster = cluster
+        return executor
+
+    monkeypatch.setattr(cluster, "_executor", make)
     return executor
 
 
 @pytest.fixture
 def run_local():
-    def run(runs, jobs=1, output=None, **options):
+    def run(runs, jobs=1, output=None, cluster="local", **options):
         console = Console(file=output, quiet=output is None)
-        return run_on_cluster(runs, OPTIONS, jobs, console, cluster="local", **options)
+        return run_on_cluster(runs, OPTIONS, jobs, console, cluster=cluster, **options)
 
     return run
 
 
-def test_a_local_job_equals_a_plain_run(make_run, run_local, quiet):
+def test_a_local_job_equals_a_plain_run(make_run, run_local):
     run, output = make_run(), io.StringIO()
-    options = {"partition": "gpu", "timeout_min": 60}
+    options = {"slurm_partition": "gpu", "timeout_min": 60}
     (outcome,) = run_local([run], 1, output, cluster_options=options)
     assert outcome.summary == run.summary()
-    assert "epoch 3/3" in outcome.log.read_text()
+    assert "epoch 3/3" in log_of(run).read_text()
     alone = replace(run, root=run.root.parent / "alone")
-    train(alone, threads=1, **quiet)
+    train(alone, OPTIONS, console=QUIET)
     assert_same_runs(run, alone)
-    assert "local jobs have no partition" in output.getvalue()
-    assert "submitted 1 run: job " in output.getvalue()
+    assert " trains digits_resnet8_isda seed 0\nlogs of jobs are in " in output.getvalue()
     assert list(run.root.glob("cluster/*/*_log.out"))
 
     (again,) = run_local([run])
@@ -114,9 +120,7 @@ def test_a_local_job_equals_a_plain_run(make_run, run_local, quiet):
     assert len(list(run.root.glob("cluster/*"))) == 1
 
 
-def test_an_array_goes_on_where_time_was_up_and_beside_failures(
-    make_run, slurm, quiet, monkeypatch
-):
+def test_an_array_goes_on_where_time_was_up_and_beside_failures(make_run, slurm, monkeypatch):
     unknown = make_run("digits_resnet8", "network=resnet9999")
     good = make_run("digits_resnet8_isda", "epochs=60")
 
@@ -129,7 +133,8 @@ def test_an_array_goes_on_where_time_was_up_and_beside_failures(
     thread = threading.Thread(target=end_the_time)
     thread.start()
     output = io.StringIO()
-    asked = {"partition": "gpu", "timeout_min": 600, "cpus_per_task": 2, "setup": ["true  # first"]}
+    asked = {"slurm_partition": "gpu", "timeout_min": 600, "cpus_per_task": 2}
+    asked["slurm_setup"] = ["true  # first"]
     outcomes = run_on_cluster(
         [unknown, good], OPTIONS, 2, Console(file=output), cluster="slurm", cluster_options=asked
     )
@@ -137,12 +142,12 @@ def test_an_array_goes_on_where_time_was_up_and_beside_failures(
     assert [outcome.run for outcome in outcomes] == [unknown, good]
     assert outcomes[0].summary is None
     assert "resnet9999" in outcomes[0].error
-    assert f"the end of {outcomes[0].log}:" in output.getvalue()
+    assert f"the end of {log_of(unknown)}:" in output.getvalue()
     assert outcomes[1].summary == good.summary()
-    assert outcomes[1].log.read_text().count("stopped in epoch") == 1
+    assert log_of(good).read_text().count("stopped in epoch") == 1
     alone = replace(good, root=good.root.parent / "alone")
     monkeypatch.setenv("PATH", os.defpath)  # beside an `srun`, Lightning warns of runs without it
-    train(alone, threads=1, **quiet)
+    train(alone, OPTIONS, console=QUIET)
     assert_same_runs(good, alone)
 
     script = (slurm / "1.sh").read_text().splitlines()
@@ -159,22 +164,68 @@ def test_what_slurm_refuses_is_said(make_run, slurm):
             [make_run()],
             OPTIONS,
             1,
-            Console(quiet=True),
+            QUIET,
             cluster="slurm",
-            cluster_options={"partition": "nowhere"},
+            cluster_options={"slurm_partition": "nowhere"},
         )
 
 
 def test_needs_the_commands_of_slurm(make_run, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match="cluster: expected the commands of Slurm"):
-        run_on_cluster([make_run()], OPTIONS, 1, Console(quiet=True), cluster="slurm")
+    with pytest.raises(UserError, match='cluster: Could not detect "srun"'):
+        run_on_cluster([make_run()], OPTIONS, 1, QUIET, cluster="slurm")
 
 
 def test_needs_submitit(make_run, run_local, monkeypatch):
-    monkeypatch.setitem(sys.modules, "submitit", None)
+    monkeypatch.setattr(cluster, "submitit", None)
     with pytest.raises(UserError, match=r'pip install "semaug\[cluster\]"'):
         run_local([make_run()])
+
+
+def test_options_are_those_of_submitit():
+    texts = ["slurm_partition=gpu", "mem_gb=1.5", "cpus_per_task=8", "slurm_exclusive=true"]
+    assert parse_cluster_options([*texts, "slurm_gres=gpu:a100:1", 'slurm_setup=["a=1"]']) == {
+        "slurm_partition": "gpu",
+        "mem_gb": 1.5,
+        "cpus_per_task": 8,
+        "slurm_exclusive": True,
+        "slurm_gres": "gpu:a100:1",
+        "slurm_setup": ["a=1"],
+    }
+
+
+@pytest.mark.parametrize("text", ["slurm_partition", "slurm_partition=", "=gpu"])
+def test_options_have_a_key_and_a_value(text):
+    with pytest.raises(UserError, match=f"expected KEY=VALUE, such as .*, got '{text}'"):
+        parse_cluster_options([text])
+
+
+@pytest.mark.parametrize("where", ["slurm", "local"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slurm_partitoin": "gpu"}, "Unknown argument 'partitoin' .* arguments: .*partition"),
+        ({"gpu": 1}, "'gpu' need to be prefixed by an executor name"),
+        ({"timeout_min": "long"}, "\"timeout_min\" expected type <class 'int'>"),
+        ({"nodes": "two"}, "\"nodes\" expected type <class 'int'>"),
+    ],
+)
+def test_submitit_checks_the_options(make_run, slurm, run_local, where, options, message):
+    with pytest.raises(UserError, match=f"cluster: .*{message}"):
+        run_local([make_run()], cluster=where, cluster_options=options)
+    assert not make_run().folder.exists()
+
+
+def test_a_job_has_four_hours_and_the_cpus_it_asks_for(tmp_path, slurm):
+    used = cluster._executor(tmp_path / "jobs", "slurm", 3, {"cpus_per_task": 4})._executor
+    assert used.parameters["time"] == 240
+    assert used.parameters["job_name"] == "semaug"
+    assert used.parameters["array_parallelism"] == 3
+    assert used.parameters["srun_args"] == ["--cpus-per-task=4"]
+    assert used.max_num_timeout == 1000
+    asked = {"cpus_per_task": 4, "slurm_srun_args": ["--exact"], "timeout_min": 5}
+    used = cluster._executor(tmp_path / "jobs", "slurm", 3, asked)._executor
+    assert (used.parameters["srun_args"], used.parameters["time"]) == (["--exact"], 5)
 
 
 def test_local_jobs_start_as_others_end(make_run, run_local, executor):
@@ -216,7 +267,7 @@ def test_a_run_that_another_process_trains_is_waited_for(make_run, run_local, ex
     assert executor.batches == [[1], [0], [0]]
 
 
-def test_a_run_that_another_process_finishes_needs_no_job(make_run, run_local, executor, quiet):
+def test_a_run_that_another_process_finishes_needs_no_job(make_run, run_local, executor):
     run = make_run()
     locked = threading.Event()
 
@@ -224,7 +275,7 @@ def test_a_run_that_another_process_finishes_needs_no_job(make_run, run_local, e
         with run.lock():
             locked.set()
             time.sleep(0.2)
-        train(run, resume=True, **quiet)
+        train(run, OPTIONS, resume=True, console=QUIET)
 
     thread = threading.Thread(target=train_elsewhere)
     executor.end = lambda task: None  # taken
@@ -239,23 +290,22 @@ def test_a_run_that_another_process_finishes_needs_no_job(make_run, run_local, e
 def test_jobs_submitted_before_are_waited_for(
     make_run, run_local, executor, monkeypatch, state, times
 ):
-    submitit = pytest.importorskip("submitit")
     run = make_run()
-    run_local([run])
+    run_local([run], cluster="slurm")
     written = json.loads((run.folder / "cluster.json").read_text())
-    assert written == {"cluster": "local", "job": "0", "folder": str(executor.folder)}
+    assert written == {"job": "0", "folder": str(executor.folder)}
 
     def written_job(folder, job_id):
         job = Job(folder, job_id, state, Outcome(run, {"error_mean_last_10": 2.0}))
         threading.Timer(0.2, setattr, (job, "state", "COMPLETED")).start()
         return job
 
-    monkeypatch.setattr(submitit, "LocalJob", written_job)
+    monkeypatch.setattr(submitit, "SlurmJob", written_job)
     executor.batches.clear()
     output = io.StringIO()
-    (outcome,) = run_local([run], 1, output)
+    (outcome,) = run_local([run], 1, output, cluster="slurm")
     assert len(executor.batches) == times
-    assert ("submitted before: job 0" in output.getvalue()) == (times == 0)
+    assert ("job 0 was submitted before" in output.getvalue()) == (times == 0)
     assert outcome.summary == {"error_mean_last_10": 1.0 if times else 2.0}
 
 
@@ -289,6 +339,110 @@ def test_ctrl_c_does_not_reach_jobs(make_run, run_local, executor, monkeypatch):
 
 def test_expects_a_job_and_a_known_cluster(make_run):
     with pytest.raises(ValueError, match="run_on_cluster: expected `jobs` >= 1, got 0"):
-        run_on_cluster([make_run()], {}, 0, Console(quiet=True), cluster="slurm")
-    with pytest.raises(ValueError, match="expected `cluster` to be one of 'slurm', 'local'"):
-        run_on_cluster([make_run()], {}, 1, Console(quiet=True), cluster="lsf")
+        run_on_cluster([make_run()], OPTIONS, 0, QUIET, cluster="slurm")
+    with pytest.raises(UserError, match="cluster: unknown name 'slrum'; did you mean 'slurm'"):
+        run_on_cluster([make_run()], OPTIONS, 1, QUIET, cluster="slrum")
+
+
+# What a job does.
+
+
+class Requeued(BaseException):
+    """What submitit does when it ends the process."""
+
+
+@pytest.fixture
+def in_job(monkeypatch):
+    """Return a function that calls a task in a job of a cluster: outcome and signals answered."""
+    answered = []
+
+    def answer(number, frame):
+        answered.append(number)
+        raise Requeued
+
+    def call(task, cluster="slurm"):
+        monkeypatch.setenv("SUBMITIT_EXECUTOR", cluster)
+        before = signal.signal(TIME_IS_UP, answer), signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            return task(), answered
+        except Requeued:
+            return None, answered
+        finally:
+            signal.signal(TIME_IS_UP, before[0])
+            signal.signal(signal.SIGTERM, before[1])
+
+    return call
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Return a list of signals for each time that training is started: it gets them, and saves."""
+    starts = []
+
+    def train_one(run, options, console):
+        with watch_interrupts() as interrupt:
+            for number in starts.pop(0):
+                signal.raise_signal(number)
+            if interrupt:
+                raise InterruptedRunError("stopped in epoch 1", interrupt.signal_number)
+        return Outcome(run, {"finished": True})
+
+    monkeypatch.setattr(cluster, "train_one", train_one)
+    return starts
+
+
+def test_a_task_trains_its_run(make_run, trained, in_job):
+    trained.append([])
+    outcome, answered = in_job(Task(make_run(), OPTIONS))
+    assert outcome.summary == {"finished": True}
+    assert answered == []
+
+
+def test_a_task_whose_time_is_up_is_saved_before_submitit_hears_of_it(make_run, trained, in_job):
+    trained.append([TIME_IS_UP])
+    task = Task(make_run(), OPTIONS)
+    assert in_job(task) == (None, [TIME_IS_UP])
+    assert Outcome(task.run).last_lines() == ["stopped in epoch 1"]
+
+
+def test_time_that_is_up_before_training_is_answered_at_once(make_run, monkeypatch, in_job):
+    def train_one(run, options, console):
+        signal.raise_signal(TIME_IS_UP)  # while it reads the images
+        raise AssertionError("not answered")
+
+    monkeypatch.setattr(cluster, "train_one", train_one)
+    assert in_job(Task(make_run(), OPTIONS)) == (None, [TIME_IS_UP])
+
+
+def test_time_may_be_up_twice_and_after_a_warning(make_run, trained, in_job):
+    trained.append([signal.SIGTERM, TIME_IS_UP, TIME_IS_UP])
+    assert in_job(Task(make_run(), OPTIONS)) == (None, [TIME_IS_UP])
+
+
+def test_slurm_warns_with_sigterm_so_a_task_saves_and_goes_on(make_run, trained, in_job):
+    trained += [[signal.SIGTERM], [signal.SIGTERM], []]
+    task = Task(make_run(), OPTIONS)
+    outcome, answered = in_job(task)
+    assert outcome.summary == {"finished": True}
+    assert answered == []
+    assert Outcome(task.run).last_lines() == 2 * [
+        "stopped in epoch 1",
+        "saved, and goes on until it is killed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "where"), [(signal.SIGTERM, "local"), (signal.SIGINT, "local"), (2, "slurm")]
+)
+def test_a_task_can_be_stopped(make_run, trained, in_job, monkeypatch, number, where):
+    monkeypatch.setenv("SUBMITIT_LOCAL_JOB_ID", "1")
+    trained.append([number])
+    outcome, answered = in_job(Task(make_run(), OPTIONS), where)
+    assert outcome.error == "stopped in epoch 1"
+    assert answered == []
+
+
+def test_a_job_that_comes_back_does_the_same(make_run):
+    task = Task(make_run(), OPTIONS)
+    again = pickle.loads(pickle.dumps(task.checkpoint())).function
+    assert again == task

@@ -2,105 +2,136 @@
 
 import io
 import signal
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from semaug.engine import loop
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.queue.outcome import Outcome
-from semaug.queue.queue import (
-    finished_before,
-    open_log,
-    train_logged,
-    train_missing_runs,
-)
+from semaug.engine.loop import train
+from semaug.engine.options import TrainOptions
+from semaug.queue import outcome, queue, workers
+from semaug.queue.outcome import Outcome, log_of
+from semaug.queue.queue import train_missing, train_runs
+from tests.engine.same import assert_same_runs
 
-OPTIONS = {"device": "cpu", "threads": 1}
+OPTIONS = TrainOptions(device="cpu", threads=1)
+QUIET = Console(quiet=True)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_runs_equal_runs_alone_and_failures_stop_none(make_run, jobs):
+    unknown = make_run("digits_resnet8", "network=resnet9999", seed=7)
+    diverging = make_run("digits_resnet8", "lr=1e9", seed=8)
+    good = [make_run(seed=seed) for seed in range(3)]
+    runs = [good[0], unknown, good[1], diverging, good[2]]
+    output = io.StringIO()
+    outcomes = train_runs(runs, OPTIONS, jobs, Console(file=output))
+
+    assert [outcome.run for outcome in outcomes] == runs
+    for one, run in zip(outcomes[::2], good, strict=True):
+        assert one.summary == run.summary()
+        alone = replace(run, root=run.root.parent / "alone")
+        train(alone, OPTIONS, console=QUIET)
+        assert_same_runs(run, alone)
+        text = output.getvalue() if jobs == 1 else log_of(run).read_text()
+        assert "epoch 3/3" in text
+    for one, message in ((outcomes[1], "resnet9999"), (outcomes[3], "a finite loss, got nan")):
+        assert one.summary is None
+        assert message in one.error
+        assert message in one.last_lines()[-1]
+        assert f"the end of {log_of(one.run)}:" in output.getvalue()
+    assert [outcome.diverged for outcome in outcomes] == [False, False, False, True, False]
+    assert "5 of 5" in output.getvalue()
+
+
+def test_runs_in_turn_have_lines_of_their_own(make_run, monkeypatch):
+    def fail(run, *arguments, **options):
+        raise OSError("no disk")
+
+    monkeypatch.setattr(outcome, "train", fail)
+    runs, output = [make_run(seed=seed) for seed in range(2)], io.StringIO()
+    train_runs([*runs, runs[0]], OPTIONS, 1, Console(file=output))
+    name = "digits_resnet8_isda seed"
+    assert output.getvalue().splitlines()[:5] == [
+        "runs: 2, finished before: 0",
+        f"run 1 of 2: {name} 0 starts",
+        f"1 of 2: {name} 0 failed: no disk",
+        f"run 2 of 2: {name} 1 starts",
+        f"2 of 2: {name} 1 failed: no disk",
+    ]
+
+
+def test_a_run_in_turn_shows_its_bar_on_a_terminal(make_run):
+    screen = io.StringIO()
+    run = make_run()
+    train_runs([run], OPTIONS, 1, Console(file=screen, force_terminal=True, width=120))
+    shown = screen.getvalue()
+    assert "run 1 of 1: digits_resnet8_isda seed 0 starts" in shown
+    assert "testing" in shown
+    assert "runs are done" not in shown
+    assert "1 of 1: digits_resnet8_isda seed 0 finished, error " in shown
 
 
 def test_only_what_is_missing_is_trained_and_once(make_run, train_tiny):
     finished, missing, output = train_tiny(), make_run(seed=1), io.StringIO()
 
-    def fail(waiting, outcomes, display):
+    def fail(waiting, display):
         assert waiting == [missing]
-        assert list(outcomes) == [finished.folder]
-        outcomes[missing.folder] = Outcome(missing, error="the disk is full")
+        yield Outcome(missing, error="the disk is full")
 
     runs = [missing, finished, missing]
-    outcomes = train_missing_runs(runs, OPTIONS, Console(file=output), fail)
+    outcomes = train_missing(runs, OPTIONS, Console(file=output), fail)
     assert [outcome.run for outcome in outcomes] == runs
     assert [outcome.error for outcome in outcomes] == ["the disk is full", None, "the disk is full"]
     assert outcomes[1].summary == finished.summary()
     assert "runs: 2, finished before: 1" in output.getvalue()
-    assert "the disk is full" in output.getvalue()
+    assert output.getvalue().count("the end of") == 1
 
 
-def test_nothing_is_shown_where_nothing_is_missing(train_tiny):
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_nothing_is_started_or_shown_where_nothing_is_missing(train_tiny, monkeypatch, jobs):
+    monkeypatch.setattr(workers, "_Worker", None)
+    monkeypatch.setattr(outcome, "train", None)
     finished, output = train_tiny(), io.StringIO()
-    (outcome,) = train_missing_runs([finished], OPTIONS, Console(file=output), None)
-    assert outcome.summary == finished.summary()
+    (one,) = train_runs([finished], OPTIONS, jobs, Console(file=output))
+    assert one.summary == finished.summary()
     assert output.getvalue() == ""
 
 
-def test_a_finished_run_that_another_process_has_open_is_looked_at_again(train_tiny):
-    run = train_tiny()
-    with run.lock():
-        assert finished_before(run, OPTIONS) is None
-    assert finished_before(run, OPTIONS).summary == run.summary()
+def test_a_run_of_another_process_is_waited_for_last(make_run, monkeypatch):
+    monkeypatch.setattr(queue, "_SECONDS_BETWEEN_TRIES", 0)
+    runs = [make_run(seed=seed) for seed in range(3)]
+    tries, output = [], io.StringIO()
+
+    def train_one(run, options, console):
+        tries.append(run.seed)
+        if run.seed == 0 and tries.count(0) < 3:
+            return None
+        return Outcome(run, {"error_mean_last_10": 1.0, "seed": run.seed})
+
+    monkeypatch.setattr(queue, "train_one", train_one)
+    outcomes = train_runs(runs, OPTIONS, 1, Console(file=output, width=120))
+    assert [outcome.summary["seed"] for outcome in outcomes] == [0, 1, 2]
+    assert tries == [0, 1, 2, 0, 0]
+    busy = "run 1 of 3: digits_resnet8_isda seed 0 waits: another process is training it\n"
+    assert output.getvalue().count(busy) == 1
 
 
-def test_a_run_that_diverged_is_not_trained_again(make_run, monkeypatch):
-    run = make_run("digits_resnet8", "lr=1e9")
-    with open_log(run) as log:
-        first = train_logged(run, OPTIONS, log)
-    assert first.diverged
-    assert f"to try it again nevertheless, delete {run.diverged}" in first.error
-    monkeypatch.setattr(loop, "_train", None)
-    again = finished_before(run, OPTIONS)
-    assert again.diverged
-    assert "stopped being finite before, in step 4 of epoch 1" in again.error
-    run.diverged.unlink()
-    assert finished_before(run, OPTIONS) is None
+def test_a_stop_says_how_many_runs_are_done(make_run, monkeypatch):
+    def train_one(run, options, console):
+        if run.seed == 1:
+            raise InterruptedRunError("stopped in epoch 2", signal.SIGTERM)
+        return Outcome(run, {"error_mean_last_10": 1.0})
+
+    monkeypatch.setattr(queue, "train_one", train_one)
+    runs = [make_run(seed=seed) for seed in range(3)]
+    message = "stopped in epoch 2; 1 of 3 runs are done"
+    with pytest.raises(InterruptedRunError, match=message) as stop:
+        train_runs(runs, OPTIONS, 1, QUIET)
+    assert stop.value.signal_number == signal.SIGTERM
 
 
-def test_a_run_is_trained_into_its_log(make_run):
-    run = make_run()
-    with open_log(run) as log:
-        with run.lock():
-            assert train_logged(run, OPTIONS, log) is None
-        outcome = train_logged(run, OPTIONS, log)
-    assert outcome.summary == run.summary()
-    assert "epoch 3/3" in outcome.log.read_text()
-
-
-@pytest.mark.parametrize(
-    ("error", "said", "diverged"),
-    [
-        (FloatingPointError("got nan"), "got nan", True),
-        (OSError("no space"), "no space", False),
-        (KeyError("weight"), "KeyError: 'weight'", False),
-    ],
-)
-def test_a_failure_is_an_outcome(make_run, monkeypatch, error, said, diverged):
-    def fail(run, **options):
-        raise error
-
-    monkeypatch.setattr(loop, "train", fail)
-    with open_log(make_run()) as log:
-        outcome = train_logged(make_run(), {}, log)
-    assert (outcome.error, outcome.diverged) == (said, diverged)
-    assert said in outcome.last_lines(1)[0]
-
-
-def test_a_stop_is_none(make_run, monkeypatch):
-    def stop(run, **options):
-        raise InterruptedRunError("stopped in epoch 2", signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "train", stop)
-    with (
-        open_log(make_run()) as log,
-        pytest.raises(InterruptedRunError, match="stopped in epoch 2"),
-    ):
-        train_logged(make_run(), {}, log)
-    assert Outcome(make_run()).last_lines() == ["stopped in epoch 2"]
+def test_expects_a_job(make_run):
+    with pytest.raises(ValueError, match="train_runs: expected `jobs` >= 1, got 0"):
+        train_runs([make_run()], OPTIONS, 0, QUIET)

@@ -4,7 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from semaug.cli.report import report
+from semaug.cli.report import report_command
 from semaug.errors import UserError
 
 
@@ -14,7 +14,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     app = typer.Typer()
-    app.command()(report)
+    app.command()(report_command)
 
     def run(*arguments):
         result = CliRunner().invoke(app, list(map(str, arguments)))

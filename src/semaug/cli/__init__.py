@@ -1,7 +1,4 @@
-"""The command line: parse, look up the recipe, apply overrides, run.
-
-Torch is imported when something is trained, so that help and mistakes answer at once.
-"""
+"""The command line: parse, look up the recipe, apply overrides, run."""
 
 import shlex
 import sys
@@ -15,18 +12,8 @@ try:
     import typer
     from rich.console import Console
 
-    from semaug.cli.compare import compare
-    from semaug.cli.data import data_app
-    from semaug.cli.evaluate import evaluate
-    from semaug.cli.flops import flops
-    from semaug.cli.list import list_names
-    from semaug.cli.printing import say
-    from semaug.cli.report import report
-    from semaug.cli.search import search
-    from semaug.cli.show import show
-    from semaug.cli.table import table
-    from semaug.cli.train import train
-    from semaug.cli.transfer import transfer
+    from semaug.cli.group import COMMANDS, Group
+    from semaug.runs.words import say
 except ModuleNotFoundError as error:
     raise SystemExit(f'semaug: {error}; install it with: pip install "semaug[train]"') from None
 
@@ -34,6 +21,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="semaug",
+    cls=Group,
     help="Train image classifiers with losses that augment features or ask one prediction for all "
     "views, and compare them fairly.",
     epilog="Begin with: semaug compare digits_resnet8 digits_resnet8_isda --seeds 3",
@@ -42,19 +30,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# Distributions of the extra `train`, as they are imported.
-_EXTRA = {
-    "jinja2",
-    "lightning_fabric",
-    "matplotlib",
-    "optuna",
-    "scipy",
-    "sklearn",
-    "tensorboard",
-    "timm",
-    "torchvision",
-}
+for _name, _help in COMMANDS.items():
+    app.command(_name, help=_help)(lambda: None)
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,19 +50,6 @@ def _options(
     pass
 
 
-app.command()(train)
-app.command()(compare)
-app.command("list")(list_names)
-app.command()(table)
-app.command()(search)
-app.command()(report)
-app.command()(evaluate)
-app.command()(transfer)
-app.command()(flops)
-app.command()(show)
-app.add_typer(data_app)
-
-
 def main() -> None:
     """Run the command line; mistakes of its user, and stops, end in one line."""
     errors = Console(stderr=True)
@@ -99,7 +63,7 @@ def main() -> None:
         say(errors, f"go on with: {shlex.join(['semaug', *arguments])}")
         sys.exit(128 + stop.signal_number)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        if (error.name or "semaug").partition(".")[0] == "semaug":
             raise
         message = f'{error}; install what training needs with: pip install "semaug[train]"'
     except (FloatingPointError, OSError, UserError) as error:  # all others are our mistakes

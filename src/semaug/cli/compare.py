@@ -2,39 +2,35 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    Cluster,
-    ClusterOptions,
-    DataRoot,
-    Device,
-    Jobs,
     Overrides,
+    Queue,
     Quick,
     Runs,
-    Threads,
-    Workers,
     changes_for,
     check_changes,
-    check_images,
+    check_files,
     make_run,
     one_process,
-    train_runs,
+    with_options,
 )
-from semaug.cli.printing import print_comparison, say
+from semaug.cli.printing import print_comparison
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
+from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
-from semaug.runs.run import Run
+from semaug.report.compare import Arm, check_same_test, compare_runs
 
-__all__ = ["compare"]
+__all__ = ["compare_command"]
 
 
-def compare(
+@with_options()
+def compare_command(
     first: Annotated[
         str,
         typer.Argument(
@@ -46,17 +42,12 @@ def compare(
     ],
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    cluster_option: ClusterOptions = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
     quick: Quick = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
+    *,
+    queue: Queue,
+    options: TrainOptions,
 ) -> None:
     """Train two recipes on the same seeds and compare them pair by pair.
 
@@ -94,32 +85,11 @@ def compare(
     if pairs[0][0].folder == pairs[0][1].folder:
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
-    from semaug.queue.in_turn import train_missing
-    from semaug.report.compare import Arm, check_same_test, compare_runs
-
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
-    check_images(pairs[0], data_root, workers)
-    from semaug.engine.loop import train as train_run
-    from semaug.queue.outcome import summaries_of
-
-    options: dict[str, Any] = {
-        "data_root": data_root,
-        "device": device,
-        "threads": threads,
-        "workers": workers,
-        "checkpoint_seconds": checkpoint_seconds,
-    }
-
-    def train_one(run: Run) -> dict[str, Any]:
-        return train_run(run, resume=True, console=console, **options)
+    check_files(pairs[0], options.data_root)
 
     all_runs = [run for pair in pairs for run in pair]
-    if jobs > 1 or cluster or cluster_option:
-        summaries = summaries_of(
-            train_runs(all_runs, options, jobs, console, cluster, cluster_option)
-        )
-    else:
-        summaries = train_missing(all_runs, train_one, lambda line: say(console, line))
+    summaries = summaries_of(queue.train(all_runs, options, console))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))
     print_comparison(console, compare_runs(baseline, other, runs))
 

@@ -1,7 +1,7 @@
 """``semaug data``: which data sets there are, fetching and checking their files."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -9,19 +9,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from semaug.cli.group import Command
 from semaug.cli.options import DataRoot
-from semaug.cli.printing import say
+from semaug.cli.printing import make_table
+from semaug.data import DATA_SETS, LoadError
+from semaug.data.check import CheckReport, PartReport, check
+from semaug.data.fetch import fetch
+from semaug.data.registry import data_root as find_root
 from semaug.errors import UserError, as_user_error
+from semaug.runs.words import say
 
-if TYPE_CHECKING:
-    from semaug.data.check import CheckReport, PartReport
+__all__ = ["data_command"]
 
-__all__ = ["data_app"]
-
-data_app = typer.Typer(
+data_command = typer.Typer(
     name="data",
     help="List, fetch and check data sets.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,17 +38,12 @@ SetName = Annotated[
 _MOST_PROBLEMS = 20  # that are printed
 
 
-@data_app.command("list")
+@data_command.command("list", cls=Command)
 def list_sets(data_root: DataRoot = None) -> None:
     """List the data sets, and which of them lie in the data root."""
-    from semaug.data import DATA_SETS
-    from semaug.data.registry import data_root as find_root
-
     console, root = Console(), find_root(data_root)
-    table = Table(title=f"Data sets, for data=; files in {root}", box=None, pad_edge=False)
-    table.title_justify = "left"
-    for heading in ("name", "files", "what it is"):
-        table.add_column(heading, overflow="fold")
+    title = f"Data sets, for data=; files in {root}"
+    table = make_table(title, ["name", "files", "what it is"], lines=False)
     for name, source in DATA_SETS.items():
         state = ""
         if source.files is not None:
@@ -54,8 +53,8 @@ def list_sets(data_root: DataRoot = None) -> None:
     console.print(table)
 
 
-@data_app.command()
-def fetch(name: SetName, data_root: DataRoot = None) -> None:
+@data_command.command("fetch", cls=Command)
+def fetch_set(name: SetName, data_root: DataRoot = None) -> None:
     """Download what is missing or damaged of a data set.
 
     Stop at any moment: files are whole or absent. A folder of very many files is read through;
@@ -65,21 +64,17 @@ def fetch(name: SetName, data_root: DataRoot = None) -> None:
 
     semaug data fetch cifar10 --data-root data
     """
-    from semaug.data import LoadError
-    from semaug.data.fetch import fetch as fetch_set
-    from semaug.data.registry import data_root as find_root
-
     console = Console()
     with as_user_error("", ValueError, LoadError):
-        placed = fetch_set(name, data_root, report=lambda line: say(console, line))
+        placed = fetch(name, data_root, report=lambda line: say(console, line))
     for path in placed:
         say(console, f"fetched {path}")
     if not placed:
         say(console, f"all files of {name} are in {find_root(data_root)} already")
 
 
-@data_app.command()
-def check(
+@data_command.command("check", cls=Command)
+def check_set(
     name: SetName,
     data_root: DataRoot = None,
     threads: Annotated[
@@ -93,13 +88,10 @@ def check(
 
     semaug data check cifar10 --data-root data
     """
-    from semaug.data import LoadError
-    from semaug.data.check import check as check_set
-
     console = Console()
     with as_user_error("", ValueError, LoadError), _progress(console) as progress:
         task = progress.add_task("images", total=None)
-        report = check_set(
+        report = check(
             name,
             data_root,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
@@ -144,18 +136,15 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _table(report: "CheckReport") -> Table:
-    table = Table(title=f"{report.name}, {report.num_classes:,} classes")
-    table.title_justify = "left"
-    table.add_column("part")
-    for heading in ("images", "per class", "pixels", "mean", "std"):
-        table.add_column(heading, justify="right")
+def _table(report: CheckReport) -> Table:
+    title = f"{report.name}, {report.num_classes:,} classes"
+    table = make_table(title, ["part"], "images", "per class", "pixels", "mean", "std")
     for name, part in report.parts.items():
         table.add_row(name, *_cells(part))
     return table
 
 
-def _cells(part: "PartReport") -> tuple[str, ...]:
+def _cells(part: PartReport) -> tuple[str, ...]:
     return (
         f"{part.num_images:,}",
         _span(part.smallest_class, part.largest_class),
@@ -169,7 +158,7 @@ def _span(least: int, most: int) -> str:
     return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def _verdict(report: "CheckReport") -> str:
+def _verdict(report: CheckReport) -> str:
     count = len(report.problems)
     problems = "1 problem" if count == 1 else f"{count:,} problems"
     return f"data check: {problems} with {report.name} in {str(report.root)!r}"

@@ -1,21 +1,23 @@
 """``semaug evaluate``: test trained networks again."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
-from semaug.cli.options import DataRoot, Device, Threads, Workers
-from semaug.cli.printing import say
+from semaug.cli.options import with_options
+from semaug.engine.options import TrainOptions
+from semaug.engine.trained import Trained, load_trained
+from semaug.runs.files import read_json
+from semaug.runs.words import say
 
-if TYPE_CHECKING:
-    from semaug.engine.trained import Trained
-
-__all__ = ["evaluate"]
+__all__ = ["evaluate_command"]
 
 
-def evaluate(
+@with_options(leave_out=["checkpoint_seconds"])
+def evaluate_command(
     folders: Annotated[
         list[Path],
         typer.Argument(
@@ -24,12 +26,10 @@ def evaluate(
             show_default=False,
         ),
     ],
-    data_root: DataRoot = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
+    *,
+    options: TrainOptions,
 ) -> None:
-    """Test the networks of finished runs again, and compare with what the runs came to.
+    """Test the networks of finished runs again, and compare with the recorded errors.
 
     They see the images that the run tested on: those held out, if there were such. The error is
     that of the last epoch, exactly: on the same device and, on a CPU, with the same number of
@@ -41,17 +41,12 @@ def evaluate(
 
     semaug evaluate runs/cifar10_resnet32_isda/seed* --data-root data
     """
-    import torch
-
-    from semaug.engine.trained import load_trained
-    from semaug.runs.files import read_json
-
     console = Console()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     others = 0
     for folder in folders:
-        trained = load_trained(folder, data_root, device, workers)
+        trained = load_trained(folder, options.data_root, options.device, options.workers)
         summary = read_json(folder / "summary.json", "delete it, and --resume writes it anew")
         for line, is_same in _compare(trained, summary):
             say(console, f"{folder}: {line}", style="" if is_same else "yellow")
@@ -64,7 +59,7 @@ def evaluate(
         )
 
 
-def _compare(trained: "Trained", summary: dict[str, Any]) -> list[tuple[str, bool]]:
+def _compare(trained: Trained, summary: dict[str, Any]) -> list[tuple[str, bool]]:
     """Say of each network what its error is, and whether it is that of the run."""
     measured = "held-out error" if summary.get("test_on") == "hold_out" else "test error"
     errors, lines = trained.test_errors(), []

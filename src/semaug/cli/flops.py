@@ -2,19 +2,25 @@
 
 from typing import Annotated, Any
 
+import timm
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from semaug._torch.names import unknown_name
+from semaug.analysis import isda_multiply_adds, multiply_adds, paper_flops, paper_isda_cost
+from semaug.cli.printing import make_table
 from semaug.errors import UserError, as_user_error
+from semaug.features.probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
+from semaug.networks import NETWORKS
 
-__all__ = ["flops"]
+__all__ = ["flops_command"]
 
 _COVARIANCES = ("full", "diagonal")  # those that the papers count
 
 
-def flops(
+def flops_command(
     network: Annotated[
         str,
         typer.Argument(
@@ -48,10 +54,6 @@ def flops(
     if covariance not in _COVARIANCES:
         raise UserError(unknown_name("flops", "covariance", covariance, _COVARIANCES))
     model = _create(network, num_classes)
-
-    from semaug.analysis import multiply_adds, paper_flops
-    from semaug.features.probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
-
     channels, height, _ = declared_size(model) or GUESSED_SIZE
     size = image_size or height
     shape = f"{channels} x {size} x {size}"
@@ -60,7 +62,8 @@ def flops(
         papers = paper_flops(model, size, num_channels=channels)
     num_features = model.head_hidden_size
 
-    table = _table(f"{network}, {num_classes} classes, images of {shape}")
+    title = f"{network}, {num_classes} classes, images of {shape}"
+    table = make_table(title, [""], "", lines=False)
     table.add_row("parameters", f"{sum(p.numel() for p in model.parameters()):,}")
     table.add_row("features before the classifier", f"{num_features:,}")
     table.add_row("multiply-adds of one image, forward", f"{ours:,}")
@@ -75,11 +78,6 @@ def flops(
 
 def _create(name: str, num_classes: int) -> Any:
     """Make a network without weights."""
-    import timm
-    import torch
-
-    from semaug.networks import NETWORKS
-
     if not timm.is_model(name):
         raise UserError(unknown_name("flops", "network", name, timm.list_models(), NETWORKS))
     with torch.device("meta"):
@@ -90,11 +88,9 @@ def _cost_of_isda(
     num_classes: int, num_features: int, batch_size: int, covariance: str, *, papers: int, ours: int
 ) -> Table:
     """Show what ISDA adds to a network of these operations, by the papers' count and ours."""
-    from semaug.analysis import isda_multiply_adds, paper_isda_cost
-
     sizes = num_classes, num_features, batch_size, covariance
     title = f"ISDA adds to an image ({covariance} covariances, batches of {batch_size})"
-    table = _table(title, "", "multiply-adds", "of the network,\nforward")
+    table = make_table(title, [""], "multiply-adds", "of the network,\nforward", lines=False)
     rows = [("as the papers count it, forward", paper_isda_cost(*sizes), papers)]
     cpu, accelerator = (isda_multiply_adds(*sizes, accelerator=where) for where in (False, True))
     if cpu == accelerator:
@@ -105,14 +101,4 @@ def _cost_of_isda(
     rows.append(("semaug, backward", cpu.backward, ours))
     for label, cost, whole in rows:
         table.add_row(label, f"{cost:,.0f}", f"{100 * cost / whole:.2f} %")
-    return table
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, box=None, show_header=bool(headings), pad_edge=False)
-    table.title_justify = "left"
-    first, *others = headings or ("", "")
-    table.add_column(first)
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True)
     return table

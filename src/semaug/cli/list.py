@@ -10,17 +10,20 @@ from rich.text import Text
 
 from semaug._torch.names import unknown_name
 from semaug.cli.printing import print_names
+from semaug.data import DATA_SETS
 from semaug.errors import UserError
+from semaug.networks import NETWORKS
+from semaug.published.table import table_names
 from semaug.recipe.overrides import describe_fields
 from semaug.recipe.recipe import LOSSES, METHODS
 from semaug.recipes import SINGLE_RECIPES, TABLES, describe_recipe
 
-__all__ = ["list_names"]
+__all__ = ["list_command"]
 
 _KINDS = ("recipes", "tables", "fields", "methods", "losses", "networks", "data", "all")
 
 
-def list_names(
+def list_command(
     what: Annotated[
         str,
         typer.Argument(metavar="KIND", help=f"What to list: {', '.join(_KINDS)}"),
@@ -36,8 +39,6 @@ def list_names(
         for title, table in TABLES.items():
             _print_columns(console, title, table)
     if what in ("tables", "all"):
-        from semaug.published.table import table_names
-
         _print_columns(console, "Tables, for semaug table", table_names())
     if what in ("fields", "all"):
         print_names(console, "Fields of a recipe, for field=value", describe_fields())
@@ -46,12 +47,8 @@ def list_names(
     if what in ("losses", "all"):
         print_names(console, "Losses, for loss=", LOSSES)
     if what in ("networks", "all"):
-        from semaug.networks import NETWORKS
-
         print_names(console, "Networks of the papers, for network=, as any of timm's", NETWORKS)
     if what in ("data", "all"):
-        from semaug.data import DATA_SETS
-
         descriptions = {name: source.description for name, source in DATA_SETS.items()}
         print_names(console, "Data sets, for data=", descriptions)
 

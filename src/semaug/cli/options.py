@@ -1,16 +1,24 @@
 """Arguments and options that several commands share, and the run that they describe."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from semaug._torch.names import unknown_name
+from semaug.data import DATA_SETS
+from semaug.data.official import open_official
+from semaug.data.registry import data_root as find_root
+from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
 from semaug.errors import UserError
+from semaug.queue.cluster import parse_cluster_options, run_on_cluster
+from semaug.queue.outcome import Outcome
+from semaug.queue.queue import train_runs
 from semaug.recipe.method_options import options_of_method
 from semaug.recipe.options import options_of_loss
 from semaug.recipe.overrides import (
@@ -22,29 +30,20 @@ from semaug.recipe.overrides import (
 from semaug.recipes import find_recipe, make_quick
 from semaug.runs.run import Run
 
-if TYPE_CHECKING:
-    from semaug.queue.outcome import Outcome
-
 __all__ = [
-    "CheckpointSeconds",
-    "Cluster",
-    "ClusterOptions",
     "DataRoot",
-    "Device",
-    "Jobs",
     "Overrides",
+    "Queue",
     "Quick",
     "RecipeName",
     "Runs",
-    "Threads",
-    "Workers",
     "changes_for",
     "check_changes",
-    "check_images",
+    "check_files",
     "make_run",
     "one_process",
     "split_seed",
-    "train_runs",
+    "with_options",
 ]
 
 RecipeName = Annotated[
@@ -66,47 +65,118 @@ DataRoot = Annotated[
     typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="CPU threads, part of what makes runs equal bit for bit. Else what torch chooses",
-        show_default=False,
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Processes that decode images in files; changes no result. Else cores - 1",
-        show_default=False,
-    ),
-]
-Jobs = Annotated[
-    int,
-    typer.Option(min=1, help="Runs side by side on the device; then a failed one stops no other"),
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        help="Train as jobs of slurm, --jobs of them at once; local tries the same on this machine",
-        show_default=False,
-    ),
-]
-ClusterOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cluster-option",
-        metavar="KEY=VALUE",
-        help="What a job asks for, such as partition=gpu, gpus_per_node=1 or timeout_min=600; "
-        "may be repeated",
-        show_default=False,
-    ),
-]
-CheckpointSeconds = Annotated[
-    float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
-]
+
+# Options that commands take in groups, by the names of their fields.
+_DECLARED: dict[str, Any] = {
+    "data_root": DataRoot,
+    "device": Annotated[str, typer.Option(help="auto, cpu or cuda")],
+    "threads": Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU threads, part of what makes runs equal bit for bit. Else what torch chooses",
+            show_default=False,
+        ),
+    ],
+    "workers": Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that decode images in files; changes no result. Else cores - 1",
+            show_default=False,
+        ),
+    ],
+    "checkpoint_seconds": Annotated[
+        float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
+    ],
+    "jobs": Annotated[int, typer.Option(min=1, help="Runs that are trained side by side")],
+    "cluster": Annotated[
+        str | None,
+        typer.Option(
+            help="Train as jobs of slurm, --jobs of them at once; local tries the same on this "
+            "machine",
+            show_default=False,
+        ),
+    ],
+    "cluster_option": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="What a job asks for, as submitit calls it, such as slurm_partition=gpu, "
+            "gpus_per_node=1 or timeout_min=600; may be repeated",
+            show_default=False,
+        ),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What trains several runs: processes of this machine, or jobs of a cluster."""
+
+    jobs: int = 1
+    cluster: str | None = None
+    cluster_option: list[str] | None = None
+
+    def train(self, runs: Sequence[Run], options: TrainOptions, console: Console) -> list[Outcome]:
+        """Train the runs that are not finished, and return the outcome of each.
+
+        Raises:
+            UserError: If the cluster or one of its options is unknown, or has no cluster.
+        """
+        if self.cluster is None:
+            if self.cluster_option:
+                raise UserError("cluster: expected --cluster with --cluster-option")
+            return train_runs(runs, options, self.jobs, console)
+        asked = parse_cluster_options(self.cluster_option or [])
+        return run_on_cluster(
+            runs, options, self.jobs, console, cluster=self.cluster, cluster_options=asked
+        )
+
+
+def with_options(*, leave_out: Sequence[str] = ()) -> Callable[[Callable[..., None]], Any]:
+    """Let a command take the fields of a dataclass as options.
+
+    Each keyword argument of the command whose type is a dataclass, such as
+    ``options: TrainOptions``, becomes one option a field, and is put together of them.
+
+    Args:
+        leave_out: Fields that keep their defaults, and are no options.
+    """
+
+    def decorate(command: Callable[..., None]) -> Any:
+        signature = inspect.signature(command)
+        own, shared = [], []
+        groups: dict[str, tuple[Any, list[str]]] = {}
+        for parameter in signature.parameters.values():
+            if not is_dataclass(parameter.annotation):
+                own.append(parameter)
+                continue
+            taken = [
+                field
+                for field in fields(parameter.annotation)
+                if field.name in _DECLARED and field.name not in leave_out
+            ]
+            groups[parameter.name] = parameter.annotation, [field.name for field in taken]
+            shared += [
+                parameter.replace(
+                    name=field.name, default=field.default, annotation=_DECLARED[field.name]
+                )
+                for field in taken
+            ]
+
+        @wraps(command)
+        def call(**arguments: Any) -> None:
+            for name, (group, names) in groups.items():
+                arguments[name] = group(**{field: arguments.pop(field) for field in names})
+            command(**arguments)
+
+        described: Any = call  # typer reads these two
+        described.__signature__ = signature.replace(parameters=[*own, *shared])
+        described.__annotations__ = {one.name: one.annotation for one in (*own, *shared)}
+        return described
+
+    return decorate
 
 
 def make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: Path) -> Run:
@@ -115,10 +185,7 @@ def make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: P
     if quick:
         recipe = make_quick(recipe)
     changed = override(recipe, changes)
-    run = Run(name, changed, seed, describe_overrides(changed, changes, recipe), quick, runs)
-    # Early versions named the folder by all changes, even to what the recipe has by itself.
-    early = replace(run, overrides=describe_overrides(changed, changes))
-    return early if early.has_begun and not run.has_begun else run
+    return Run(name, changed, seed, describe_overrides(changed, changes, recipe), quick, runs)
 
 
 def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:
@@ -164,21 +231,21 @@ def check_changes(changes: Iterable[str], chosen: Iterable[Iterable[str]]) -> No
             raise UserError(f"recipe: `{field}` has no effect on any of these recipes")
 
 
-def check_images(runs: Iterable[Run], data_root: Path | None, workers: int | None) -> None:
-    """Find out before hours of training whether there are images for what comes last, too.
+def check_files(runs: Iterable[Run], data_root: Path | None) -> None:
+    """Find out before anything is trained whether the files of its data sets are there.
+
+    Only official files are looked for; nothing is read.
 
     Raises:
-        FileNotFoundError: If a data set is missing.
-        UserError: If it has too few images.
+        FileNotFoundError: If one is missing; the message says how to get it.
     """
-    import torch
-
-    from semaug.engine.build import build_data
-
-    for run in runs:
-        if not run.has_begun:
-            cpu = torch.device("cpu")
-            build_data(run.recipe, data_root, cpu, quick=run.quick, workers=workers)
+    root = find_root(data_root)
+    for name in {run.recipe.data for run in runs if not run.has_begun}:
+        files = DATA_SETS[name].files if name in DATA_SETS else None
+        for file in files.md5 if files else ():
+            if files and not (root / files.folder / file).is_file():
+                with open_official(files, root, file):  # raises the error that says what mends it
+                    pass
 
 
 def one_process(command: str, instead: str = "") -> None:
@@ -190,30 +257,3 @@ def one_process(command: str, instead: str = "") -> None:
     if num_processes() > 1:
         remedy = f"; {instead}" if instead else ""
         raise UserError(f"{command}: expected one process, got several from torchrun{remedy}")
-
-
-def train_runs(
-    runs: Sequence[Run],
-    train_options: Mapping[str, Any],
-    jobs: int,
-    console: Console,
-    cluster: str | None = None,
-    cluster_options: Sequence[str] | None = None,
-) -> list["Outcome"]:
-    """Train the runs that are not finished, on this device or as jobs of a cluster."""
-    if cluster is None:
-        if cluster_options:
-            raise UserError("cluster: expected --cluster with --cluster-option")
-        from semaug.queue.workers import run_jobs
-
-        return run_jobs(runs, train_options, jobs, console)
-
-    from semaug.queue.cluster import run_on_cluster
-    from semaug.queue.cluster_options import CLUSTERS, parse_cluster_options
-
-    if cluster not in CLUSTERS:
-        raise UserError(unknown_name("cluster", "name", cluster, CLUSTERS))
-    options = parse_cluster_options(cluster_options or [])
-    return run_on_cluster(
-        runs, train_options, jobs, console, cluster=cluster, cluster_options=options
-    )

@@ -2,25 +2,54 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from semaug.report.compare import (
+    MEASURES,
+    Arm,
+    Comparison,
+    conclusion,
+    measured_error,
+    unequal_warnings,
+)
 from semaug.runs.run import Run
+from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words, say
+from semaug.runs.work import work_of
 
-if TYPE_CHECKING:
-    from semaug.report.compare import Arm, Comparison
+__all__ = ["make_table", "print_comparison", "print_names", "print_summary"]
 
-__all__ = ["print_comparison", "print_names", "print_summary", "say"]
+
+def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bool = True) -> Table:
+    """Make a table whose first columns hold words, which may be broken, and the others numbers.
+
+    Args:
+        title: Stands above it.
+        words: Headings of the first columns.
+        *numbers: Headings of the others.
+        lines: Whether there are lines around the cells.
+    """
+    table = Table(
+        title=title,
+        title_justify="left",
+        show_header=any((*words, *numbers)),
+        box=box.HEAVY_HEAD if lines else None,
+        pad_edge=lines,
+    )
+    for heading in words:
+        table.add_column(heading, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
-    """Print what a run came to."""
-    from semaug.report.compare import measured_error
-
+    """Print the results of a run."""
     epochs = summary["epochs"]
     say(
         console,
@@ -34,21 +63,15 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     say(console, f"all about it in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
 
-def print_comparison(console: Console, comparison: "Comparison") -> None:
+def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the table of two arms, their difference, and what it means."""
-    from semaug.report.compare import MEASURES, conclusion, measured_error, unequal_warnings
-    from semaug.runs.statistics import with_spread
-
     arms = comparison.arms
     num_seeds = len(comparison.first.runs)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
     measured = measured_error(summary for arm in arms for summary in arm.summaries)
     title = f"{measured.capitalize()} in percent (lower is better), {seeds} each"
-    table = Table(title=title)
-    table.title_justify = "left"
-    table.add_column("recipe", overflow="fold")
-    for heading in ("mean of last\n10 epochs", "last\nepoch", "best\nepoch"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("mean of last\n10 epochs", "last\nepoch", "best\nepoch")
+    table = make_table(title, ["recipe"], *headings)
     for arm in arms:
         for k in range(arm.num_networks):
             label = arm.label if arm.num_networks == 1 else f"{arm.label}, network {k + 1}"
@@ -82,29 +105,22 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
         say(console, f"wrote {comparison.folder / file}")
 
 
-def _print_work(console: Console, arms: Sequence["Arm"]) -> None:
+def _print_work(console: Console, arms: Sequence[Arm]) -> None:
     """Say what a run of each arm takes, and in what they differ."""
-    from semaug.runs.work import work_of
-
     works = [work_of(arm.summaries[0]) for arm in arms]
-    known = [work for work in works if work is not None]
-    if not known:
-        return
     if works[0] == works[1]:
         say(console, f"each run: {works[0]}")
         return
     for arm, work in zip(arms, works, strict=True):
-        say(console, f"each run of {arm.label}: {work or 'steps and passes not recorded'}")
-    if len(known) == 2:
-        first, second = map(asdict, known)
-        unequal = [name.replace("_", " ") for name in first if first[name] != second[name]]
-        say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
+        say(console, f"each run of {arm.label}: {work}")
+    first, second = (asdict(work) for work in works if work)
+    unequal = [name.replace("_", " ") for name in first if first[name] != second[name]]
+    say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
 
 
 def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:
     """Print names with their descriptions."""
-    table = Table(title=title, box=None, show_header=False, pad_edge=False)
-    table.title_justify = "left"
+    table = make_table(title, ["", ""], lines=False)
     for name, description in names.items():
         table.add_row(Text(name, style="bold"), Text(description))
     console.print(table)

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from semaug.cli.printing import say
+from semaug.report import collect, export_plots, render
+from semaug.runs.files import write_text
+from semaug.runs.words import say
 
-__all__ = ["report"]
+__all__ = ["report_command"]
 
 
-def report(
+def report_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
@@ -41,9 +43,6 @@ def report(
 
     semaug report runs/digits_resnet8 runs/digits_resnet8_isda --plots pictures
     """
-    from semaug.report import collect, export_plots, render
-    from semaug.runs.files import write_text
-
     console = Console()
     collected = collect(runs)
     output.parent.mkdir(parents=True, exist_ok=True)

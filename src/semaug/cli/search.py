@@ -3,46 +3,41 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    Cluster,
-    ClusterOptions,
-    DataRoot,
-    Device,
-    Jobs,
+    Queue,
     Quick,
     RecipeName,
     Runs,
-    Threads,
-    Workers,
-    check_images,
+    check_files,
     make_run,
     one_process,
-    train_runs,
+    with_options,
 )
-from semaug.cli.printing import say
+from semaug.cli.printing import make_table
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
+from semaug.queue.outcome import Outcome
+from semaug.queue.search import Candidate, SearchResult, search
 from semaug.recipe.overrides import describe_overrides, split_overrides
 from semaug.recipes import Recipe, find_recipe
 from semaug.runs.run import Run, label, name_of_seeds
+from semaug.runs.statistics import with_spread
+from semaug.runs.words import say
 
-if TYPE_CHECKING:
-    from semaug.queue.search import Candidate, SearchResult
-
-__all__ = ["search"]
+__all__ = ["search_command"]
 
 # Values of these would be tested on different images, and their errors mean nothing side by side.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
 
 
-def search(
+@with_options()
+def search_command(
     recipe: RecipeName,
     overrides: Annotated[
         list[str],
@@ -63,16 +58,11 @@ def search(
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each choice, and at the end")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    cluster_option: ClusterOptions = None,
     quick: Quick = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
+    *,
+    queue: Queue,
+    options: TrainOptions,
 ) -> None:
     """Choose values on held-out training images, then train on all images and test once.
 
@@ -101,33 +91,23 @@ def search(
     def runs_of(changes: dict[str, str]) -> list[Run]:
         return [make_run(recipe, changes, seed, quick, runs) for seed in all_seeds]
 
-    from semaug.queue.search import Candidate
-    from semaug.queue.search import search as search_runs
-
     candidates = []
     for point in points:
         final = runs_of(fixed | point)
         values = describe_overrides(final[0].recipe, point)  # written in one way
         candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
-    check_images((candidates[0].choosing[0], candidates[0].final[0]), data_root, workers)
-    train_options = {
-        "data_root": data_root,
-        "device": device,
-        "threads": threads,
-        "workers": workers,
-        "checkpoint_seconds": checkpoint_seconds,
-    }
+    check_files(candidates[0].final, options.data_root)
     what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
     for field in grid:
         what[field] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
     what["hold_out"] = str(hold_out)
     folder = runs / "search" / label(recipe, what, quick) / name_of_seeds(all_seeds)
 
-    def train_all(some: Sequence[Run]) -> list[Any]:
-        return list(train_runs(some, train_options, jobs, console, cluster, cluster_option))
+    def train_all(some: Sequence[Run]) -> list[Outcome]:
+        return queue.train(some, options, console)
 
-    _print_result(console, search_runs(candidates, train_all, folder))
+    _print_result(console, search(candidates, train_all, folder))
 
 
 def _split_grid(
@@ -166,7 +146,7 @@ def _is_list(base: Recipe, field: str) -> bool:
     return any(isinstance(getattr(group, field, None), tuple) for group in groups)
 
 
-def _check_different(candidates: Sequence["Candidate"]) -> None:
+def _check_different(candidates: Sequence[Candidate]) -> None:
     seen: list[Any] = []
     for candidate in candidates:
         if candidate.values in seen:
@@ -176,25 +156,20 @@ def _check_different(candidates: Sequence["Candidate"]) -> None:
         seen.append(candidate.values)
 
 
-def _print_result(console: Console, result: "SearchResult") -> None:
-    from semaug.runs.statistics import with_spread
-
-    num_seeds = len(result.final_errors)
+def _print_result(console: Console, result: SearchResult) -> None:
+    num_seeds = len(result.final)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
     say(console, f"Held-out error in percent (lower is better), {seeds} each", style="italic")
-    table = Table()
-    for field in result.chosen.candidate.values:
-        table.add_column(field, overflow="fold")
-    table.add_column("mean of last\n10 epochs", justify="right", no_wrap=True)
+    table = make_table(None, [*result.chosen.candidate.values], "mean of last\n10 epochs")
     for row in result.rows:
-        cell = with_spread(row.errors) if row.errors else "diverged"
+        cell = with_spread(row.results) if row.results else "diverged"
         style = "bold" if row is result.chosen else ""
         table.add_row(*map(Text, row.candidate.values.values()), cell, style=style)
     console.print(table)
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    error = with_spread(result.final_errors)
+    error = with_spread(result.final)
     say(
         console,
         f"trained with it on all images: test error {error} % (mean of the last 10 epochs), "

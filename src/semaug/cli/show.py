@@ -7,14 +7,15 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import DataRoot, Overrides, RecipeName, split_seed
-from semaug.cli.printing import say
 from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
+from semaug.report.gallery import draw_gallery
+from semaug.runs.words import say
 
-__all__ = ["show"]
+__all__ = ["show_command"]
 
 
-def show(
+def show_command(
     recipe: RecipeName,
     overrides: Overrides = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture, a PNG")] = Path(
@@ -29,7 +30,7 @@ def show(
     ] = 9,
     data_root: DataRoot = None,
 ) -> None:
-    """Draw what the epochs of a recipe show of a few training images.
+    """Draw the training images of a recipe as its epochs augment them.
 
     [bold]Examples[/bold]
 
@@ -39,8 +40,6 @@ def show(
     """
     changes, chosen_seed = split_seed(overrides or [], seed)
     changed = override(find_recipe(recipe), changes)
-
-    from semaug.report.gallery import draw_gallery
 
     output.parent.mkdir(parents=True, exist_ok=True)
     draw_gallery(

@@ -3,41 +3,39 @@
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    Cluster,
-    ClusterOptions,
-    DataRoot,
-    Device,
-    Jobs,
     Overrides,
+    Queue,
     Quick,
     Runs,
-    Threads,
-    Workers,
     changes_for,
     check_changes,
     make_run,
     one_process,
-    train_runs,
+    with_options,
 )
-from semaug.cli.printing import say
+from semaug.cli.printing import make_table
+from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
 from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
+from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
 from semaug.runs.files import write_json
 from semaug.runs.run import Run
 from semaug.runs.statistics import PairedDifference
+from semaug.runs.words import say
+from semaug.transfer import measure_transfer
 
-__all__ = ["table"]
+__all__ = ["table_command"]
 
 
-def table(
+@with_options()
+def table_command(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="See: semaug list tables")],
     overrides: Overrides = None,
     rows: Annotated[
@@ -53,22 +51,17 @@ def table(
             show_default=False,
         ),
     ] = None,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    cluster_option: ClusterOptions = None,
     quick: Quick = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output", "-o", help="Write the table there as JSON, too", show_default=False
         ),
     ] = None,
+    *,
+    queue: Queue,
+    options: TrainOptions,
 ) -> None:
     """Print a table of the papers, published next to measured.
 
@@ -88,7 +81,7 @@ def table(
     semaug table isda-2 --rows ResNet-32 --run --seeds 5 --data-root data
     """
     one_process("table", "--jobs and --cluster train several runs side by side")
-    if not run and (jobs > 1 or cluster or cluster_option):
+    if not run and queue != Queue():
         raise UserError(
             "table: expected --run with --jobs and --cluster: without it nothing is trained"
         )
@@ -108,30 +101,16 @@ def table(
     check_changes(changes, (changes_for(recipe, changes) for recipe in recipes))
     cells = fill_table(entries, make_runs)
     console = Console()
-    failed = False
+    outcomes = []
     if run:
         wanted = {own.folder: own for cell in cells for own in (*cell.baseline_runs, *cell.runs)}
-        options = {
-            "data_root": data_root,
-            "device": device,
-            "threads": threads,
-            "workers": workers,
-            "checkpoint_seconds": checkpoint_seconds,
-        }
-        outcomes = train_runs(
-            list(wanted.values()), options, jobs, console, cluster, cluster_option
-        )
-        failed = any(outcome.error for outcome in outcomes)
-        _measure_transfer(console, cells, data_root, device, threads)
+        outcomes = queue.train(list(wanted.values()), options, console)
+        _measure_transfer(console, cells, options)
     _print(console, name, cells, changed=bool(changes) or quick)
     if output is not None:
         write_json(output, as_plain_data(name, cells))
         say(console, f"wrote {output}")
-    if failed:
-        raise UserError(
-            "table: some runs failed, see above; the same command tries them again, but for those "
-            "whose numbers stopped being finite"
-        )
+    summaries_of(outcomes)  # or the command fails
 
 
 def _seeds_of(run: Run) -> list[int]:
@@ -140,13 +119,7 @@ def _seeds_of(run: Run) -> list[int]:
     return sorted(int(part) for part in parts if part.isdecimal()) or [run.seed]
 
 
-def _measure_transfer(
-    console: Console,
-    cells: list[Cell],
-    data_root: Path | None,
-    device: str,
-    threads: int | None,
-) -> None:
+def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions) -> None:
     """Test finished networks on other test sets, where the table wants it and it is not done.
 
     What cannot be measured is named, and left out.
@@ -159,15 +132,13 @@ def _measure_transfer(
     }
     if not wanted:
         return
-    import torch
-
-    from semaug.transfer import measure_transfer
-
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     for folder in wanted:
         try:
-            measure_transfer(folder, data_root=data_root, device=device, console=console)
+            measure_transfer(
+                folder, data_root=options.data_root, device=options.device, console=console
+            )
         except (OSError, UserError) as error:
             say(console, f"{folder}: not measured: {error}", style="yellow")
 
@@ -175,16 +146,11 @@ def _measure_transfer(
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
     shown = {"accuracies" if cell.entry.accuracy else "errors" for cell in cells}
     title = f"{name}: {' and '.join(sorted(shown))} in percent, mean ± standard deviation (runs)"
-    printed = Table(title=title, title_justify="left")
-    printed.add_column("row", overflow="fold")
-    printed.add_column("column", overflow="fold")
     published = any(cell.entry.published for cell in cells)
-    if published:
-        printed.add_column("published", justify="right", no_wrap=True)
-    printed.add_column("measured here", justify="right", no_wrap=True)
     differences = [cell.difference() for cell in cells]
-    if any(differences):
-        printed.add_column("to its baseline,\nby seed (95 %)", justify="right", no_wrap=True)
+    numbers = ["published"] * published + ["measured here"]
+    numbers += ["to its baseline,\nby seed (95 %)"] * any(differences)
+    printed = make_table(title, ["row", "column"], *numbers)
     before = None
     for cell, difference in zip(cells, differences, strict=True):
         entry, number = cell.entry, cell.entry.published
@@ -193,8 +159,8 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
             printed.add_section()
         before = entry.row
         runs = "" if number is None or number.runs is None else f" ({number.runs})"
-        texts = [f"{number or ''}{runs}"] if published else []
-        texts += [cell.measured(), *([_difference(difference)] if any(differences) else [])]
+        texts = [f"{number or ''}{runs}"] * published + [cell.measured()]
+        texts += [_difference(difference)] * any(differences)
         printed.add_row(Text(row), Text(entry.column), *texts)
     console.print(printed)
     if changed:

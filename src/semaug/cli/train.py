@@ -7,25 +7,25 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import (
-    CheckpointSeconds,
-    DataRoot,
-    Device,
     Overrides,
     Quick,
     RecipeName,
     Runs,
-    Threads,
-    Workers,
     make_run,
     split_seed,
+    with_options,
 )
-from semaug.cli.printing import print_summary, say
+from semaug.cli.printing import print_summary
+from semaug.engine.loop import train
+from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import is_first_process
+from semaug.runs.words import say
 
-__all__ = ["train"]
+__all__ = ["train_command"]
 
 
-def train(
+@with_options()
+def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,
     seed: Annotated[
@@ -33,12 +33,9 @@ def train(
     ] = None,
     quick: Quick = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped")] = False,
-    data_root: DataRoot = None,
     runs: Runs = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 300.0,
+    *,
+    options: TrainOptions,
 ) -> None:
     """Train one recipe with one seed.
 
@@ -54,16 +51,10 @@ def train(
     changes, chosen_seed = split_seed(overrides or [], seed)
     run = make_run(recipe, changes, chosen_seed, quick, runs)
     console = Console(quiet=not is_first_process())
-    from semaug.engine.loop import train as train_run
-
-    summary = train_run(
+    summary = train(
         run,
-        data_root=data_root,
-        device=device,
-        threads=threads,
-        workers=workers,
+        options,
         resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
         console=console,
         report=lambda state: say(console, f"{run.label} seed {run.seed} {state}, in {run.folder}"),
     )

@@ -1,28 +1,34 @@
 """``semaug transfer``: how trained networks do on test sets with other augmentations."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.cli.options import DataRoot, Device, Threads, Workers, one_process
-from semaug.cli.printing import say
+from semaug.cli.options import one_process, with_options
+from semaug.cli.printing import make_table
+from semaug.engine.options import TrainOptions
+from semaug.engine.trained import load_trained
 from semaug.errors import UserError
+from semaug.report import Group, RunData, collect
+from semaug.runs.statistics import with_spread
+from semaug.runs.words import say
+from semaug.transfer import TEST_SETS, Transfer, measure_transfer
+from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants, export_picture
 
-if TYPE_CHECKING:
-    from semaug.report import Group, RunData
-    from semaug.transfer import Transfer
-
-__all__ = ["transfer"]
+__all__ = ["transfer_command"]
 
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
-def transfer(
+@with_options(leave_out=["checkpoint_seconds"])
+def transfer_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
@@ -55,10 +61,8 @@ def transfer(
         float,
         typer.Option(min=0, max=0.5, help="Turn hues by up to this; 0.1 in AIT's released code"),
     ] = 0.0,
-    data_root: DataRoot = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
+    *,
+    options: TrainOptions,
 ) -> None:
     """Test trained networks on test images as they are, cropped, grey, and in other colors.
 
@@ -84,22 +88,18 @@ def transfer(
         raise UserError(f"transfer: expected a folder of corrupted images, got {corruptions}")
     groups = _find(runs, console)
 
-    import torch
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
 
-    from semaug.transfer import measure_transfer
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-    def measure(folder: Path) -> "Transfer":
+    def measure(folder: Path) -> Transfer:
         return measure_transfer(
             folder,
-            data_root=data_root,
-            device=device,
+            data_root=options.data_root,
+            device=options.device,
             seed=seed,
             hue=hue,
             corruptions=corruptions,
-            workers=workers,
+            workers=options.workers,
             console=console,
         )
 
@@ -115,7 +115,7 @@ def transfer(
         console.print(_make_table(group, rows, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
-                files = list(_draw(group, found, plots, seed, hue, data_root, device))
+                files = list(_draw(group, found, plots, seed, hue, options))
             for path in files:
                 say(console, f"wrote {path}")
     several = any(len(members) > 1 for _, found in measured for members in found.values())
@@ -123,14 +123,12 @@ def transfer(
     say(console, f"{spread}all numbers: transfer.json of each run")
 
 
-def _find(paths: Sequence[Path], console: Console) -> tuple["Group", ...]:
+def _find(paths: Sequence[Path], console: Console) -> tuple[Group, ...]:
     """Return the runs at or below some folders, those on the same images together.
 
     Raises:
         UserError: If a path is no folder, or none of them holds a finished run.
     """
-    from semaug.report import collect
-
     for path in paths:
         if not path.is_dir():
             raise UserError(f"transfer: expected a folder, got {path}")
@@ -157,10 +155,10 @@ def _find(paths: Sequence[Path], console: Console) -> tuple["Group", ...]:
 
 
 def _measure_all(
-    group: "Group",
-    measure: Callable[[Path], "Transfer"],
+    group: Group,
+    measure: Callable[[Path], Transfer],
     failures: list[tuple[Path, Exception]],
-) -> dict[str, list[tuple["RunData", "Transfer"]]]:
+) -> dict[str, list[tuple[RunData, Transfer]]]:
     """Measure the finished runs of each label; one that cannot be measured stops no other."""
     found: dict[str, list[tuple[RunData, Transfer]]] = {}
     for recipe in group.recipes:
@@ -175,8 +173,8 @@ def _measure_all(
 
 
 def _networks_of(
-    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
-) -> dict[str, list["Transfer"]]:
+    found: Mapping[str, Sequence[tuple[RunData, Transfer]]],
+) -> dict[str, list[Transfer]]:
     """Return what each network came to in all runs of its label."""
     networks: dict[str, list[Transfer]] = {}
     for label, members in found.items():
@@ -193,24 +191,19 @@ def _names(label: str, num_networks: int) -> list[str]:
 
 
 def _make_table(
-    group: "Group",
-    rows: Mapping[str, Sequence["Transfer"]],
+    group: Group,
+    rows: Mapping[str, Sequence[Transfer]],
     corruptions: Path | None,
     *,
     narrow: bool,
 ) -> Table:
-    from semaug.runs.statistics import with_spread
-    from semaug.transfer import TEST_SETS
-
     images = "held-out images" if group.measured.startswith("held-out") else "test images"
-    table = Table(title=f"{group.title}: accuracy on {images} in percent (higher is better)")
-    table.title_justify = "left"
-    table.add_column("recipe", overflow="fold")
+    title = f"{group.title}: accuracy on {images} in percent (higher is better)"
     headings = list(TEST_SETS.values())
     if corruptions is not None:
         headings.append(f"{corruptions.resolve().name}, mean")
-    for heading in (*headings, "runs"):
-        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    numbers = [heading.replace(" ", "\n", 1) for heading in (*headings, "runs")]
+    table = make_table(title, ["recipe"], *numbers)
     for label, members in rows.items():
         columns = [[one.accuracies[name] for one in members] for name in TEST_SETS]
         if corruptions is not None:
@@ -221,35 +214,25 @@ def _make_table(
 
 
 def _draw(
-    group: "Group",
-    found: Mapping[str, Sequence[tuple["RunData", "Transfer"]]],
+    group: Group,
+    found: Mapping[str, Sequence[tuple[RunData, Transfer]]],
     folder: Path,
     seed: int,
     hue: float,
-    data_root: Path | None,
-    device: str,
+    options: TrainOptions,
 ) -> Iterator[Path]:
     """Write the pictures of a group; features are those of the first run of each label.
 
     Each network has bars and a panel of its own.
     """
-    import re
-
-    from semaug.engine.trained import load_trained
-    from semaug.transfer.plots import (
-        draw_embeddings,
-        draw_variation,
-        embed_variants,
-        export_picture,
-    )
-
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
     picture = draw_variation(_networks_of(found), group.title)
     yield from export_picture(picture, folder, f"{name}-variation")
     embeddings = {}
     for label, members in found.items():
         run, _ = members[0]
-        trained = load_trained(run.folder, data_root, device, workers=0)  # a few images at most
+        # A few images at most, so no processes that decode.
+        trained = load_trained(run.folder, options.data_root, options.device, workers=0)
         for place, network in enumerate(_names(label, trained.num_networks)):
             embedding = embed_variants(trained, network=place, seed=seed, hue=hue)
             embeddings[f"{network} seed {run.seed}"] = embedding

@@ -1,44 +1,74 @@
 """Many runs on many machines, as jobs of a cluster.
 
 `submitit <https://github.com/facebookincubator/submitit>`_ writes the job arrays of Slurm, submits
-them, keeps the logs of jobs, asks for their states, and puts those back into the queue whose time
-is up. What is added here is a run: each task of an array trains one, in the folder where it would
-be trained without a cluster, so all machines must see that folder.
+them, keeps the logs of jobs, asks for their states, and requeues jobs whose time is up. Each task
+of an array trains one run, in the folder where it would be trained without a cluster, so all
+machines must see that folder.
 """
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from types import ModuleType
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
-from semaug._torch.checks import check_one_of, check_positive_int
+from semaug._torch.checks import check_positive_int
+from semaug._torch.names import unknown_name
 from semaug.engine.interrupt import InterruptedRunError, watch_interrupts
-from semaug.errors import UserError
-from semaug.queue.cluster_options import CLUSTERS, as_parameters, ignored_options
-from semaug.queue.cluster_task import Task, import_submitit
+from semaug.engine.options import TrainOptions
+from semaug.errors import UserError, as_user_error
 from semaug.queue.display import JobsDisplay
-from semaug.queue.outcome import Outcome
-from semaug.queue.queue import finished_before, open_log, train_missing_runs
+from semaug.queue.outcome import Outcome, finished_before, open_log, train_one
+from semaug.queue.queue import train_missing
+from semaug.queue.workers import deaf_children
 from semaug.runs.files import read_json, write_json
 from semaug.runs.run import Run, RunIsBusyError
 from semaug.runs.words import say
 
-__all__ = ["run_on_cluster"]
+try:
+    import submitit
+except ModuleNotFoundError:  # the extra `cluster`
+    submitit = None  # type: ignore[assignment]
 
+__all__ = ["Task", "parse_cluster_options", "run_on_cluster"]
+
+_CLUSTERS = ("slurm", "local")
 _SECONDS_BETWEEN_LOOKS = 2.0
-_MOST_TIMEOUTS = 1000  # of one job; it goes on from where it was saved, so more than submitit's 3
+_MOST_TIMEOUTS = 1000  # of a job that goes on from where it was saved; submitit's default is 3
+
+
+def parse_cluster_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Read options of submitit written as ``KEY=VALUE``, where a value may be JSON.
+
+    Raises:
+        UserError: If a text has no key or no value.
+
+    >>> parse_cluster_options(["slurm_partition=gpu", "mem_gb=1.5", 'slurm_setup=["ulimit -n 99"]'])
+    {'slurm_partition': 'gpu', 'mem_gb': 1.5, 'slurm_setup': ['ulimit -n 99']}
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise UserError(f"cluster: expected KEY=VALUE, such as gpus_per_node=1, got {text!r}")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
 
 
 def run_on_cluster(
     runs: Sequence[Run],
-    train_options: Mapping[str, Any],
+    options: TrainOptions,
     jobs: int,
     console: Console,
     *,
@@ -47,99 +77,75 @@ def run_on_cluster(
 ) -> list[Outcome]:
     """Train the runs that are not finished as jobs of a cluster; a failed one stops no other.
 
-    Given the same runs again, it waits for the jobs that it submitted before, and submits those
+    Given the same runs again, it waits for the jobs that it submitted before, and submits the
     runs that no job and no other process is training.
 
     Args:
         runs: All that is needed, in the order of their start.
-        train_options: Of :func:`semaug.engine.loop.train`, but for ``resume`` and ``console``.
+        options: How to train them.
         jobs: How many at a time: the parallelism of the array, where there is one.
         console: Shows a line for each running job, and why runs failed.
         cluster: ``"slurm"``, or ``"local"`` for processes on this machine.
-        cluster_options: As of :func:`semaug.queue.cluster_options.parse_cluster_options`.
+        cluster_options: Arguments of ``submitit.AutoExecutor.update_parameters``.
 
     Returns:
         One for each of ``runs``, in their order.
 
     Raises:
         InterruptedRunError: After Ctrl-C or SIGTERM. The jobs go on.
-        UserError: If submitit or Slurm is missing, or refuses the jobs.
-        ValueError: If ``jobs`` is below 1 or the cluster unknown.
+        UserError: If the cluster is unknown, submitit or Slurm is missing, or one of them refuses
+            the options or the jobs.
+        ValueError: If ``jobs`` is below 1.
     """
     check_positive_int("run_on_cluster", jobs=jobs)
-    check_one_of("run_on_cluster", "cluster", cluster, CLUSTERS)
-    submitit = import_submitit()
-    options = cluster_options or {}
-    parameters = as_parameters(cluster, options, jobs)
+    if cluster not in _CLUSTERS:
+        raise UserError(unknown_name("cluster", "name", cluster, _CLUSTERS))
+    if submitit is None:
+        raise UserError('cluster: submitit is missing; pip install "semaug[cluster]"')
 
-    def train_waiting(
-        waiting: list[Run], outcomes: dict[Path, Outcome], display: JobsDisplay
-    ) -> None:
-        ignored = ignored_options(cluster, options)
-        if ignored:
-            say(console, f"{cluster} jobs have no {', '.join(ignored)}")
+    def train_waiting(waiting: list[Run], display: JobsDisplay) -> Iterator[Outcome]:
         folder = waiting[0].root / "cluster" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
-        executor = _executor(submitit, cluster, folder, parameters)
-        # An array keeps to its parallelism by itself.
+        executor = _executor(folder, cluster, jobs, cluster_options or {})
+        # An array of Slurm keeps to its parallelism by itself.
         at_once = jobs if cluster == "local" else len(waiting)
-        queue = _Queue(submitit, executor, train_options, at_once, console)
-        queue.train_all(waiting, outcomes, display)
+        return _Queue(executor, options, at_once, console).train(waiting, display)
 
-    return train_missing_runs(runs, train_options, console, train_waiting)
+    return train_missing(runs, options, console, train_waiting)
 
 
-def _executor(
-    submitit: ModuleType, cluster: str, folder: Path, parameters: Mapping[str, Any]
-) -> Any:
-    most = {f"{name}_max_num_timeout": _MOST_TIMEOUTS for name in CLUSTERS}
-    try:
+def _executor(folder: Path, cluster: str, jobs: int, options: Mapping[str, Any]) -> Any:
+    parameters = {"name": "semaug", "timeout_min": 240, "slurm_array_parallelism": jobs, **options}
+    if "cpus_per_task" in options:  # since 22.05 `srun` does not take over what `sbatch` was told
+        parameters.setdefault("slurm_srun_args", [f"--cpus-per-task={options['cpus_per_task']}"])
+    most = {f"{name}_max_num_timeout": _MOST_TIMEOUTS for name in _CLUSTERS}
+    with as_user_error("cluster: ", AssertionError, NameError, RuntimeError, TypeError, ValueError):
         executor = submitit.AutoExecutor(folder, cluster=cluster, **most)
-    except RuntimeError as error:  # no `srun` here
-        raise UserError(
-            f"cluster: expected the commands of Slurm on this machine ({error}); submit from a "
-            "machine that has them, or try --cluster local"
-        ) from error
-    executor.update_parameters(**parameters)
+        executor.update_parameters(**parameters)
     return executor
 
 
+@dataclass
 class _Queue:
-    """Runs that wait, and those that were submitted.
+    """Submits runs, and waits for them.
 
     Args:
-        submitit: The module.
-        executor: Of submitit, told what jobs ask for.
-        train_options: Of the training of all runs.
-        at_once: How many may be submitted at a time.
-        console: For words about submissions.
+        executor: Of submitit, with the parameters of all jobs.
+        options: How to train all runs.
+        at_once: Most runs that are submitted at a time.
+        console: Gets a line for each submission.
     """
 
-    def __init__(
-        self,
-        submitit: ModuleType,
-        executor: Any,
-        train_options: Mapping[str, Any],
-        at_once: int,
-        console: Console,
-    ) -> None:
-        self._job_of = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}
-        self._executor = executor
-        self._train_options = train_options
-        self._at_once = at_once
-        self._console = console
-        self._waiting: list[Run] = []
-        self._submitted: dict[Path, tuple[Run, Any]] = {}  # with the job, by folder
+    executor: Any
+    options: TrainOptions
+    at_once: int
+    console: Console
 
-    def train_all(
-        self, waiting: list[Run], outcomes: dict[Path, Outcome], display: JobsDisplay
-    ) -> None:
-        """Fill in the outcomes of runs that wait."""
-        self._waiting = waiting
-        self._find_submitted()
+    def train(self, waiting: list[Run], display: JobsDisplay) -> Iterator[Outcome]:
+        submitted = self._submitted_before(waiting)
         with watch_interrupts() as interrupt:
-            while self._waiting or self._submitted:
-                self._submit_free()
-                display.show_running([run for run, _ in self._submitted.values() if run.has_begun])
+            while waiting or submitted:
+                submitted += self._submit(waiting, max(0, self.at_once - len(submitted)))
+                display.show_running([run for run, _ in submitted if run.has_begun])
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 if interrupt:
                     raise InterruptedRunError(
@@ -147,79 +153,47 @@ class _Queue:
                         "jobs that were submitted go on, and the same command waits for them",
                         interrupt.signal_number,
                     )
-                for outcome in [*self._ended(), *self._finished_elsewhere()]:
-                    outcomes[outcome.run.folder] = outcome
-                    display.show_outcome(outcome)
+                outcomes = []
+                for run, job in [(run, job) for run, job in submitted if job.done()]:
+                    submitted.remove((run, job))
+                    waiting.append(run)
+                    outcomes.append(_outcome(run, job))
+                outcomes += [finished_before(run, self.options) for run in waiting]
+                for outcome in outcomes:
+                    if outcome is not None and outcome.run in waiting:
+                        waiting.remove(outcome.run)
+                        yield outcome
 
-    def _find_submitted(self) -> None:
-        """Find jobs that this command submitted when it was started before."""
-        known = {run.folder: self._written_job(run) for run in self._waiting}
-        for run in list(self._waiting):
-            job = known[run.folder]
-            # What the cluster knows nothing of will not end; if it is there nevertheless, the
-            # lock of the folder keeps two jobs from training one run.
-            if job is not None and not job.done() and job.state not in ("UNKNOWN", "PREEMPTED"):
-                self._submitted[run.folder] = run, job
-                self._waiting.remove(run)
-        if self._submitted:
-            say(
-                self._console,
-                f"submitted before: {_ids([job for _, job in self._submitted.values()])}",
-            )
+    def _submitted_before(self, waiting: list[Run]) -> list[tuple[Run, Any]]:
+        """Take out the runs whose jobs were submitted by this command when it ran before."""
+        submitted = []
+        for run in [run for run in waiting if _job_file(run).exists()]:
+            written = read_json(_job_file(run), "delete it, and the run is submitted anew")
+            job: Any = submitit.SlurmJob(written["folder"], written["job"])
+            # A job of which Slurm knows nothing would be waited for in vain. If it is there
+            # nevertheless, the lock of the folder keeps two jobs from training one run.
+            if not job.done() and job.state not in ("UNKNOWN", "PREEMPTED"):
+                say(self.console, f"job {job.job_id} was submitted before")
+                submitted.append((run, job))
+                waiting.remove(run)
+        return submitted
 
-    def _written_job(self, run: Run) -> Any:
-        path = _job_file(run)
-        if not path.exists():
-            return None
-        written = read_json(path, "delete it, and the run is submitted anew")
-        return self._job_of[written["cluster"]](folder=written["folder"], job_id=written["job"])
-
-    def _submit_free(self) -> None:
-        """Submit runs that nothing else is training, as many as may run."""
-        room = self._at_once - len(self._submitted)
-        free = [run for run in self._waiting if not _is_taken(run)][: max(room, 0)]
+    def _submit(self, waiting: list[Run], room: int) -> list[tuple[Run, Any]]:
+        """Submit runs that nothing else is training, as many as there is room for."""
+        free = list(islice((run for run in waiting if not _is_taken(run)), room))
         if not free:
-            return
-        tasks = [Task(run, self._train_options) for run in free]
-        try:
-            with _deaf_children():
-                jobs = self._executor.submit_array(tasks)
-        except RuntimeError as error:  # all of submitit, such as what `sbatch` said
-            raise UserError(f"cluster: the jobs were refused: {error}") from error
+            return []
+        with as_user_error("cluster: the jobs were refused: ", RuntimeError), deaf_children():
+            jobs = self.executor.submit_array([Task(run, self.options) for run in free])
         for run, job in zip(free, jobs, strict=True):
+            waiting.remove(run)
             run.folder.mkdir(parents=True, exist_ok=True)
-            where = {"cluster": self._executor.cluster, "job": job.job_id}
-            write_json(_job_file(run), {**where, "folder": str(job.paths.folder)})
-            self._submitted[run.folder] = run, job
-            self._waiting.remove(run)
-        what = "1 run" if len(free) == 1 else f"{len(free)} runs"
-        say(
-            self._console, f"submitted {what}: {_ids(jobs)}, logs of jobs in {jobs[0].paths.folder}"
-        )
-
-    def _ended(self) -> Iterator[Outcome]:
-        """Take what jobs came to, but for those that found their run taken."""
-        for run, job in list(self._submitted.values()):
-            if not job.done():
-                continue
-            del self._submitted[run.folder]
-            outcome = _outcome(run, job)
-            if outcome is None:
-                self._waiting.append(run)
-            else:
-                yield outcome
-
-    def _finished_elsewhere(self) -> Iterator[Outcome]:
-        for run in list(self._waiting):
-            outcome = finished_before(run, self._train_options)
-            if outcome is not None:
-                self._waiting.remove(run)
-                yield outcome
-
-
-def _ids(jobs: Sequence[Any]) -> str:
-    ids = [job.job_id for job in jobs]
-    return "job " + (", ".join(ids) if len(ids) < 4 else f"{ids[0]}, ..., {ids[-1]}")
+            if self.executor.cluster == "slurm":  # submitit cannot find local jobs again
+                where = {"job": job.job_id, "folder": str(job.paths.folder)}
+                write_json(_job_file(run), where)
+            say(self.console, f"job {job.job_id} trains {run.label} seed {run.seed}")
+        say(self.console, f"logs of jobs are in {jobs[0].paths.folder}")
+        return list(zip(free, jobs, strict=True))
 
 
 def _job_file(run: Run) -> Path:
@@ -228,33 +202,73 @@ def _job_file(run: Run) -> Path:
 
 def _is_taken(run: Run) -> bool:
     """Whether another process is training the run, or has just finished it."""
-    if (run.folder / "lock").exists():
-        try:
-            with run.lock():
-                pass
-        except RunIsBusyError:
-            return True
-    return run.summary() is not None
+    try:
+        with run.lock():
+            return run.summary() is not None
+    except RunIsBusyError:
+        return True
 
 
 def _outcome(run: Run, job: Any) -> Outcome | None:
-    """Return what an ended job came to, None if another process was training its run."""
-    error = job.exception()
-    if error is None:
-        outcome: Outcome | None = job.result()
-        if outcome is not None:  # a change makes network file systems look anew for what is there
-            run.folder.chmod(run.folder.stat().st_mode)
-        return outcome
-    with open_log(run) as log:
-        print(error, file=log)
-    return Outcome(run, error=f"job {job.job_id} ended without a result (state: {job.state})")
+    """Return the outcome of an ended job, None if another process was training its run."""
+    if error := job.exception():
+        with open_log(run) as log:
+            print(error, file=log)
+        return Outcome(run, error=f"job {job.job_id} ended without a result (state: {job.state})")
+    outcome: Outcome | None = job.result()
+    if outcome is not None:  # a change makes network file systems look anew for what is there
+        run.folder.chmod(run.folder.stat().st_mode)
+    return outcome
 
 
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Keep Ctrl-C from processes that start now: it is meant for the command that waits."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+@dataclass(frozen=True)
+class Task:
+    """What a job does: it trains one run, and goes on with it whenever it is started again.
+
+    Args:
+        run: To train. All that must outlive the job is in its folder.
+        options: How to train it.
+    """
+
+    run: Run
+    options: TrainOptions
+
+    def __call__(self) -> Outcome | None:
+        """Train; None if another process does already.
+
+        submitit's signal announces the end of the job's time or its preemption, and its handler
+        requeues the job at once, in the middle of a step. So the signal is passed on as SIGTERM,
+        for which training listens while there is something to save, and the handler is called
+        when that is saved.
+        """
+        environment = submitit.JobEnvironment()
+        time_is_up = signal.Signals[f"SIG{environment.USR_SIG}"]
+        untrained, came = signal.getsignal(signal.SIGTERM), []
+        requeue: Any = signal.getsignal(time_is_up)
+
+        def save_first(number: int, frame: FrameType | None) -> None:
+            came.append(number)
+            handler = signal.getsignal(signal.SIGTERM)
+            if handler == untrained:
+                requeue(number, frame)
+            elif handler is not signal.default_int_handler:  # else it was told to stop already
+                signal.raise_signal(signal.SIGTERM)
+
+        signal.signal(time_is_up, save_first)
+        with open_log(self.run) as log:
+            while True:
+                try:
+                    return train_one(self.run, self.options, Console(file=log, soft_wrap=True))
+                except InterruptedRunError as stop:
+                    print(stop, file=log)
+                    if came:
+                        requeue(time_is_up, None)  # ends the process
+                    # Slurm sends SIGTERM before it kills a job, be it for good or to start it
+                    # again. A job that ends by itself meanwhile would not be started again.
+                    if stop.signal_number != signal.SIGTERM or environment.cluster != "slurm":
+                        return Outcome(self.run, error=str(stop))
+                    print("saved, and goes on until it is killed", file=log)
+
+    def checkpoint(self) -> Any:
+        """Return what the job does when it comes back: the same. Called by submitit."""
+        return submitit.helpers.DelayedSubmission(self)

@@ -1,4 +1,4 @@
-"""What a person sees of runs that are trained side by side."""
+"""What a person sees of a queue of runs."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from semaug.queue.outcome import Outcome, tail
+from semaug.queue.outcome import Outcome, log_of, tail
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
@@ -24,9 +24,10 @@ class JobsDisplay:
         console: To show it on.
         finished: How many runs were finished before.
         waiting: How many are not.
+        bars: Whether lines may move; a run that shows its own progress has no others beside it.
     """
 
-    def __init__(self, console: Console, finished: int, waiting: int) -> None:
+    def __init__(self, console: Console, finished: int, waiting: int, *, bars: bool = True) -> None:
         self.done = finished
         self.total = finished + waiting
         self._tasks: dict[Path, TaskID] = {}
@@ -36,7 +37,7 @@ class JobsDisplay:
             TimeElapsedColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not (bars and console.is_terminal),
         )
         self._all = self._bars.add_task("", total=self.total, completed=finished)
         say(console, f"runs: {self.total}, finished before: {finished}")
@@ -107,6 +108,6 @@ def report_failure(outcome: Outcome, console: Console) -> None:
     if outcome.error is None:
         return
     run = outcome.run
-    say(console, f"{run.label} seed {run.seed} failed; the end of {outcome.log}:", "red")
+    say(console, f"{run.label} seed {run.seed} failed; the end of {log_of(run)}:", "red")
     for line in outcome.last_lines() or [outcome.error]:
         say(console, f"  {line}")

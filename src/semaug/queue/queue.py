@@ -1,104 +1,118 @@
-"""What all queues of runs share, whoever trains them: workers on one device, or a cluster.
+"""Many runs, of which those are trained that are not finished; a failed one stops no other.
 
-A queue is given every run that is needed. It tells those that are finished from those to be
-trained, has them trained, and says what became of each.
+A queue may be stopped or killed at any moment: given the same runs again it goes on, for each of
+them lies in its own folder, which says whether it is finished and where it was saved last.
 """
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 from rich.console import Console
 
+from semaug._torch.checks import check_positive_int
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.errors import UserError
+from semaug.engine.options import TrainOptions
 from semaug.queue.display import JobsDisplay, report_failure
-from semaug.queue.outcome import Outcome, log_of
-from semaug.runs.run import Run, RunIsBusyError
+from semaug.queue.outcome import Outcome, finished_before, train_one
+from semaug.queue.workers import share_out, train_side_by_side
+from semaug.runs.run import Run
+from semaug.runs.words import say
 
-__all__ = ["finished_before", "open_log", "train_logged", "train_missing_runs"]
+__all__ = ["train_missing", "train_runs"]
+
+_SECONDS_BETWEEN_TRIES = 2.0  # of runs that another process is training
 
 
-def train_missing_runs(
+def train_runs(
+    runs: Sequence[Run], options: TrainOptions, jobs: int, console: Console
+) -> list[Outcome]:
+    """Train the runs that are not finished, ``jobs`` at a time; a failed one stops no other.
+
+    Several processes may be given the same runs, and share the work: runs that another process
+    is training come last and are waited for.
+
+    Args:
+        runs: All that is needed, in the order of their start; the same one may come twice.
+        options: How to train them. Threads and processes that decode images are shared out
+            among the jobs, unless they are given.
+        jobs: How many at a time. A single one trains in this process, and shows what training
+            shows; several train in worker processes. On a GPU each takes its own memory.
+        console: Shows progress, and why runs failed.
+
+    Returns:
+        One for each of ``runs``, in their order.
+
+    Raises:
+        InterruptedRunError: After Ctrl-C or SIGTERM, with all runs saved.
+        ValueError: If ``jobs`` is below 1.
+    """
+    check_positive_int("train_runs", jobs=jobs)
+    shared = share_out(options, min(jobs, len(runs)))
+
+    def train_waiting(waiting: list[Run], display: JobsDisplay) -> Iterator[Outcome]:
+        if jobs == 1:
+            return _train_in_turn(waiting, options, console, display)
+        return train_side_by_side(waiting, shared, jobs, display)
+
+    return train_missing(runs, options, console, train_waiting, bars=jobs > 1)
+
+
+def train_missing(
     runs: Sequence[Run],
-    options: Mapping[str, Any],
+    options: TrainOptions,
     console: Console,
-    train_waiting: Callable[[list[Run], dict[Path, Outcome], JobsDisplay], None],
+    train_waiting: Callable[[list[Run], JobsDisplay], Iterator[Outcome]],
+    *,
+    bars: bool = True,
 ) -> list[Outcome]:
     """Have the runs trained that are not finished, and report those that failed.
 
     Args:
         runs: All that is needed; the same one may come twice.
-        options: Of :func:`semaug.engine.loop.train`, but for ``resume`` and ``console``.
+        options: How to train them.
         console: Shows progress, and why runs failed.
-        train_waiting: Gets the runs to train, the outcomes by folder, which it fills in, and
-            the display, which it keeps up to date.
+        train_waiting: Gets the runs to train, and the display to show on what is going on;
+            yields the outcome of each.
+        bars: Whether the display is moved while runs are trained.
 
     Returns:
         One for each of ``runs``, in their order.
     """
-    outcomes: dict[Path, Outcome] = {}
-    waiting: list[Run] = []
-    for run in {run.folder: run for run in runs}.values():
-        outcome = finished_before(run, options)
-        if outcome is None:
-            waiting.append(run)
-        else:
-            outcomes[run.folder] = outcome
+    different = {run.folder: run for run in runs}
+    found = {folder: finished_before(run, options) for folder, run in different.items()}
+    outcomes: dict[Path, Outcome] = {folder: one for folder, one in found.items() if one}
+    waiting = [run for folder, run in different.items() if folder not in outcomes]
     if waiting:
-        with JobsDisplay(console, len(outcomes), len(waiting)) as display:
-            train_waiting(waiting, outcomes, display)
-    ordered = [outcomes[run.folder] for run in runs]
-    for outcome in ordered:
+        with JobsDisplay(console, len(outcomes), len(waiting), bars=bars) as display:
+            for outcome in train_waiting(waiting, display):
+                outcomes[outcome.run.folder] = outcome
+                display.show_outcome(outcome)
+    for outcome in outcomes.values():
         report_failure(outcome, console)
-    return ordered
+    return [outcomes[run.folder] for run in runs]
 
 
-def finished_before(run: Run, options: Mapping[str, Any]) -> Outcome | None:
-    """Return the outcome of a run that is finished or diverged before, None of any other."""
-    try:
-        if run.summary() is None and not run.diverged.exists():
-            return None
-        from semaug.engine.loop import train
-
-        quiet = Console(quiet=True)  # trains nothing
-        return Outcome(run, train(run, resume=True, console=quiet, **options))
-    except RunIsBusyError:
-        return None
-    except (FloatingPointError, OSError, UserError) as error:
-        return Outcome(run, error=str(error), diverged=isinstance(error, FloatingPointError))
-
-
-@contextmanager
-def open_log(run: Run) -> Iterator[IO[str]]:
-    """Open the file that keeps what is printed while the run is trained, to add to it."""
-    path = log_of(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", buffering=1) as log:
-        yield log
-
-
-def train_logged(run: Run, options: Mapping[str, Any], log: IO[str]) -> Outcome | None:
-    """Train one run, or go on with it; None if another process does already.
-
-    Raises:
-        InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
-    """
-    try:
-        from semaug.engine.loop import train
-
-        console = Console(file=log, soft_wrap=True)
-        return Outcome(run, train(run, resume=True, console=console, **options))
-    except RunIsBusyError:
-        return None
-    except InterruptedRunError as stop:
-        print(stop, file=log)
-        raise
-    except (FloatingPointError, OSError, UserError) as error:
-        print(error, file=log)
-        return Outcome(run, error=str(error), diverged=isinstance(error, FloatingPointError))
-    except Exception as error:  # a mistake of ours, which must not stop other runs
-        traceback.print_exc(file=log)
-        return Outcome(run, error=f"{type(error).__name__}: {error}")
+def _train_in_turn(
+    waiting: list[Run], options: TrainOptions, console: Console, display: JobsDisplay
+) -> Iterator[Outcome]:
+    busy: list[Run] = []
+    while waiting:
+        for run in list(waiting):
+            position = f"run {display.done + 1} of {display.total}: {run.label} seed {run.seed}"
+            if run not in busy:
+                say(console, f"{position} {run.state()}")
+            try:
+                outcome = train_one(run, options, console)
+            except InterruptedRunError as stop:
+                raise InterruptedRunError(
+                    f"{stop}; {display.done} of {display.total} runs are done", stop.signal_number
+                ) from stop
+            if outcome is not None:
+                waiting.remove(run)
+                yield outcome
+            elif run not in busy:
+                say(console, f"{position} waits: another process is training it")
+                busy.append(run)
+        if waiting:
+            time.sleep(_SECONDS_BETWEEN_TRIES)

@@ -4,12 +4,11 @@ No run sees the test images before the choice is made. What was chosen is traine
 training images, the held-out ones among them, and only that is tested.
 """
 
-import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome, summaries_of
@@ -17,12 +16,9 @@ from semaug.runs.files import write_json
 from semaug.runs.run import Run
 from semaug.runs.statistics import mean_and_spread
 
-if TYPE_CHECKING:
-    import optuna
+__all__ = ["Candidate", "Row", "SearchResult", "search"]
 
-__all__ = ["MEASURE", "Candidate", "Row", "SearchResult", "search"]
-
-MEASURE = "error_mean_last_10"
+_MEASURE = "error_mean_last_10"
 
 
 @dataclass(frozen=True)
@@ -30,9 +26,9 @@ class Candidate:
     """Values to choose, and the runs that tell how good they are.
 
     Args:
-        values: Of each field that is searched.
+        values: The value of each field that is searched.
         choosing: Runs that are tested on held-out images, one for each seed.
-        final: Runs that train on all images and are tested on the test images, likewise.
+        final: Runs that train on all images and are tested on the test images, one for each seed.
     """
 
     values: Mapping[str, str]
@@ -42,36 +38,31 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """What a candidate came to.
+    """The result of a candidate.
 
     Args:
         candidate: The candidate.
-        errors: On held-out images in percent, one for each seed; none if a run diverged.
+        results: On held-out images, one for each seed; none if a run diverged.
     """
 
     candidate: Candidate
-    errors: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds; infinite if a run diverged."""
-        return mean_and_spread(self.errors)[0] if self.errors else float("inf")
+    results: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to.
+    """The result of a search.
 
     Args:
         rows: One for each candidate, in their order.
-        chosen: The one with the lowest mean; the first of equals.
-        final_errors: Of what was chosen, on the test images in percent, one for each seed.
-        folder: Holds ``search.json`` and the study, ``study.log``.
+        chosen: The one with the best mean over seeds; the first of equals.
+        final: Results of the chosen candidate on the test images, one for each seed.
+        folder: Holds ``search.json``.
     """
 
     rows: Sequence[Row]
     chosen: Row
-    final_errors: tuple[float, ...]
+    final: tuple[float, ...]
     folder: Path
 
 
@@ -86,144 +77,64 @@ def search(
 
     Args:
         candidates: What to choose from.
-        train_all: Trains runs, or goes on with them, and returns what became of each, such as
-            :func:`semaug.queue.workers.run_jobs`.
+        train_all: Trains runs, or goes on with them, and returns the outcome of each, such as
+            :func:`semaug.queue.queue.train_runs`.
         folder: Where to write the results of the search.
 
     Raises:
-        UserError: If a run failed, other than by numbers that stop being finite; or if all
-            candidates failed by those.
+        UserError: If a run failed, other than by divergence; or if every candidate diverged.
         ValueError: If a choosing run is tested on test images, or a final one on held-out ones.
     """
-    _check_images(candidates)
-    outcomes = list(train_all([run for candidate in candidates for run in candidate.choosing]))
+    choosing = [run for candidate in candidates for run in candidate.choosing]
+    final = [run for candidate in candidates for run in candidate.final]
+    if any(run.recipe.subset.hold_out is None for run in choosing) or any(
+        run.recipe.subset.hold_out is not None for run in final
+    ):
+        raise ValueError("search: expected `hold_out` in all of `choosing`, and none of `final`")
+    outcomes = train_all(choosing)
     summaries_of([outcome for outcome in outcomes if not outcome.diverged])
-    rows = []
+    rows, ended = [], iter(outcomes)
     for candidate in candidates:
-        own, outcomes = outcomes[: len(candidate.choosing)], outcomes[len(candidate.choosing) :]
-        errors = [outcome.summary[MEASURE] for outcome in own if outcome.summary is not None]
-        rows.append(Row(candidate, tuple(errors) if len(errors) == len(own) else ()))
-    if not any(row.errors for row in rows):
-        raise UserError("search: the numbers of all values stopped being finite; a lower lr helps")
-    folder.mkdir(parents=True, exist_ok=True)
-    _record_study(rows, folder / "study.log")
-    chosen = min(rows, key=lambda row: row.mean)  # the first of equals
-    write_json(folder / "search.json", _as_plain_data(rows, chosen, []))
-
-    summaries = summaries_of(train_all(chosen.candidate.final))
-    write_json(folder / "search.json", _as_plain_data(rows, chosen, summaries))
-    final_errors = tuple(summary[MEASURE] for summary in summaries)
-    return SearchResult(rows, chosen, final_errors, folder)
-
-
-def _check_images(candidates: Sequence[Candidate]) -> None:
-    for candidate in candidates:
-        for run in candidate.choosing:
-            if run.recipe.subset.hold_out is None:
-                raise ValueError(f"search: expected `choosing` with `hold_out`, got {run.label}")
-        for run in candidate.final:
-            if run.recipe.subset.hold_out is not None:
-                raise ValueError(f"search: expected `final` without `hold_out`, got {run.label}")
-
-
-# The study of Optuna, for its dashboard and its analyses.
-
-
-def _record_study(rows: Sequence[Row], path: Path) -> None:
-    """Let Optuna visit the whole grid; each visit looks up what the runs came to.
-
-    The study holds nothing of its own. It is made beside its place and moved there, so that a
-    kill tears no file and two searches at once do not disturb each other.
-    """
-    wanted = {_key(row.candidate.values): [*row.errors] for row in rows}
-    if path.exists() and _errors_in(path) == wanted:
-        return
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-    try:
-        _write_study(rows, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_study(rows: Sequence[Row], path: Path) -> None:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    grid: dict[str, list[str]] = {}
-    for row in rows:
-        for field, value in row.candidate.values.items():
-            if value not in grid.setdefault(field, []):
-                grid[field].append(value)
-    by_values = {tuple(row.candidate.values[field] for field in grid): row for row in rows}
-
-    def look_up(trial: "optuna.Trial") -> float:
-        values = tuple(trial.suggest_categorical(field, grid[field]) for field in grid)
-        row = by_values[values]
-        trial.set_user_attr("errors", list(row.errors))
-        if not row.errors:
-            raise FloatingPointError
-        return row.mean
-
-    sampler = optuna.samplers.GridSampler(grid, seed=0)
-    study = optuna.create_study(storage=_storage(path), study_name="search", sampler=sampler)
-    study.optimize(look_up, catch=(FloatingPointError,))
-
-
-def _key(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(values.items()))
-
-
-def _errors_in(path: Path) -> dict[tuple[tuple[str, str], ...], list[float]] | None:
-    """Return the errors of all values in a study, None if it is torn."""
-    import optuna
-
-    try:
-        trials = optuna.load_study(storage=_storage(path), study_name="search").trials
-        if not all(trial.state.is_finished() for trial in trials):
-            return None
-        return {_key(trial.params): trial.user_attrs["errors"] for trial in trials}
-    except (LookupError, ValueError):
-        return None
-
-
-def _storage(path: Path) -> "optuna.storages.JournalStorage":
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(str(path)))
-
-
-def _as_plain_data(
-    rows: Sequence[Row], chosen: Row, final: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    def plain(row: Row) -> dict[str, Any]:
-        runs = row.candidate.choosing
-        mean, spread = mean_and_spread(row.errors) if row.errors else (None, None)
-        return {
-            "values": dict(row.candidate.values),
-            "held_out_error": {"mean": mean, "std": spread, "values": list(row.errors)},
-            "diverged": not row.errors,
-            "folders": [str(run.folder) for run in runs],
-        }
-
-    result: dict[str, Any] = {
-        "unit": "error in percent",
-        "measure": MEASURE,
-        "hold_out": rows[0].candidate.choosing[0].recipe.subset.hold_out,
-        "seeds": [run.seed for run in rows[0].candidate.choosing],
-        "candidates": [plain(row) for row in rows],
+        own = [outcome.summary for outcome in islice(ended, len(candidate.choosing))]
+        results = [summary[_MEASURE] for summary in own if summary is not None]
+        rows.append(Row(candidate, tuple(results) if len(results) == len(own) else ()))
+    finished = [row for row in rows if row.results]
+    if not finished:
+        raise UserError("search: every candidate diverged; try a lower lr")
+    chosen = min(finished, key=lambda row: mean_and_spread(row.results)[0])  # the first of equals
+    written: dict[str, Any] = {
+        "measure": _MEASURE,
+        "hold_out": candidates[0].choosing[0].recipe.subset.hold_out,
+        "seeds": [run.seed for run in candidates[0].choosing],
+        "candidates": [_plain_row(row) for row in rows],
         "chosen": dict(chosen.candidate.values),
         "final": None,
     }
-    if final:
-        values = [summary[MEASURE] for summary in final]
-        mean, spread = mean_and_spread(values)
-        result["final"] = {
-            "label": chosen.candidate.final[0].label,
-            "test_error": {"mean": mean, "std": spread, "values": values},
-            "folders": [str(run.folder) for run in chosen.candidate.final],
-            "devices": sorted({summary["device"] for summary in final}),
-            "commits": sorted({summary["commit"] for summary in final}),
-        }
-    return result
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "search.json", written)
+
+    summaries = summaries_of(train_all(chosen.candidate.final))
+    results = [summary[_MEASURE] for summary in summaries]
+    written["final"] = {
+        "label": chosen.candidate.final[0].label,
+        "test": _plain_results(results),
+        "folders": [str(run.folder) for run in chosen.candidate.final],
+        "devices": sorted({summary["device"] for summary in summaries}),
+        "commits": sorted({summary["commit"] for summary in summaries}),
+    }
+    write_json(folder / "search.json", written)
+    return SearchResult(rows, chosen, tuple(results), folder)
+
+
+def _plain_row(row: Row) -> dict[str, Any]:
+    return {
+        "values": dict(row.candidate.values),
+        "held_out": _plain_results(row.results),
+        "diverged": not row.results,
+        "folders": [str(run.folder) for run in row.candidate.choosing],
+    }
+
+
+def _plain_results(results: Sequence[float]) -> dict[str, Any]:
+    mean, spread = mean_and_spread(results) if results else (None, None)
+    return {"mean": mean, "std": spread, "values": list(results)}

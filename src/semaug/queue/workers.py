@@ -1,8 +1,6 @@
-"""Many runs side by side, in worker processes on one device.
+"""Runs side by side, in worker processes on one device.
 
-A queue may be stopped or killed at any moment: given the same runs again it goes on, for each of
-them lies in its own folder, which says whether it is finished and where it was saved last. What a
-worker prints goes to ``log.txt`` in the folder of the run that it trains.
+What a worker prints goes to ``log.txt`` in the folder of the run that it trains.
 """
 
 import multiprocessing
@@ -10,22 +8,23 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
+import torch
 from rich.console import Console
 
-from semaug._torch.checks import check_positive_int
+from semaug.engine.device import count_workers
 from semaug.engine.interrupt import InterruptedRunError, watch_interrupts
+from semaug.engine.options import TrainOptions
 from semaug.queue.display import JobsDisplay
-from semaug.queue.outcome import Outcome
-from semaug.queue.queue import open_log, train_logged, train_missing_runs
+from semaug.queue.outcome import Outcome, open_log, train_one
 from semaug.runs.run import Run
 
-__all__ = ["run_jobs"]
+__all__ = ["deaf_children", "share_out", "train_side_by_side"]
 
 _SECONDS_BETWEEN_LOOKS = 0.3
 _SECONDS_BETWEEN_TRIES = 2.0  # of a run that another process is training
@@ -34,53 +33,70 @@ _SECONDS_BETWEEN_TRIES = 2.0  # of a run that another process is training
 _processes = multiprocessing.get_context("spawn")
 
 
-def run_jobs(
-    runs: Sequence[Run], train_options: Mapping[str, Any], jobs: int, console: Console
-) -> list[Outcome]:
-    """Train the runs that are not finished, ``jobs`` at a time; a failed one stops no other.
+def share_out(options: TrainOptions, jobs: int) -> TrainOptions:
+    """Divide CPU threads and processes that decode images among jobs, unless they are given."""
+    if jobs == 1:
+        return options
+    threads, workers = torch.get_num_threads() // jobs, count_workers(None) // jobs
+    return replace(
+        options,
+        threads=max(1, threads) if options.threads is None else options.threads,
+        workers=max(1, workers) if options.workers is None else options.workers,
+    )
+
+
+def train_side_by_side(
+    waiting: list[Run], options: TrainOptions, jobs: int, display: JobsDisplay
+) -> Iterator[Outcome]:
+    """Train runs in worker processes, ``jobs`` at a time, and yield what becomes of each.
 
     Args:
-        runs: All that is needed, in the order of their start. Those that another process is
-            training come last and are waited for.
-        train_options: Of :func:`semaug.engine.loop.train`, but for ``resume`` and ``console``.
-            Threads and processes that decode images are shared out among the jobs, unless they
-            are given.
-        jobs: How many at a time. On a GPU each takes its own memory.
-        console: Shows a line for each running job, and why runs failed.
-
-    Returns:
-        One for each of ``runs``, in their order.
+        waiting: The runs, in the order of their start.
+        options: How to train each of them.
+        jobs: How many at a time.
+        display: Shows which are running.
 
     Raises:
         InterruptedRunError: After Ctrl-C or SIGTERM, with all runs saved.
-        ValueError: If ``jobs`` is below 1.
     """
-    check_positive_int("run_jobs", jobs=jobs)
-    options = _shared_out(train_options, min(jobs, len(runs)))
+    not_before: dict[Path, float] = {}
+    with watch_interrupts() as interrupt, _workers() as workers:
+        while waiting or any(worker.run for worker in workers):
+            now = time.monotonic()
+            for run in [run for run in waiting if not_before.get(run.folder, 0.0) <= now]:
+                worker = _idle(workers, jobs)
+                if worker is None:
+                    break
+                waiting.remove(run)
+                worker.give(run, options)
+            for worker in _ready(workers):
+                run, outcome = worker.take()
+                if outcome is None:
+                    waiting.append(run)
+                    not_before[run.folder] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+                else:
+                    yield outcome
+            display.show_running([worker.run for worker in workers if worker.run])
+            if interrupt:
+                _stop(workers)
+                raise InterruptedRunError(
+                    f"stopped with {display.done} of {display.total} runs done; the others "
+                    "are saved",
+                    interrupt.signal_number,
+                )
 
-    def train_waiting(
-        waiting: list[Run], outcomes: dict[Path, Outcome], display: JobsDisplay
-    ) -> None:
-        _train_all(waiting, options, jobs, outcomes, display)
 
-    return train_missing_runs(runs, options, console, train_waiting)
+# The processes.
 
 
-def _shared_out(train_options: Mapping[str, Any], jobs: int) -> dict[str, Any]:
-    options = dict(train_options)
-    if jobs > 1:
-        import torch
-
-        from semaug.engine.device import count_workers
-
-        if options.get("threads") is None:
-            options["threads"] = max(1, torch.get_num_threads() // jobs)
-        if options.get("workers") is None:
-            options["workers"] = max(1, count_workers(None) // jobs)
-    return options
-
-
-# The queue.
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Keep Ctrl-C from processes that start now: it is meant for this one, which tells them."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 class _Worker:
@@ -90,11 +106,12 @@ class _Worker:
         self.connection, theirs = _processes.Pipe()
         # No daemon: those may not have processes of their own, which decode images.
         self.process = _processes.Process(target=_work, args=(theirs,), daemon=False)
-        self.process.start()
+        with deaf_children():
+            self.process.start()
         theirs.close()  # so that the death of the process ends the connection
         self.run: Run | None = None
 
-    def give(self, run: Run, options: Mapping[str, Any]) -> None:
+    def give(self, run: Run, options: TrainOptions) -> None:
         self.run = run
         with suppress(OSError):  # if it died, `take` will find out
             self.connection.send((run, options))
@@ -131,44 +148,6 @@ def _workers() -> Iterator[list[_Worker]]:
             worker.end()
 
 
-def _train_all(
-    waiting: list[Run],
-    options: Mapping[str, Any],
-    jobs: int,
-    outcomes: dict[Path, Outcome],
-    display: JobsDisplay,
-) -> None:
-    """Fill in the outcomes of runs that wait."""
-    not_before: dict[Path, float] = {}
-    with watch_interrupts() as interrupt, _workers() as workers:
-        while True:
-            if interrupt:
-                _stop(workers)
-                raise InterruptedRunError(
-                    f"stopped with {display.done} of {display.total} runs done; the others "
-                    "are saved",
-                    interrupt.signal_number,
-                )
-            if not waiting and not any(worker.run for worker in workers):
-                return
-            now = time.monotonic()
-            for run in [run for run in waiting if not_before.get(run.folder, 0.0) <= now]:
-                worker = _idle(workers, jobs)
-                if worker is None:
-                    break
-                waiting.remove(run)
-                worker.give(run, options)
-            for worker in _ready(workers):
-                run, outcome = worker.take()
-                if outcome is None:
-                    waiting.append(run)
-                    not_before[run.folder] = time.monotonic() + _SECONDS_BETWEEN_TRIES
-                else:
-                    outcomes[run.folder] = outcome
-                    display.show_outcome(outcome)
-            display.show_running([worker.run for worker in workers if worker.run])
-
-
 def _idle(workers: list[_Worker], jobs: int) -> _Worker | None:
     """Find a worker with nothing to do, or start one, None if there are as many as wanted."""
     workers[:] = [worker for worker in workers if worker.run or worker.process.is_alive()]
@@ -201,7 +180,6 @@ def _stop(workers: list[_Worker]) -> None:
 
 
 def _work(connection: Connection) -> None:
-    os.setpgrp()  # Ctrl-C in a terminal reaches the first process alone, which tells the others
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `train` has its own meanwhile
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     try:
@@ -220,14 +198,16 @@ def _stop_without_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _train_one(run: Run, options: Mapping[str, Any]) -> Outcome | None:
+def _train_one(run: Run, options: TrainOptions) -> Outcome | None:
     """Train in a worker; None if another process does already."""
     try:
         with open_log(run) as log:
             for output in (1, 2):  # of libraries and of processes that this one starts, too
                 os.dup2(log.fileno(), output)
-            return train_logged(run, options, log)
-    except InterruptedRunError as stop:
-        return Outcome(run, error=str(stop))
+            try:
+                return train_one(run, options, Console(file=log, soft_wrap=True))
+            except InterruptedRunError as stop:
+                print(stop, file=log)
+                return Outcome(run, error=str(stop))
     except OSError as error:  # of the log: it cannot be opened, or the disk is full
         return Outcome(run, error=str(error))

@@ -1,0 +1,54 @@
+"""The group of commands: each is imported when it is called or asked for its help."""
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["COMMANDS", "Command", "Group", "load_command"]
+
+# Every command NAME is `NAME_command` in `semaug.cli.NAME`, and this begins its help.
+COMMANDS = {
+    "train": "Train one recipe with one seed.",
+    "compare": "Train two recipes on the same seeds and compare them pair by pair.",
+    "list": "List the names that other commands take.",
+    "table": "Print a table of the papers, published next to measured.",
+    "search": "Choose values on held-out training images, then train on all images and test once.",
+    "report": "Write a page about runs, finished or not: curves, errors, differences, recipes.",
+    "evaluate": "Test the networks of finished runs again, and compare with the recorded errors.",
+    "transfer": "Test trained networks on test images as they are, cropped, grey, and in other "
+    "colors.",
+    "flops": "Count what one image costs in a network, and what ISDA adds.",
+    "show": "Draw the training images of a recipe as its epochs augment them.",
+    "data": "List, fetch and check data sets.",
+}
+
+
+class Command(TyperCommand):
+    """A command whose help breaks lines where the terminal ends, not where its docstring does."""
+
+    def __init__(self, *arguments: Any, help: str | None = None, **settings: Any) -> None:
+        paragraphs = inspect.cleandoc(help or "").split("\n\n")
+        help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        super().__init__(*arguments, help=help, **settings)
+
+
+class Group(TyperGroup):
+    """Commands that stand for those in modules of their own, which may take seconds to import."""
+
+    def resolve_command(self, context: Any, arguments: list[str]) -> tuple[Any, Any, list[str]]:
+        """Replace the command that is called by the one that it stands for."""
+        name, command, rest = super().resolve_command(context, arguments)
+        return name, command and load_command(str(name)), rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command."""
+    command = getattr(import_module(f"semaug.cli.{name}"), f"{name}_command")
+    if not isinstance(command, typer.Typer):
+        app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        app.command(name, cls=Command)(command)
+        command = app
+    return typer.main.get_command(command)

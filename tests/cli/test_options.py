@@ -1,0 +1,85 @@
+"""Tests of semaug.cli.options."""
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from semaug.cli.options import Queue, check_files, make_run, with_options
+from semaug.data import cifar
+from semaug.engine.options import TrainOptions
+
+
+@pytest.fixture
+def calls():
+    """Return the arguments of each call of the command of ``call``."""
+    return []
+
+
+@pytest.fixture
+def call(calls):
+    """Return a function that calls a command with options of two groups."""
+    app = typer.Typer()
+
+    @app.command()
+    @with_options(leave_out=["checkpoint_seconds"])
+    def command(name: str, seed: int = 0, *, queue: Queue, options: TrainOptions) -> None:
+        calls.append((name, seed, queue, options))
+
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_a_command_is_given_its_options_in_groups(call, calls):
+    many = ["--jobs", "2", "--cluster-option", "a=1", "--cluster-option", "b=2", "--threads", "3"]
+    assert call("x", "--seed", "4", *many, "--data-root", "data").exit_code == 0
+    queue = Queue(2, None, ["a=1", "b=2"])
+    assert calls == [("x", 4, queue, TrainOptions(Path("data"), threads=3))]
+
+
+def test_defaults_are_those_of_the_groups(call, calls):
+    assert call("x").exit_code == 0
+    assert calls == [("x", 0, Queue(), TrainOptions())]
+
+
+@pytest.mark.parametrize("option", ["--checkpoint-seconds", "--options"])
+def test_what_is_left_out_is_no_option(call, option):
+    assert call("x", option, "1").exit_code == 2
+
+
+def test_the_signature_shows_every_option():
+    @with_options()
+    def command(*, options: TrainOptions) -> None:
+        """Do nothing."""
+
+    names = [field.name for field in fields(TrainOptions) if field.name != "trust_code"]
+    assert list(inspect.signature(command).parameters) == names
+    assert command.__doc__ == "Do nothing."
+
+
+def run_of(recipe, root):
+    return make_run(recipe, {}, 0, False, root / "runs")
+
+
+def test_missing_files_are_named_before_anything_is_trained(tmp_path):
+    run = run_of("cifar10_resnet32", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no file .*cifar-10-batches-py/.*; fetch it with"):
+        check_files([run], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_there_are_not_read(tmp_path):
+    folder = tmp_path / cifar.CIFAR10.folder
+    folder.mkdir()
+    for name in cifar.CIFAR10.md5:
+        (folder / name).touch()
+    check_files([run_of("cifar10_resnet32", tmp_path)], tmp_path)
+
+
+def test_a_run_that_began_had_its_files(tmp_path):
+    run = run_of("cifar10_resnet32", tmp_path)
+    run.folder.mkdir(parents=True)
+    (run.folder / "recipe.json").touch()
+    check_files([run, run_of("digits_resnet8", tmp_path)], tmp_path)
