@@ -1,6 +1,5 @@
 """``semaug compare``: two recipes on the same seeds."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +12,7 @@ from semaug.cli.options import (
     Quick,
     Runs,
     changes_for,
-    check_changes,
     check_files,
-    make_run,
     one_process,
     with_options,
 )
@@ -24,6 +21,7 @@ from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
+from semaug.recipes import make_run, split_name
 from semaug.report.compare import Arm, check_same_test, compare_runs
 
 __all__ = ["compare_command"]
@@ -72,14 +70,13 @@ def compare_command(
     one_process("compare", "start the command several times side by side, and they share the runs")
     if first == second:
         raise UserError(f"compare: expected two recipes, got {first!r} twice")
-    sides = [_split_arm(first), _split_arm(second)]
-    if any(text.startswith("seed=") for text in overrides or []):
-        raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(overrides or [])
-    arms = [(name, changes_for(name, changes | own) | own) for name, own in sides]
-    check_changes(changes, (chosen for _, chosen in arms))
+    arms = [first, second]
+    if "seed" in changes or any("seed" in split_name(arm)[1] for arm in arms):
+        raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
+    chosen = changes_for(arms, changes)
     pairs = [
-        [make_run(name, chosen, seed, quick, runs) for name, chosen in arms]
+        [make_run(*arm, seed, quick, runs) for arm in zip(arms, chosen, strict=True)]
         for seed in range(first_seed, first_seed + seeds)
     ]
     if pairs[0][0].folder == pairs[0][1].folder:
@@ -92,11 +89,3 @@ def compare_command(
     summaries = summaries_of(queue.train(all_runs, options, console))
     baseline, other = (Arm(all_runs[side::2], summaries[side::2]) for side in (0, 1))
     print_comparison(console, compare_runs(baseline, other, runs))
-
-
-def _split_arm(text: str) -> tuple[str, dict[str, str]]:
-    """Part the name of a recipe from changes, as they stand in the name of a run's folder."""
-    name, *changes = re.split(r",(?=[^,=]+=)", text)  # a value may be a list with commas
-    if any(change.startswith("seed=") for change in changes):
-        raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
-    return name, split_overrides(changes)

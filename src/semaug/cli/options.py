@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, and the run that they describe."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -10,24 +10,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from semaug.data import DATA_SETS
-from semaug.data.official import open_official
 from semaug.data.registry import data_root as find_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
-from semaug.errors import UserError
+from semaug.errors import UserError, as_user_error
 from semaug.queue.cluster import parse_cluster_options, run_on_cluster
 from semaug.queue.outcome import Outcome
 from semaug.queue.queue import train_runs
-from semaug.recipe.method_options import options_of_method
-from semaug.recipe.options import options_of_loss
-from semaug.recipe.overrides import (
-    OPTIONS,
-    describe_overrides,
-    override,
-    split_overrides,
-)
-from semaug.recipes import find_recipe, make_quick
+from semaug.recipe.overrides import applicable, override, split_overrides
+from semaug.recipes import find_recipe
 from semaug.runs.run import Run
 
 __all__ = [
@@ -38,9 +29,7 @@ __all__ = [
     "RecipeName",
     "Runs",
     "changes_for",
-    "check_changes",
     "check_files",
-    "make_run",
     "one_process",
     "split_seed",
     "with_options",
@@ -88,6 +77,14 @@ _DECLARED: dict[str, Any] = {
     ],
     "checkpoint_seconds": Annotated[
         float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
+    ],
+    "trust_code": Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Execute code that a run folder keeps, where the file that it was copied from is "
+            "gone or changed; read it before",
+        ),
     ],
     "jobs": Annotated[int, typer.Option(min=1, help="Runs that are trained side by side")],
     "cluster": Annotated[
@@ -179,15 +176,6 @@ def with_options(*, leave_out: Sequence[str] = ()) -> Callable[[Callable[..., No
     return decorate
 
 
-def make_run(name: str, changes: dict[str, str], seed: int, quick: bool, runs: Path) -> Run:
-    """Look up a recipe and apply what was changed about it."""
-    recipe = find_recipe(name)
-    if quick:
-        recipe = make_quick(recipe)
-    changed = override(recipe, changes)
-    return Run(name, changed, seed, describe_overrides(changed, changes, recipe), quick, runs)
-
-
 def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:
     """Take ``seed=N`` out of the overrides; it is no field, for a recipe has no seed."""
     given = [text.partition("=")[2] for text in texts if text.partition("=")[0] == "seed"]
@@ -201,51 +189,32 @@ def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], in
     return rest, int(given[0])
 
 
-def changes_for(name: str, changes: dict[str, str]) -> dict[str, str]:
-    """Leave out options that the loss or the method of this recipe does not have."""
-    recipe = find_recipe(name)
-    own = {
-        "loss": options_of_loss(changes.get("loss", recipe.loss.name)),
-        "method": options_of_method(changes.get("method", recipe.method.name)),
-    }
-    return {
-        field: value
-        for field, value in changes.items()
-        if all(field in own[group] or field not in options for group, options in OPTIONS.items())
-    }
-
-
-def check_changes(changes: Iterable[str], chosen: Iterable[Iterable[str]]) -> None:
-    """Check that each changed field is changed for some recipe.
-
-    Args:
-        changes: Names of fields.
-        chosen: What of them :func:`changes_for` chose for each recipe.
+def changes_for(recipes: Sequence[str], changes: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the changes that each recipe takes: options of a loss are for recipes that have it.
 
     Raises:
-        UserError: If none of the recipes has the field.
+        UserError: If none of the recipes takes a change, or a name is ambiguous.
     """
-    taken = {field for fields in chosen for field in fields}
-    for field in changes:
-        if field not in taken:
-            raise UserError(f"recipe: `{field}` has no effect on any of these recipes")
+    found = [find_recipe(name) for name in recipes]
+    chosen = [applicable(recipe, changes) for recipe in found]
+    if lost := [name for name in changes if not any(name in own for own in chosen)]:
+        override(found[0], {name: changes[name] for name in lost})  # says what is wrong
+    return chosen
 
 
 def check_files(runs: Iterable[Run], data_root: Path | None) -> None:
-    """Find out before anything is trained whether the files of its data sets are there.
-
-    Only official files are looked for; nothing is read.
+    """Find out before anything is trained whether the files of the data sets are there.
 
     Raises:
         FileNotFoundError: If one is missing; the message says how to get it.
+        UserError: If a folder of images is not as it should be.
     """
-    root = find_root(data_root)
-    for name in {run.recipe.data for run in runs if not run.has_begun}:
-        files = DATA_SETS[name].files if name in DATA_SETS else None
-        for file in files.md5 if files else ():
-            if files and not (root / files.folder / file).is_file():
-                with open_official(files, root, file):  # raises the error that says what mends it
-                    pass
+    sources = {run.recipe.data for run in runs if not run.has_begun}
+    with as_user_error("", ValueError):
+        for source in sources:
+            check = getattr(source, "check_there", None)
+            if check is not None:
+                check(find_root(data_root))
 
 
 def one_process(command: str, instead: str = "") -> None:

@@ -15,7 +15,6 @@ from semaug.cli.options import (
     RecipeName,
     Runs,
     check_files,
-    make_run,
     one_process,
     with_options,
 )
@@ -24,8 +23,8 @@ from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
 from semaug.queue.search import Candidate, SearchResult, search
-from semaug.recipe.overrides import describe_overrides, split_overrides
-from semaug.recipes import Recipe, find_recipe
+from semaug.recipe.overrides import describe_overrides, split_overrides, takes_list
+from semaug.recipes import find_recipe, make_run
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
@@ -111,7 +110,7 @@ def search_command(
 
 
 def _split_grid(
-    base: Recipe, texts: Sequence[str]
+    base: Any, texts: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """Part fields with one value, for all runs, from those with several to choose from."""
     if any(text.partition("=")[0] == "seed" for text in texts):
@@ -119,7 +118,9 @@ def _split_grid(
     changes = split_overrides(texts)
     if "hold_out" in changes:
         raise UserError("search: expected no `hold_out`; choose with --holdout")
-    lists = {field for field in changes if "," in changes[field] and not _is_list(base, field)}
+    lists = {
+        field for field in changes if "," in changes[field] and not takes_list(base, changes, field)
+    }
     grid = {field: tuple(text.split(",")) for field, text in changes.items() if field in lists}
     if not grid:
         raise UserError(
@@ -138,12 +139,6 @@ def _split_grid(
                 f"got {','.join(values)!r}"
             )
     return {field: text for field, text in changes.items() if field not in grid}, grid
-
-
-def _is_list(base: Recipe, field: str) -> bool:
-    """Whether one value of the field may have commas, as in milestones_percent=50,75."""
-    groups = (base, base.augment, base.subset, base.loss, base.method)
-    return any(isinstance(getattr(group, field, None), tuple) for group in groups)
 
 
 def _check_different(candidates: Sequence[Candidate]) -> None:

@@ -11,14 +11,14 @@ from semaug.cli.options import (
     Quick,
     RecipeName,
     Runs,
-    make_run,
     split_seed,
     with_options,
 )
 from semaug.cli.printing import print_summary
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import is_first_process
+from semaug.engine.train import train
+from semaug.recipes import make_run
 from semaug.runs.words import say
 
 __all__ = ["train_command"]

@@ -22,7 +22,7 @@ from semaug.runs.environment import describe_device
 from semaug.runs.folder import check_same_recipe, read_start
 from semaug.runs.run import Run
 
-__all__ = ["train"]
+__all__ = ["settled", "train"]
 
 
 def train(
@@ -64,7 +64,7 @@ def train(
         )
     place = choose_device(options.device)
     with run.lock() if is_first_process() else nullcontext():
-        run = _settled(run, place)
+        run = settled(run, place)
         report = report or (lambda state: None)
         summary = run.summary()
         if summary is not None:
@@ -94,7 +94,7 @@ def train(
             raise UserError(explanation) from error
 
 
-def _settled(run: Run, device: torch.device) -> Run:
+def settled(run: Run, device: torch.device) -> Run:
     """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
 
     Raises:

@@ -17,11 +17,11 @@ from semaug.losses.multi_label import MultiLabelISDALoss, multi_label_isda_loss
 from semaug.losses.mutual import MutualLoss, mutual_loss
 
 __all__ = [
+    "ISDA",
     "AugmentationInvariantLoss",
     "CrossEntropy",
     "ExpectedLoss",
     "ExplicitAugmentationLoss",
-    "ISDA",
     "ISDALoss",
     "MultiLabelISDALoss",
     "MutualLoss",

@@ -28,13 +28,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug.errors import check_option
-from semaug.registry import Sizes, losses
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.form import Form
 from semaug.covariance.quadratic_form import as_form, check_fits, rows_of_q
 from semaug.covariance.rows import ClassRows, all_classes, class_rows, is_static
 from semaug.covariance.samples import IGNORE_INDEX
+from semaug.errors import check_option
 from semaug.losses._arguments import (
     Reduction,
     at_least_float32,
@@ -47,6 +46,7 @@ from semaug.losses._arguments import (
 from semaug.losses._references import reference_logsumexp, used_references
 from semaug.losses._strength import Ramp, Ramped
 from semaug.losses.augment import flat_labels, raise_logits
+from semaug.registry import Sizes, losses
 
 __all__ = ["ISDALoss", "isda_loss"]
 

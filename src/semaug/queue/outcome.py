@@ -10,13 +10,13 @@ from typing import IO, Any
 import torch
 from rich.console import Console
 
-from semaug.engine.divergence import check_not_diverged
 from semaug.engine.images import check_images_now
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
-from semaug.engine.run_files import settled
+from semaug.engine.train import settled, train
 from semaug.errors import UserError
+from semaug.runs.divergence import check_not_diverged
+from semaug.runs.folder import check_same_recipe
 from semaug.runs.run import Run, RunIsBusyError
 
 __all__ = [
@@ -66,7 +66,8 @@ def finished_before(run: Run, options: TrainOptions) -> Outcome | None:
         if summary is None:
             check_not_diverged(begun)
             return None
-        check_images_now(begun, options.data_root, options.workers)
+        check_same_recipe(begun, summary)
+        check_images_now(begun, options)
         return Outcome(run, summary)
     except (FloatingPointError, OSError, UserError) as error:
         return _failed(run, error)

@@ -26,6 +26,7 @@ __all__ = [
     "describe_overrides",
     "override",
     "split_overrides",
+    "takes_list",
 ]
 
 # Names that people bring from elsewhere and that spelling alone does not lead to ours.
@@ -114,6 +115,23 @@ def applicable(recipe: Any, changes: Mapping[str, str]) -> dict[str, str]:
         for name, text in changes.items()
         if _is_choice(options, name) or _matches(options, name)
     }
+
+
+def takes_list(recipe: Any, changes: Mapping[str, str], name: str) -> bool:
+    """Whether a value of an option has commas itself, as in ``milestones_percent=50,75``.
+
+    Args:
+        recipe: The one to start from.
+        changes: All of them, for they may choose other specs.
+        name: Of the option.
+
+    Raises:
+        UserError: If the name is unknown or ambiguous.
+    """
+    options = _options(recipe, _choices(recipe, {**changes, name: changes[name].partition(",")[0]}))
+    found = name.removesuffix(".name") if _is_choice(options, name) else _find(options, name)
+    hint = options[found].hint
+    return any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
 
 
 def describe_overrides(recipe: Any, changes: Mapping[str, str], base: Any = None) -> dict[str, str]:
