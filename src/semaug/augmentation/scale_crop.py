@@ -124,15 +124,15 @@ class RandomScaleCrop(Augmentation):
         check_masks_and_draws("RandomScaleCrop", masks, draws, self.num_draws)
         places, inside = self._places(draws.to(masks.device), masks.shape[1:])
         moved = masks.contiguous().unsqueeze(1)
-        for dim, (twice, unit) in zip((2, 3), places, strict=True):
-            moved = _take(moved, twice // unit, dim)
+        for dim, (numerator, denominator) in zip((2, 3), places, strict=True):
+            moved = _take(moved, numerator // denominator, dim)
         return torch.where(inside, moved, IGNORED).squeeze(1)
 
     def _crop_images(self, fill: Tensor, images: Tensor, draws: Tensor) -> Tensor:
         places, inside = self._places(draws, images.shape[2:])
         mixed = images
-        for dim, (twice, unit) in zip((2, 3), places, strict=True):
-            mixed = _interpolate(mixed, twice / unit - 0.5, dim)
+        for dim, (numerator, denominator) in zip((2, 3), places, strict=True):
+            mixed = _interpolate(mixed, numerator / denominator - 0.5, dim)
         if images.dtype == torch.uint8:
             mixed = mixed.round_()
         return torch.where(inside, mixed.to(images.dtype), fill)
@@ -145,8 +145,8 @@ class RandomScaleCrop(Augmentation):
         In whole numbers, for masks must not depend on how a device rounds.
 
         Returns:
-            For rows and for columns, twice the distance from the border ``(N, h or w)`` and its
-            unit ``(N, 1)``, both int64: their quotient counts in pixels of the image. And
+            Of rows and of columns, the distance from the border in pixels of the image, as
+            numerators ``(N, h)`` or ``(N, w)`` and denominators ``(N, 1)``, int64; and
             ``(N, 1, h, w)`` bool.
         """
         low, high = self.scale
