@@ -19,19 +19,14 @@ import torch
 from torch import Tensor
 
 from semaug._torch.distributed import is_first_rank, sum_over_ranks
-from semaug.covariance.form import KindState
+from semaug.covariance.batch import Samples, Scatter, deviations
+from semaug.covariance.form import KindState, State
 from semaug.covariance.rows import ClassRows
-from semaug.covariance.samples import Samples, deviations
-from semaug.covariance.scatter import Scatter
 from semaug.covariance.shrinkage import add_to_pooled, merge_pooled
 
-__all__ = ["State", "merge_samples", "merge_states", "one_class"]
+__all__ = ["merge_samples", "merge_states", "one_class"]
 
 # N samples, C classes, A features, R rows of a table of classes.
-
-# ``mean`` (C, A), what the kind keeps, and, where there are such options, ``sample_weight`` (C,)
-# and ``pooled``.
-State = dict[str, Tensor]
 
 
 def merge_samples(
