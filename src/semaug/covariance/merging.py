@@ -13,6 +13,9 @@ them at once. A convex combination, so S stays positive semi-definite.
 
 Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3); merging two
 states: Chan, Golub and LeVeque, 1979.
+
+Literal form: tests/references/isda.py, ``covariance_by_loops``; with all options
+tests/references/covariance.py, ``covariances_by_loops``.
 """
 
 import torch

@@ -10,6 +10,8 @@ of Q for each class it holds, not a product for each sample.
 
 Source: Wang et al., "Regularizing Deep Networks with Semantic Data Augmentation",
 https://arxiv.org/abs/2007.10538, the quadratic term of Eq. (7).
+
+Literal form: tests/references/isda.py, ``quadratic_form_by_loops``.
 """
 
 from typing import Any

@@ -70,7 +70,7 @@ def semantic_consistency_loss(
     reference: Reference = "every",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Bound on the expected cross-entropy between predictions with and without augmentation.
+    """Bound on the expected cross-entropy of predictions with and without augmentation, Eq. (15).
 
     Args:
         logits: ``(N, C)`` of the clean features of unlabeled images.

@@ -6,8 +6,8 @@
 The gap is what the bound lies above the expected loss, to first order in the strength; p are
 the probabilities after the penalty, S the covariance of the sample's class.
 
-Source: Wang et al., NeurIPS 2019, Proposition 1, https://arxiv.org/abs/1909.12220; the gap is
-the second-order term that Jensen's inequality drops in its proof.
+Source: Proposition 1 of Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220; the gap is the
+second-order term that Jensen's inequality drops in its proof, Eq. (6).
 """
 
 import torch

@@ -4,7 +4,7 @@ Features of a sample are augmented by Gaussian noise with the covariance of its 
 infinitely often, at no cost: the expected cross-entropy has an upper bound in closed
 form, which is cross-entropy on raised logits:
 
-    loss = CE(z', y),   z'[n, j] = z[n, j] + strength / 2 * (w_j - w_y)^T S_y (w_j - w_y)
+    loss = CE(z', y),   z'[n, j] = z[n, j] + strength / 2 * (w_j - w_y)^T S_y (w_j - w_y)    (7)
 
 With label smoothing e the noise is still that of class y, and
 
@@ -64,7 +64,7 @@ def isda_loss(
     reduction: Reduction = "mean",
     upsample: bool = False,
 ) -> Tensor:
-    """Cross-entropy on logits raised by the variance of augmented features.
+    """Cross-entropy on logits raised by the variance of augmented features, Eq. (7).
 
     At ``strength=0`` it is :func:`torch.nn.functional.cross_entropy`.
 
@@ -114,7 +114,7 @@ def isda_loss(
     nearest = nearest_labels(labels, logits.shape[2:])
     rows = class_rows(nearest.flatten(), len(weight), ignore_index)
     variance = rows.per_sample(class_variance(weight, form, rows), logits)
-    raised = logits + strength / 2 * variance
+    raised = logits + strength / 2 * variance  # Eq. (7)
     return _cross_entropy(raised, logits, labels if upsample else nearest, options)
 
 
