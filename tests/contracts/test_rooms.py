@@ -8,14 +8,16 @@ import semaug
 ROOMS = [
     "errors",
     "_torch",
+    "outside",
+    "registry",
     "covariance",
     "features",
     "losses",
     "average",
     "metrics",
-    "methods",
     "data",
     "augmentation",
+    "methods",
     "networks",
     "analysis",
     "recipe",
@@ -26,6 +28,7 @@ ROOMS = [
     "report",
     "transfer",
     "published",
+    "api",
     "cli",
 ]
 SOURCE = Path(semaug.__file__).parent

@@ -6,8 +6,9 @@ from torch.testing import assert_close
 
 import semaug.covariance.rows
 from semaug.covariance import quadratic_form
-from semaug.covariance.diagonal import Diagonal
-from semaug.covariance.quadratic_form import as_form, logit_variance
+from semaug.covariance.form import class_variance
+from semaug.covariance.quadratic_form import as_form
+from semaug.covariance.rows import class_rows
 from tests.references.isda import quadratic_form_by_loops
 
 
@@ -16,6 +17,13 @@ def covariance(normal, num_classes, num_features, kind):
         return normal(num_classes, num_features).square()
     root = normal(num_classes, num_features, num_features)
     return root @ root.mT
+
+
+def rows_of_labels(weight, matrices, labels):
+    """Q[labels], as the losses compute it."""
+    rows = class_rows(labels, len(weight))
+    table = class_variance(weight, as_form("", weight, matrices), rows)
+    return rows.per_sample(table, torch.empty(len(labels), len(weight)))
 
 
 @pytest.mark.parametrize("kind", ["full", "diagonal"])
@@ -41,9 +49,7 @@ def test_gradient_matches_the_equation(normal, kind):
 def test_passes_gradcheck(normal, kind, num_samples, either_path):
     weight, matrices = normal(5, 3).requires_grad_(), covariance(normal, 5, 3, kind)
     labels = torch.arange(num_samples) % 4
-    assert torch.autograd.gradcheck(
-        lambda w: logit_variance(w, as_form("", w, matrices), labels), weight
-    )
+    assert torch.autograd.gradcheck(lambda w: rows_of_labels(w, matrices, labels), weight)
 
 
 @pytest.mark.parametrize("kind", ["full", "diagonal"])
@@ -51,17 +57,13 @@ def test_passes_gradcheck(normal, kind, num_samples, either_path):
 def test_rows_are_those_of_the_labels(normal, kind, labels, either_path):
     weight, matrices = normal(5, 3), covariance(normal, 5, 3, kind)
     expected = quadratic_form_by_loops(weight, matrices)[labels]
-    assert_close(
-        logit_variance(weight, as_form("", weight, matrices), torch.tensor(labels)), expected
-    )
+    assert_close(rows_of_labels(weight, matrices, torch.tensor(labels)), expected)
 
 
 @pytest.mark.parametrize("kind", ["full", "diagonal"])
 def test_an_empty_batch_has_no_rows(normal, kind, either_path):
     weight = normal(5, 3).requires_grad_()
-    rows = logit_variance(
-        weight, as_form("", weight, covariance(normal, 5, 3, kind)), torch.tensor([]).long()
-    )
+    rows = rows_of_labels(weight, covariance(normal, 5, 3, kind), torch.tensor([]).long())
     rows.sum().backward()
     assert rows.shape == (0, 5)
     assert torch.equal(weight.grad, torch.zeros_like(weight))
@@ -73,7 +75,7 @@ def test_does_not_depend_on_the_chunks(normal, elements, monkeypatch, either_pat
         monkeypatch.setattr(semaug.covariance.rows, name, elements)
     weight, matrices = normal(5, 3).requires_grad_(), covariance(normal, 5, 3, "full")
     labels, upstream = torch.tensor([4, 1, 1, 0, 4, 2]), normal(6, 5)
-    rows = logit_variance(weight, as_form("", weight, matrices), labels)
+    rows = rows_of_labels(weight, matrices, labels)
     assert_close(rows, quadratic_form_by_loops(weight, matrices)[labels])
     (actual,) = torch.autograd.grad((rows * upstream).sum(), weight)
     expected = torch.autograd.grad(
@@ -147,4 +149,4 @@ def test_another_device_is_named(normal):
 @pytest.mark.parametrize("bad", [[0, 5], [-1, 2]])
 def test_labels_out_of_range_are_named(normal, bad):
     with pytest.raises(ValueError, match=r"`labels` between 0 and 4, got"):
-        logit_variance(normal(5, 3), Diagonal(normal(5, 3).square()), torch.tensor(bad))
+        rows_of_labels(normal(5, 3), normal(5, 3).square(), torch.tensor(bad))

@@ -3,40 +3,33 @@
 ``Q[c, j] = sum over a of s_c[a] (w_j[a] - w_c[a])^2`` is three matrix products.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from semaug._torch.autocast import without_autocast
 from semaug._torch.autograd import known_signature
 from semaug._torch.compile import settled, snapshot
-from semaug.covariance.form import Noise, centred
+from semaug.covariance.batch import Scatter
+from semaug.covariance.form import Form, KindState, Noise, State, centred
 from semaug.covariance.rows import ClassRows
-from semaug.covariance.scatter import Scatter
 
 __all__ = ["Diagonal", "DiagonalKind", "add_squares", "diagonal_differences"]
 
 # N samples, C classes, A features, R rows of a table of classes, K reference classes, M draws.
 
 
-class Diagonal(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Diagonal(Form):
     """Form of diagonal covariances."""
 
     variances: Tensor  # (C, A)
 
-    @property
-    def like(self) -> Tensor:  # noqa: D102
-        return self.variances
-
-    @property
-    def shape(self) -> tuple[int, int]:  # noqa: D102
-        return self.variances.shape[0], self.variances.shape[1]
-
-    def to(self, dtype: torch.dtype) -> "Diagonal":  # noqa: D102
-        return Diagonal(self.variances.to(dtype))
-
-    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+    @override
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:
         # A copy, since the estimator may move on before the backward pass.
         own = snapshot(self.variances) if rows.complete else self._rows(rows.classes)
         return diagonal_differences(weight, own, rows.classes)
@@ -44,43 +37,43 @@ class Diagonal(NamedTuple):
     def _rows(self, classes: Tensor) -> Tensor:
         return settled(self.variances.index_select(0, classes))
 
-    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:
         own = self._rows(classes)
         return (references * own.unsqueeze(1)) @ weight.T
 
-    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:
         return self._rows(classes) @ weight.square().T
 
-    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:
         own = self._rows(classes).sqrt().index_select(0, position)
-        return noise(len(position), self.shape[1]) * own
+        return noise(own, len(position), own.shape[1]) * own
 
-    def dense(self) -> Tensor:  # noqa: D102
+    @override
+    def dense(self) -> Tensor:
         return torch.diag_embed(self.variances)
 
 
-class DiagonalKind:
+class DiagonalKind(KindState):
     """How variances are kept: the buffer ``covariance`` ``(C, A)``."""
 
-    sums_over_ranks = True
+    @override
+    def buffers(self, num_rows: int, num_features: int) -> State:
+        return {"covariance": torch.zeros(num_rows, num_features)}
 
-    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
-        """Create the state."""
-        return {"covariance": torch.zeros(num_classes, num_features)}
-
-    def form(self, state: dict[str, Tensor]) -> Diagonal:
-        """Show the state to losses."""
+    @override
+    def form(self, state: State) -> Diagonal:
         return Diagonal(state["covariance"])
 
-    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
-        """Scale the rows by 1 - share and add the squares of a batch."""
+    @override
+    def add(self, state: State, rows: ClassRows, scatter: Scatter) -> None:
         scatter.deviation.square_()  # in place: there may be many, and they end here
         _add(state["covariance"], rows, scatter)
 
-    def merge(
-        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
-    ) -> None:
-        """Add another state, of weight ``share`` (C,), and the squares of ``drift`` (C, A)."""
+    @override
+    def merge(self, state: State, other: State, share: Tensor, drift: Tensor) -> None:
         covariance = state["covariance"]
         covariance.lerp_(other["covariance"].to(covariance), share.unsqueeze(1))
         covariance.addcmul_(drift, drift)

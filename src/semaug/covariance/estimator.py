@@ -5,10 +5,13 @@ How batches are merged is in :mod:`semaug.covariance.merging`, with the equation
 Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3).
 """
 
-from typing import Literal
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from semaug._torch.autocast import without_autocast
 from semaug._torch.checks import (
@@ -21,26 +24,34 @@ from semaug._torch.checks import (
     check_range,
     check_same_device,
     check_shapes,
+    check_tensors,
 )
 from semaug._torch.compile import settled
+from semaug.covariance.batch import IGNORE_INDEX, Samples, nearest_labels, take_samples
 from semaug.covariance.diagonal import Diagonal
-from semaug.covariance.form import Form, Noise
-from semaug.covariance.kinds import KINDS, Kind, kind_state
-from semaug.covariance.learned import UNIT_ENTROPY, LearnedKind, uncertainty_loss
-from semaug.covariance.options import check_effect, checked_memory, checked_rank
-from semaug.covariance.quadratic_form import as_form, quadratic_form, working_dtype
+from semaug.covariance.form import Form, Noise, State, at_working_precision
+from semaug.covariance.kinds import (
+    KINDS,
+    Kind,
+    check_effect,
+    checked_memory,
+    checked_rank,
+    kind_state,
+)
+from semaug.covariance.learned import UNIT_ENTROPY, Learned, uncertainty_loss
+from semaug.covariance.merging import merge_samples, merge_states, one_class
+from semaug.covariance.quadratic_form import as_form, quadratic_form
 from semaug.covariance.rows import ClassRows, class_rows, is_static
-from semaug.covariance.samples import IGNORE_INDEX
+from semaug.covariance.sharded import ShardedKind
 from semaug.covariance.shared import Shared
 from semaug.covariance.shrinkage import Blend
-from semaug.covariance.statistics import ClassStatistics
 
 __all__ = ["KINDS", "ClassCovariance", "Kind"]
 
-# N samples, C classes, A features, R rows of a table of classes, M draws.
+# N samples, C classes, A features, R rows of a table of classes, M draws, H x W and h x w pixels.
 
 
-class ClassCovariance(ClassStatistics):
+class ClassCovariance(nn.Module):
     """Mean and covariance of features for each class.
 
     Batches merge exactly, so the result does not depend on how the samples were split.
@@ -116,6 +127,16 @@ class ClassCovariance(ClassStatistics):
     (tensor([2., 7.]), tensor([1., 0.]))
     """
 
+    count: Tensor
+    mean: Tensor
+    covariance: Tensor
+    basis: Tensor
+    variance: Tensor
+    factor: Tensor
+    pooled: Tensor  # (A, A) or (A,), mean covariance of all classes, for shrinkage
+    num_skipped: Tensor
+    epoch: Tensor  # how many have ended, where memory is of epochs
+
     def __init__(
         self,
         num_classes: int,
@@ -135,12 +156,15 @@ class ClassCovariance(ClassStatistics):
         check_positive_int(name, num_classes=num_classes, num_features=num_features)
         check_one_of(name, "kind", kind, KINDS)
         check_bool(name, "sharded", sharded)
-        check_effect(kind, "rank", rank, ("low_rank",))
-        check_effect(kind, "memory", memory, ("full", "diagonal", "shared", "low_rank"))
-        check_effect(kind, "shrinkage", shrinkage, ("full", "diagonal", "low_rank"))
-        check_effect(kind, "sharded", sharded or None, ("full",))
-        check_effect(kind, "entropy_weight", entropy_weight, ("learned",))
-        check_effect(kind, "entropy_margin", entropy_margin, ("learned",))
+        check_effect(
+            kind,
+            rank=rank,
+            memory=memory,
+            shrinkage=shrinkage,
+            sharded=sharded or None,
+            entropy_weight=entropy_weight,
+            entropy_margin=entropy_margin,
+        )
         self.num_classes, self.num_features, self.kind = num_classes, num_features, kind
         self.rank = checked_rank(rank, num_features) if kind == "low_rank" else None
         self.memory = checked_memory(memory)
@@ -166,23 +190,167 @@ class ClassCovariance(ClassStatistics):
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         for buffer, value in buffers.items():
             self.register_buffer(buffer, value.to(dtype))
-        self._state_names = tuple(buffers)
-        if isinstance(self._kind, LearnedKind):
-            for parameter, value in self._kind.parameters(num_classes, num_features).items():
-                self.register_parameter(parameter, nn.Parameter(value.to(dtype)))
-                self._state_names += (parameter,)
+        parameters = self._kind.parameters(num_features)
+        for parameter, value in parameters.items():
+            self.register_parameter(parameter, nn.Parameter(value.to(dtype)))
+        self._state_names = (*buffers, *parameters)
         self.register_buffer("num_skipped", torch.zeros((), dtype=torch.int64))
-        self.fresh: ClassCovariance | None = None
+        self.fresh: ClassCovariance | None = None  # being filled for later, by memory="epoch"
         if self.memory == "epoch":
             self.fresh = ClassCovariance(
                 num_classes, num_features, kind, rank=rank, shrinkage=shrinkage, sharded=sharded
             )
             self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
-        self._first_epoch = True
+        self._first_epoch = True  # what the buffer says, which is read only when it is loaded
         self._warned = False
 
+    def update(
+        self, features: Tensor, labels: Tensor, *, ignore_index: int | None = IGNORE_INDEX
+    ) -> None:
+        """Merge one batch.
+
+        Args:
+            features: ``(N, A)`` of any floating dtype, or ``(N, A, h, w)``; gradients are not
+                followed.
+            labels: ``(N,)`` int64 class ids, or ``(N, H, W)``, of which the pixels nearest
+                to those of the features count.
+            ignore_index: Label of samples that do not count.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If shapes or devices disagree, or, on a CPU, a label is out of range.
+        """
+        name = "ClassCovariance.update"
+        dense = isinstance(features, Tensor) and features.ndim == 4
+        check_tensors(
+            name,
+            mean=(self.mean, "M A"),
+            features=(features, "N A h w" if dense else "N A"),
+            labels=(labels, "N H W" if dense else "N"),
+        )
+        if dense:
+            labels = nearest_labels(labels, features.shape[2:]).flatten()
+        self.observe(features, labels, ignore_index=ignore_index)
+
+    def observe(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        rows: ClassRows | None = None,
+        *,
+        ignore_index: int | None = IGNORE_INDEX,
+    ) -> None:
+        """:meth:`update` without its checks, for losses that have checked and know the rows.
+
+        Args:
+            features: ``(N, A)``, or ``(N, A, h, w)``, whose pixels are samples, too many to
+                travel between ranks.
+            labels: ``(N,)`` or ``(N h w,)``.
+            rows: The classes of ``labels``, where known already.
+            ignore_index: Label of samples that do not count.
+        """
+        with torch.no_grad(), without_autocast(features.device):
+            samples = take_samples(
+                features,
+                labels,
+                rows,
+                num_classes=self.num_classes,
+                dtype=self.mean.dtype,
+                ignore_index=ignore_index,
+                sums_over_ranks=self._kind.sums_over_ranks,
+                max_batch_size=self.max_batch_size,
+            )
+            if samples.skipped is not None:
+                self.num_skipped.add_(samples.skipped)
+                if not is_static(features.device):
+                    self.warn_of_skipped()
+            if len(samples.rows.classes) == 0:
+                return
+            if self.kind == "shared":
+                samples = samples._replace(rows=one_class(samples.rows))
+            if self.fresh is None:
+                self._merge(samples)
+                return
+            if self._first_epoch:
+                self._merge(samples._replace(features=samples.features.clone()))
+            self.fresh._merge(samples)
+
+    def _merge(self, samples: Samples) -> None:
+        merge_samples(self._kind, self.count, self._state(), samples, self.memory)
+
+    def _state(self) -> State:
+        return {name: getattr(self, name) for name in self._state_names}
+
+    def start_epoch(self) -> None:
+        """Put the statistics of the epoch that ends in use, and begin new ones.
+
+        For ``memory="epoch"``; call it before each epoch. Until the second call the samples
+        so far are in use. Does nothing for other memories.
+        """
+        if self.fresh is None:
+            return
+        if int(self.fresh.count.sum()) > 0:
+            for name in ("count", *self._state_names):
+                getattr(self, name).copy_(getattr(self.fresh, name))
+            self.fresh.reset()
+            self.epoch.add_(1)
+            self._first_epoch = False
+
+    @torch.no_grad()
+    def merge(self, other: "ClassCovariance") -> None:
+        """Merge another estimator's samples, as if all had been seen here.
+
+        For ``low_rank`` up to what both have cut off; ``learned`` keeps its own factors.
+
+        Args:
+            other: Of the same sizes, kind and options; it is not changed. Its
+                ``entropy_weight``, ``entropy_margin`` and ``max_batch_size`` may differ: they
+                are not of the statistics.
+
+        Raises:
+            TypeError: If ``other`` is no estimator.
+            ValueError: If sizes, kinds or options differ.
+        """
+        if not isinstance(other, ClassCovariance):
+            raise TypeError(
+                f"merge: expected `other` to be a ClassCovariance, got {type(other).__name__}"
+            )
+        mine, theirs = self.extra_repr(), other.extra_repr()
+        if mine != theirs:
+            raise ValueError(f"merge: expected `other` to be {mine}, got {theirs}")
+        merge_states(self._kind, self.count, self._state(), other.count, other._state())
+        self.num_skipped.add_(other.num_skipped.to(self.num_skipped.device))
+        if self.fresh is not None and other.fresh is not None:
+            self.fresh.merge(other.fresh)
+            self.epoch.clamp_(min=other.epoch.to(self.epoch.device))
+            self._first_epoch = self._first_epoch and other._first_epoch
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget every sample; ``learned`` becomes the identity again."""
+        for buffer in self.buffers():
+            buffer.zero_()
+        for name, value in self._kind.parameters(self.num_features).items():
+            getattr(self, name).copy_(value)
+        self._first_epoch = True
+
+    def warn_of_skipped(self) -> None:
+        """Warn, once, if samples were left out.
+
+        :meth:`update` does so by itself on a CPU. On an accelerator it would have to wait
+        for the device at every step: call this now and then, for instance after an epoch.
+        """
+        if not self._warned and int(self.num_skipped) > 0:
+            self._warned = True
+            warnings.warn(
+                f"ClassCovariance: left out {int(self.num_skipped)} sample(s) with non-finite or "
+                "huge features; the count goes on in `num_skipped`. Training may be diverging: "
+                "a lower strength or learning rate, or clipped gradients, may help",
+                stacklevel=2,
+            )
+
     def form(self) -> Form:
-        """Show the covariances to losses; costs nothing, and is for now, not for later.
+        """Return a view of the covariances for losses: free, valid until the next update.
 
         Raises:
             RuntimeError: If they are sharded, over another number of processes than there are.
@@ -196,10 +364,8 @@ class ClassCovariance(ClassStatistics):
             min=torch.finfo(weight.dtype).tiny
         )
         if self.pooled.ndim == 1:
-            other: Form = Diagonal(self.pooled.expand(self.num_classes, -1))
-        else:
-            other = Shared(self.pooled, self.num_classes)
-        return Blend(own, other, settled(amount))
+            return Blend(own, Diagonal(self.pooled.expand(self.num_classes, -1)), settled(amount))
+        return Blend(own, Shared(self.pooled, self.num_classes), settled(amount))
 
     def quadratic_form(self, weight: Tensor) -> Tensor:
         """Matrix Q of :func:`semaug.covariance.quadratic_form` for these statistics.
@@ -239,10 +405,9 @@ class ClassCovariance(ClassStatistics):
         check_same_device(name, weight=weight, classes=classes)
         if not is_static(classes.device):
             check_range(name, "classes", classes, self.num_classes)
-        dtype = working_dtype(weight, form)
         with without_autocast(weight.device):
-            weight = weight.to(dtype)
-            return form.to(dtype).gram(weight, classes, weight)
+            weight, form = at_working_precision(weight, form)
+            return form.gram(weight, classes, weight)
 
     def sample(
         self, labels: Tensor, num_samples: int = 1, *, generator: torch.Generator | None = None
@@ -266,7 +431,7 @@ class ClassCovariance(ClassStatistics):
         check_labels("ClassCovariance.sample", labels)
         check_positive_int("ClassCovariance.sample", num_samples=num_samples)
         rows = class_rows(labels, self.num_classes)
-        noise = Noise(num_samples, self.mean, generator)
+        noise = Noise(num_samples, generator)
         with without_autocast(labels.device):
             return self.form().draw(noise, rows.classes, rows.position)
 
@@ -287,7 +452,13 @@ class ClassCovariance(ClassStatistics):
         inside = self.basis.square().sum(dim=(1, 2), dtype=torch.float64)
         return torch.where(trace > 0, inside / trace, 1.0).clamp(max=1).to(self.mean.dtype)
 
-    def uncertainty(self, labels: Tensor, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
+    def uncertainty(
+        self,
+        labels: Tensor,
+        *,
+        ignore_index: int | None = IGNORE_INDEX,
+        rows: ClassRows | None = None,
+    ) -> Tensor:
         """Feature uncertainty loss that keeps learned covariances from vanishing.
 
         See :mod:`semaug.covariance.learned`; :class:`semaug.ISDALoss` adds it by itself.
@@ -295,6 +466,7 @@ class ClassCovariance(ClassStatistics):
         Args:
             labels: ``(N,)`` int64 class ids.
             ignore_index: Label of samples that do not count.
+            rows: The classes of ``labels``, where known already.
 
         Returns:
             A scalar, ``entropy_weight`` times the loss; 0 for kinds other than ``learned``,
@@ -306,10 +478,53 @@ class ClassCovariance(ClassStatistics):
         """
         check_shapes("ClassCovariance.uncertainty", labels=(labels, "N"))
         check_labels("ClassCovariance.uncertainty", labels)
-        return self._uncertainty(class_rows(labels, self.num_classes, ignore_index))
-
-    def _uncertainty(self, rows: ClassRows) -> Tensor:
-        if not isinstance(self._kind, LearnedKind):
+        rows = rows or class_rows(labels, self.num_classes, ignore_index)
+        form = self._kind.form(self._state())
+        if not isinstance(form, Learned):
             return self.mean.new_zeros(())
-        factor = self._kind.form(self._state()).factor
-        return self.entropy_weight * uncertainty_loss(factor, rows, self.entropy_margin)
+        return self.entropy_weight * uncertainty_loss(form.factor, rows, self.entropy_margin)
+
+    @override
+    def extra_repr(self) -> str:
+        options = {
+            "rank": self.rank,
+            "memory": self.memory,
+            "shrinkage": self.shrinkage,
+            "sharded": self.sharded or None,
+        }
+        return ", ".join(
+            [
+                f"num_classes={self.num_classes}, num_features={self.num_features}",
+                f"kind={self.kind!r}",
+                *(f"{name}={value!r}" for name, value in options.items() if value is not None),
+            ]
+        )
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if isinstance(self._kind, ShardedKind):
+            destination[prefix + "covariance"] = self._kind.gathered(self.covariance)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        name = prefix + "covariance"
+        if isinstance(self._kind, ShardedKind) and len(state.get(name, ())) == self.num_classes:
+            state = {**state, name: state[name][self._kind.first : self._kind.last]}
+        # Half precision of others must not replace ours, as ``assign=True`` would have it.
+        keys = [prefix + name for name in self._state_names if prefix + name in state]
+        state = {**state, **{key: state[key].float() for key in keys if _is_half(state[key])}}
+        super()._load_from_state_dict(state, prefix, *args)
+        if self.fresh is not None and not self.epoch.is_meta:
+            self._first_epoch = int(self.epoch) == 0
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def keep_precision(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device) if _is_half(moved) else moved
+
+        return super()._apply(keep_precision, recurse)
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype.itemsize < 4

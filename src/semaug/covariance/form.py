@@ -1,91 +1,151 @@
 """What losses ask of the covariances of all classes, however these are kept.
 
-Each kind of covariance has a form: a tuple of the tensors that describe it, with these
-functions. All are differentiable in ``weight`` as often as one likes, and work in the
-precision of their arguments.
+Each kind of covariance has a form, the tensors that describe it with the functions below, and
+a way to keep these tensors up to date. All functions are differentiable in ``weight`` as often
+as one likes, and work in the precision of their arguments.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from semaug._torch.autocast import without_autocast
+from semaug.covariance.batch import Scatter
 from semaug.covariance.rows import ClassRows
-from semaug.covariance.scatter import Scatter
 
-__all__ = ["Form", "KindState", "Noise", "centred", "difference_form", "pair_variance"]
+__all__ = [
+    "Form",
+    "KindState",
+    "Noise",
+    "State",
+    "at_working_precision",
+    "centred",
+    "class_variance",
+    "difference_form",
+    "pair_variance",
+]
 
 # N samples, C classes, A features, R rows of a table of classes, K reference classes, M draws.
 
+# ``mean`` (C, A), what the kind keeps, and, where there are such options, ``sample_weight`` (C,)
+# and ``pooled``.
+State = dict[str, Tensor]
 
-class Form(Protocol):
-    """Covariances S_c of C classes."""
+
+class Form(ABC):
+    """Covariances S_c of C classes: a dataclass of tensors, numbers and other forms."""
 
     @property
-    def like(self) -> Tensor:
-        """One of the tensors, for its dtype and device."""
+    def dtype(self) -> torch.dtype:
+        """Precision of the covariances: that of the first field."""
+        dtype: torch.dtype = next(iter(vars(self).values())).dtype
+        return dtype
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(C, A)``."""
-
-    def to(self, dtype: torch.dtype) -> "Form":
+    def to(self, dtype: torch.dtype) -> Self:
         """Convert the tensors."""
+        return type(self)(*(x if isinstance(x, int) else x.to(dtype) for x in vars(self).values()))
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All tensors."""
+        for value in vars(self).values():
+            if isinstance(value, Form):
+                yield from value.tensors()
+            elif isinstance(value, Tensor):
+                yield value
+
+    @abstractmethod
     def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:
         """Rows ``(R, C)`` of Q: ``(w_j - w_c)^T S_c (w_j - w_c)`` for the classes c of ``rows``."""
 
+    @abstractmethod
     def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:
         """``(R, K, C)``: ``u_k^T S_r w_j`` for classes r and references u, ``(K, A)``."""
 
+    @abstractmethod
     def variance(self, weight: Tensor, classes: Tensor) -> Tensor:
         """``(R, C)``: ``w_j^T S_r w_j``."""
 
+    @abstractmethod
     def draw(self, noise: "Noise", classes: Tensor, position: Tensor) -> Tensor:
         """Noise ``(M, N, A)``, sample n with the covariance of ``classes[position[n]]``."""
 
+    @abstractmethod
     def dense(self) -> Tensor:
         """``(C, A, A)``."""
 
 
-class KindState(Protocol):
-    """How covariances of a kind are kept, in tensors by name, and change."""
+class KindState(ABC):
+    """How covariances of a kind are kept, in tensors by name, and change.
 
-    @property
-    def sums_over_ranks(self) -> bool:
-        """Whether what ranks add to the covariances is as good as their samples."""
+    Args:
+        num_classes: C.
+        rank: Of ``low_rank``.
+    """
 
-    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
-        """Create the state."""
+    # Whether what ranks add to the covariances is as good as their samples.
+    sums_over_ranks = True
 
-    def form(self, state: dict[str, Tensor]) -> Form:
+    def __init__(self, num_classes: int, rank: int = 0) -> None:
+        self.num_classes, self.rank = num_classes, rank
+
+    def buffers(self, num_rows: int, num_features: int) -> State:
+        """Create the state that batches change, for so many covariances."""
+        return {}
+
+    def parameters(self, num_features: int) -> State:
+        """Create the state that the optimizer changes."""
+        return {}
+
+    @abstractmethod
+    def form(self, state: State) -> Form:
         """Show the state to losses."""
 
-    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
+    # Kinds without buffers have nothing to do.
+
+    def add(self, state: State, rows: ClassRows, scatter: Scatter) -> None:  # noqa: B027
         """Scale the rows by 1 - share and add the products of a batch."""
 
-    def merge(
-        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
-    ) -> None:
+    def merge(self, state: State, other: State, share: Tensor, drift: Tensor) -> None:  # noqa: B027
         """Add another state, of weight ``share`` (C,), and the products of ``drift`` (C, A)."""
 
 
 class Noise:
     """Standard normal numbers for M draws of N samples."""
 
-    def __init__(self, num_draws: int, like: Tensor, generator: torch.Generator | None) -> None:
-        self.num_draws, self.like, self.generator = num_draws, like, generator
+    def __init__(self, num_draws: int, generator: torch.Generator | None = None) -> None:
+        self.num_draws, self.generator = num_draws, generator
 
-    def __call__(self, num_samples: int, length: int) -> Tensor:
-        """Draw ``(M, N, length)``."""
-        return torch.randn(
-            self.num_draws,
-            num_samples,
-            length,
-            dtype=self.like.dtype,
-            device=self.like.device,
-            generator=self.generator,
-        )
+    def __call__(self, like: Tensor, num_samples: int, length: int) -> Tensor:
+        """Draw ``(M, N, length)`` of the dtype and on the device of a tensor."""
+        shape, generator = (self.num_draws, num_samples, length), self.generator
+        return torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
+
+
+def class_variance(weight: Tensor, form: Form, rows: ClassRows) -> Tensor:
+    """Variance that the noise of a class gives each logit relative to that of the class.
+
+    The quadratic term of Eq. (7) of https://arxiv.org/abs/2007.10538.
+
+    Args:
+        weight: ``(C, A)``.
+        form: The covariances.
+        rows: The classes c that are wanted.
+
+    Returns:
+        ``(R, C)``: ``(w_j - w_c)^T S_c (w_j - w_c)``, in float32 or better whatever autocast does.
+    """
+    with without_autocast(weight.device):
+        weight, form = at_working_precision(weight, form)
+        return form.differences(weight, rows)
+
+
+def at_working_precision(weight: Tensor, form: Form) -> tuple[Tensor, Form]:
+    """Bring a weight and covariances to the better of their precisions, float32 at least."""
+    dtype = torch.promote_types(torch.promote_types(weight.dtype, form.dtype), torch.float32)
+    return weight.to(dtype), form.to(dtype)
 
 
 def centred(weight: Tensor) -> Tensor:

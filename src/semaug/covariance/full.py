@@ -8,17 +8,19 @@ they do. While compiling it is always kept.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from semaug._torch.autocast import without_autocast
 from semaug._torch.autograd import known_signature, version
 from semaug._torch.compile import settled
-from semaug.covariance.form import Form, Noise
+from semaug.covariance.batch import Scatter
+from semaug.covariance.form import Form, KindState, Noise, State
 from semaug.covariance.rows import ClassRows, chunks, is_static, select
-from semaug.covariance.scatter import Scatter
 
 __all__ = ["Full", "FullKind", "root"]
 
@@ -30,33 +32,26 @@ KEPT_ELEMENTS = 2**26
 BATCHED_ELEMENTS = 2**20
 
 
-class Full(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Full(Form):
     """Form of full covariances."""
 
     matrices: Tensor  # (C, A, A), symmetric, which the gradient relies on
 
-    @property
-    def like(self) -> Tensor:  # noqa: D102
-        return self.matrices
-
-    @property
-    def shape(self) -> tuple[int, int]:  # noqa: D102
-        return self.matrices.shape[0], self.matrices.shape[1]
-
-    def to(self, dtype: torch.dtype) -> "Full":  # noqa: D102
-        return Full(self.matrices.to(dtype))
-
-    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+    @override
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:
         keep = torch.is_grad_enabled() and weight.requires_grad  # else no backward pass comes
         keep = keep and len(rows.classes) * weight.numel() <= KEPT_ELEMENTS
         keep = keep or torch.compiler.is_compiling()
         return _Differences.apply(weight, self.matrices, rows.classes, rows.complete, keep)[0]
 
-    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:
         parts = self._parts(classes, len(references))
         return torch.cat([(references @ own) @ weight.T for own in parts])
 
-    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:
         parts = self._parts(classes, len(weight))
         # Not a sum of products: compiled by torch 2.11, its gradient writes where it must not.
         return torch.cat([torch.einsum("rca,ca->rc", weight @ own, weight) for own in parts])
@@ -67,49 +62,47 @@ class Full(NamedTuple):
         Copies, since the estimator may move on before the backward pass; torch says so if
         it did and there was none.
         """
-        num_features = self.shape[1]
+        num_features = self.matrices.shape[1]
         affordable = len(classes) * num_features**2 <= KEPT_ELEMENTS
         size = num_features * (num_features + num_vectors)
         for start, stop in chunks(len(classes), size, self.matrices):
             own = settled(select(self.matrices, classes[start:stop]))
             yield own.clone() if affordable and own._base is not None else own
 
-    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
-        num_features = self.shape[1]
+    @override
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:
+        num_features = self.matrices.shape[1]
         roots = root(self.matrices.index_select(0, classes))
-        standard = noise(len(position), num_features).transpose(0, 1)  # (N, M, A)
+        standard = noise(roots, len(position), num_features).transpose(0, 1)  # (N, M, A)
         parts = [
             standard[start:stop] @ roots.index_select(0, position[start:stop]).mT
             for start, stop in chunks(len(position), num_features**2, roots)
         ]
         return torch.cat(parts).transpose(0, 1)
 
-    def dense(self) -> Tensor:  # noqa: D102
+    @override
+    def dense(self) -> Tensor:
         return self.matrices
 
 
-class FullKind:
+class FullKind(KindState):
     """How full covariances are kept: the buffer ``covariance`` ``(C, A, A)``."""
 
-    sums_over_ranks = True
+    @override
+    def buffers(self, num_rows: int, num_features: int) -> State:
+        return {"covariance": torch.zeros(num_rows, num_features, num_features)}
 
-    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
-        """Create the state."""
-        return {"covariance": torch.zeros(num_classes, num_features, num_features)}
-
-    def form(self, state: dict[str, Tensor]) -> Form:
-        """Show the state to losses."""
+    @override
+    def form(self, state: State) -> Form:
         return Full(state["covariance"])
 
-    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
-        """Scale the rows by 1 - share and add the products of a batch."""
+    @override
+    def add(self, state: State, rows: ClassRows, scatter: Scatter) -> None:
         add = _add_products_static if scatter.samples is None else _add_products
         add(state["covariance"], rows, scatter)
 
-    def merge(
-        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
-    ) -> None:
-        """Add another state, of weight ``share`` (C,), and the products of ``drift`` (C, A)."""
+    @override
+    def merge(self, state: State, other: State, share: Tensor, drift: Tensor) -> None:
         covariance = state["covariance"]
         covariance.lerp_(other["covariance"].to(covariance), share.view(-1, 1, 1))
         covariance.baddbmm_(drift.unsqueeze(2), drift.unsqueeze(1))

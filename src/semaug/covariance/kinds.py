@@ -1,7 +1,8 @@
-"""The kinds of covariances by name."""
+"""The kinds of covariances by name, and which options each of them has."""
 
 from typing import Literal, get_args
 
+from semaug._torch.checks import check_positive_int
 from semaug.covariance.diagonal import DiagonalKind
 from semaug.covariance.form import KindState
 from semaug.covariance.full import FullKind
@@ -11,20 +12,74 @@ from semaug.covariance.low_rank import LowRankKind
 from semaug.covariance.sharded import ShardedKind
 from semaug.covariance.shared import SharedKind
 
-__all__ = ["KINDS", "Kind", "kind_state"]
+__all__ = ["KINDS", "Kind", "check_effect", "checked_memory", "checked_rank", "kind_state"]
 
 Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+_STATES: dict[Kind, type[KindState]] = {
+    "full": FullKind,
+    "diagonal": DiagonalKind,
+    "shared": SharedKind,
+    "identity": IdentityKind,
+    "low_rank": LowRankKind,
+    "learned": LearnedKind,
+}
+_KINDS_OF_OPTION: dict[str, tuple[Kind, ...]] = {
+    "rank": ("low_rank",),
+    "memory": ("full", "diagonal", "shared", "low_rank"),
+    "shrinkage": ("full", "diagonal", "low_rank"),
+    "sharded": ("full",),
+    "entropy_weight": ("learned",),
+    "entropy_margin": ("learned",),
+}
+
 
 def kind_state(kind: Kind, num_classes: int, rank: int | None, sharded: bool) -> KindState:
     """Make what knows how the covariances of a kind are kept."""
-    if kind == "full":
-        return ShardedKind(num_classes) if sharded else FullKind()
-    if kind == "diagonal":
-        return DiagonalKind()
-    if kind == "shared":
-        return SharedKind(num_classes)
-    if kind == "identity":
-        return IdentityKind()
-    return LowRankKind(rank or 0) if kind == "low_rank" else LearnedKind()
+    return (ShardedKind if sharded else _STATES[kind])(num_classes, rank or 0)
+
+
+def check_effect(kind: Kind, **options: object) -> None:
+    """Check that options are given only to kinds that they are for; None is not given.
+
+    Raises:
+        ValueError: If one has no effect on this kind.
+    """
+    for option, value in options.items():
+        kinds = _KINDS_OF_OPTION[option]
+        if value is not None and kind not in kinds:
+            raise ValueError(
+                f"ClassCovariance: expected no `{option}` for kind={kind!r}, on which it has no "
+                f"effect, got {value!r}; it is for {', '.join(kinds)}"
+            )
+
+
+def checked_rank(rank: int | None, num_features: int) -> int:
+    """Return the rank of ``low_rank``, 32 if it is not given.
+
+    Raises:
+        TypeError: If it is no int.
+        ValueError: If it is out of range.
+    """
+    if rank is None:
+        return min(32, num_features)
+    check_positive_int("ClassCovariance", rank=rank)
+    if rank > num_features:
+        raise ValueError(f"ClassCovariance: expected `rank` <= {num_features}, got {rank}")
+    return rank
+
+
+def checked_memory(memory: float | str | None) -> float | str | None:
+    """Return the memory.
+
+    Raises:
+        ValueError: If it is neither None, ``"epoch"`` nor between 0 and 1.
+    """
+    fades = isinstance(memory, float) and 0 < memory < 1
+    if memory is not None and memory != "epoch" and not fades:
+        raise ValueError(
+            "ClassCovariance: expected `memory` to be None, 'epoch' or a number between 0 and 1, "
+            f"got {memory!r}"
+        )
+    return memory

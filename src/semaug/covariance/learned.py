@@ -10,14 +10,14 @@ features do better.
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from semaug._torch.distributed import mean_gradient
-from semaug.covariance.form import Noise
-from semaug.covariance.identity import IdentityKind
+from semaug.covariance.form import Form, KindState, Noise, State
 from semaug.covariance.rows import ClassRows
 
 __all__ = ["UNIT_ENTROPY", "Learned", "LearnedKind", "uncertainty_loss"]
@@ -27,52 +27,49 @@ __all__ = ["UNIT_ENTROPY", "Learned", "LearnedKind", "uncertainty_loss"]
 UNIT_ENTROPY = math.log(2 * math.pi * math.e) / 2  # of a normal variable of variance 1, in nats
 
 
-class Learned(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Learned(Form):
     """Form of covariances by their factors, which get gradients."""
 
     factor: Tensor  # (C, A, A)
 
-    @property
-    def like(self) -> Tensor:  # noqa: D102
-        return self.factor
-
-    @property
-    def shape(self) -> tuple[int, int]:  # noqa: D102
-        return self.factor.shape[0], self.factor.shape[1]
-
-    def to(self, dtype: torch.dtype) -> "Learned":  # noqa: D102
-        return Learned(self.factor.to(dtype))
-
-    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+    @override
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:
         delta = weight - weight[rows.classes].unsqueeze(1)  # (R, C, A)
         return (delta @ rows.take(self.factor)).square().sum(dim=2)
 
-    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:
         factor = self.factor.index_select(0, classes)
         return (references @ factor) @ (weight @ factor).mT
 
-    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:
         return (weight @ self.factor.index_select(0, classes)).square().sum(dim=2)
 
-    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:
         # The reparametrization: gradients reach the factor through the sample.
-        standard = noise(len(position), self.shape[1]).transpose(0, 1)  # (N, M, A)
+        standard = noise(self.factor, len(position), self.factor.shape[1]).transpose(
+            0, 1
+        )  # (N, M, A)
         factor = self.factor.index_select(0, classes).index_select(0, position)
         return (standard @ factor.mT).transpose(0, 1)
 
-    def dense(self) -> Tensor:  # noqa: D102
+    @override
+    def dense(self) -> Tensor:
         return self.factor @ self.factor.mT
 
 
-class LearnedKind(IdentityKind):
+class LearnedKind(KindState):
     """How factors are kept: the parameter ``factor`` ``(C, A, A)``, identities at first."""
 
-    def parameters(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
-        """Create what the optimizer changes."""
-        return {"factor": torch.eye(num_features).repeat(num_classes, 1, 1)}
+    @override
+    def parameters(self, num_features: int) -> State:
+        return {"factor": torch.eye(num_features).repeat(self.num_classes, 1, 1)}
 
-    def form(self, state: dict[str, Tensor]) -> Learned:
-        """Show the state to losses."""
+    @override
+    def form(self, state: State) -> Learned:
         return Learned(mean_gradient(state["factor"]))
 
 

@@ -17,16 +17,17 @@ Frequent Directions (Liberty, 2013), which bounds the error beforehand and pays 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from semaug._torch.compile import settled
+from semaug.covariance.batch import Scatter
 from semaug.covariance.diagonal import add_squares, diagonal_differences
-from semaug.covariance.form import Noise, centred
+from semaug.covariance.form import Form, KindState, Noise, State, centred
 from semaug.covariance.rows import ClassRows, chunks
-from semaug.covariance.scatter import Scatter
 
 __all__ = ["LowRank", "LowRankKind"]
 
@@ -36,29 +37,20 @@ __all__ = ["LowRank", "LowRankKind"]
 BLOCK = 64  # rows of a class that join the basis at once, at most
 
 
-class LowRank(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class LowRank(Form):
     """Form of low-rank covariances with a diagonal remainder."""
 
     basis: Tensor  # (C, r, A)
     variances: Tensor  # (C, A), the whole diagonal
-
-    @property
-    def like(self) -> Tensor:  # noqa: D102
-        return self.basis
-
-    @property
-    def shape(self) -> tuple[int, int]:  # noqa: D102
-        return self.variances.shape[0], self.variances.shape[1]
-
-    def to(self, dtype: torch.dtype) -> "LowRank":  # noqa: D102
-        return LowRank(self.basis.to(dtype), self.variances.to(dtype))
 
     def _rows(self, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Basis (R, r, A) and remainder (R, A) as copies, since the estimator may move on."""
         basis = settled(self.basis.index_select(0, classes))
         return basis, _remainder(settled(self.variances.index_select(0, classes)), basis)
 
-    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+    @override
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:
         basis, remainder = self._rows(rows.classes)
         projected = basis.flatten(0, 1) @ centred(weight).T  # (R r, C)
         projected = projected.unflatten(0, basis.shape[:2])
@@ -66,22 +58,26 @@ class LowRank(NamedTuple):
         along = (projected - projected.gather(2, index)).square().sum(dim=1)
         return along + diagonal_differences(weight, remainder, rows.classes)
 
-    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:
         basis, remainder = self._rows(classes)
         gram = (references @ basis.mT) @ (weight @ basis.mT).mT
         return gram + (references * remainder.unsqueeze(1)) @ weight.T
 
-    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:
         basis, remainder = self._rows(classes)
         return (weight @ basis.mT).square().sum(dim=2) + remainder @ weight.square().T
 
-    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:
         basis, remainder = self._rows(classes)
-        along = noise(len(position), basis.shape[1]).transpose(0, 1)  # (N, M, r)
+        along = noise(basis, len(position), basis.shape[1]).transpose(0, 1)  # (N, M, r)
         along = (along @ basis.index_select(0, position)).transpose(0, 1)
-        return along + noise(len(position), self.shape[1]) * remainder.sqrt()[position]
+        return along + noise(basis, len(position), basis.shape[2]) * remainder.sqrt()[position]
 
-    def dense(self) -> Tensor:  # noqa: D102
+    @override
+    def dense(self) -> Tensor:
         return self.basis.mT @ self.basis + torch.diag_embed(_remainder(self.variances, self.basis))
 
 
@@ -89,27 +85,24 @@ def _remainder(variances: Tensor, basis: Tensor) -> Tensor:
     return (variances - basis.square().sum(dim=1)).clamp(min=0)
 
 
-class LowRankKind:
+class LowRankKind(KindState):
     """How they are kept: the buffers ``basis`` ``(C, r, A)`` and ``variance`` ``(C, A)``."""
 
     sums_over_ranks = False  # the strongest directions of a sum are not a sum
 
-    def __init__(self, rank: int) -> None:
-        self.rank = rank
-
-    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
-        """Create the state."""
+    @override
+    def buffers(self, num_rows: int, num_features: int) -> State:
         return {
-            "basis": torch.zeros(num_classes, self.rank, num_features),
-            "variance": torch.zeros(num_classes, num_features),
+            "basis": torch.zeros(num_rows, self.rank, num_features),
+            "variance": torch.zeros(num_rows, num_features),
         }
 
-    def form(self, state: dict[str, Tensor]) -> LowRank:
-        """Show the state to losses."""
+    @override
+    def form(self, state: State) -> LowRank:
         return LowRank(state["basis"], state["variance"])
 
-    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
-        """Scale the rows by 1 - share and add the products of a batch."""
+    @override
+    def add(self, state: State, rows: ClassRows, scatter: Scatter) -> None:
         add_squares(state["variance"], rows, scatter)
         share = scatter.share
         kept = (1 - share).sqrt()
@@ -146,10 +139,8 @@ class LowRankKind:
             else:
                 basis.index_add_(0, chunk, joined - old)
 
-    def merge(
-        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
-    ) -> None:
-        """Add another state, of weight ``share`` (C,), and the products of ``drift`` (C, A)."""
+    @override
+    def merge(self, state: State, other: State, share: Tensor, drift: Tensor) -> None:
         basis, variance = state["basis"], state["variance"]
         variance.lerp_(other["variance"].to(variance), share.unsqueeze(1))
         variance.addcmul_(drift, drift)

@@ -13,25 +13,23 @@ them at once. A convex combination, so S stays positive semi-definite.
 
 Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3); merging two
 states: Chan, Golub and LeVeque, 1979.
+
+Literal form: tests/references/isda.py, ``covariance_by_loops``; with all options
+tests/references/covariance.py, ``covariances_by_loops``.
 """
 
 import torch
 from torch import Tensor
 
 from semaug._torch.distributed import is_first_rank, sum_over_ranks
-from semaug.covariance.form import KindState
+from semaug.covariance.batch import Samples, Scatter, deviations
+from semaug.covariance.form import KindState, State
 from semaug.covariance.rows import ClassRows
-from semaug.covariance.samples import Samples, deviations
-from semaug.covariance.scatter import Scatter
 from semaug.covariance.shrinkage import add_to_pooled, merge_pooled
 
-__all__ = ["State", "merge_samples", "merge_states", "one_class"]
+__all__ = ["merge_samples", "merge_states", "one_class"]
 
 # N samples, C classes, A features, R rows of a table of classes.
-
-# ``mean`` (C, A), what the kind keeps, and, where there are such options, ``sample_weight`` (C,)
-# and ``pooled``.
-State = dict[str, Tensor]
 
 
 def merge_samples(

@@ -10,6 +10,8 @@ of Q for each class it holds, not a product for each sample.
 
 Source: Wang et al., "Regularizing Deep Networks with Semantic Data Augmentation",
 https://arxiv.org/abs/2007.10538, the quadratic term of Eq. (7).
+
+Literal form: tests/references/isda.py, ``quadratic_form_by_loops``.
 """
 
 from typing import Any
@@ -17,21 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semaug._torch.autocast import without_autocast
 from semaug._torch.checks import check_floating, check_shapes, check_tensors
 from semaug.covariance.diagonal import Diagonal
-from semaug.covariance.form import Form
+from semaug.covariance.form import Form, class_variance
 from semaug.covariance.full import Full
-from semaug.covariance.rows import ClassRows, all_classes, class_rows
+from semaug.covariance.rows import all_classes
 
-__all__ = [
-    "as_form",
-    "check_fits",
-    "logit_variance",
-    "quadratic_form",
-    "rows_of_q",
-    "working_dtype",
-]
+__all__ = ["as_form", "check_fits", "quadratic_form"]
 
 # N samples, C classes, A features, R rows of a table of classes.
 
@@ -61,25 +55,7 @@ def quadratic_form(weight: Tensor, covariance: Any) -> Tensor:
     """
     form = as_form("quadratic_form", weight, covariance)
     labels = torch.arange(len(weight), device=weight.device)
-    return rows_of_q(weight, form, all_classes(len(weight), labels))
-
-
-def logit_variance(
-    weight: Tensor, form: Form, labels: Tensor, rows: ClassRows | None = None
-) -> Tensor:
-    """Rows of :func:`quadratic_form` for the classes of a batch.
-
-    Args:
-        weight: ``(C, A)``.
-        form: The covariances.
-        labels: ``(N,)`` int64.
-        rows: The classes of ``labels``, where known already.
-
-    Returns:
-        ``(N, C)``: ``Q[labels]``, computed for the classes that occur.
-    """
-    rows = rows or class_rows(labels, len(weight))
-    return rows_of_q(weight, form, rows).index_select(0, rows.position)
+    return class_variance(weight, form, all_classes(len(weight), labels))
 
 
 def as_form(function: str, weight: Tensor, covariance: Any) -> Form:
@@ -126,15 +102,3 @@ def check_fits(function: str, weight: Tensor, estimator: Any) -> None:
             f"{function}: expected `covariance` on the device of `weight` "
             f"({weight.device}), got {estimator.mean.device}"
         )
-
-
-def rows_of_q(weight: Tensor, form: Form, rows: ClassRows) -> Tensor:
-    """``(R, C)`` rows of Q, computed in float32 or better whatever autocast does."""
-    dtype = working_dtype(weight, form)
-    with without_autocast(weight.device):
-        return form.to(dtype).differences(weight.to(dtype), rows)
-
-
-def working_dtype(weight: Tensor, form: Form) -> torch.dtype:
-    """Precision of covariances times a weight: the better of both, float32 at least."""
-    return torch.promote_types(torch.promote_types(weight.dtype, form.like.dtype), torch.float32)

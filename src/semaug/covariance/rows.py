@@ -38,6 +38,23 @@ class ClassRows(NamedTuple):
         """Rows (R, ...) of a per-class tensor (C, ...); a view where it can be."""
         return per_class if self.complete else per_class.index_select(0, self.classes)
 
+    def per_sample(self, table: Tensor, logits: Tensor) -> Tensor:
+        """Spread the rows (R, C) of a table over samples.
+
+        Args:
+            table: ``(R, C)``.
+            logits: ``(N, C)`` of the samples, or ``(N, C, h, w)``, whose pixels are the samples.
+
+        Returns:
+            The shape of the logits; zeros for samples that are ignored.
+        """
+        own = table.index_select(0, self.position)
+        if self.kept is not None:
+            own = torch.where(self.kept.unsqueeze(1), own, 0.0)
+        if logits.ndim == 2:
+            return own
+        return own.unflatten(0, (len(logits), *logits.shape[2:])).movedim(3, 1)
+
     def add_to(self, per_class: Tensor, change: Tensor) -> None:
         """Add (R, ...) to the rows of a per-class tensor, in place."""
         if self.complete:

@@ -9,42 +9,35 @@ of its own classes in the losses of all ranks: the mean over ranks, which
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from semaug._torch.autograd import known_signature
 from semaug._torch.distributed import max_over_ranks, rank_and_size, sum_over_ranks
-from semaug.covariance.form import Noise
+from semaug.covariance.batch import Scatter
+from semaug.covariance.form import Form, Noise, State
 from semaug.covariance.full import Full, FullKind
 from semaug.covariance.rows import ClassRows, is_static
-from semaug.covariance.scatter import Scatter
 
 __all__ = ["Sharded", "ShardedKind"]
 
 # N samples, C classes, A features, R rows of a table of classes, K reference classes.
 
 
-class Sharded(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Sharded(Form):
     """Form of full covariances, some of them on other ranks. All ranks must ask together."""
 
     own: Full  # of classes first to first + len(own)
     first: int
     num_classes: int
 
-    @property
-    def like(self) -> Tensor:  # noqa: D102
-        return self.own.like
-
-    @property
-    def shape(self) -> tuple[int, int]:  # noqa: D102
-        return self.num_classes, self.own.shape[1]
-
-    def to(self, dtype: torch.dtype) -> "Sharded":  # noqa: D102
-        return Sharded(self.own.to(dtype), self.first, self.num_classes)
-
-    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+    @override
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:
         # Our classes come first in a rolled weight, as they do in our matrices.
         rolled = weight.roll(-self.first, 0)
 
@@ -54,10 +47,12 @@ class Sharded(NamedTuple):
 
         return self._from_all_ranks(of_own, rows.classes)
 
-    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:
         return self._from_all_ranks(lambda own: self.own.gram(weight, own, references), classes)
 
-    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:
         return self._from_all_ranks(lambda own: self.own.variance(weight, own), classes)
 
     def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:
@@ -103,23 +98,23 @@ class ShardedKind(FullKind):
 
     sums_over_ranks = False  # a rank has no place for the products of all classes
 
-    def __init__(self, num_classes: int) -> None:
-        rank, self.num_ranks = rank_and_size()
-        self.num_classes = num_classes
-        self.first = rank * num_classes // self.num_ranks
-        self.last = (rank + 1) * num_classes // self.num_ranks
+    def __init__(self, num_classes: int, rank: int = 0) -> None:
+        super().__init__(num_classes)
+        process, self.num_ranks = rank_and_size()
+        self.first = process * num_classes // self.num_ranks
+        self.last = (process + 1) * num_classes // self.num_ranks
 
-    def buffers(self, num_classes: int, num_features: int) -> dict[str, Tensor]:
-        """Create the state."""
+    @override
+    def buffers(self, num_rows: int, num_features: int) -> State:
         return super().buffers(self.last - self.first, num_features)
 
-    def form(self, state: dict[str, Tensor]) -> Sharded:
-        """Show the state to losses."""
+    @override
+    def form(self, state: State) -> Sharded:
         self._check_ranks()
         return Sharded(Full(state["covariance"]), self.first, self.num_classes)
 
-    def add(self, state: dict[str, Tensor], rows: ClassRows, scatter: Scatter) -> None:
-        """Scale our rows by 1 - share and add the products of a batch."""
+    @override
+    def add(self, state: State, rows: ClassRows, scatter: Scatter) -> None:
         self._check_ranks()
         restrict = self._restricted_static if scatter.samples is None else self._restricted
         own_rows, own = restrict(rows, scatter)
@@ -185,10 +180,8 @@ class ShardedKind(FullKind):
             whole[c] = sum_over_ranks(matrix.detach().to(covariance.device, copy=True))
         return whole
 
-    def merge(
-        self, state: dict[str, Tensor], other: dict[str, Tensor], share: Tensor, drift: Tensor
-    ) -> None:
-        """Add another state, of weight ``share`` (C,), and the products of ``drift`` (C, A)."""
+    @override
+    def merge(self, state: State, other: State, share: Tensor, drift: Tensor) -> None:
         own = slice(self.first, self.last)
         super().merge(state, other, share[own], drift[own])
 

@@ -5,58 +5,54 @@ samples a class counts as much as the rest. S is the mean of the covariances of 
 weighted by their samples (within classes, so distances between them are not in it).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from semaug._torch.distributed import is_first_rank, sum_over_ranks
+from semaug.covariance.batch import Scatter
 from semaug.covariance.form import Form, Noise
 from semaug.covariance.rows import ClassRows
-from semaug.covariance.scatter import Scatter
 
 __all__ = ["Blend", "add_to_pooled", "merge_pooled"]
 
 # N samples, C classes, A features, R rows of a table of classes, K reference classes, M draws.
 
 
-class Blend(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Blend(Form):
     """Form of weighted means of two forms."""
 
     own: Form
     other: Form
     amount: Tensor  # (C,) of the other
 
-    @property
-    def like(self) -> Tensor:  # noqa: D102
-        return self.own.like
-
-    @property
-    def shape(self) -> tuple[int, int]:  # noqa: D102
-        return self.own.shape
-
-    def to(self, dtype: torch.dtype) -> "Blend":  # noqa: D102
-        return Blend(self.own.to(dtype), self.other.to(dtype), self.amount.to(dtype))
-
-    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:  # noqa: D102
+    @override
+    def differences(self, weight: Tensor, rows: ClassRows) -> Tensor:
         own, other = self.own.differences(weight, rows), self.other.differences(weight, rows)
         return torch.lerp(own, other, rows.take(self.amount).unsqueeze(1))
 
-    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def gram(self, weight: Tensor, classes: Tensor, references: Tensor) -> Tensor:
         own = self.own.gram(weight, classes, references)
         other = self.other.gram(weight, classes, references)
         return torch.lerp(own, other, self.amount[classes].view(-1, 1, 1))
 
-    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def variance(self, weight: Tensor, classes: Tensor) -> Tensor:
         own, other = self.own.variance(weight, classes), self.other.variance(weight, classes)
         return torch.lerp(own, other, self.amount[classes].unsqueeze(1))
 
-    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:
         amount = self.amount[classes][position].unsqueeze(1)
         own = self.own.draw(noise, classes, position) * (1 - amount).sqrt()
         return own + self.other.draw(noise, classes, position) * amount.sqrt()
 
-    def dense(self) -> Tensor:  # noqa: D102
+    @override
+    def dense(self) -> Tensor:
         return torch.lerp(self.own.dense(), self.other.dense(), self.amount.view(-1, 1, 1))
 
 

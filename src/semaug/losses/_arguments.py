@@ -1,8 +1,9 @@
 """Checks and choices that several losses share."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semaug._torch.checks import (
@@ -15,14 +16,16 @@ from semaug._torch.checks import (
     check_tensors,
 )
 from semaug.covariance import KINDS, ClassCovariance, Kind
+from semaug.covariance.batch import IGNORE_INDEX
 
 __all__ = [
     "REDUCTIONS",
+    "CrossEntropyOptions",
     "Reduction",
     "at_least_float32",
+    "check_class_weights",
     "check_logits_and_labels",
-    "check_options",
-    "check_strength",
+    "checked_strength",
     "estimator_of",
     "reduced",
 ]
@@ -31,6 +34,43 @@ __all__ = [
 
 Reduction = Literal["none", "mean", "sum"]
 REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
+
+
+class CrossEntropyOptions(NamedTuple):
+    """Options of cross-entropy, with the meaning that they have in torch."""
+
+    class_weights: Tensor | None = None  # (C,), `weight` in torch
+    ignore_index: int = IGNORE_INDEX
+    label_smoothing: float = 0.0
+    reduction: Reduction = "mean"
+    upsample: bool = False  # ours: logits to the resolution of dense labels, not the reverse
+
+    def check(self, function: str, num_classes: int, logits: Tensor | None = None) -> None:
+        """Check all options, the device of weights if ``logits`` are there to compare.
+
+        Raises:
+            TypeError: If a number or dtype has the wrong type.
+            ValueError: If a name is unknown, a number out of range or a shape or device wrong.
+        """
+        check_one_of(function, "reduction", self.reduction, REDUCTIONS)
+        check_at_least(function, "label_smoothing", self.label_smoothing, 0)
+        if self.label_smoothing > 1:
+            raise ValueError(
+                f"{function}: expected `label_smoothing` <= 1, got {self.label_smoothing}"
+            )
+        check_class_weights(function, num_classes, logits, class_weights=self.class_weights)
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute :func:`torch.nn.functional.cross_entropy` with these options."""
+        weights = self.class_weights
+        return F.cross_entropy(
+            logits,
+            labels,
+            weight=None if weights is None else weights.to(logits.dtype),
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
 
 
 def check_logits_and_labels(
@@ -71,46 +111,46 @@ def check_logits_and_labels(
     check_tensors(function, **tensors)
 
 
-def check_strength(function: str, strength: float | Tensor, num_samples: int | None) -> None:
-    """Check a number or scalar; a tensor ``(N,)`` too, if samples may have their own.
+def checked_strength(
+    function: str, strength: float | Tensor, logits: Tensor | None = None
+) -> float | Tensor:
+    """Return a number or scalar as it is, and a tensor ``(N,)`` such that it multiplies logits.
+
+    Args:
+        function: Name for messages.
+        strength: A number, or a tensor, whose value is not read.
+        logits: ``(N, C)`` or ``(N, C, h, w)``, if samples may have a strength each.
 
     Raises:
         TypeError: If it is no number.
         ValueError: If the number is negative or the shape is wrong.
     """
     check_at_least(function, "strength", strength, 0)
-    if isinstance(strength, Tensor) and strength.ndim > 0:
-        if num_samples is None:
-            raise ValueError(
-                f"{function}: expected `strength` to be one number, got shape "
-                f"{tuple(strength.shape)}"
-            )
-        check_shapes(function, strength=(strength, str(num_samples)))
+    if not isinstance(strength, Tensor) or strength.ndim == 0:
+        return strength
+    if logits is None:
+        raise ValueError(
+            f"{function}: expected `strength` to be one number, got shape {tuple(strength.shape)}"
+        )
+    check_shapes(function, strength=(strength, str(len(logits))))
+    return strength.view(-1, *[1] * (logits.ndim - 1))
 
 
-def check_options(
-    function: str,
-    num_classes: int,
-    reduction: str,
-    class_weights: Tensor | None = None,
-    label_smoothing: float = 0.0,
-    logits: Tensor | None = None,
+def check_class_weights(
+    function: str, num_classes: int, logits: Tensor | None = None, **weights: Tensor | None
 ) -> None:
-    """Check options of cross-entropy, their device if ``logits`` are there to compare.
+    """Check weights of classes, their device if ``logits`` are there to compare; None is none.
 
     Raises:
-        TypeError: If a number or dtype has the wrong type.
-        ValueError: If a name is unknown, a number out of range or a shape or device wrong.
+        TypeError: If a dtype is wrong.
+        ValueError: If a shape or device is wrong.
     """
-    check_one_of(function, "reduction", reduction, REDUCTIONS)
-    check_at_least(function, "label_smoothing", label_smoothing, 0)
-    if label_smoothing > 1:
-        raise ValueError(f"{function}: expected `label_smoothing` <= 1, got {label_smoothing}")
-    if class_weights is not None:
-        check_shapes(function, class_weights=(class_weights, str(num_classes)))
-        check_floating(function, class_weights=class_weights)
-        if logits is not None:
-            check_same_device(function, logits=logits, class_weights=class_weights)
+    for name, value in weights.items():
+        if value is not None:
+            check_shapes(function, **{name: (value, str(num_classes))})
+            check_floating(function, **{name: value})
+            if logits is not None:
+                check_same_device(function, **{"logits": logits, name: value})
 
 
 def estimator_of(

@@ -7,8 +7,10 @@ sample's own class y, the logits become
 
 and cross-entropy on z' bounds, from above, the expected cross-entropy over all noise.
 
-Source: Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, Eq. (6); Eq. (7)
-of https://arxiv.org/abs/2007.10538. A shift m: Li et al., CVPR 2021 (TSA).
+Source: Proposition 1 of Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, and T-PAMI
+2021, https://arxiv.org/abs/2007.10538, where it is Eq. (7). A shift m: Li et al., CVPR 2021 (TSA).
+
+Literal form: tests/references/isda.py, ``isda_loss_by_loops``.
 """
 
 import torch
@@ -17,13 +19,13 @@ from torch import Tensor
 from semaug._torch.autocast import without_autocast
 from semaug._torch.checks import check_floating, check_same_device, check_shapes
 from semaug.covariance import ClassCovariance
-from semaug.covariance.form import Form
-from semaug.covariance.quadratic_form import as_form, logit_variance
+from semaug.covariance.batch import IGNORE_INDEX, nearest_labels
+from semaug.covariance.form import class_variance
+from semaug.covariance.quadratic_form import as_form
 from semaug.covariance.rows import ClassRows, class_rows
-from semaug.covariance.samples import IGNORE_INDEX, nearest_labels
-from semaug.losses._arguments import at_least_float32, check_logits_and_labels, check_strength
+from semaug.losses._arguments import check_logits_and_labels, checked_strength
 
-__all__ = ["augment_logits", "raise_logits"]
+__all__ = ["augment_logits"]
 
 # N samples, C classes, A features, H x W pixels of labels, h x w pixels of logits.
 
@@ -69,44 +71,20 @@ def augment_logits(
     """
     name = "augment_logits"
     check_logits_and_labels(name, logits, labels, weight)
-    check_strength(name, strength, len(logits))
+    strength = checked_strength(name, strength, logits)
     if mean_shift is not None:
         shapes = {"weight": (weight, "C A"), "mean_shift": (mean_shift, "N A")}
         check_shapes(name, logits=(logits, "N C"), **shapes)
         check_floating(name, mean_shift=mean_shift)
         check_same_device(name, logits=logits, mean_shift=mean_shift)
     form = as_form(name, weight, covariance)
-    labels = flat_labels(logits, labels)
+    labels = nearest_labels(labels, logits.shape[2:]).flatten()
     rows = class_rows(labels, len(weight), ignore_index)
-    raised = raise_logits(logits, labels, weight, form, strength, rows)
+    variance = rows.per_sample(class_variance(weight, form, rows), logits)
+    raised = logits + strength / 2 * variance
     if mean_shift is None:
         return raised
     return raised + _logit_shift(weight, mean_shift.to(raised.dtype), labels, rows)
-
-
-def raise_logits(
-    logits: Tensor,
-    labels: Tensor,
-    weight: Tensor,
-    form: Form,
-    strength: float | Tensor,
-    rows: ClassRows,
-) -> Tensor:
-    """:func:`augment_logits` without the checks; labels are those of :func:`flat_labels`."""
-    variance = logit_variance(weight, form, labels, rows)
-    if rows.kept is not None:
-        variance = torch.where(rows.kept.unsqueeze(1), variance, 0.0)
-    if logits.ndim == 4:
-        num_images, _, height, width = logits.shape
-        variance = variance.unflatten(0, (num_images, height, width)).movedim(3, 1)
-    if isinstance(strength, Tensor) and strength.ndim > 0:
-        strength = strength.view(-1, *[1] * (logits.ndim - 1))
-    return at_least_float32(logits) + variance * (0.5 * strength)
-
-
-def flat_labels(logits: Tensor, labels: Tensor) -> Tensor:
-    """One label for each sample or pixel of the logits, ``(N,)`` or ``(N h w,)``."""
-    return nearest_labels(labels, logits.shape[2:]).flatten() if logits.ndim == 4 else labels
 
 
 def _logit_shift(weight: Tensor, shift: Tensor, labels: Tensor, rows: ClassRows) -> Tensor:

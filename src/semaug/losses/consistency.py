@@ -16,8 +16,10 @@ one: ``reference="pseudo_label"``,
 
 which is the tighter one where p is confident.
 
-Source: Proposition 2, Eqs. (12) to (19), of https://arxiv.org/abs/2007.10538; the second
-bound is ours.
+Source: Proposition 2, Eq. (15), of Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538; the
+second bound is ours.
+
+Literal form: tests/references/losses.py, ``consistency_by_loops``.
 """
 
 from collections.abc import Callable
@@ -25,26 +27,30 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from semaug._torch.autocast import without_autocast
 from semaug._torch.autograd import version
 from semaug._torch.checks import check_one_of, check_tensors
 from semaug.covariance import ClassCovariance
-from semaug.covariance.form import Form, centred, pair_variance
-from semaug.covariance.quadratic_form import as_form, working_dtype
+from semaug.covariance.form import (
+    Form,
+    at_working_precision,
+    centred,
+    class_variance,
+    pair_variance,
+)
+from semaug.covariance.quadratic_form import as_form
 from semaug.covariance.rows import class_rows
 from semaug.losses._arguments import (
     REDUCTIONS,
     Reduction,
     at_least_float32,
-    check_strength,
+    checked_strength,
     reduced,
 )
 from semaug.losses._references import reference_logsumexp
 from semaug.losses._strength import Ramp, Ramped
-from semaug.losses.augment import raise_logits
 
 __all__ = ["SemanticConsistencyLoss", "semantic_consistency_loss"]
 
@@ -64,7 +70,7 @@ def semantic_consistency_loss(
     reference: Reference = "every",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Bound on the expected cross-entropy between predictions with and without augmentation.
+    """Bound on the expected cross-entropy of predictions with and without augmentation, Eq. (15).
 
     Args:
         logits: ``(N, C)`` of the clean features of unlabeled images.
@@ -94,7 +100,7 @@ def semantic_consistency_loss(
     """
     name = "semantic_consistency_loss"
     form = _checked(name, logits, weight, covariance, probs)
-    check_strength(name, strength, None)
+    checked_strength(name, strength)
     check_one_of(name, "reference", reference, REFERENCES)
     check_one_of(name, "reduction", reduction, REDUCTIONS)
     return _loss(logits, weight, form, strength, probs, reference, reduction)
@@ -198,13 +204,13 @@ def _loss(
 ) -> Tensor:
     logits = at_least_float32(logits)
     probs = (logits.softmax(dim=1) if probs is None else probs.to(logits.dtype)).detach()
-    pseudo_labels = probs.argmax(dim=1)
-    rows = class_rows(pseudo_labels, len(weight))
+    rows = class_rows(probs.argmax(dim=1), len(weight))  # of the pseudo labels
     if reference == "every":
         sums = _sums(logits, weight, form, strength, rows.classes, rows.position)
-        losses = (probs * (sums - logits)).sum(dim=1)
+        losses = (probs * (sums - logits)).sum(dim=1)  # Eq. (15)
     else:
-        raised = raise_logits(logits, pseudo_labels, weight, form, strength, rows)
+        variance = rows.per_sample(class_variance(weight, form, rows), logits)
+        raised = logits + strength / 2 * variance
         losses = raised.logsumexp(dim=1) - (probs * logits).sum(dim=1)
     return reduced(losses, reduction)
 
@@ -226,16 +232,16 @@ def _sums(
     If there are many reference classes k, they go a part at a time, and parts are not kept
     but computed again in the backward pass.
     """
-    dtype = working_dtype(weight, form)
     with without_autocast(weight.device):
-        form, weight = form.to(dtype), centred(weight.to(dtype))
+        weight, form = at_working_precision(weight, form)
+        weight = centred(weight)
         variance = form.variance(weight, classes)
         unchanged = _watch(form)
 
         def part(weight: Tensor, variance: Tensor, logits: Tensor, references: Tensor) -> Tensor:
             unchanged()
             raises = pair_variance(form, weight, classes, references, variance)
-            raises = (raises * (0.5 * strength)).to(logits.dtype)
+            raises = (strength / 2 * raises).to(logits.dtype)
             return reference_logsumexp(logits, raises, position)
 
         num_classes, num_features = weight.shape
@@ -258,7 +264,7 @@ def _watch(form: Form) -> Callable[[], None]:
     """Return a check that the statistics are still those of now."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return lambda: None
-    tensors = [x for x in tree_leaves(form) if isinstance(x, Tensor)]
+    tensors = list(form.tensors())
     versions = [version(x) for x in tensors]
 
     def unchanged() -> None:

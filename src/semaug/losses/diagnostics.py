@@ -6,8 +6,8 @@
 The gap is what the bound lies above the expected loss, to first order in the strength; p are
 the probabilities after the penalty, S the covariance of the sample's class.
 
-Source: Wang et al., NeurIPS 2019, Proposition 1, https://arxiv.org/abs/1909.12220; the gap is
-the second-order term that Jensen's inequality drops in its proof.
+Source: Proposition 1 of Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220; the gap is the
+second-order term that Jensen's inequality drops in its proof, Eq. (6).
 """
 
 import torch
@@ -16,12 +16,12 @@ from torch import Tensor
 from semaug._torch.autocast import without_autocast
 from semaug.covariance import ClassCovariance
 from semaug.covariance.diagonal import Diagonal
-from semaug.covariance.form import Form
+from semaug.covariance.form import Form, at_working_precision
 from semaug.covariance.full import Full
-from semaug.covariance.quadratic_form import check_fits, logit_variance, working_dtype
+from semaug.covariance.quadratic_form import check_fits
 from semaug.covariance.rows import class_rows
 from semaug.covariance.shared import Shared
-from semaug.losses._arguments import check_logits_and_labels, check_strength
+from semaug.losses._arguments import check_logits_and_labels, checked_strength
 
 __all__ = ["isda_diagnostics"]
 
@@ -60,7 +60,7 @@ def isda_diagnostics(
     """
     name = "isda_diagnostics"
     check_logits_and_labels(name, logits, labels, weight, dense=False)
-    check_strength(name, strength, None)
+    checked_strength(name, strength)
     check_fits(name, weight, estimator)
     if estimator.sharded:  # whose matrices would meet the samples of other ranks
         raise ValueError(f"{name}: expected an `estimator` with sharded=False")
@@ -75,11 +75,10 @@ def _described(
     estimator: ClassCovariance,
     strength: float | Tensor,
 ) -> dict[str, Tensor]:
-    form = estimator.form()
-    dtype = working_dtype(weight, form)
-    weight, logits, form = weight.to(dtype), logits.to(dtype), form.to(dtype)
+    weight, form = at_working_precision(weight, estimator.form())
+    logits = logits.to(weight.dtype)
     rows = class_rows(labels, estimator.num_classes)
-    penalty = 0.5 * strength * logit_variance(weight, form, labels, rows)
+    penalty = strength / 2 * rows.per_sample(form.differences(weight, rows), logits)
     raised = logits + penalty
     own = labels.unsqueeze(1)
     mistakes = raised.softmax(dim=1).scatter(1, own, 0.0)
@@ -90,8 +89,8 @@ def _described(
     result = {
         "mean_penalty": penalty.sum() / (len(labels) * max(logits.shape[1] - 1, 1)),
         "bound_gap": 0.5 * strength * variance.mean(),
-        "order_changed": (ranks != new_ranks).to(dtype).mean(),
-        "fewest_samples": estimator.count.min().to(dtype),
+        "order_changed": (ranks != new_ranks).to(weight.dtype).mean(),
+        "fewest_samples": estimator.count.min().to(weight.dtype),
     }
     effective = _effective_rank(form)
     return result if effective is None else result | {"effective_rank": effective}

@@ -5,29 +5,31 @@
 ISDA bounds its limit for M to infinity, and Fig. 10 compares both. A classifier is linear,
 so noise on features is noise ``W e_m`` on logits.
 
-Source: Eqs. (5) and (6), and section 6.5.3, of https://arxiv.org/abs/2007.10538.
+Source: Eqs. (5) and (6), and section 6.5.3, of Wang et al., T-PAMI 2021,
+https://arxiv.org/abs/2007.10538.
+
+Literal form: tests/references/losses.py, ``noisy_logits``; tests/references/isda.py,
+``expected_cross_entropy``.
 """
 
 import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._torch.autocast import without_autocast
 from semaug._torch.checks import check_at_least, check_positive_int
 from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.form import Form, Noise
-from semaug.covariance.quadratic_form import as_form, check_fits, working_dtype
+from semaug.covariance.batch import IGNORE_INDEX
+from semaug.covariance.form import Form, Noise, at_working_precision
+from semaug.covariance.quadratic_form import as_form, check_fits
 from semaug.covariance.rows import ClassRows, class_rows
-from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
+    CrossEntropyOptions,
     Reduction,
-    at_least_float32,
     check_logits_and_labels,
-    check_options,
-    check_strength,
+    checked_strength,
     estimator_of,
     reduced,
 )
@@ -82,17 +84,14 @@ def explicit_augmentation_loss(
         ValueError: If shapes or devices disagree, a number is out of range or
             ``reduction`` unknown.
     """
-    name = "explicit_augmentation_loss"
-    check_logits_and_labels(name, logits, labels, weight, dense=False)
-    check_strength(name, strength, len(logits))
-    check_options(name, len(weight), reduction, class_weights, label_smoothing, logits)
-    check_positive_int(name, num_samples=num_samples)
-    form = as_form(name, weight, covariance)
-    rows = class_rows(labels, len(weight), ignore_index)
-    return _loss(
-        logits, labels, weight, form, strength, rows, num_samples,
-        class_weights, ignore_index, label_smoothing, reduction, generator,
-    )  # fmt: skip
+    options = CrossEntropyOptions(class_weights, ignore_index, label_smoothing, reduction)
+    check_positive_int("explicit_augmentation_loss", num_samples=num_samples)
+    form, strength, rows = _checked(
+        "explicit_augmentation_loss", logits, labels, weight, covariance, strength, options
+    )
+    draws = Noise(num_samples, generator)
+    noise = _logit_noise(logits, weight, form, strength, rows, draws)  # sqrt(strength) W e
+    return _mean_over_draws(logits + noise, labels, options)
 
 
 class ExplicitAugmentationLoss(Ramped, nn.Module):
@@ -145,14 +144,16 @@ class ExplicitAugmentationLoss(Ramped, nn.Module):
         super().__init__()
         name = "ExplicitAugmentationLoss"
         self.ramp = Ramp(name, strength, ramp_steps)
-        check_options(name, num_classes, reduction, class_weights, label_smoothing)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.reduction, self.num_samples = reduction, num_samples
+        self._options().check(name, num_classes)
         check_positive_int(name, num_samples=num_samples)
         self.estimator = estimator_of(name, num_classes, num_features, covariance)
-        self.num_samples = num_samples
-        self.register_buffer("class_weights", class_weights, persistent=False)
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-        self.reduction: Reduction = reduction
+
+    def _options(self) -> CrossEntropyOptions:
+        weights, smoothing = self.class_weights, self.label_smoothing
+        return CrossEntropyOptions(weights, self.ignore_index, smoothing, self.reduction)
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -175,15 +176,13 @@ class ExplicitAugmentationLoss(Ramped, nn.Module):
         check_fits(name, weight, estimator)
         rows = class_rows(labels, estimator.num_classes, self.ignore_index)
         if self.training:
-            estimator._update(features, labels, rows, ignore_index=self.ignore_index)
+            estimator.observe(features, labels, rows, ignore_index=self.ignore_index)
             self.ramp.advance()
         form, strength = estimator.form(), self.ramp.current()
-        loss = _loss(
-            logits, labels, weight, form, strength, rows, self.num_samples,
-            self.class_weights, self.ignore_index, self.label_smoothing, self.reduction,
-        )  # fmt: skip
+        noise = _logit_noise(logits, weight, form, strength, rows, Noise(self.num_samples))
+        loss = _mean_over_draws(logits + noise, labels, self._options())
         if self.training and estimator.kind == "learned":
-            loss = loss + estimator._uncertainty(rows)
+            loss = loss + estimator.uncertainty(labels, rows=rows)
         return loss
 
 
@@ -234,93 +233,62 @@ def expected_loss(
         TypeError: If a dtype is wrong.
         ValueError: If shapes or devices disagree or a number is out of range.
     """
-    name = "expected_loss"
-    check_logits_and_labels(name, logits, labels, weight, dense=False)
-    check_strength(name, strength, len(logits))
-    check_options(name, len(weight), "mean", class_weights, label_smoothing, logits)
-    check_positive_int(name, num_samples=num_samples, draws_at_once=draws_at_once)
-    check_at_least(name, "num_samples", num_samples, 2)
-    form = as_form(name, weight, covariance)
-    rows = class_rows(labels, len(weight), ignore_index)
-    logits = at_least_float32(logits)
-    class_weights = None if class_weights is None else class_weights.to(logits.dtype)
+    options = CrossEntropyOptions(class_weights, ignore_index, label_smoothing)
+    check_positive_int("expected_loss", num_samples=num_samples, draws_at_once=draws_at_once)
+    check_at_least("expected_loss", "num_samples", num_samples, 2)
+    form, strength, rows = _checked(
+        "expected_loss", logits, labels, weight, covariance, strength, options
+    )
     means = []
     for start in range(0, num_samples, draws_at_once):
-        draws = min(draws_at_once, num_samples - start)
-        noise = _logit_noise(weight, form, strength, rows, draws, generator)
-        means += [
-            F.cross_entropy(
-                logits + own,
-                labels,
-                weight=class_weights,
-                ignore_index=ignore_index,
-                label_smoothing=label_smoothing,
-            )
-            for own in noise.to(logits.dtype)
-        ]
+        draws = Noise(min(draws_at_once, num_samples - start), generator)
+        noise = _logit_noise(logits, weight, form, strength, rows, draws)
+        means += [options.cross_entropy(logits + own, labels) for own in noise]
     every = torch.stack(means)
     return ExpectedLoss(every.mean(), every.std() / math.sqrt(num_samples))
 
 
-def _loss(
+def _checked(
+    function: str,
     logits: Tensor,
     labels: Tensor,
     weight: Tensor,
-    form: Form,
+    covariance: Tensor | ClassCovariance,
     strength: float | Tensor,
-    rows: ClassRows,
-    num_samples: int,
-    class_weights: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """:func:`explicit_augmentation_loss` with the rows of ``labels``."""
-    logits = at_least_float32(logits)
-    noise = _logit_noise(weight, form, strength, rows, num_samples, generator)
-    logits = logits + noise.to(logits.dtype)
-    return _mean_over_draws(logits, labels, class_weights, ignore_index, label_smoothing, reduction)
+    options: CrossEntropyOptions,
+) -> tuple[Form, float | Tensor, ClassRows]:
+    """Check arguments, and return covariances, strength and the classes of the labels."""
+    check_logits_and_labels(function, logits, labels, weight, dense=False)
+    strength = checked_strength(function, strength, logits)
+    options.check(function, len(weight), logits)
+    form = as_form(function, weight, covariance)
+    return form, strength, class_rows(labels, len(weight), options.ignore_index)
 
 
 def _logit_noise(
+    logits: Tensor,
     weight: Tensor,
     form: Form,
     strength: float | Tensor,
     rows: ClassRows,
-    num_samples: int,
-    generator: torch.Generator | None,
+    draws: Noise,
 ) -> Tensor:
-    """``sqrt(strength) W e``, ``(M, N, C)``."""
-    dtype = working_dtype(weight, form)
+    """``sqrt(strength) W e``, ``(M, N, C)``, in the precision of the logits, float32 at least."""
     with without_autocast(weight.device):
-        weight = weight.to(dtype)
-        noise = form.to(dtype).draw(
-            Noise(num_samples, weight, generator), rows.classes, rows.position
-        )
+        weight, form = at_working_precision(weight, form)
+        noise = form.draw(draws, rows.classes, rows.position)
         if isinstance(strength, Tensor):
-            return (noise * strength.to(dtype).sqrt().view(-1, 1)) @ weight.T
-        return (noise * math.sqrt(strength)) @ weight.T
+            noise = noise * strength.to(noise.dtype).sqrt()
+        else:
+            noise = noise * math.sqrt(strength)
+        noise = noise @ weight.T
+    return noise.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _mean_over_draws(
-    logits: Tensor,
-    labels: Tensor,
-    class_weights: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-) -> Tensor:
+def _mean_over_draws(logits: Tensor, labels: Tensor, options: CrossEntropyOptions) -> Tensor:
     """Cross-entropy of ``(M, N, C)`` logits, averaged over draws."""
-    num_samples = len(logits)
-    losses = F.cross_entropy(
-        logits.flatten(0, 1),
-        labels.repeat(num_samples),
-        weight=None if class_weights is None else class_weights.to(logits.dtype),
-        ignore_index=ignore_index,
-        reduction="mean" if reduction == "mean" else "none",
-        label_smoothing=label_smoothing,
-    )
-    if reduction == "mean":
-        return losses  # every draw has the same labels, so the same weights
-    return reduced(losses.view(num_samples, len(labels)).mean(dim=0), reduction)
+    num_samples, repeated = len(logits), labels.repeat(len(logits))
+    if options.reduction == "mean":  # every draw has the same labels, so the same weights
+        return options.cross_entropy(logits.flatten(0, 1), repeated)
+    losses = options._replace(reduction="none").cross_entropy(logits.flatten(0, 1), repeated)
+    return reduced(losses.view(num_samples, len(labels)).mean(dim=0), options.reduction)

@@ -21,6 +21,8 @@ the second of two parts,
 
 Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, Eqs. (1) to (3) and
 section 3.1.2.
+
+Literal form: tests/references/invariance.py, ``invariance_by_loops``.
 """
 
 from typing import Literal, NamedTuple
@@ -75,7 +77,7 @@ def augmentation_invariant_loss(
     threshold: float = 0.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """How much the outputs for views of the same images differ. It needs no labels.
+    """How much the outputs for views of the same images differ, Eqs. (1) and (2); without labels.
 
     Args:
         views: ``(V, N, C)`` logits or features of V >= 2 views, or dense, ``(V, N, C, H, W)``:
@@ -143,7 +145,7 @@ class InvarianceParts(NamedTuple):
 
 
 class AugmentationInvariantLoss(nn.Module):
-    """Classification of V views of each image, and :func:`augmentation_invariant_loss` of them.
+    """Eq. (3): classification of V views of each image, and :func:`augmentation_invariant_loss`.
 
     The classification loss is called once, with all V * N views as one batch, so that statistics
     such as those of :class:`ISDALoss` see every view. The invariance needs no labels: it is also
@@ -194,14 +196,9 @@ class AugmentationInvariantLoss(nn.Module):
         check_one_of(name, "layer", layer, LAYERS)
         check_one_of(name, "convention", convention, CONVENTIONS)
         _check_options(name, metric, reference, target_gradient, temperature, threshold)
-        self.weight = weight
-        self.metric: Metric = metric
-        self.layer: Layer = layer
-        self.reference: ViewReference = reference
-        self.target_gradient = target_gradient
-        self.temperature = temperature
-        self.threshold = threshold
-        self.convention: Convention = convention
+        self.weight, self.layer, self.convention = weight, layer, convention
+        self.metric, self.reference, self.target_gradient = metric, reference, target_gradient
+        self.temperature, self.threshold = temperature, threshold
         self.classification = classification_of(name, classification)
         # Looked up once: it takes long, and cannot be compiled.
         self._takes_features = takes_features(self.classification)
@@ -239,12 +236,10 @@ class AugmentationInvariantLoss(nn.Module):
             ValueError: If shapes or devices disagree, there is one view, or an argument is
                 missing or would be ignored.
         """
-        self._check(logits, labels, features, weight, feature_map)
-        classification = self._classify(logits, labels, features, weight)
+        parts = self.parts(logits, labels, features, weight, feature_map=feature_map)
         if self.weight == 0:  # 0 times the divergence of infinite logits would be no number
-            return classification
-        invariance = self.invariance(logits, features, weight, feature_map=feature_map)
-        return classification + self.weight * invariance
+            return parts.classification
+        return parts.classification + self.weight * parts.invariance  # Eq. (3)
 
     def parts(
         self,
@@ -261,26 +256,21 @@ class AugmentationInvariantLoss(nn.Module):
         errors are those of the loss.
         """
         self._check(logits, labels, features, weight, feature_map)
-        return InvarianceParts(
-            self._classify(logits, labels, features, weight),
-            self.invariance(logits, features, weight, feature_map=feature_map),
-        )
-
-    def _classify(
-        self, logits: Tensor, labels: Tensor, features: Tensor | None, weight: Tensor | None
-    ) -> Tensor:
-        """Compute the first term."""
         rest: tuple[Tensor | None, ...] = ()
         if self._takes_features and features is not None:
             rest = features.flatten(0, 1), weight
+        num_views = len(logits)
         classification = classify(
             "AugmentationInvariantLoss",
             self.classification,
             logits.flatten(0, 1),
-            labels.expand(len(logits), *labels.shape).flatten(0, 1),
+            labels.expand(num_views, *labels.shape).flatten(0, 1),
             *rest,
         )
-        return classification * len(logits) if self.convention == "paper" else classification
+        if self.convention == "paper":
+            classification = classification * num_views
+        invariance = self.invariance(logits, features, weight, feature_map=feature_map)
+        return InvarianceParts(classification, invariance)
 
     def invariance(
         self,

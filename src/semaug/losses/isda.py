@@ -4,7 +4,7 @@ Features of a sample are augmented by Gaussian noise with the covariance of its 
 infinitely often, at no cost: the expected cross-entropy has an upper bound in closed
 form, which is cross-entropy on raised logits:
 
-    loss = CE(z', y),   z'[n, j] = z[n, j] + strength / 2 * (w_j - w_y)^T S_y (w_j - w_y)
+    loss = CE(z', y),   z'[n, j] = z[n, j] + strength / 2 * (w_j - w_y)^T S_y (w_j - w_y)    (7)
 
 With label smoothing e the noise is still that of class y, and
 
@@ -17,8 +17,11 @@ t[n, k], noise included, so the loss is the mean of the bounds of all classes:
 
     loss = sum over k of t[n, k] (log sum over j of exp(z[n, j] + strength / 2 * Q[k, j]) - z[n, k])
 
-Source: Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, Algorithm 1;
-Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538, Proposition 1.
+Source: Proposition 1 of Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, and T-PAMI
+2021, https://arxiv.org/abs/2007.10538, where it is Eq. (7). Smoothed and soft targets are ours.
+
+Literal form: tests/references/isda.py, ``isda_loss_by_loops``; with all options
+tests/references/losses.py, ``isda_by_loops`` and ``upsampled_isda_by_loops``.
 """
 
 from dataclasses import dataclass
@@ -29,23 +32,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.form import Form
-from semaug.covariance.quadratic_form import as_form, check_fits, rows_of_q
+from semaug.covariance.batch import IGNORE_INDEX, nearest_labels
+from semaug.covariance.form import Form, class_variance
+from semaug.covariance.quadratic_form import as_form, check_fits
 from semaug.covariance.rows import ClassRows, all_classes, class_rows, is_static
-from semaug.covariance.samples import IGNORE_INDEX
 from semaug.errors import check_option
 from semaug.losses._arguments import (
+    CrossEntropyOptions,
     Reduction,
     at_least_float32,
     check_logits_and_labels,
-    check_options,
-    check_strength,
+    checked_strength,
     estimator_of,
     reduced,
 )
 from semaug.losses._references import reference_logsumexp, used_references
 from semaug.losses._strength import Ramp, Ramped
-from semaug.losses.augment import flat_labels, raise_logits
 from semaug.registry import Sizes, losses
 
 __all__ = ["ISDALoss", "isda_loss"]
@@ -67,7 +69,7 @@ def isda_loss(
     reduction: Reduction = "mean",
     upsample: bool = False,
 ) -> Tensor:
-    """Cross-entropy on logits raised by the variance of augmented features.
+    """Cross-entropy on logits raised by the variance of augmented features, Eq. (7).
 
     At ``strength=0`` it is :func:`torch.nn.functional.cross_entropy`.
 
@@ -105,21 +107,20 @@ def isda_loss(
     tensor(1.3133)
     """
     name = "isda_loss"
+    options = CrossEntropyOptions(class_weights, ignore_index, label_smoothing, reduction, upsample)
     check_logits_and_labels(name, logits, labels, weight, soft=True)
     soft = labels.is_floating_point()
-    check_strength(name, strength, None if soft else len(logits))
-    check_options(name, len(weight), reduction, class_weights, label_smoothing, logits)
-    check_targets(name, labels, upsample, ignore_index)
+    strength = checked_strength(name, strength, None if soft else logits)
+    options.check(name, len(weight), logits)
+    _check_targets(name, labels, options)
     form = as_form(name, weight, covariance)
     if soft:
-        return _soft_loss(
-            logits, labels, weight, form, strength, class_weights, label_smoothing, reduction
-        )
-    rows = class_rows(flat_labels(logits, labels), len(weight), ignore_index)
-    return _loss(
-        logits, labels, weight, form, strength, rows,
-        class_weights, ignore_index, label_smoothing, reduction, upsample,
-    )  # fmt: skip
+        return _soft_loss(logits, labels, weight, form, strength, options)
+    nearest = nearest_labels(labels, logits.shape[2:])
+    rows = class_rows(nearest.flatten(), len(weight), ignore_index)
+    variance = rows.per_sample(class_variance(weight, form, rows), logits)
+    raised = logits + strength / 2 * variance  # Eq. (7)
+    return _cross_entropy(raised, logits, labels if upsample else nearest, options)
 
 
 class ISDALoss(Ramped, nn.Module):
@@ -184,13 +185,17 @@ class ISDALoss(Ramped, nn.Module):
     ) -> None:
         super().__init__()
         self.ramp = Ramp("ISDALoss", strength, ramp_steps)
-        check_options("ISDALoss", num_classes, reduction, class_weights, label_smoothing)
-        self.estimator = estimator_of("ISDALoss", num_classes, num_features, covariance)
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-        self.reduction = reduction
-        self.upsample = upsample
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.reduction, self.upsample = reduction, upsample
+        self._options().check("ISDALoss", num_classes)
+        self.estimator = estimator_of("ISDALoss", num_classes, num_features, covariance)
+
+    def _options(self) -> CrossEntropyOptions:
+        weights, smoothing = self.class_weights, self.label_smoothing
+        return CrossEntropyOptions(
+            weights, self.ignore_index, smoothing, self.reduction, self.upsample
+        )
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -209,96 +214,82 @@ class ISDALoss(Ramped, nn.Module):
             TypeError: If a dtype is wrong.
             ValueError: If shapes or devices disagree.
         """
-        estimator = self.estimator
+        estimator, options = self.estimator, self._options()
         check_logits_and_labels("ISDALoss", logits, labels, weight, features, soft=True)
-        check_targets("ISDALoss", labels, self.upsample, self.ignore_index)
+        _check_targets("ISDALoss", labels, options)
         check_fits("ISDALoss", weight, estimator)
         soft = labels.is_floating_point()
-        ids = flat_labels(logits, labels.argmax(dim=1) if soft else labels)
         ignore_index = None if soft else self.ignore_index
+        nearest = nearest_labels(labels.argmax(dim=1) if soft else labels, logits.shape[2:])
+        ids = nearest.flatten()
         rows = class_rows(ids, estimator.num_classes, ignore_index)
         if self.training:
-            estimator._update(features, ids, rows, ignore_index=ignore_index)
+            estimator.observe(features, ids, rows, ignore_index=ignore_index)
             self.ramp.advance()
         form, strength = estimator.form(), self.ramp.current()
-        options = (self.label_smoothing, self.reduction)
         if soft:
-            loss = _soft_loss(logits, labels, weight, form, strength, self.class_weights, *options)
+            loss = _soft_loss(logits, labels, weight, form, strength, options)
         else:
-            loss = _loss(
-                logits, labels, weight, form, strength, rows,
-                self.class_weights, self.ignore_index, *options, self.upsample,
-            )  # fmt: skip
+            variance = rows.per_sample(class_variance(weight, form, rows), logits)
+            raised = logits + strength / 2 * variance
+            loss = _cross_entropy(raised, logits, labels if self.upsample else nearest, options)
         if self.training and estimator.kind == "learned":
-            loss = loss + estimator._uncertainty(rows)
+            loss = loss + estimator.uncertainty(ids, rows=rows)
         return loss
 
 
-def check_targets(function: str, labels: Tensor, upsample: bool, ignore_index: int) -> None:
+def _check_targets(function: str, labels: Tensor, options: CrossEntropyOptions) -> None:
     """Check that options have an effect on targets of this sort.
 
     Raises:
         ValueError: If one has none.
     """
-    if labels.is_floating_point() and ignore_index != IGNORE_INDEX:
+    soft = labels.is_floating_point()
+    if soft and options.ignore_index != IGNORE_INDEX:
         raise ValueError(
-            f"{function}: expected no `ignore_index` for soft targets, got {ignore_index}"
+            f"{function}: expected no `ignore_index` for soft targets, got {options.ignore_index}"
         )
-    if upsample and (labels.ndim != 3 or labels.is_floating_point()):
+    if options.upsample and (labels.ndim != 3 or soft):
         raise ValueError(
             f"{function}: expected `labels` of shape (N, H, W) for upsample=True, "
             f"got {tuple(labels.shape)}"
         )
 
 
-def _loss(
-    logits: Tensor,
-    labels: Tensor,
-    weight: Tensor,
-    form: Form,
-    strength: float | Tensor,
-    rows: ClassRows,
-    class_weights: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    upsample: bool,
+def _cross_entropy(
+    raised: Tensor, logits: Tensor, labels: Tensor, options: CrossEntropyOptions
 ) -> Tensor:
-    """:func:`isda_loss` of class ids, with the rows of :func:`flat_labels`."""
-    flat = flat_labels(logits, labels)
-    raised = raise_logits(logits, flat, weight, form, strength, rows)
-    if upsample:
-        size = labels.shape[1:]
-        raised = F.interpolate(raised, size, mode="bilinear", align_corners=True)
-        if label_smoothing:
-            logits = at_least_float32(logits)
-            logits = F.interpolate(logits, size, mode="bilinear", align_corners=True)
-    elif logits.ndim == 4:
-        labels = flat.view(len(logits), *logits.shape[2:])
-    if class_weights is not None:
-        class_weights = class_weights.to(raised.dtype)
-    loss = F.cross_entropy(
-        raised,
-        labels,
-        weight=class_weights,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-    )
-    if label_smoothing == 0:
+    """Cross-entropy on raised logits, whose targets, if smoothed, multiply the clean ones."""
+    if options.upsample:
+        raised = _upsampled(raised, labels)
+    loss = options.cross_entropy(raised, labels)
+    if options.label_smoothing == 0:
         return loss
-    # Targets belong to the clean logits; torch multiplied them with the raised ones.
-    kept = labels != ignore_index
+    if options.upsample:
+        logits = _upsampled(at_least_float32(logits), labels)
+    return loss + _targets_on_clean_logits(raised, logits, labels, options)
+
+
+def _upsampled(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=True)
+
+
+def _targets_on_clean_logits(
+    raised: Tensor, logits: Tensor, labels: Tensor, options: CrossEntropyOptions
+) -> Tensor:
+    """Return what a loss lacks in which torch multiplied smoothed targets with raised logits."""
+    weights = options.class_weights
+    kept = labels != options.ignore_index
+    counted: Tensor = kept  # what the mean divides by
     excess = raised - logits
-    if class_weights is not None:
-        excess = excess * class_weights.view(-1, *[1] * (logits.ndim - 2))
-    excess = torch.where(kept, excess.mean(dim=1), 0.0) * label_smoothing
-    if reduction != "mean":
-        return loss + reduced(excess, reduction)
-    if class_weights is None:
-        return loss + excess.sum() / kept.sum()
-    own = class_weights.index_select(0, torch.where(kept, labels, 0).flatten())
-    return loss + excess.sum() / torch.where(kept.flatten(), own, 0.0).sum()
+    if weights is not None:
+        weights = weights.to(raised.dtype)
+        excess = excess * weights.view(-1, *[1] * (logits.ndim - 2))
+        counted = torch.where(kept, weights[torch.where(kept, labels, 0)], 0.0)
+    excess = torch.where(kept, excess.mean(dim=1), 0.0) * options.label_smoothing
+    if options.reduction == "mean":
+        return excess.sum() / counted.sum()
+    return reduced(excess, options.reduction)
 
 
 def _soft_loss(
@@ -307,11 +298,10 @@ def _soft_loss(
     weight: Tensor,
     form: Form,
     strength: float | Tensor,
-    class_weights: Tensor | None,
-    label_smoothing: float,
-    reduction: str,
+    options: CrossEntropyOptions,
 ) -> Tensor:
     """:func:`isda_loss` of soft targets."""
+    class_weights, smoothing = options.class_weights, options.label_smoothing
     shape = logits.shape[:1] + logits.shape[2:]
     if logits.ndim == 4:
         logits, targets = (x.movedim(1, 3).flatten(0, 2) for x in (logits, targets))
@@ -319,12 +309,12 @@ def _soft_loss(
     targets = targets.to(logits.dtype)
     ones = logits.new_ones(logits.shape[1])
     scale = ones if class_weights is None else class_weights.to(logits.dtype)
-    share = targets * ((1 - label_smoothing) * scale + label_smoothing * scale.mean())
+    share = targets * ((1 - smoothing) * scale + smoothing * scale.mean())
     losses = _sum_of_bounds(logits, share, weight, form, strength)
-    if label_smoothing > 0:
+    if smoothing > 0:
         moved = targets * scale.mean() - scale / len(scale)
-        losses = losses + label_smoothing * (logits * moved).sum(dim=1)
-    return reduced(losses.view(shape), reduction)
+        losses = losses + smoothing * (logits * moved).sum(dim=1)
+    return reduced(losses.view(shape), options.reduction)
 
 
 def _sum_of_bounds(
@@ -339,8 +329,7 @@ def _sum_of_bounds(
         position = torch.zeros_like(references)
         rows = ClassRows(references, position, complete=False)
         share = share.index_select(1, references)
-    raises = rows_of_q(weight, form, rows) * (0.5 * strength)  # (K, C)
-    raises = raises.to(logits.dtype)
+    raises = (strength / 2 * class_variance(weight, form, rows)).to(logits.dtype)  # (K, C)
     own = logits if rows.complete else logits.index_select(1, references)
     looking = not is_static(logits.device) and not share.requires_grad
     if looking and 4 * len(pairs := share.nonzero()) < share.numel():

@@ -10,32 +10,31 @@ for t in {0, 1} binary cross-entropy of logits moved toward the mistake by r. Th
 covariance S_n of a sample is the mean of those of its labels, weighted by its targets; a
 sample without any label is not augmented.
 
-Source: the argument of Proposition 1 of https://arxiv.org/abs/2007.10538, applied to each
-logit; no paper.
+Source: the argument of Proposition 1, Eqs. (8) to (10), of Wang et al., T-PAMI 2021,
+https://arxiv.org/abs/2007.10538, applied to each logit; no paper has this loss.
+
+Literal form: tests/references/losses.py, ``multi_label_by_loops``.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._torch.autocast import without_autocast
-from semaug._torch.checks import (
-    check_floating,
-    check_one_of,
-    check_same_device,
-    check_shapes,
-    check_tensors,
-)
+from semaug._torch.checks import check_one_of, check_tensors
 from semaug.covariance import ClassCovariance, Kind
-from semaug.covariance.form import Form
-from semaug.covariance.quadratic_form import as_form, check_fits, working_dtype
+from semaug.covariance.batch import IGNORE_INDEX
+from semaug.covariance.form import Form, at_working_precision
+from semaug.covariance.quadratic_form import as_form, check_fits
 from semaug.covariance.rows import is_static
-from semaug.covariance.samples import IGNORE_INDEX
 from semaug.losses._arguments import (
     REDUCTIONS,
     Reduction,
     at_least_float32,
-    check_strength,
+    check_class_weights,
+    checked_strength,
     estimator_of,
     reduced,
 )
@@ -45,6 +44,25 @@ from semaug.losses._strength import Ramp, Ramped
 __all__ = ["MultiLabelISDALoss", "multi_label_isda_loss"]
 
 # N samples, C classes, A features, K classes that some sample has.
+
+
+class Options(NamedTuple):
+    """Options of binary cross-entropy, with the meaning that they have in torch."""
+
+    class_weights: Tensor | None  # (C,), `weight` in torch
+    pos_weight: Tensor | None  # (C,)
+    reduction: Reduction
+
+    def check(self, function: str, num_classes: int, logits: Tensor | None = None) -> None:
+        """Check all options, the device of weights if ``logits`` are there to compare.
+
+        Raises:
+            TypeError: If a dtype is wrong.
+            ValueError: If the reduction is unknown or a shape or device wrong.
+        """
+        check_one_of(function, "reduction", self.reduction, REDUCTIONS)
+        weights = {"class_weights": self.class_weights, "pos_weight": self.pos_weight}
+        check_class_weights(function, num_classes, logits, **weights)
 
 
 def multi_label_isda_loss(
@@ -85,12 +103,12 @@ def multi_label_isda_loss(
     >>> multi_label_isda_loss(logits, targets, weight, torch.ones(2, 2), strength=2.0)
     tensor(1.3133)
     """
-    name = "multi_label_isda_loss"
-    _check(name, logits, targets, weight, class_weights, pos_weight)
-    check_strength(name, strength, len(logits))
-    check_one_of(name, "reduction", reduction, REDUCTIONS)
+    name, options = "multi_label_isda_loss", Options(class_weights, pos_weight, reduction)
+    check_tensors(name, logits=(logits, "N C"), targets=(targets, "N C"), weight=(weight, "C A"))
+    options.check(name, len(weight), logits)
+    strength = checked_strength(name, strength, logits)
     form = as_form(name, weight, covariance)
-    return _loss(logits, targets, weight, form, strength, class_weights, pos_weight, reduction)
+    return _loss(logits, targets, weight, form, strength, options)
 
 
 class MultiLabelISDALoss(Ramped, nn.Module):
@@ -142,8 +160,7 @@ class MultiLabelISDALoss(Ramped, nn.Module):
         super().__init__()
         name = "MultiLabelISDALoss"
         self.ramp = Ramp(name, strength, ramp_steps)
-        check_one_of(name, "reduction", reduction, REDUCTIONS)
-        _check_weights(name, num_classes, class_weights, pos_weight)
+        Options(class_weights, pos_weight, reduction).check(name, num_classes)
         self.estimator = estimator_of(name, num_classes, num_features, covariance)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.register_buffer("pos_weight", pos_weight, persistent=False)
@@ -166,50 +183,20 @@ class MultiLabelISDALoss(Ramped, nn.Module):
             ValueError: If shapes or devices disagree.
         """
         name, estimator = "MultiLabelISDALoss", self.estimator
-        _check(name, logits, targets, weight, self.class_weights, self.pos_weight, features)
+        options = Options(self.class_weights, self.pos_weight, self.reduction)
+        tensors = {"logits": (logits, "N C"), "targets": (targets, "N C")}
+        check_tensors(name, **tensors, weight=(weight, "C A"), features=(features, "N A"))
+        options.check(name, len(weight), logits)
         check_fits(name, weight, estimator)
         if self.training:
             samples, labels = _one_label_each(features, targets)
-            estimator._update(samples, labels)
+            estimator.observe(samples, labels)
             self.ramp.advance()
-        loss = _loss(
-            logits, targets, weight, estimator.form(), self.ramp.current(),
-            self.class_weights, self.pos_weight, self.reduction,
-        )  # fmt: skip
+        form, strength = estimator.form(), self.ramp.current()
+        loss = _loss(logits, targets, weight, form, strength, options)
         if self.training and estimator.kind == "learned":
             loss = loss + estimator.uncertainty(labels)
         return loss
-
-
-def _check(
-    function: str,
-    logits: Tensor,
-    targets: Tensor,
-    weight: Tensor,
-    class_weights: Tensor | None,
-    pos_weight: Tensor | None,
-    features: Tensor | None = None,
-) -> None:
-    tensors = {"logits": (logits, "N C"), "targets": (targets, "N C"), "weight": (weight, "C A")}
-    if features is not None:
-        tensors["features"] = (features, "N A")
-    check_tensors(function, **tensors)
-    _check_weights(function, len(weight), class_weights, pos_weight, logits)
-
-
-def _check_weights(
-    function: str,
-    num_classes: int,
-    class_weights: Tensor | None,
-    pos_weight: Tensor | None,
-    logits: Tensor | None = None,
-) -> None:
-    for name, value in (("class_weights", class_weights), ("pos_weight", pos_weight)):
-        if value is not None:
-            check_shapes(function, **{name: (value, str(num_classes))})
-            check_floating(function, **{name: value})
-            if logits is not None:
-                check_same_device(function, **{"logits": logits, name: value})
 
 
 def _loss(
@@ -218,36 +205,33 @@ def _loss(
     weight: Tensor,
     form: Form,
     strength: float | Tensor,
-    class_weights: Tensor | None,
-    pos_weight: Tensor | None,
-    reduction: str,
+    options: Options,
 ) -> Tensor:
+    """Binary cross-entropy of logits moved toward the mistake by half their variance."""
     logits = at_least_float32(logits)
     targets = targets.to(logits.dtype)
-    if isinstance(strength, Tensor) and strength.ndim > 0:
-        strength = strength.unsqueeze(1)
-    raises = _variance(targets, weight, form).to(logits.dtype) * (0.5 * strength)
+    raises = strength / 2 * _variance(targets, weight, form).to(logits.dtype)  # r
     positive = targets * F.softplus(raises - logits)
-    if pos_weight is not None:
-        positive = positive * pos_weight.to(logits.dtype)
+    if options.pos_weight is not None:
+        positive = positive * options.pos_weight.to(logits.dtype)
     losses = positive + (1 - targets) * F.softplus(logits + raises)
-    if class_weights is not None:
-        losses = losses * class_weights.to(logits.dtype)
-    return reduced(losses, reduction)
+    if options.class_weights is not None:
+        losses = losses * options.class_weights.to(logits.dtype)
+    return reduced(losses, options.reduction)
 
 
 def _variance(targets: Tensor, weight: Tensor, form: Form) -> Tensor:
     """``w_j^T S_n w_j``, ``(N, C)``, with S_n the mean covariance of the labels of a sample."""
-    dtype = working_dtype(weight, form)
     with without_autocast(weight.device):
-        share = targets.to(dtype)
-        share = share / share.sum(dim=1, keepdim=True).clamp(min=torch.finfo(dtype).tiny)
+        weight, form = at_working_precision(weight, form)
+        share = targets.to(weight.dtype)
+        share = share / share.sum(dim=1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
         classes = used_references(share)
         if classes is None:
             classes = torch.arange(len(weight), device=weight.device)
         else:
             share = share.index_select(1, classes)
-        return share @ form.to(dtype).variance(weight.to(dtype), classes)
+        return share @ form.variance(weight, classes)
 
 
 def _one_label_each(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,8 @@ backward pass, take the same step.
 
 Source: Zhang et al., *Deep Mutual Learning*, CVPR 2018, https://arxiv.org/abs/1706.00384,
 section 3; Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 3.2.2.
+
+Literal form: tests/references/invariance.py, ``invariance_by_loops`` of networks in place of views.
 """
 
 import itertools

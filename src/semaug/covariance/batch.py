@@ -1,4 +1,4 @@
-"""The samples of a batch that count, ready to be merged."""
+"""A batch on its way into the statistics: its samples that count, and what they add."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,14 @@ from torch import Tensor
 from semaug._torch.distributed import gather_over_ranks, sum_over_ranks, world_size
 from semaug.covariance.rows import ClassRows, all_classes, class_rows, is_static
 
-__all__ = ["IGNORE_INDEX", "Samples", "deviations", "nearest_labels", "take_samples"]
+__all__ = [
+    "IGNORE_INDEX",
+    "Samples",
+    "Scatter",
+    "deviations",
+    "nearest_labels",
+    "take_samples",
+]
 
 # N samples, C classes, A features, R rows of a table of classes, H x W and h x w pixels.
 
@@ -28,6 +35,22 @@ class Samples(NamedTuple):
     usable: Tensor | None  # (N,) bool, which count; None on a CPU
     skipped: Tensor | None  # int64 scalar, left out for their features; None is none
     in_sums: bool  # whether other ranks have others, so that sums over ranks are to be taken
+
+
+class Scatter(NamedTuple):
+    """Rows whose products ``x x^T``, summed by class, are added to (1 - share) S.
+
+    They are scaled such that the sum is w S' + w (1 - w) d d^T, in the letters of
+    :mod:`semaug.covariance.merging`, so that one symmetric product for each class finishes an
+    update.
+    """
+
+    deviation: Tensor  # (N, A): sqrt(w / m) (feature - mean of its class in the batch)
+    position: Tensor  # (N,) row of each; sorted where `samples` is known
+    drift: Tensor  # (R, A): sqrt(w (1 - w)) d
+    share: Tensor  # (R,): w
+    samples: Tensor | None  # (R,) int64, how many deviations each row has, on a CPU
+    usable: Tensor | None  # (N,) bool, whose deviations are not just zeros; elsewhere
 
 
 def take_samples(
@@ -128,8 +151,11 @@ def deviations(samples: Samples, mean: Tensor, factor: Tensor) -> Tensor:
 
 
 def nearest_labels(labels: Tensor, size: torch.Size) -> Tensor:
-    """Take labels (N, H, W) at another resolution (h, w), as ``nearest`` interpolation does."""
-    for dim, length in ((1, size[0]), (2, size[1])):
+    """Take labels (N, H, W) at another resolution (h, w), as ``nearest`` interpolation does.
+
+    Labels (N,) have no resolution: their size is ().
+    """
+    for dim, length in enumerate(size, 1):
         if labels.shape[dim] != length:
             index = torch.arange(length, device=labels.device) * labels.shape[dim] // length
             labels = labels.index_select(dim, index)
