@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "Command", "Group", "load_command"]
 COMMANDS = {
     "train": "Train one recipe with one seed.",
     "compare": "Train two recipes on the same seeds and compare them pair by pair.",
+    "check": "Train four steps of a recipe, kill, resume, and compare every tensor.",
     "list": "List the names that other commands take.",
     "table": "Print a table of the papers, published next to measured.",
     "search": "Choose values on held-out training images, then train on all images and test once.",
