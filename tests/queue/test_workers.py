@@ -83,8 +83,8 @@ def test_ctrl_c_does_not_reach_workers(make_run, monkeypatch):
 
 def test_the_death_of_a_worker_fails_its_run(make_run, monkeypatch, capfd):
     monkeypatch.setattr(workers, "_work", sys.exit)
-    outcomes = train_runs([make_run(seed=seed) for seed in range(2)], OPTIONS, 2, QUIET)
-    assert [outcome.error for outcome in outcomes] == ["its process died with exit code 1"] * 2
+    outcomes = train_runs([make_run(seed=seed) for seed in range(3)], OPTIONS, 2, QUIET)
+    assert [outcome.error for outcome in outcomes] == ["its process died with exit code 1"] * 3
 
 
 def test_a_log_that_cannot_be_opened_fails_its_run(make_run):
@@ -99,8 +99,7 @@ def test_a_run_that_another_process_trains_is_waited_for(make_run, monkeypatch):
     tries = []
 
     class Worker:
-        process = type("Process", (), {"is_alive": lambda self: True})()
-        run = None
+        process = run = None
 
         def give(self, run, options):
             self.run = run
@@ -110,9 +109,6 @@ def test_a_run_that_another_process_trains_is_waited_for(make_run, monkeypatch):
             run, self.run = self.run, None
             busy = run.seed == 0 and tries.count(0) < 3
             return run, None if busy else workers.Outcome(run, {"error_mean_last_10": 1.0})
-
-        def end(self):
-            pass
 
     monkeypatch.setattr(workers, "_Worker", Worker)
     monkeypatch.setattr(workers, "_ready", lambda some: [one for one in some if one.run])

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -60,13 +61,12 @@ def train_side_by_side(
         InterruptedRunError: After Ctrl-C or SIGTERM, with all runs saved.
     """
     not_before: dict[Path, float] = {}
-    with watch_interrupts() as interrupt, _workers() as workers:
+    with watch_interrupts() as interrupt, _workers(jobs) as workers:
         while waiting or any(worker.run for worker in workers):
             now = time.monotonic()
-            for run in [run for run in waiting if not_before.get(run.folder, 0.0) <= now]:
-                worker = _idle(workers, jobs)
-                if worker is None:
-                    break
+            free = [run for run in waiting if not_before.get(run.folder, 0.0) <= now]
+            idle = [worker for worker in workers if worker.run is None]
+            for worker, run in zip(idle, free, strict=False):
                 waiting.remove(run)
                 worker.give(run, options)
             for worker in _ready(workers):
@@ -100,24 +100,26 @@ def deaf_children() -> Iterator[None]:
 
 
 class _Worker:
-    """A process that trains one run after the other, and what it is training now."""
+    """A process that trains one run after the other, and the run that it is training now."""
 
     def __init__(self) -> None:
-        self.connection, theirs = _processes.Pipe()
-        # No daemon: those may not have processes of their own, which decode images.
-        self.process = _processes.Process(target=_work, args=(theirs,), daemon=False)
-        with deaf_children():
-            self.process.start()
-        theirs.close()  # so that the death of the process ends the connection
         self.run: Run | None = None
+        self.process: Any = None
 
     def give(self, run: Run, options: TrainOptions) -> None:
+        if not (self.process and self.process.is_alive()):
+            self.connection, theirs = _processes.Pipe()
+            # No daemon: those may not have processes of their own, which decode images.
+            self.process = _processes.Process(target=_work, args=(theirs,), daemon=False)
+            with deaf_children():
+                self.process.start()
+            theirs.close()  # so that the death of the process ends the connection
         self.run = run
         with suppress(OSError):  # if it died, `take` will find out
             self.connection.send((run, options))
 
     def take(self) -> tuple[Run, Outcome | None]:
-        """Return what became of the run; None if another process is training it."""
+        """Return the outcome of the run; None if another process is training it."""
         assert self.run is not None
         run, self.run = self.run, None
         try:
@@ -128,36 +130,23 @@ class _Worker:
             hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
             return run, Outcome(run, error=f"its process died with exit code {code}{hint}")
 
-    def end(self) -> None:
-        self.connection.close()
-        self.process.join()
-
 
 @contextmanager
-def _workers() -> Iterator[list[_Worker]]:
-    """Collect workers, and leave none behind."""
-    workers: list[_Worker] = []
+def _workers(jobs: int) -> Iterator[list[_Worker]]:
+    """Make workers, and leave no process behind."""
+    workers = [_Worker() for _ in range(jobs)]
     try:
         yield workers
     except BaseException:
         for worker in workers:
-            worker.process.kill()
+            if worker.process:
+                worker.process.kill()
         raise
     finally:
         for worker in workers:
-            worker.end()
-
-
-def _idle(workers: list[_Worker], jobs: int) -> _Worker | None:
-    """Find a worker with nothing to do, or start one, None if there are as many as wanted."""
-    workers[:] = [worker for worker in workers if worker.run or worker.process.is_alive()]
-    for worker in workers:
-        if worker.run is None:
-            return worker
-    if len(workers) == jobs:
-        return None
-    workers.append(_Worker())
-    return workers[-1]
+            if worker.process:
+                worker.connection.close()
+                worker.process.join()
 
 
 def _ready(workers: list[_Worker], seconds: float | None = _SECONDS_BETWEEN_LOOKS) -> list[_Worker]:
@@ -170,7 +159,8 @@ def _ready(workers: list[_Worker], seconds: float | None = _SECONDS_BETWEEN_LOOK
 def _stop(workers: list[_Worker]) -> None:
     """Let all workers save what they train, and wait for it."""
     for worker in workers:
-        worker.process.terminate()
+        if worker.run:
+            worker.process.terminate()
     while any(worker.run for worker in workers):
         for worker in _ready(workers, None):
             worker.take()
