@@ -8,49 +8,72 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.text import Text
 
+from semaug import registry
 from semaug._torch.names import unknown_name
 from semaug.cli.printing import print_names
-from semaug.data import DATA_SETS
 from semaug.errors import UserError
-from semaug.networks import NETWORKS
 from semaug.published.table import table_names
 from semaug.recipe.overrides import describe_fields
-from semaug.recipe.recipe import LOSSES, METHODS
-from semaug.recipes import SINGLE_RECIPES, TABLES, describe_recipe
+from semaug.recipes import TABLES, describe_recipe, find_recipe
 
 __all__ = ["list_command"]
 
-_KINDS = ("recipes", "tables", "fields", "methods", "losses", "networks", "data", "all")
+# By what is listed: the members, and a title.
+_REGISTRIES = {
+    "methods": (registry.methods, "Methods, for method="),
+    "losses": (registry.losses, "Losses, for loss="),
+    "networks": (registry.networks, "Networks of the papers, for network=, as any of timm's"),
+    "data": (registry.data_sets, "Data sets, for data="),
+    "optimizers": (registry.optimizers, "Optimizers, for optimizer=, as any of timm's"),
+    "schedules": (registry.schedules, "Schedules of the learning rate, for schedule="),
+    "evaluations": (registry.evaluations, "Evaluations, for evaluation="),
+    "metrics": (registry.metrics, "Metrics, for metrics="),
+}
+
+_FEW = 5  # recipes that have a line each
+_KINDS = ("recipes", "tables", "fields", *_REGISTRIES, "all")
 
 
 def list_command(
     what: Annotated[
-        str,
-        typer.Argument(metavar="KIND", help=f"What to list: {', '.join(_KINDS)}"),
+        str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(_KINDS)}")
     ] = "all",
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Whose fields to list")
+    ] = "digits_resnet8",
 ) -> None:
-    """List the names that other commands take."""
+    """List the names that other commands take.
+
+    Each recipe has a twin with ISDA, whose name ends in _isda, and each name may have changes
+    behind it: cifar10_resnet32_isda,strength=0.25.
+
+    [bold]Examples[/bold]
+
+    semaug list losses
+
+    semaug list fields cifar10_resnet32_ait
+    """
     if what not in _KINDS:
         raise UserError(unknown_name("list", "kind", what, _KINDS))
     console = Console()
     if what in ("recipes", "all"):
-        descriptions = {name: describe_recipe(name) for name in SINGLE_RECIPES}
-        print_names(console, "Recipes, for semaug train", descriptions)
-        for title, table in TABLES.items():
-            _print_columns(console, title, table)
+        _print_recipes(console)
     if what in ("tables", "all"):
         _print_columns(console, "Tables, for semaug table", table_names())
     if what in ("fields", "all"):
-        print_names(console, "Fields of a recipe, for field=value", describe_fields())
-    if what in ("methods", "all"):
-        print_names(console, "Methods, for method=", METHODS)
-    if what in ("losses", "all"):
-        print_names(console, "Losses, for loss=", LOSSES)
-    if what in ("networks", "all"):
-        print_names(console, "Networks of the papers, for network=, as any of timm's", NETWORKS)
-    if what in ("data", "all"):
-        descriptions = {name: source.description for name, source in DATA_SETS.items()}
-        print_names(console, "Data sets, for data=", descriptions)
+        title = f"Fields of {recipe}, for field=value"
+        print_names(console, title, describe_fields(find_recipe(recipe)))
+    for name, (members, title) in _REGISTRIES.items():
+        if what in (name, "all"):
+            print_names(console, title, members.describe())
+
+
+def _print_recipes(console: Console) -> None:
+    for title, table in TABLES.items():
+        if len(table) > _FEW:
+            _print_columns(console, title, table)
+        else:
+            print_names(console, title, {name: describe_recipe(name) for name in table})
 
 
 def _print_columns(console: Console, title: str, names: Iterable[str]) -> None:

@@ -14,8 +14,6 @@ from semaug.cli.options import (
     Quick,
     Runs,
     changes_for,
-    check_changes,
-    make_run,
     one_process,
     with_options,
 )
@@ -25,6 +23,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
 from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
+from semaug.recipes import make_run
 from semaug.runs.files import write_json
 from semaug.runs.run import Run
 from semaug.runs.statistics import PairedDifference
@@ -65,10 +64,10 @@ def table_command(
 ) -> None:
     """Print a table of the papers, published next to measured.
 
-    Measured is the mean test error of the last ten epochs, and on other test sets the accuracy
-    of the last one: mean ± standard deviation over seeds, and their number. With --run what
-    is missing is trained; the same command goes on after a stop, and in several processes
-    they share the runs.
+    Measured is what the recipe reports, the mean of the last ten epochs, and on other test sets
+    the accuracy of the last one: mean ± standard deviation over seeds, and their number. With
+    --run what is missing is trained; the same command goes on after a stop, and in several
+    processes they share the runs.
 
     Changed fields make other runs, so a table can be tried at a smaller size; the papers'
     numbers are not for it then. Tables whose name ends in -small are made for two CPU cores.
@@ -90,15 +89,20 @@ def table_command(
             output.parent.mkdir(parents=True, exist_ok=True)
     changes = split_overrides(overrides or [])
 
-    def make_runs(recipe: str) -> list[Run]:
-        own = changes_for(recipe, changes)
-        wanted = seeds or (3 if run else None)
-        numbers = range(wanted) if wanted else _seeds_of(make_run(recipe, own, 0, quick, runs))
-        return [make_run(recipe, own, seed, quick, runs) for seed in numbers]
-
     entries = find_table(name, rows or ())
-    recipes = {entry.recipe for entry in entries if entry.recipe is not None}
-    check_changes(changes, (changes_for(recipe, changes) for recipe in recipes))
+    both = (one for entry in entries for one in (entry.recipe, entry.baseline))
+    recipes = [*dict.fromkeys(one for one in both if one is not None)]
+    if changes and not recipes:
+        raise UserError(f"table: expected no changes, for there is no recipe for {name}")
+    own_changes = dict(zip(recipes, changes_for(recipes, changes), strict=True))
+
+    def make_runs(recipe: str) -> list[Run]:
+        def of_seed(seed: int) -> Run:
+            return make_run(recipe, own_changes[recipe], seed, quick, runs)
+
+        wanted = seeds or (3 if run else None)
+        return [of_seed(seed) for seed in (range(wanted) if wanted else _seeds_of(of_seed(0)))]
+
     cells = fill_table(entries, make_runs)
     console = Console()
     outcomes = []
@@ -144,8 +148,11 @@ def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions
 
 
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
-    shown = {"accuracies" if cell.entry.accuracy else "errors" for cell in cells}
-    title = f"{name}: {' and '.join(sorted(shown))} in percent, mean ± standard deviation (runs)"
+    shown = {
+        f"{measure.name} in {measure.unit} ({measure.better} is better)".replace("_", " ")
+        for measure in (cell.entry.measure for cell in cells if cell.entry.metric)
+    }
+    title = f"{name}: {'; '.join([*sorted(shown), 'mean ± standard deviation (runs)'])}"
     published = any(cell.entry.published for cell in cells)
     differences = [cell.difference() for cell in cells]
     numbers = ["published"] * published + ["measured here"]
