@@ -1,17 +1,23 @@
 """Folders of runs, written as the training loop writes them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from semaug.runs.record import summarize
-from semaug.runs.run import label
+from semaug.runs.read import Measure, row_name, summarize
+from semaug.runs.run import FORMAT, label
+
+ERROR = Measure("error", "%", "lower")
 
 
 @pytest.fixture
 def write_run(tmp_path):
-    """Return a function that writes a run and returns its folder."""
+    """Return a function that writes a run and returns its folder.
+
+    The main metric falls with the epochs if lower is better, and else rises.
+    """
 
     def write(
         name="digits_resnet8",
@@ -24,39 +30,61 @@ def write_run(tmp_path):
         overrides=None,
         recipe=None,
         columns=None,
+        measure=ERROR,
+        predictors=("",),
+        code=None,
         **summary,
     ) -> Path:
         done = epochs if done is None else done
         folder = tmp_path / root / label(name, overrides or {}, quick=False) / f"seed{seed}"
         folder.mkdir(parents=True)
-        loss = {"name": "isda", "strength": 0.5} if "isda" in name else {"name": "cross_entropy"}
-        recipe = {"data": "digits", "epochs": epochs, "precision": "32", "loss": loss} | (
-            recipe or {}
-        )
+        plain = {
+            "data": {"name": "digits"},
+            "subset": {"name": "standard", "hold_out": None, "subset_seed": 0},
+            "epochs": epochs,
+            "precision": "32",
+            "method": {"name": "supervised"},
+            "loss": {"name": "cross_entropy"},
+        }
+        plain |= {"loss": {"name": "isda", "strength": 0.5}} if "isda" in name else {}
+        plain |= recipe or {}
+
+        def value(most, epoch):
+            return scale * (most / epoch if measure.better == "lower" else most + epoch)
+
         rows = [
             {
                 "epoch": epoch,
                 "step": 10 * epoch,
                 "train_loss": 2.0 / epoch,
-                "train_error": scale * (40.0 + seed) / epoch,
-                "test_error": scale * (50.0 + seed) / epoch if epoch % 2 == 0 else None,
+                f"train_{measure.name}": value(40.0 + seed, epoch),
+                **{
+                    row_name(measure.name, predictor): value(50.0 + seed + 10 * place, epoch)
+                    if epoch % 2 == 0
+                    else None
+                    for place, predictor in enumerate(predictors)
+                },
                 "lr": 0.1,
                 "images_per_second": 1000.0 + epoch,
+                "peak_memory_mib": None,
                 "seconds": 2.0 * epoch,
             }
             | (columns or {})
             for epoch in range(1, done + 1)
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        start = {"name": name, "overrides": overrides or {}, "seed": seed, "recipe": recipe}
+        start = {"format": FORMAT, "name": name, "overrides": overrides or {}, "quick": False}
+        start |= {"metric": asdict(measure), "recipe": plain, "seed": seed, "code": code or {}}
         (folder / "recipe.json").write_text(json.dumps(start))
         machine = {"device": "a CPU", "commit": "abcdef0123456789"}
         started = {"started": "2026-01-02T03:04:05+00:00", "threads": 1, "torch": "2.11.0"}
         (folder / "environment.json").write_text(json.dumps([machine | started]))
+        images = {"data": "digits", "sha256": {"train": "a"}}
+        (folder / "images.json").write_text(json.dumps(images))
         if done == epochs:
-            versions = {"semaug": "0.1.0", "torch": "2.11.0"}
-            result = start | summarize(rows) | machine
-            result |= {"quick": False, "versions": versions, "seconds": 8.5, "finished": True}
+            result = start | summarize(rows, [measure], predictors) | machine
+            result |= {"versions": {"semaug": "0.1.0", "torch": "2.11.0"}, "by_class": {}}
+            result |= {"seconds": 8.5, "peak_memory_mib": None, "finished": True}
             (folder / "summary.json").write_text(json.dumps(result | summary))
         return folder
 

@@ -7,6 +7,9 @@ import pytest
 
 from semaug.errors import UserError
 from semaug.report import collect
+from semaug.runs.read import Measure
+
+MIOU = Measure("miou", "%", "higher")
 
 
 def only_run(report):
@@ -14,32 +17,32 @@ def only_run(report):
     return run
 
 
+def change(path, **values):
+    """Replace values of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 def test_a_run_is_read_as_it_was_written(write_run):
-    folder = write_run(seed=3)
+    code = {"my.py": {"place": "/home/me/my.py", "sha256": "1f"}}
+    folder = write_run(seed=3, code=code)
     report = collect([folder], now=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     run = only_run(report)
     summary = json.loads((folder / "summary.json").read_text())
-    assert run.errors == {
-        name: summary[name] for name in ("error_mean_last_10", "error_last", "error_best")
-    }
-    assert (run.label, run.seed, run.state, run.epoch) == ("digits_resnet8", 3, "finished", 4)
+    assert run.results == {"": summary["results"][""]["error"]}
+    assert run.measure == Measure("error", "%", "lower", "mean_last_10")
+    assert (run.label, run.seed, run.state) == ("digits_resnet8", 3, "finished")
     assert (run.seconds, run.device, run.commit) == (8.5, "a CPU", "abcdef0123456789")
     assert run.versions == {"semaug": "0.1.0", "torch": "2.11.0"}
     assert run.starts == ("2026-01-02T03:04:05+00:00",)
+    assert (run.images, run.code) == ({"train": "a"}, {"my.py": "1f"})
     assert run.images_per_second == 1002.5
     assert report.created == "2026-01-02 03:04 UTC"
     assert report.notes == ()
 
 
 def test_classes_and_memory_are_read(write_run):
-    run = only_run(collect([write_run(error_per_class={"cat": 5, "dog": 0.5}, peak_memory_mib=7)]))
-    assert (run.class_errors, run.peak_memory) == ({"cat": 5, "dog": 0.5}, 7)
-
-
-def test_runs_of_early_versions_tell_neither(write_run):
-    report = collect([write_run()])
-    assert (only_run(report).class_errors, only_run(report).peak_memory) == ({}, None)
-    assert report.notes == ()
+    run = only_run(collect([write_run(by_class={"cat": 5, "dog": 0.5}, peak_memory_mib=7)]))
+    assert (run.by_class, run.peak_memory) == ({"cat": 5, "dog": 0.5}, 7)
 
 
 def test_the_memory_of_an_unfinished_run_is_that_of_its_last_row(write_run):
@@ -47,24 +50,21 @@ def test_the_memory_of_an_unfinished_run_is_that_of_its_last_row(write_run):
     assert run.peak_memory == 300.5
 
 
-@pytest.mark.parametrize("damaged", [[1], "cat", {"cat": 1, "dog": "2"}])
-def test_damaged_errors_of_classes_are_noted(write_run, damaged):
-    report = collect([write_run(error_per_class=damaged)])
-    (note,) = report.notes
-    assert note.endswith("summary.json: expected a number for each class as error_per_class")
-    assert only_run(report).class_errors == ({"cat": 1} if isinstance(damaged, dict) else {})
-
-
-def test_an_unfinished_run_says_how_far_it_is(write_run):
-    run = only_run(collect([write_run(done=3, overrides={"lr": "0.2"})]))
+def test_an_unfinished_run_says_how_far_it_is_and_what_it_measures(write_run):
+    run = only_run(collect([write_run(done=3, overrides={"lr": "0.2"}, measure=MIOU)]))
     assert (run.label, run.state, run.finished) == ("digits_resnet8,lr=0.2", "epoch 3 of 4", False)
     assert (run.device, run.versions, run.seconds) == ("a CPU", {"torch": "2.11.0"}, 6.0)
-    assert run.errors == {}
+    assert (run.results, run.measure) == ({}, MIOU)
 
 
 def test_a_run_that_has_begun_and_not_finished_an_epoch_is_there(write_run):
     run = only_run(collect([write_run(done=0)]))
     assert (run.state, run.rows, run.images_per_second) == ("epoch 0 of 4", (), None)
+
+
+def test_a_run_that_counts_steps_does_not_say_of_how_many_epochs(write_run):
+    run = only_run(collect([write_run(done=2, recipe={"epochs": None, "steps": 40})]))
+    assert run.state == "epoch 2"
 
 
 def test_runs_are_found_once_at_any_depth(two_recipes, write_run):
@@ -75,18 +75,35 @@ def test_runs_are_found_once_at_any_depth(two_recipes, write_run):
 
 
 def test_runs_group_by_images_and_then_by_recipe_with_baselines_first(two_recipes, write_run):
-    write_run("a_isda", recipe={"subset": {"train_per_class": 5, "subset_seed": 2}})
-    write_run("b", recipe={"subset": {"hold_out": 100, "subset_seed": 0}})
-    write_run("c", recipe={"train_per_class": 5, "subset_seed": 2})  # an early recipe
-    write_run("d_isda", recipe={"subset": {"subset_seed": 4, "test_images": None}})
+    few = {"name": "standard", "train_per_class": 5, "subset_seed": 2}
+    write_run("a_isda", recipe={"subset": few})
+    write_run("b", recipe={"subset": {"name": "standard", "hold_out": 100, "subset_seed": 0}})
+    write_run("c", recipe={"subset": few})
+    write_run("d_isda", recipe={"subset": {"name": "standard", "subset_seed": 4}})
+    write_run("e", recipe={"data": {"name": "my.py:Mine", "noise": 0.5, "sizes": [1, 2]}})
+    write_run("f", recipe={"subset": {"name": "my.py:Core", "size": 3}})
     groups = {group.title: group for group in collect([two_recipes]).groups}
     assert {title: [r.label for r in group.recipes] for title, group in groups.items()} == {
         "digits, train_per_class=5, subset_seed=2": ["c", "a_isda"],
         "digits, hold_out=100, subset_seed=0": ["b"],
         "digits": ["digits_resnet8", "d_isda", "digits_resnet8_isda"],
+        "my.py:Mine, data.noise=0.5, data.sizes=[1, 2]": ["e"],
+        "digits, subset=my.py:Core, size=3": ["f"],
     }
     assert groups["digits"].measured == "test error"
     assert groups["digits, hold_out=100, subset_seed=0"].measured == "held-out error"
+
+
+def test_runs_with_other_main_metrics_are_apart_and_their_titles_say_so(write_run, tmp_path):
+    write_run("a")
+    write_run("b", measure=MIOU)
+    write_run("c", measure=Measure("error", "%", "lower", "last"))  # another number of the same
+    groups = {group.title: group for group in collect([tmp_path]).groups}
+    assert {title: [r.label for r in group.recipes] for title, group in groups.items()} == {
+        "digits, error": ["a", "c"],
+        "digits, miou": ["b"],
+    }
+    assert groups["digits, miou"].measured == "test miou"
 
 
 def test_seeds_in_two_folders_come_together_but_none_counts_twice(write_run, tmp_path):
@@ -112,22 +129,22 @@ def test_a_change_that_changes_nothing_makes_no_other_recipe(write_run, tmp_path
     assert "same recipe and seed as" in note
 
 
-def test_runs_of_early_versions_lack_fields_that_came_later(write_run, tmp_path):
-    write_run(seed=0)
-    write_run(seed=1, recipe={"clip_norm": None, "augment": {"cutout": 0}})
-    ((recipe,),) = (group.recipes for group in collect([tmp_path]).groups)
-    assert [run.seed for run in recipe.runs] == [0, 1]
-    write_run("few", 0, recipe={"train_per_class": 5})
-    write_run("few", 1, recipe={"subset": {"train_per_class": 5, "subset_seed": 0}})
-    _, few = collect([tmp_path]).groups
-    assert few.title == "digits, train_per_class=5, subset_seed=0"
-    assert len(few.runs) == 2
+def test_seeds_made_with_other_code_stay_together_and_it_is_said(write_run, tmp_path):
+    for seed, digest in enumerate(("1f", "1f", "2e")):
+        code = {"my.py": {"place": f"/home/{seed}/my.py", "sha256": digest}}
+        write_run(seed=seed, code=code)
+    report = collect([tmp_path])
+    assert [run.seed for run in report.groups[0].recipes[0].runs] == [0, 1, 2]
+    (note,) = report.notes
+    assert "seed2: made with other code than" in note
+    assert "seed0, a run of the same recipe" in note
 
 
 def test_runs_on_other_images_of_one_name_are_not_compared(write_run, tmp_path):
     """A folder of images may be any folder: what was in it tells."""
     for place, sums in enumerate(({"train": "a"}, {"train": "a"}, {"train": "b"}, {})):
-        folder = write_run("cats" if place else "dogs", seed=place, recipe={"data": "folder"})
+        data = {"data": {"name": "folder"}}
+        folder = write_run("cats" if place else "dogs", seed=place, recipe=data)
         (folder / "images.json").write_text(json.dumps({"data": "folder", "sha256": sums}))
     groups = {group.title: group for group in collect([tmp_path]).groups}
     assert [len(group.runs) for group in groups.values()] == [2, 1, 1]
@@ -135,21 +152,19 @@ def test_runs_on_other_images_of_one_name_are_not_compared(write_run, tmp_path):
     assert "folder, unknown images" in groups
 
 
-def test_runs_that_tell_no_images_belong_to_the_only_ones_there_are(write_run, tmp_path):
-    folder = write_run(seed=0)
-    (folder / "images.json").write_text(json.dumps({"sha256": {"train": "a"}}))
-    write_run(seed=1)
-    (group,) = collect([tmp_path]).groups
-    assert (group.title, len(group.runs)) == ("digits", 2)
-
-
 def test_a_summary_beside_runs_hides_none(two_recipes, write_run):
     (two_recipes / "summary.json").write_text("{}")
     assert len(collect([two_recipes]).runs) == 4
+
+
+def test_of_some_runs_the_summary_is_all_that_was_kept(write_run):
     alone = write_run(seed=5)
-    for name in ("metrics.jsonl", "recipe.json"):
+    for name in ("metrics.jsonl", "recipe.json", "environment.json", "images.json"):
         (alone / name).unlink()
-    assert len(collect([two_recipes]).runs) == 5
+    report = collect([alone])
+    assert (only_run(report).state, only_run(report).results[""]["best"]) == ("finished", 13.75)
+    (note,) = report.notes
+    assert "metrics.jsonl: cannot be read (No such file or directory), so this run has no" in note
 
 
 def test_a_run_that_diverged_says_so(write_run):
@@ -158,9 +173,10 @@ def test_a_run_that_diverged_says_so(write_run):
     assert only_run(collect([folder])).state == "epoch 2 of 4, diverged"
 
 
-def test_errors_of_all_networks_are_read(write_run):
-    run = only_run(collect([write_run(error_last_2=7.5, error_mean_last_10_2=8, error_best_2=7)]))
-    assert (run.num_networks, run.errors["error_mean_last_10_2"]) == (2, 8)
+def test_results_of_all_predictors_are_read(write_run):
+    run = only_run(collect([write_run(predictors=("", "teacher", "network 2"))]))
+    assert list(run.results) == ["", "teacher", "network 2"]
+    assert [reports["last"] for reports in run.results.values()] == [12.5, 15, 17.5]
 
 
 def test_two_recipes_of_one_name_are_told_apart_by_their_folders(write_run, tmp_path):
@@ -169,20 +185,62 @@ def test_two_recipes_of_one_name_are_told_apart_by_their_folders(write_run, tmp_
     assert {first.label, second.label} == {f"digits_resnet8 in {folder}" for folder in folders}
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b'{"error_last": NaN}', b"7" * 5000]
-)
-@pytest.mark.parametrize("name", ["summary.json", "recipe.json", "environment.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"x": NaN}'])
+@pytest.mark.parametrize("name", ["summary.json", "recipe.json", "environment.json", "images.json"])
 def test_a_damaged_file_is_named_and_left_out(write_run, name, content):
     folder = write_run()
-    if name == "environment.json" and content == b"[]":
-        content = b"{}"  # here a list is right
     (folder / name).write_bytes(content)
     report = collect([folder])
     (note,) = report.notes
-    assert note.startswith(f"{folder / name}: damaged, and left out (")
+    assert note.startswith(f"{folder / name}: expected JSON, got a damaged file (")
+    assert note.endswith("it was left out")
     assert only_run(report).finished == (name != "summary.json")
     assert only_run(report).recipe
+
+
+def test_a_run_that_nothing_tells_of_is_left_out(write_run):
+    folder = write_run(done=2)
+    (folder / "recipe.json").write_text("{")
+    report = collect([folder])
+    assert report.groups == ()
+    assert len(report.notes) == 1
+
+
+@pytest.mark.parametrize("name", ["summary.json", "recipe.json"])
+def test_runs_of_another_format_are_refused_with_one_note(write_run, two_recipes, name):
+    folder = write_run(seed=8)
+    content = json.loads((folder / name).read_text())
+    del content["format"]
+    (folder / name).write_text(json.dumps(content))
+    report = collect([two_recipes])
+    assert sorted(run.seed for run in report.runs) == [0, 0, 1, 1]
+    (note,) = report.notes
+    assert note.startswith(f"{folder / name}: expected a run folder of format 2, got an earlier")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metric": {"name": "error"}},
+        {"metric": None},
+        {"results": [1]},
+        {"results": {"": {"error": {"last": "good"}}}},
+        {"by_class": {"cat": None}},
+        {"code": {"my.py": "1f"}},
+        {"versions": None},
+        {"overrides": None},
+        {"recipe": 3},
+        {"seed": "first"},
+    ],
+    ids=str,
+)
+def test_a_summary_that_holds_something_else_is_named_and_its_run_left_out(write_run, changes):
+    folder = write_run()
+    change(folder / "summary.json", **changes)
+    report = collect([folder])
+    assert report.runs == ()
+    (note,) = report.notes
+    assert note.startswith(f"{folder}: left out, for its files do not hold what training writes: ")
 
 
 def test_damaged_lines_are_counted_and_the_others_stay(write_run):
@@ -200,34 +258,14 @@ def test_damaged_lines_are_counted_and_the_others_stay(write_run):
     )
 
 
-def test_missing_metrics_and_numbers_are_noted(write_run):
-    folder = write_run(error_best=None, error_last="good")
-    (folder / "metrics.jsonl").unlink()
-    report = collect([folder])
-    assert list(only_run(report).errors) == ["error_mean_last_10"]
-    curves, numbers = sorted(report.notes)
-    assert "metrics.jsonl: missing" in curves
-    assert "summary.json: expected numbers as error_last, error_best, got none" in numbers
-
-
-def test_a_file_that_cannot_be_opened_is_noted(write_run):
+def test_files_that_cannot_be_opened_are_noted(write_run):
     folder = write_run()
     for name in ("metrics.jsonl", "recipe.json"):
         (folder / name).unlink()
         (folder / name).mkdir()
     notes = collect([folder]).notes
     assert len(notes) == 2
-    assert all("cannot be read (Is a directory), and was left out" in note for note in notes)
-
-
-def test_a_run_without_any_description_is_named_after_its_folder(tmp_path):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "metrics.jsonl").write_text('{"epoch": 1, "test_error": 5}\n')
-    report = collect([folder])
-    run = only_run(report)
-    assert (run.label, run.seed, run.recipe, run.state) == ("mine", None, {}, "epoch 1")
-    assert report.groups[0].title == "unknown data"
+    assert all("cannot be read (Is a directory)" in note for note in notes)
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path):
@@ -236,5 +274,5 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path):
 
 
 def test_folders_without_runs_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"expected folders with runs \(metrics.jsonl or recipe"):
+    with pytest.raises(UserError, match=r"expected folders with runs \(recipe.json\), got"):
         collect([tmp_path])

@@ -4,6 +4,7 @@ import pytest
 
 from semaug.report import collect
 from semaug.report.data import Point, curve
+from semaug.runs.read import Measure
 from semaug.runs.statistics import paired_difference
 
 
@@ -15,27 +16,36 @@ def test_a_curve_is_mean_and_range_of_the_runs_that_got_that_far(write_run, tmp_
     assert curve(runs, "unknown") == []
 
 
-def test_pairs_are_those_of_common_seeds(write_run, tmp_path):
+def test_pairs_are_those_of_common_seeds_and_of_what_is_reported(write_run, tmp_path):
+    last = Measure("error", "%", "lower", "last")
     for seed, scale in ((0, 0.8), (1, 0.9), (2, 0.7)):
-        write_run("a", seed)
-        write_run("a_isda", seed + 1, scale=scale)
-    (pair,) = collect([tmp_path]).groups[0].pairs("error_last")
+        write_run("a", seed, measure=last)
+        write_run("a_isda", seed + 1, scale=scale, measure=last)
+    (pair,) = collect([tmp_path]).groups[0].pairs()
     assert pair.seeds == (1, 2)
     first, second = [51 / 4, 52 / 4], [0.8 * 51 / 4, 0.9 * 52 / 4]
     assert pair.difference == pytest.approx(paired_difference(first, second))
-    assert pair.unequal == ()
+    assert (pair.predictor, pair.unequal) == ("", ())
+
+
+def test_predictors_that_both_recipes_have_are_compared(write_run, tmp_path):
+    write_run("a", predictors=("", "teacher"))
+    write_run("b", predictors=("", "teacher", "network 2"))
+    group = collect([tmp_path]).groups[0]
+    assert group.predictors == ["", "teacher", "network 2"]
+    assert [pair.predictor for pair in group.pairs()] == ["", "teacher"]
 
 
 def test_unfinished_runs_are_in_no_pair(write_run, tmp_path):
     write_run("a")
     write_run("a_isda", done=3)
-    assert collect([tmp_path]).groups[0].pairs("error_last") == []
+    assert collect([tmp_path]).groups[0].pairs() == []
 
 
 def test_pairs_on_other_devices_or_in_other_precision_say_so(write_run, tmp_path):
     write_run("a")
     write_run("b_isda", device="a GPU", recipe={"precision": "bf16"})
-    (pair,) = collect([tmp_path]).groups[0].pairs("error_last")
+    (pair,) = collect([tmp_path]).groups[0].pairs()
     assert pair.unequal == ("device", "precision")
 
 
@@ -43,11 +53,11 @@ def test_pairs_on_other_devices_or_in_other_precision_say_so(write_run, tmp_path
 def test_many_recipes_are_compared_with_the_first_alone(write_run, tmp_path, recipes, pairs):
     for place in range(recipes):
         write_run(f"recipe{place}")
-    assert len(collect([tmp_path]).groups[0].pairs("error_last")) == pairs
+    assert len(collect([tmp_path]).groups[0].pairs()) == pairs
 
 
 def test_only_fields_that_differ_are_listed(two_recipes):
     assert collect([two_recipes]).groups[0].differing_fields() == {
-        "loss.name": ["cross_entropy", "isda"],
+        "loss": ["cross_entropy", "isda"],
         "loss.strength": [None, 0.5],
     }

@@ -59,9 +59,9 @@ def html(two_recipes, write_run):
 def classes_html(write_run, tmp_path):
     """Two recipes and 40 classes: no error changes as that of another."""
     names = [f"class {place} {LONG}" for place in range(40)]
-    write_run("a", error_per_class=dict.fromkeys(names, 30.0))
+    write_run("a", by_class=dict.fromkeys(names, 30.0))
     changed = {name: 10.0 + place for place, name in enumerate(names)}
-    write_run("b_isda", error_per_class=changed)
+    write_run("b_isda", by_class=changed)
     return render(collect([tmp_path]))
 
 
@@ -74,7 +74,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(html, browse):
     assert browse(html, script, "--dump-dom", "--window-size=390,800") == "340"
 
 
-def test_a_phone_shows_errors_of_many_classes(classes_html, browse):
+def test_a_phone_shows_many_classes(classes_html, browse):
     script = """
       for (const details of document.querySelectorAll("details")) details.open = true;
       document.body.style.width = "340px";
@@ -93,10 +93,10 @@ def test_classes_are_colored_by_their_change_and_sorted_by_it(classes_html, brow
       const show = (cell) => cell.textContent + color(cell);
       return [cells[0], cells[20], cells.at(-1)].map(show).join(";");
     """
-    fewest, same, most = browse(classes_html, script, "--dump-dom").split(";")
-    assert fewest == "10.00 (−20.00)rgba(70, 150, 225, 0.5)"
+    best, same, worst = browse(classes_html, script, "--dump-dom").split(";")
+    assert best == "10.00 (−20.00)rgba(70, 150, 225, 0.5)"
     assert same == "30.00 (+0.00)rgba(0, 0, 0, 0)"
-    assert most == "49.00 (+19.00)rgba(235, 140, 60, 0.475)"
+    assert worst == "49.00 (+19.00)rgba(235, 140, 60, 0.475)"
 
 
 def test_headings_sort_their_table_both_ways(html, browse):

@@ -9,6 +9,7 @@ import pytest
 from semaug.report import collect, export_plots, render
 from semaug.report.plots import plots_of, series
 from semaug.report.svg import SERIES
+from semaug.runs.read import Measure
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -87,13 +88,37 @@ def test_the_same_runs_make_the_same_picture(plots):
     assert plot.svg() == plot.svg()
 
 
-@pytest.mark.parametrize(("scale", "axis"), [(1.0, "linear"), (0.0, "linear"), (0.01, "log")])
-def test_only_errors_far_apart_share_a_logarithm(write_run, tmp_path, scale, axis):
-    write_run(seed=0)
+@pytest.mark.parametrize(
+    ("scale", "better", "axis"),
+    [
+        (1.0, "lower", "linear"),
+        (0.0, "lower", "linear"),
+        (0.01, "lower", "log"),
+        (-0.01, "lower", "linear"),
+        (0.01, "higher", "linear"),
+    ],
+)
+def test_only_errors_far_apart_share_a_logarithm(write_run, tmp_path, scale, better, axis):
+    measure = Measure("frechet", "nats", better)
+    write_run(seed=0, measure=measure)
     if scale != 1:
-        write_run("digits_resnet8_isda", scale=scale)
+        write_run("digits_resnet8_isda", scale=scale, measure=measure)
     ((plot, *_),) = plots_of(collect([tmp_path]))
-    assert plot.draw(legend=False).axes[0].get_yscale() == axis
+    (axes,) = plot.draw(legend=False).axes
+    assert axes.get_yscale() == axis
+    assert axes.get_ylabel() == f"frechet in nats, {better} is better"
+
+
+def test_other_predictors_have_pictures_of_their_own(write_run, tmp_path):
+    measure = Measure("miou", "", "higher")
+    write_run(measure=measure, predictors=("", "teacher", "network 2"))
+    write_run(seed=1, done=2, measure=measure, predictors=("", "teacher", "network 2"))
+    (plots,) = plots_of(collect([tmp_path]))
+    columns = {plot.title: plot.columns for plot in plots if hasattr(plot, "columns")}
+    assert columns["test miou and training miou"] == ("test_miou", "train_miou")
+    assert columns["test miou, teacher"] == ("test_miou_teacher",)
+    assert columns["test miou, network 2"] == ("test_miou_network_2",)
+    assert plots[0].draw(legend=False).axes[0].get_ylabel() == "miou, higher is better"
 
 
 def test_a_name_is_no_formula_and_no_markup(write_run):
@@ -136,7 +161,7 @@ def test_pictures_are_written_as_files(two_recipes, tmp_path):
 
 
 def test_every_picture_of_the_page_is_written_in_both_formats(two_recipes, write_run, tmp_path):
-    write_run(seed=5, error_per_class={"cat": 1.0}, columns={"peak_memory_mib": 5.0})
+    write_run(seed=5, by_class={"cat": 1.0}, columns={"peak_memory_mib": 5.0})
     report = collect([two_recipes])
     names = re.findall(r'<figure[^>]*>.*?<title id="(.*?)-title">', render(report), re.DOTALL)
     assert len(names) == 7

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from semaug.report import collect, render
+from semaug.runs.read import Measure
 
 VOID = {"meta", "link", "wbr"}
 
@@ -91,7 +92,7 @@ def test_each_part_has_its_heading(page):
     assert page.texts_of("h3") == [
         "What was run",
         "Learning curves",
-        "Errors",
+        "Results",
         "Paired differences",
         "Everything else that was written down",
         "Time, device and software",
@@ -106,23 +107,23 @@ def test_each_part_has_its_heading(page):
 
 def test_numbers_are_those_of_the_summaries(two_recipes):
     html = render(collect([two_recipes]))
-    rows = cells(html, "All runs; errors in percent")
+    rows = cells(html, "All runs; error in percent")
     assert rows[0][:3] == ["recipe", "seed", "state"]
     assert rows[0][3:6] == ["mean of last 10 epochs", "last epoch", "best epoch"]
     for row in rows[1:]:
         path = two_recipes / row[0] / f"seed{row[1]}" / "summary.json"
         summary = json.loads(path.read_text())
-        measures = ("error_mean_last_10", "error_last", "error_best")
-        assert row[2:6] == ["finished", *(f"{summary[measure]:.2f}" for measure in measures)]
-        for measure in measures:  # sorted by all digits
-            assert f'data-key="{summary[measure]}"' in html
+        results = summary["results"][""]["error"]
+        assert row[2:6] == ["finished", *(f"{value:.2f}" for value in results.values())]
+        for value in results.values():  # sorted by all digits
+            assert f'data-key="{value}"' in html
     assert len(rows) == 5
 
 
-def test_errors_are_mean_and_deviation_over_finished_runs(two_recipes, write_run):
+def test_results_are_mean_and_deviation_over_finished_runs(two_recipes, write_run):
     write_run(seed=2, done=3)
     html = render(collect([two_recipes]))
-    first, second = cells(html, "Test error in percent, mean ± standard deviation")[1:]
+    first, second = cells(html, "Test error in percent, lower is better: mean ± standard")[1:]
     assert first[:4] == ["digits_resnet8", "2", "18.94 ± 0.27", "12.62 ± 0.18"]
     assert second[:4] == ["digits_resnet8_isda", "2", "16.11 ± 1.56", "10.74 ± 1.04"]
     recipes = cells(html, "Recipes and their runs")
@@ -131,7 +132,9 @@ def test_errors_are_mean_and_deviation_over_finished_runs(two_recipes, write_run
 
 
 def test_paired_differences_come_with_their_interval(two_recipes):
-    (row,) = cells(render(collect([two_recipes])), "Test error, mean of last 10 epochs")[1:]
+    (row,) = cells(render(collect([two_recipes])), "Test error in percent, mean of last 10 epochs")[
+        1:
+    ]
     assert row[:4] == ["digits_resnet8", "digits_resnet8_isda", "2", "−2.83"]
     assert row[4:] == ["−14.51 to +8.84", "no difference: contains 0"]
 
@@ -140,15 +143,15 @@ def test_paired_differences_come_with_their_interval(two_recipes):
     ("scales", "shows"),
     [
         ((0.5,), "too few runs to tell"),
-        ((0.50, 0.51, 0.49), "fewer errors"),
-        ((1.50, 1.51, 1.49), "more errors"),
+        ((0.50, 0.51, 0.49), "better"),
+        ((1.50, 1.51, 1.49), "worse"),
     ],
 )
 def test_what_a_difference_shows_is_said(write_run, tmp_path, scales, shows):
     for seed, scale in enumerate(scales):
         write_run("a", seed)
         write_run("b_isda", seed, scale=scale, device="a GPU")
-    (row,) = cells(render(collect([tmp_path])), "Test error, mean of last 10")[1:]
+    (row,) = cells(render(collect([tmp_path])), "Test error in percent, mean of last 10")[1:]
     assert row[5] == f"{shows} (unequal device)"
 
 
@@ -156,15 +159,15 @@ def test_equal_differences_promise_nothing(write_run, tmp_path):
     for seed in (0, 1):
         write_run("a", seed)
         write_run("b_isda", seed)
-    (row,) = cells(render(collect([tmp_path])), "Test error, mean of last 10")[1:]
+    (row,) = cells(render(collect([tmp_path])), "Test error in percent, mean of last 10")[1:]
     assert row[3:] == ["+0.00", "—", "the spread is zero: only more seeds can tell"]
 
 
 def test_few_classes_are_one_table(write_run, tmp_path):
     for seed in (0, 1):
-        write_run("a", seed, error_per_class={"cat": 10 + seed, "dog": 20.0, "<eel>": 5.0})
-    write_run("b_isda", 1, error_per_class={"cat": 8.0, "dog": 21.5, "<eel>": 5.0})
-    write_run("c")  # of an early version
+        write_run("a", seed, by_class={"cat": 10 + seed, "dog": 20.0, "<eel>": 5.0})
+    write_run("b_isda", 1, by_class={"cat": 8.0, "dog": 21.5, "<eel>": 5.0})
+    write_run("c")
     html = render(collect([tmp_path]))
     rows = cells(html, "Test error of each class in percent, mean of last 10 epochs and of runs")
     assert rows == [
@@ -173,18 +176,18 @@ def test_few_classes_are_one_table(write_run, tmp_path):
         ["&lt;eel&gt;", "5.00", "5.00 (+0.00)"],
         ["dog", "20.00", "21.50 (+1.50)"],
     ]
-    assert 'class="number fewer" style="--heat: 1.000" data-key="-3.0"' in html
-    assert 'class="number more" style="--heat: 0.500" data-key="1.5"' in html
-    assert "the difference to a with the same seeds" in html
+    assert 'class="number gain" style="--heat: 1.000" data-key="-3.0"' in html
+    assert 'class="number loss" style="--heat: 0.500" data-key="1.5"' in html
+    assert "the difference to a with the same seeds: below 0 is better" in html
     assert "classes</h4>" not in html
-    assert Page(html).texts_of("h3").count("Errors by class") == 1
+    assert Page(html).texts_of("h3").count("Test error by class") == 1
 
 
 def test_of_many_classes_those_at_both_ends_come_first(write_run, tmp_path):
     names = [f"class{place}" for place in range(31)]
-    write_run("a", error_per_class=dict.fromkeys(names, 50.0))
+    write_run("a", by_class=dict.fromkeys(names, 50.0))
     changed = {name: 50.0 + (7 * place) % 31 for place, name in enumerate(names)}
-    write_run("b_isda", error_per_class=changed)
+    write_run("b_isda", by_class=changed)
     html = render(collect([tmp_path]))
     ends = cells(html, "The 15 classes that gain most and the 15 that lose most: test error")
     assert [float(row[2].split("+")[1].rstrip(")")) for row in ends[1:]] == [
@@ -197,8 +200,10 @@ def test_of_many_classes_those_at_both_ends_come_first(write_run, tmp_path):
 
 def test_one_recipe_has_classes_without_a_difference(write_run):
     errors = {f"class{place}": 3.0 * place for place in range(40)}
-    html = render(collect([write_run(error_per_class=errors)]))
-    rows = cells(html, "The 15 classes with the fewest and the 15 with the most errors: test")[1:]
+    html = render(collect([write_run(by_class=errors)]))
+    rows = cells(html, "The 15 best and the 15 worst classes: test error of each class in percent")[
+        1:
+    ]
     assert [row[1] for row in rows[:15]] == [f"{3 * place:.2f}" for place in range(15)]
     assert [row[1] for row in rows[15:]] == [f"{3 * place:.2f}" for place in range(25, 40)]
     assert "Rings are" not in html
@@ -213,7 +218,7 @@ def test_memory_stands_beside_the_time(write_run, tmp_path):
     html = render(collect([tmp_path]))
     rows = cells(html, "Time of finished runs, images/s (median over epochs), memory of the run")
     assert [row[3] for row in rows] == ["peak memory", "501 MiB", "—", "20.0 GiB"]
-    shown = [row[-1] for row in cells(html, "All runs; errors in percent")]
+    shown = [row[-1] for row in cells(html, "All runs; error in percent")]
     assert shown == ["peak memory", "400 MiB", "501 MiB", "—", "20.0 GiB"]
 
 
@@ -224,7 +229,7 @@ def test_many_recipes_are_compared_with_one(write_run, tmp_path):
 
 
 def test_held_out_errors_are_called_so(write_run):
-    html = render(collect([write_run(recipe={"subset": {"hold_out": 10}})]))
+    html = render(collect([write_run(recipe={"subset": {"name": "standard", "hold_out": 10}})]))
     assert "Held-out error in percent" in html
     assert "Test error" not in html
 
@@ -242,7 +247,7 @@ def test_names_are_shown_and_never_run(write_run, tmp_path):
         device=evil,
         commit=evil,
         versions={evil: evil},
-        recipe={"data": evil, evil: evil},
+        recipe={"data": {"name": evil}, evil: evil},
         columns={evil: 1.0},
     )
     (folder / "environment.json").write_text("<script>")
@@ -270,19 +275,23 @@ def test_notes_are_seen_and_nothing_else_is_lost(write_run, tmp_path):
     (write_run(seed=2) / "metrics.jsonl").write_text("")
     page = Page(render(collect([tmp_path])))
     assert page.texts_of("h2")[0] == "Notes"
-    assert any("seed1/summary.json: damaged" in text for text in page.texts_of("li"))
+    assert any(
+        "seed1/summary.json: expected JSON, got a damaged" in text for text in page.texts_of("li")
+    )
     assert "digits_resnet8, seed 2" in page.texts_of("h3")
 
 
-@pytest.mark.parametrize("content", ["", '{"epoch": 1}\n', '{"epoch": 1, "lr": 1}\n'])
-def test_a_run_without_errors_is_a_page(tmp_path, content):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "metrics.jsonl").write_text(content)
+@pytest.mark.parametrize("columns", [{"test_error": None, "train_error": None}, {}])
+def test_a_run_without_tests_is_a_page(write_run, columns):
+    page = Page(render(collect([write_run(done=int(bool(columns)), columns=columns)])))
+    assert "No error was written down yet." in page.texts_of("p")
+
+
+def test_notes_alone_are_a_page(write_run):
+    folder = write_run(done=2)
+    (folder / "recipe.json").write_text("{")
     page = Page(render(collect([folder])))
-    assert "No errors were written down yet." in page.texts_of("p")
-    assert "It could not be read." in page.texts_of("p")
-    assert "mine, seed unknown" in page.texts_of("h3")
+    assert page.texts_of("h2") == ["Notes", "All runs"]
 
 
 def test_every_control_is_a_button_with_a_name(page):
@@ -293,23 +302,58 @@ def test_every_control_is_a_button_with_a_name(page):
 
 
 def test_what_no_screen_can_show_is_replaced(write_run, tmp_path):
-    folder = write_run(device="\ud800", columns={"\ud800": 1.0}, recipe={"data": "a\x07"})
+    folder = write_run(device="\ud800", columns={"\ud800": 1.0}, recipe={"data": {"name": "a\x07"}})
     html = render(collect([folder]))
     assert html.encode()
     assert Page(html).texts_of("h2") == ["a\ufffd", "All runs"]
     assert "\x07" not in html
 
 
-def test_each_network_has_its_errors(write_run, tmp_path):
-    others = {"error_mean_last_10_2": 61.5, "error_last_2": 62.5, "error_best_2": 60.5}
-    write_run("a", columns={"test_error_2": 62.5}, **others)
-    write_run("b")
-    report = collect([tmp_path])
-    html = render(report)
-    errors = cells(html, "Test error in percent, mean ± standard deviation over finished runs")
-    assert [row[0] for row in errors] == ["recipe", "a, network 1", "a, network 2", "b"]
-    assert errors[2][2:] == ["61.50", "62.50", "60.50"]
-    runs = cells(html, "All runs; errors in percent")
-    assert [row[0] for row in runs] == ["recipe", "a, network 1", "a, network 2", "b"]
-    assert "Test error of the first network, mean of last 10 epochs: compared minus" in html
-    assert "test error of network 2" in html
+def test_each_predictor_has_its_rows(write_run, tmp_path):
+    for name in ("a", "b_isda"):
+        write_run(name, predictors=("", "network 2"))
+    html = render(collect([tmp_path]))
+    results = cells(html, "Test error in percent, lower is better: mean ± standard deviation")
+    names = ["a", "a, network 2", "b_isda", "b_isda, network 2"]
+    assert [row[0] for row in results] == ["recipe", *names]
+    assert results[2][2:] == ["22.50", "15.00", "15.00"]
+    runs = cells(html, "All runs; error in percent")
+    assert [row[0] for row in runs] == ["recipe", *names]
+    pairs = cells(html, "Test error in percent, mean of last 10 epochs: compared minus baseline")
+    assert [row[:2] for row in pairs[1:]] == [
+        ["a", "b_isda"],
+        ["a, network 2", "b_isda, network 2"],
+    ]
+    assert "test error, network 2" in html
+
+
+def test_where_higher_is_better_a_rise_is_a_gain(write_run, tmp_path):
+    miou = Measure("miou", "%", "higher", "best")
+    for seed, scale in enumerate((1.10, 1.11, 1.09)):
+        write_run("a", seed, measure=miou, by_class={"car": 50.0, "road": 90.0})
+        better = {"car": 60.0, "road": 85.0}
+        write_run("b_isda", seed, scale=scale, measure=miou, by_class=better)
+    html = render(collect([tmp_path]))
+    (row,) = cells(
+        html,
+        "Test miou in percent, best epoch: compared minus baseline, over runs with the same seed; "
+        "above 0 is better",
+    )[1:]
+    assert row[3] == "+5.50"
+    assert row[5] == "better"
+    assert "Test miou in percent, higher is better: mean ± standard deviation" in html
+    assert 'class="number gain" style="--heat: 1.000" data-key="10.0"' in html
+    assert 'class="number loss" style="--heat: 0.500" data-key="-5.0"' in html
+    assert [row[0] for row in cells(html, "Test miou of each class in percent")] == [
+        "class", "car", "road"
+    ]  # fmt: skip
+    assert "Solid is the test miou, dotted the training miou" in " ".join(html.split())
+
+
+def test_each_metric_has_a_table_of_runs(write_run, tmp_path):
+    write_run("a")
+    write_run("b", measure=Measure("frechet", "", "lower"))
+    html = render(collect([tmp_path]))
+    assert [row[0] for row in cells(html, "All runs; error in percent")[1:]] == ["a"]
+    assert [row[0] for row in cells(html, "All runs; frechet")[1:]] == ["b"]
+    assert Page(html).texts_of("h2") == ["digits, error", "digits, frechet", "All runs"]

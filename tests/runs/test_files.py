@@ -68,3 +68,11 @@ def test_a_damaged_file_is_named_with_its_remedy(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"x.json: expected JSON, got a damaged file .*; delete it"):
         read_json(path, "delete it")
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"x": NaN}', b"\xff", b"[" * 100_000, b"7" * 5000])
+def test_what_is_no_json_is_named_with_a_remedy(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x.json: expected JSON, got a damaged file .*; delete it"):
+        read_json(path, "delete it")

@@ -34,7 +34,7 @@ class Cell:
         key: What the column is sorted by; None comes last.
         is_number: Whether it is set like one.
         link: Id of what it leads to.
-        heat: From -1, fewest errors, to 1, most: how strong its color is; 0 is none.
+        heat: From -1, largest gain, to 1, largest loss: how strong its color is; 0 is none.
     """
 
     text: str

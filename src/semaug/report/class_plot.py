@@ -1,4 +1,4 @@
-"""Errors of classes as a picture: a line for each class, a dot on it for each recipe."""
+"""Values of classes as a picture: a line for each class, a dot on it for each recipe."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import matplotlib
 from matplotlib.figure import Figure
 
-from semaug.report.classes import ClassErrors
+from semaug.report.classes import ClassValues
 from semaug.report.data import Group
 from semaug.report.svg import INK, SERIES, page_svg, settings
 
@@ -17,7 +17,7 @@ _LONGEST_NAME = 28  # letters; longer ones would leave no room for the dots
 
 @dataclass(frozen=True)
 class ClassPlot:
-    """A picture of the errors of classes of a group.
+    """A picture of the main metric of each class of a group.
 
     Args:
         name: Unique in a report; names its files.
@@ -27,7 +27,7 @@ class ClassPlot:
 
     name: str
     group: Group
-    classes: ClassErrors
+    classes: ClassValues
 
     @property
     def title(self) -> str:
@@ -39,12 +39,12 @@ class ClassPlot:
         labels = [recipe.label for recipe in self.classes.recipes]
         sentences = []
         for row in self.classes.ends():
-            errors = [
-                f"{label} {error:.4g}"
-                for label, error in zip(labels, row.errors, strict=True)
-                if error is not None
+            values = [
+                f"{label} {value:.4g}"
+                for label, value in zip(labels, row.values, strict=True)
+                if value is not None
             ]
-            sentences.append(f"{row.name}: {', '.join(errors)}.")
+            sentences.append(f"{row.name}: {', '.join(values)}.")
         return " ".join(sentences)
 
     def draw(self, *, legend: bool) -> Figure:
@@ -56,14 +56,14 @@ class ClassPlot:
             figure.set_layout_engine("constrained")
             axes = figure.subplots()
             for height, row in zip(heights, rows, strict=True):
-                known = [error for error in row.errors[: len(SERIES)] if error is not None]
+                known = [value for value in row.values[: len(SERIES)] if value is not None]
                 if known:
                     axes.hlines(height, min(known), max(known), color=INK, linewidth=0.6, zorder=1)
             for place, recipe in enumerate(self.classes.recipes[: len(SERIES)]):
-                dots = [(row.errors[place], height) for height, row in enumerate(rows)]
+                values = [row.values[place] for row in rows]
                 axes.plot(
-                    [math.nan if error is None else error for error, _ in dots],
-                    [height for _, height in dots],
+                    [math.nan if value is None else value for value in values],
+                    list(heights),
                     color=SERIES[self.group.recipes.index(recipe) % len(SERIES)],
                     linestyle="",
                     marker="o",
@@ -73,7 +73,7 @@ class ClassPlot:
                 )
             axes.set_yticks(heights, [_shorten(row.name) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)
-            axes.set_xlabel("error in percent")
+            axes.set_xlabel(self.group.measure.in_unit())
             axes.grid(axis="x")
             if legend:
                 axes.set_title(f"{self.group.title}: {self.title}")

@@ -1,93 +1,84 @@
-"""Errors of single classes: of each recipe, and what changes from the baseline to the others."""
+"""The main metric of single classes: of each recipe, and what changes from the baseline."""
 
 from dataclasses import dataclass
 from statistics import mean
 
 from semaug.report.data import Group, RecipeRuns
+from semaug.runs.read import Measure
 
-__all__ = ["MOST_SHOWN", "ClassError", "ClassErrors", "errors_by_class"]
+__all__ = ["MOST_SHOWN", "ClassValue", "ClassValues", "values_by_class"]
 
 MOST_SHOWN = 30  # classes at once; of more, half as many from each end
 
 
 @dataclass(frozen=True)
-class ClassError:
+class ClassValue:
     """A class, with a place for each recipe.
 
     Args:
         name: Of the class.
-        errors: In percent, mean over finished runs; None where no run tells it.
+        values: Mean over finished runs; None where no run tells it.
         changes: From the first recipe, mean over common seeds; None for the first recipe, and
             where there are no common seeds.
     """
 
     name: str
-    errors: tuple[float | None, ...]
+    values: tuple[float | None, ...]
     changes: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
-class ClassErrors:
+class ClassValues:
     """The classes of a group.
 
     Args:
-        recipes: Those whose runs tell errors of classes, at least one.
+        measure: What the values are of.
+        recipes: Those whose runs tell values of classes, at least one.
         rows: In the order of the data set.
     """
 
+    measure: Measure
     recipes: tuple[RecipeRuns, ...]
-    rows: tuple[ClassError, ...]
+    rows: tuple[ClassValue, ...]
 
     @property
     def compares(self) -> bool:
         """Whether there are changes."""
         return any(change is not None for row in self.rows for change in row.changes)
 
-    def ends(self) -> tuple[ClassError, ...]:
-        """Return all classes, lowest first; of too many, those at both ends.
+    def ends(self) -> tuple[ClassValue, ...]:
+        """Return all classes, the best first; of too many, those at both ends.
 
-        They are ordered by the mean change over recipes, or else by the errors of the first.
+        They are ordered by the mean change over recipes, or else by the values of the first.
         """
-        order = _mean_change if self.compares else _first_error
-        known = [(value, row) for row in self.rows if (value := order(row)) is not None]
-        ordered = [row for _, row in sorted(known, key=lambda pair: pair[0])]
+        known: list[tuple[float, ClassValue]] = []
+        for row in self.rows:
+            told = [x for x in (row.changes if self.compares else row.values[:1]) if x is not None]
+            if told:
+                known.append((self.measure.sort_key(mean(told)), row))
+        ordered = tuple(row for _, row in sorted(known, key=lambda pair: pair[0]))
         if len(self.rows) <= MOST_SHOWN:
-            return (*ordered, *(row for row in self.rows if order(row) is None))
+            return (*ordered, *(row for row in self.rows if row not in ordered))
         half = MOST_SHOWN // 2
-        return tuple(ordered if len(ordered) <= MOST_SHOWN else ordered[:half] + ordered[-half:])
+        return ordered if len(ordered) <= MOST_SHOWN else ordered[:half] + ordered[-half:]
 
 
-def errors_by_class(group: Group) -> ClassErrors | None:
-    """Gather the errors of classes; None if no run tells them."""
-    recipes = tuple(
-        recipe for recipe in group.recipes if any(run.class_errors for run in recipe.runs)
-    )
+def values_by_class(group: Group) -> ClassValues | None:
+    """Gather the values of classes; None if no run tells them."""
+    recipes = tuple(recipe for recipe in group.recipes if any(run.by_class for run in recipe.runs))
+    names = dict.fromkeys(name for run in group.runs for name in run.by_class)
     if not recipes:
         return None
-    names = dict.fromkeys(name for run in group.runs for name in run.class_errors)
-    return ClassErrors(recipes, tuple(_gather(name, recipes) for name in names))
+    return ClassValues(group.measure, recipes, tuple(_gather(name, recipes) for name in names))
 
 
-def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassError:
-    errors = [
-        {run.seed: run.class_errors[name] for run in recipe.runs if name in run.class_errors}
+def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
+    told = [
+        {run.seed: run.by_class[name] for run in recipe.runs if name in run.by_class}
         for recipe in recipes
     ]
-    first = errors[0]
-    changes: list[float | None] = [None]
-    for other in errors[1:]:
-        differences = [
-            other[seed] - first[seed] for seed in other if seed is not None and seed in first
-        ]
-        changes.append(mean(differences) if differences else None)
-    means = [mean(seen.values()) if seen else None for seen in errors]
-    return ClassError(name, tuple(means), tuple(changes))
-
-
-def _mean_change(row: ClassError) -> float | None:
-    known = [change for change in row.changes if change is not None]
-    return mean(known) if known else None
-
-
-def _first_error(row: ClassError) -> float | None:
-    return row.errors[0]
+    differences = [[own[seed] - told[0][seed] for seed in own if seed in told[0]] for own in told]
+    changes = [mean(own) if own else None for own in differences[1:]]
+    return ClassValue(
+        name, tuple(mean(own.values()) if own else None for own in told), (None, *changes)
+    )

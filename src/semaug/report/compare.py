@@ -1,41 +1,30 @@
 """Two recipes on the same seeds, compared pair by pair."""
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from semaug.engine.images import check_same_images
 from semaug.errors import UserError
-from semaug.recipe.recipe import Recipe
-from semaug.report.curves import draw_curves
+from semaug.recipe.plain import flat_options, recipe_to_plain_data
+from semaug.report.data import Group, RecipeRuns, RunData, unequal_settings
+from semaug.report.plots import main_plot, write_plot
 from semaug.runs.files import write_json
+from semaug.runs.read import REPORTS, Measure, label_of, load_rows, measure_of, measured, value_of
 from semaug.runs.run import Run, name_of_seeds
 from semaug.runs.statistics import PairedDifference, mean_and_spread, paired_difference
 from semaug.runs.work import work_of
 
 __all__ = [
-    "MEASURES",
     "Arm",
     "Comparison",
     "check_same_test",
     "compare_runs",
     "conclusion",
-    "measured_error",
-    "name_of",
     "unequal_settings",
     "unequal_warnings",
 ]
-
-# Of each network of a run; those of the second end in "_2".
-MEASURES = ("error_mean_last_10", "error_last", "error_best")
-
-# What should be the same in both arms, read from a summary; early ones lack some.
-_SETTINGS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "device": lambda summary: str(summary.get("device")),
-    "precision": lambda summary: str(summary.get("recipe", {}).get("precision")),
-}
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,7 @@ class Arm:
 
     Args:
         runs: One for each seed.
-        summaries: What each came to.
+        summaries: Of these runs.
     """
 
     runs: Sequence[Run]
@@ -56,29 +45,46 @@ class Arm:
         return self.runs[0].label
 
     @property
-    def num_networks(self) -> int:
-        """How many networks each run has."""
-        return self.runs[0].recipe.method.num_networks
+    def measure(self) -> Measure:
+        """The main metric."""
+        return measure_of(self.summaries[0])
 
-    def values(self, measure: str, network: int = 0) -> list[float]:
-        """Return one number for each seed, of one of the networks, counted from 0."""
-        return [summary[name_of(measure, network)] for summary in self.summaries]
+    @property
+    def predictors(self) -> list[str]:
+        """Names of what was tested in every run, the main one first."""
+        return [
+            name
+            for name in self.summaries[0]["results"]
+            if all(value_of(summary, name) is not None for summary in self.summaries)
+        ]
+
+    def values(self, report: str | None = None, predictor: str = "") -> list[float]:
+        """Return the main metric of a predictor for each seed.
+
+        Args:
+            report: A key of :data:`semaug.runs.read.REPORTS`; None is what the recipe reports.
+            predictor: One of :attr:`predictors`.
+        """
+        report = report or self.measure.report
+        metric = self.measure.name
+        return [one["results"][predictor][metric][report] for one in self.summaries]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two arms came to, and where it is written.
+    """The results of two arms, and where they are written.
 
     Args:
         first: The baseline.
         second: What is compared with it.
-        differences: Of each measure that both have, ``second - first``; below 0 is fewer errors.
+        differences: ``second - first`` of the main metric, by name of each predictor that both
+            have, then by key of :data:`semaug.runs.read.REPORTS`.
         folder: Holds ``compare.json`` and ``curves.png``.
     """
 
     first: Arm
     second: Arm
-    differences: dict[str, PairedDifference]
+    differences: Mapping[str, Mapping[str, PairedDifference]]
     folder: Path
 
     @property
@@ -87,39 +93,48 @@ class Comparison:
         return self.first, self.second
 
     @property
-    def num_networks(self) -> int:
-        """How many networks the runs of both arms have; the first is compared with the first."""
-        return min(arm.num_networks for arm in self.arms)
+    def measure(self) -> Measure:
+        """The main metric, and which number of it is reported."""
+        return self.first.measure
 
-    def difference(self, measure: str = MEASURES[0], network: int = 0) -> PairedDifference:
-        """Return the difference of a measure, of one of the networks, counted from 0."""
-        return self.differences[name_of(measure, network)]
+    @property
+    def measured(self) -> str:
+        """Such as ``"test error"`` or ``"held-out miou"``."""
+        return measured(self.first.summaries[0])
+
+    def difference(self, predictor: str = "") -> PairedDifference:
+        """Return the difference of what is reported, of a predictor that both have."""
+        return self.differences[predictor][self.measure.report]
 
 
-def check_same_test(first: Recipe, second: Recipe) -> None:
+def check_same_test(first: Any, second: Any) -> None:
     """Check that two recipes are tested on the same images; what they train on may differ.
 
+    What they measure must be the same too, as far as recipes tell it.
+
     Raises:
-        UserError: If they are not, so that a difference would say nothing.
+        UserError: If they differ, so that a difference of results would say nothing.
     """
-    one, other = _tested_on(first), _tested_on(second)
-    for name in one:
+    one, other = map(_tested, (first, second))
+    for name in one.keys() & other.keys():
         if one[name] != other[name]:
             raise UserError(
-                f"compare: expected two recipes that are tested on the same images, got "
-                f"{name}={one[name]} and {name}={other[name]}"
+                "compare: expected two recipes that are tested on the same images by the same "
+                f"metric, got {name}={one[name]} and {name}={other[name]}"
             )
 
 
-def _tested_on(recipe: Recipe) -> dict[str, Any]:
-    subset = recipe.subset
-    drawn = subset.hold_out is not None or subset.test_images is not None
-    return {
-        "data": recipe.data,
-        "hold_out": subset.hold_out,
-        "test_images": subset.test_images,
-        "subset_seed": subset.subset_seed if drawn else None,
-    }
+def _tested(recipe: Any) -> dict[str, Any]:
+    """Return the options that choose test images and the main metric, as far as they are known."""
+    options = flat_options(recipe_to_plain_data(recipe))
+    names = {"report", "subset.hold_out", "subset.test_images"}
+    names |= {name for name in options if name.partition(".")[0] == "data"}
+    if options.get("subset.hold_out") is not None:
+        names.add("subset.subset_seed")
+    if options.get("metrics"):  # else the method chooses
+        options["metrics"] = options["metrics"][0]["name"]
+        names.add("metrics")
+    return {name: options[name] for name in names & options.keys()}
 
 
 def compare_runs(first: Arm, second: Arm, root: Path) -> Comparison:
@@ -131,93 +146,102 @@ def compare_runs(first: Arm, second: Arm, root: Path) -> Comparison:
         root: Folder of all runs.
 
     Raises:
-        UserError: If the arms are tested on different images.
+        UserError: If the runs are tested on different images or by different metrics, code of
+            some was changed since others were trained, or a run has no result.
         ValueError: If the numbers of runs differ.
     """
     recipes = [arm.runs[0].recipe for arm in (first, second)]
     check_same_test(*recipes)
     same_choice = recipes[0].subset == recipes[1].subset
     check_same_images([*first.runs, *second.runs], only_tested=not same_choice)
-    networks = range(min(first.num_networks, second.num_networks))
+    _check_same_metric_and_code(first, second)
     differences = {
-        name_of(measure, k): paired_difference(first.values(measure, k), second.values(measure, k))
-        for k in networks
-        for measure in MEASURES
+        name: {
+            report: paired_difference(first.values(report, name), second.values(report, name))
+            for report in REPORTS
+        }
+        for name in first.predictors
+        if name in second.predictors
     }
+    if "" not in differences:
+        raise UserError(f"compare: expected a {first.measure.name} of each run, got runs without")
     seeds = name_of_seeds([run.seed for run in first.runs])
     folder = root / "compare" / f"{first.label}-vs-{second.label}" / seeds
     folder.mkdir(parents=True, exist_ok=True)
     comparison = Comparison(first, second, differences, folder)
     write_json(folder / "compare.json", _as_plain_data(comparison))
-    draw_curves(
-        folder / "curves.png",
-        {arm.label: [run.metric_rows() for run in arm.runs] for arm in (first, second)},
-    )
+    _draw(comparison)
     return comparison
 
 
-def name_of(measure: str, network: int) -> str:
-    """Return the name that a measure of one of the networks has in a summary.
+def _check_same_metric_and_code(*arms: Arm) -> None:
+    files: dict[str, tuple[Path, str]] = {}
+    for arm in arms:
+        for run, summary in zip(arm.runs, arm.summaries, strict=True):
+            measure, wanted = measure_of(summary), arms[0].measure
+            if measure != wanted:
+                raise UserError(
+                    "compare: expected runs with the same main metric, got "
+                    f"{wanted.in_unit()} ({wanted.report}) in {arms[0].runs[0].folder} and "
+                    f"{measure.in_unit()} ({measure.report}) in {run.folder}"
+                )
+            for name, file in summary["code"].items():
+                folder, digest = files.setdefault(name, (run.folder, file["sha256"]))
+                if digest != file["sha256"]:
+                    raise UserError(
+                        f"compare: {name} was changed between the runs in {folder} and "
+                        f"{run.folder}; train one of them anew in another folder (--runs)"
+                    )
 
-    >>> name_of("error_last", 0), name_of("error_last", 1)
-    ('error_last', 'error_last_2')
-    """
-    return measure if network == 0 else f"{measure}_{network + 1}"
+
+def _draw(comparison: Comparison) -> None:
+    """Draw the main metric against epochs, of test and of training images."""
+    recipes = [
+        RecipeRuns(
+            arm.label,
+            tuple(
+                RunData(run.folder, arm.label, run.seed, arm.measure, rows=tuple(rows))
+                for run in arm.runs
+                for rows, _ in [load_rows(run.folder)]
+            ),
+        )
+        for arm in comparison.arms
+    ]
+    count = len(comparison.first.runs)
+    title = "single runs" if count == 1 else f"mean of {count} runs, band from lowest to highest"
+    plot = main_plot("curves", Group(title, comparison.measured, tuple(recipes)))
+    if plot is not None:
+        write_plot(plot, comparison.folder / "curves.png")
 
 
-def conclusion(comparison: Comparison, network: int = 0) -> str:
-    """Say in a sentence what the mean error of the last ten epochs shows.
+def conclusion(comparison: Comparison, predictor: str = "") -> str:
+    """Say in a sentence what the difference of two arms shows.
 
     Args:
-        comparison: Of two arms.
-        network: Which of several, counted from 0.
+        comparison: Of the arms.
+        predictor: Name of what predicts, where there are several.
     """
-    difference = comparison.difference(network=network)
-    first, second = comparison.first.label, comparison.second.label
-    if comparison.num_networks > 1:
-        first, second = (f"network {network + 1} of {label}" for label in (first, second))
-    fewer = "fewer" if difference.mean < 0 else "more"
-    outcome = f"{second} made {abs(difference.mean):.2f} points {fewer} errors than {first}"
-    if f"{difference.mean:.2f}" in ("0.00", "-0.00"):
-        outcome = f"{second} made as many errors as {first}"
-    if difference.pairs == 1:
-        return f"{outcome} in a single run each; a difference needs several seeds to be believed."
+    difference, pairs = comparison.difference(predictor), comparison.difference(predictor).pairs
+    first, second = (label_of(arm.label, predictor) for arm in comparison.arms)
+    gain = comparison.measure.gain(difference.mean)
+    outcome = f"{second} is {gain} than {first}" if gain else f"{second} equals {first}"
+    outcome += f" in {comparison.measured}"
+    if pairs == 1:
+        return f"{outcome}, in a single run each; a difference needs several seeds to be believed."
     if difference.low is None or difference.high is None:
         return (
-            f"{outcome} in each of {difference.pairs} pairs of runs: the spread is zero, so there "
-            "is no interval; only more seeds can tell how sure this is."
+            f"{outcome}, in each of {pairs} pairs of runs: the spread is zero, so there is no "
+            "interval; only more seeds can tell how sure this is."
         )
     if difference.low <= 0 <= difference.high:
         return (
-            f"{outcome} on average, but the interval contains 0: these {difference.pairs} pairs "
-            "of runs do not show a difference."
+            f"{outcome} on average, but the interval contains 0: these {pairs} pairs of runs do "
+            "not show a difference."
         )
     return (
-        f"{outcome}, and the interval does not contain 0: these {difference.pairs} pairs of runs "
-        "show a difference on this data set, at the level of 95 %."
+        f"{outcome}, and the interval does not contain 0: these {pairs} pairs of runs show a "
+        "difference on this data set, at the level of 95 %."
     )
-
-
-def measured_error(summaries: Iterable[dict[str, Any]]) -> str:
-    """Name the error that all runs report."""
-    kinds = {summary.get("test_on", "test") for summary in summaries}
-    return "held-out error" if kinds == {"hold_out"} else "test error"
-
-
-def unequal_settings(
-    first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]
-) -> dict[str, tuple[list[str], list[str]]]:
-    """Return what pairs of runs differ in, device or precision, with the values of both sides.
-
-    Args:
-        first: Summaries of runs.
-        second: Of runs with the same seeds.
-    """
-    sides = {
-        what: ([read(one) for one in first], [read(one) for one in second])
-        for what, read in _SETTINGS.items()
-    }
-    return {what: both for what, both in sides.items() if both[0] != both[1]}
 
 
 def unequal_warnings(comparison: Comparison) -> list[str]:
@@ -234,12 +258,12 @@ def unequal_warnings(comparison: Comparison) -> list[str]:
 
 
 def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
+    def results(values: Sequence[float]) -> dict[str, Any]:
+        center, spread = mean_and_spread(values)
+        return {"mean": center, "std": spread, "values": values}
+
     def arm(side: Arm) -> dict[str, Any]:
-        measures = {}
-        for k, measure in itertools.product(range(side.num_networks), MEASURES):
-            values = side.values(measure, k)
-            center, spread = mean_and_spread(values)
-            measures[name_of(measure, k)] = {"mean": center, "std": spread, "values": values}
+        work = work_of(side.summaries[0])
         return {
             "label": side.label,
             "seeds": [run.seed for run in side.runs],
@@ -247,17 +271,21 @@ def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
             "seconds": [summary["seconds"] for summary in side.summaries],
             "devices": sorted({summary["device"] for summary in side.summaries}),
             "commits": sorted({summary["commit"] for summary in side.summaries}),
-            "work": None if (work := work_of(side.summaries[0])) is None else asdict(work),
-            **measures,
+            "work": None if work is None else asdict(work),
+            "results": {
+                name: {report: results(side.values(report, name)) for report in REPORTS}
+                for name in side.predictors
+            },
         }
 
-    measured = measured_error([*comparison.first.summaries, *comparison.second.summaries])
     return {
-        "unit": f"{measured} in percent",
+        "measured": comparison.measured,
+        "metric": asdict(comparison.measure),
         "first": arm(comparison.first),
         "second": arm(comparison.second),
         "second_minus_first": {
-            measure: asdict(difference) for measure, difference in comparison.differences.items()
+            name: {report: asdict(difference) for report, difference in reports.items()}
+            for name, reports in comparison.differences.items()
         },
         "interval": "95 %, Student's t over pairs of runs with the same seed",
         "conclusion": conclusion(comparison),

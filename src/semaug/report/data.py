@@ -1,33 +1,43 @@
 """What a report says, as frozen data: runs, the recipes they belong to, groups on the same data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from semaug.runs.run import all_options
+from semaug.recipe.plain import flat_options
+from semaug.runs.read import Measure, row_name
 from semaug.runs.statistics import PairedDifference, paired_difference
 
-__all__ = ["Group", "Pair", "Point", "RecipeRuns", "Report", "RunData", "curve"]
+__all__ = [
+    "Group",
+    "Pair",
+    "Point",
+    "RecipeRuns",
+    "Report",
+    "RunData",
+    "curve",
+    "unequal_settings",
+]
 
 _MOST_RECIPES_IN_ALL_PAIRS = 6  # 15 pairs; of more recipes, each is compared with the first
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What the folder of one run holds, as far as it could be read.
+    """What the folder of one run holds.
 
     Args:
         folder: Of the run.
         label: Name of the recipe with its changes.
-        seed: None where no file tells it.
-        recipe: The full recipe, as plain data; empty where no file tells it.
+        seed: Of the run.
+        measure: The main metric.
+        recipe: The full recipe, as plain data.
         rows: The numbers of ``metrics.jsonl``, an epoch each, in order.
-        errors: The measures of ``summary.json`` in percent, of networks after the first with
-            their number behind; empty while a run is not finished.
-        class_errors: Mean test error of each class in percent; empty likewise, and where the
-            run was trained by an early version.
+        results: Values of the main metric, by name of the predictor and then by key of
+            :data:`semaug.runs.read.REPORTS`; empty while a run is not finished.
+        by_class: The main metric of each class, likewise.
         finished: Whether there is a summary.
         seconds: Of training, so far.
         peak_memory: In MiB; None where no file tells it.
@@ -36,16 +46,18 @@ class RunData:
         versions: Of the software.
         starts: When the run was started, and resumed.
         images: Sums of what it was trained and tested on; empty where no file tells them.
-        diverged: Whether it is unfinished because its numbers stopped being finite.
+        code: SHA-256 of each file of code from outside.
+        diverged: Whether it is unfinished because it diverged.
     """
 
     folder: Path
     label: str
-    seed: int | None = None
+    seed: int
+    measure: Measure
     recipe: Mapping[str, Any] = field(default_factory=dict)
     rows: tuple[Mapping[str, float], ...] = ()
-    errors: Mapping[str, float] = field(default_factory=dict)
-    class_errors: Mapping[str, float] = field(default_factory=dict)
+    results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_class: Mapping[str, float] = field(default_factory=dict)
     finished: bool = False
     seconds: float | None = None
     peak_memory: float | None = None
@@ -54,25 +66,16 @@ class RunData:
     versions: Mapping[str, str] = field(default_factory=dict)
     starts: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
     diverged: bool = False
-
-    @property
-    def num_networks(self) -> int:
-        """How many networks trained together, as far as errors tell it."""
-        return 1 + sum(name.startswith("error_last_") for name in self.errors)
-
-    @property
-    def epoch(self) -> int:
-        """The last epoch that was written down; 0 before the first."""
-        return int(self.rows[-1]["epoch"]) if self.rows else 0
 
     @property
     def state(self) -> str:
         """Say whether the run is finished, or how far it is."""
         if self.finished:
             return "finished"
-        epochs = self.recipe.get("epochs")
-        reached = f"epoch {self.epoch} of {epochs}" if epochs else f"epoch {self.epoch}"
+        epochs, done = self.recipe.get("epochs"), int(self.rows[-1]["epoch"]) if self.rows else 0
+        reached = f"epoch {done} of {epochs}" if epochs else f"epoch {done}"
         return f"{reached}, diverged" if self.diverged else reached
 
     @property
@@ -105,13 +108,22 @@ class RecipeRuns:
         return tuple(run for run in self.runs if run.finished)
 
     @property
-    def num_networks(self) -> int:
-        """The most that trained together in a run."""
-        return max(run.num_networks for run in self.runs)
+    def predictors(self) -> list[str]:
+        """Names of what was tested, the main one first."""
+        return list(dict.fromkeys(["", *(name for run in self.runs for name in run.results)]))
 
-    def values(self, measure: str) -> dict[int | None, float]:
-        """Return an error for each seed whose run is finished."""
-        return {run.seed: run.errors[measure] for run in self.runs if measure in run.errors}
+    def values(self, report: str, predictor: str = "") -> dict[int, float]:
+        """Return the main metric of a predictor for each seed whose run is finished.
+
+        Args:
+            report: A key of :data:`semaug.runs.read.REPORTS`.
+            predictor: Its name.
+        """
+        return {
+            run.seed: run.results[predictor][report]
+            for run in self.runs
+            if report in run.results.get(predictor, {})
+        }
 
 
 @dataclass(frozen=True)
@@ -121,13 +133,15 @@ class Pair:
     Args:
         first: The baseline.
         second: What is compared with it.
-        difference: Of an error, ``second - first``.
+        predictor: Whose values they are.
+        difference: Of the main metric, ``second - first``.
         seeds: What they share.
         unequal: What else differs that should not: device or precision.
     """
 
     first: RecipeRuns
     second: RecipeRuns
+    predictor: str
     difference: PairedDifference
     seeds: tuple[int, ...]
     unequal: tuple[str, ...]
@@ -135,17 +149,32 @@ class Pair:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that were trained and tested on the same images.
+    """Runs with the same main metric that were trained and tested on the same images.
 
     Args:
         title: The data set, and how its images were chosen.
-        measured: ``"test error"`` or ``"held-out error"``.
+        measured: Such as ``"test error"`` or ``"held-out miou"``.
         recipes: At least one; baselines first.
     """
 
     title: str
     measured: str
     recipes: tuple[RecipeRuns, ...]
+
+    @property
+    def measure(self) -> Measure:
+        """The main metric, and which number of it the first recipe reports."""
+        return self.recipes[0].runs[0].measure
+
+    @property
+    def main_columns(self) -> tuple[str, str]:
+        """Columns of the main metric: of test images, and of training images."""
+        return row_name(self.measure.name), f"train_{self.measure.name}"
+
+    @property
+    def predictors(self) -> list[str]:
+        """Names of what was tested in some run, the main one first."""
+        return list(dict.fromkeys(name for recipe in self.recipes for name in recipe.predictors))
 
     @property
     def runs(self) -> tuple[RunData, ...]:
@@ -161,23 +190,22 @@ class Group:
         """Return the columns of numbers in the order in which they appear."""
         return list(dict.fromkeys(name for run in self.runs for row in run.rows for name in row))
 
-    def pairs(self, measure: str) -> list[Pair]:
-        """Compare recipes that share seeds."""
-        pairs = []
-        for place, first in enumerate(self.recipes):
-            if place > 0 and not self.compares_all:
-                break
-            for second in self.recipes[place + 1 :]:
-                pair = _compare(first, second, measure)
-                if pair is not None:
-                    pairs.append(pair)
-        return pairs
+    def pairs(self) -> list[Pair]:
+        """Compare recipes that share seeds by what the first one reports."""
+        baselines = self.recipes if self.compares_all else self.recipes[:1]
+        pairs = (
+            _compare(first, second, self.measure.report, predictor)
+            for place, first in enumerate(baselines)
+            for second in self.recipes[place + 1 :]
+            for predictor in self.predictors
+        )
+        return [pair for pair in pairs if pair is not None]
 
     def differing_fields(self) -> dict[str, list[Any]]:
-        """Return the fields of recipes that differ, with the value of each recipe."""
-        flat = [all_options(recipe.recipe) if recipe.recipe else {} for recipe in self.recipes]
-        names = dict.fromkeys(name for fields in flat for name in fields)
-        table = {name: [fields.get(name) for fields in flat] for name in names}
+        """Return the options of recipes that differ, with the value of each recipe."""
+        flat = [flat_options(recipe.recipe) for recipe in self.recipes]
+        names = dict.fromkeys(name for options in flat for name in options)
+        table = {name: [options.get(name) for options in flat] for name in names}
         return {name: row for name, row in table.items() if any(x != row[0] for x in row)}
 
 
@@ -214,8 +242,9 @@ class Point:
 def curve(runs: Sequence[RunData], column: str) -> list[Point]:
     """Return mean, lowest and highest of a column, for each epoch that has it in some run.
 
-    >>> runs = [RunData(Path("a"), "a", rows=({"epoch": 1, "lr": value},)) for value in (1, 3)]
-    >>> curve(runs, "lr")
+    >>> rows = [({"epoch": 1, "lr": value},) for value in (1, 3)]
+    >>> error = Measure("error", "%", "lower")
+    >>> curve([RunData(Path("a"), "a", 0, error, rows=own) for own in rows], "lr")
     [Point(epoch=1, mean=2, low=1, high=3)]
     """
     values: dict[float, list[float]] = {}
@@ -228,28 +257,33 @@ def curve(runs: Sequence[RunData], column: str) -> list[Point]:
     ]
 
 
-def _compare(first: RecipeRuns, second: RecipeRuns, measure: str) -> Pair | None:
-    one, two = first.values(measure), second.values(measure)
-    seeds = tuple(sorted(seed for seed in one if seed is not None and seed in two))
+def unequal_settings(
+    first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, Any]]
+) -> dict[str, tuple[list[str], list[str]]]:
+    """Return what pairs of runs differ in, device or precision, with the values of both sides.
+
+    Args:
+        first: Summaries of runs.
+        second: Of runs with the same seeds.
+    """
+    one, other = (
+        [(str(run["device"]), str(flat_options(run["recipe"]).get("precision"))) for run in side]
+        for side in (first, second)
+    )
+    sides = {
+        what: ([run[k] for run in one], [run[k] for run in other])
+        for k, what in enumerate(("device", "precision"))
+    }
+    return {what: both for what, both in sides.items() if both[0] != both[1]}
+
+
+def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
+    one, two = first.values(report, predictor), second.values(report, predictor)
+    seeds = tuple(sorted(one.keys() & two.keys()))
     if not seeds:
         return None
     difference = paired_difference([one[seed] for seed in seeds], [two[seed] for seed in seeds])
-    unequal = [
-        name
-        for name, read in (("device", _device), ("precision", _precision))
-        if [read(run) for run in _chosen(first, seeds)]
-        != [read(run) for run in _chosen(second, seeds)]
-    ]
-    return Pair(first, second, difference, seeds, tuple(unequal))
-
-
-def _chosen(recipe: RecipeRuns, seeds: Sequence[int]) -> list[RunData]:
-    return [run for run in recipe.runs if run.seed in seeds]
-
-
-def _device(run: RunData) -> str:
-    return run.device
-
-
-def _precision(run: RunData) -> Any:
-    return run.recipe.get("precision")
+    unequal = unequal_settings(
+        *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
+    )
+    return Pair(first, second, predictor, difference, seeds, tuple(unequal))

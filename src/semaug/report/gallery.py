@@ -1,44 +1,52 @@
 """A picture of what a recipe does to training images."""
 
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
-from semaug.data import ImageSet
-from semaug.engine.build import build_data
-from semaug.engine.pipeline import Pipeline
+from semaug.data import FileSet, ImageSet
+from semaug.engine.options import TrainOptions
+from semaug.engine.start import load_data
+from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.recipe.recipe import Recipe
 from semaug.runs.files import write_atomically
+from semaug.runs.run import Run
 
 __all__ = ["augmented_images", "draw_gallery"]
 
-# R images, E epochs, C channels, H and W pixels.
+# R images, E epochs, V views, C channels, H and W pixels.
 
 _GAP = 2  # pixels between images
 _INCHES = 1.1  # an image
+_OPACITY = 0.5  # of masks over their images
+_COLORS = matplotlib.colormaps["tab20"](range(20))[:, :3].tolist()  # of classes, in turn
 
 
 def draw_gallery(
     path: Path,
     recipe: Recipe,
+    options: TrainOptions | None = None,
     *,
-    data_root: Path | None = None,
     seed: int = 0,
     num_images: int = 6,
     num_epochs: int = 9,
 ) -> None:
     """Write a PNG: a row for each of a few training images, a column for each epoch and view.
 
-    Where images lie in memory, the first column has them as they are.
+    Where images lie in memory, the first column has them as they are. Masks are drawn over their
+    images, in the views that move them along.
 
     Args:
         path: Of the picture; an old one is replaced.
         recipe: Says how images are augmented.
-        data_root: Folder of the data sets.
+        options: Folder of the data sets, and processes that read images in files.
         seed: Of the run whose images are wanted; its epochs show these very pictures, but for
             the partners that Mixup and CutMix find.
         num_images: Rows.
@@ -47,55 +55,82 @@ def draw_gallery(
     Raises:
         FileNotFoundError: If there are no data files.
         OSError: If the picture cannot be written.
-        UserError: If data or augmentation do not exist or do not fit, or there is no such folder.
+        UserError: If data or augmentation do not exist or do not fit, there is no such folder, or
+            the recipe or its images are no ones that can be shown.
     """
     if path.suffix != ".png":
         raise UserError(f"show: expected the name of a PNG file, such as a.png, got {str(path)!r}")
     if not path.parent.is_dir():
         raise UserError(f"show: expected a folder that exists, got {str(path.parent)!r}")
-    data, _ = build_data(recipe, data_root, torch.device("cpu"))
-    num_images = min(num_images, len(data.train))
+    if not isinstance(recipe, Recipe):
+        raise UserError(
+            f"show: expected a recipe that augments images, got one of {type(recipe).__name__}"
+        )
+    run = Run("show", recipe, seed)
+    data, _ = load_data(run, options or TrainOptions(), torch.device("cpu"))
+    train = data.train
+    num_images = min(num_images, len(train))
     # Evenly spread, for many sets are sorted by class.
-    places = torch.arange(num_images) * len(data.train) // num_images
-    with Pipeline(recipe, data) as pipeline:
-        images = augmented_images(pipeline, seed, places, num_epochs)
-    titles = [f"epoch {epoch + 1}" for epoch in range(num_epochs)]
-    num_views = recipe.method.num_views
-    if num_views > 1:
-        views = range(1, num_views + 1)
-        titles = [f"{title},\nview {view}" for title in titles for view in views]
-    if isinstance(data.train, ImageSet):
-        images = torch.cat([data.train.images[places].unsqueeze(1), images], dim=1)
-        titles = ["as it is", *titles]
-    names = [data.train.classes[label] for label in data.train.labels[places].tolist()]
-    _write(path, images, titles, names)
+    places = torch.arange(num_images) * len(train) // num_images
+    with Streams(recipe, data) as streams:
+        if (num_channels := streams.example_images().shape[1]) not in (1, 3):
+            raise UserError(f"show: expected images of 1 or 3 channels, got {num_channels}")
+        images = augmented_images(streams, seed, places, num_epochs)
+        num_views = images.shape[1] // num_epochs
+        titles = [f"epoch {epoch + 1}" for epoch in range(num_epochs)]
+        if num_views > 1:
+            views = range(1, num_views + 1)
+            titles = [f"{title},\nview {view}" for title in titles for view in views]
+        if isinstance(train, ImageSet):
+            plain = _to_bytes(train.images[places], streams)
+            if data.has_masks:
+                plain = _draw_masks(plain, streams.mask(train.labels[places].long()))
+            images = torch.cat([plain.unsqueeze(1), images], dim=1)
+            titles = ["as it is", *titles]
+    names = [str(place) for place in places.tolist()]
+    if not data.has_masks:
+        names = [train.classes[label] for label in train.labels[places].tolist()]
+    _write(path, images, titles, names, train.classes if data.has_masks else ())
 
 
-def augmented_images(pipeline: Pipeline, seed: int, places: Tensor, num_epochs: int) -> Tensor:
-    """Return a few training images as so many epochs show them.
+def augmented_images(streams: Streams, seed: int, places: Tensor, num_epochs: int) -> Tensor:
+    """Return a few images of the first stream as so many epochs show them.
 
     Args:
-        pipeline: Of a recipe.
+        streams: Of a recipe.
         seed: Of a run.
         places: ``(R,)`` int64, which images.
         num_epochs: E.
 
     Returns:
-        ``(R, E, C, H, W)`` uint8; ``(R, E V, C, H, W)`` of V views. Whitened images, which are
-        no colors, are stretched.
+        ``(R, E V, C, H, W)`` uint8, all views of an epoch side by side, with their masks over
+        those of the first view. Images that are no bytes are stretched, and so are whitened ones.
     """
-    columns = []
+    columns: list[Tensor] = []
+    masks: list[Tensor] = []
     for epoch in range(num_epochs):
-        batches = [batch.images for batch in pipeline.train_batches(seed, epoch, order=places)]
-        if pipeline.num_views == 1:
-            columns.append(torch.cat(batches))
-        else:
-            columns.extend(torch.cat(batches, dim=1))
-    images = torch.stack(columns, dim=1).contiguous()
-    if pipeline.white is None:
+        shown = list(streams.shown(seed, epoch, places))
+        several = int(shown[0].images.ndim == 5)
+        images = torch.cat([samples.images for samples in shown], dim=several)
+        columns += images.unbind() if several else [images]
+        if streams.data.has_masks and shown[0].labels is not None:
+            masks.append(torch.cat([samples.wanted for samples in shown]))
+    images = _to_bytes(torch.stack(columns, dim=1), streams)
+    if masks:
+        images = images.expand(-1, -1, 3, -1, -1).clone()
+        first = slice(None, None, len(columns) // num_epochs)
+        images[:, first] = _draw_masks(images[:, first], torch.stack(masks, dim=1))
+    return images
+
+
+def _to_bytes(images: Tensor, streams: Streams) -> Tensor:
+    """Return images ``(..., C, H, W)``, bytes or network input, as bytes that people see."""
+    if images.dtype == torch.uint8:
+        return images
+    train = streams.first.images
+    if streams.white is None and (isinstance(train, FileSet) or train.images.dtype == torch.uint8):
         mean, std = (
-            torch.tensor(values).view(-1, 1, 1)
-            for values in (pipeline.data.mean, pipeline.data.std)
+            torch.tensor(values).view(-1, 1, 1) for values in (streams.data.mean, streams.data.std)
         )
         images = images * std + mean
     else:
@@ -104,24 +139,35 @@ def augmented_images(pipeline: Pipeline, seed: int, places: Tensor, num_epochs: 
     return images.mul(255).round().clamp(0, 255).byte()
 
 
-def _write(path: Path, images: Tensor, titles: list[str], names: list[str]) -> None:
-    num_rows, num_columns, num_channels, height, width = images.shape
-    grid = torch.full(
-        (num_channels, num_rows * (height + _GAP), num_columns * (width + _GAP)), 255
-    ).byte()
-    for row in range(num_rows):
-        for column in range(num_columns):
-            top, left = row * (height + _GAP), column * (width + _GAP)
-            grid[:, top : top + height, left : left + width] = images[row, column]
+def _draw_masks(images: Tensor, masks: Tensor) -> Tensor:
+    """Color bytes ``(..., C, H, W)`` by the class in masks ``(..., H, W)``; below 0 is none."""
+    colors = 255 * torch.tensor(_COLORS)[masks.clamp(min=0) % len(_COLORS)].movedim(-1, -3)
+    mixed = (1 - _OPACITY) * images + _OPACITY * colors
+    return torch.where(masks.unsqueeze(-3) >= 0, mixed.round().byte(), images)
+
+
+def _write(
+    path: Path, images: Tensor, titles: list[str], names: list[str], classes: tuple[str, ...]
+) -> None:
+    """Write images ``(R, K, C, H, W)`` side by side, and below them colors of classes, if any."""
+    num_rows, num_columns, _, height, width = images.shape
+    tiles = F.pad(images, (0, _GAP, 0, _GAP), value=255).permute(0, 3, 1, 4, 2)
+    grid = tiles.flatten(2, 3).flatten(0, 1).expand(-1, -1, 3)
     with matplotlib.rc_context({"font.size": 8}):
         figure = Figure(
             figsize=(_INCHES * (num_columns + 1), _INCHES * (num_rows + 0.5)), layout="constrained"
         )
         axes = figure.subplots()
-        axes.imshow(grid.expand(3, -1, -1).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.imshow(grid.numpy(), interpolation="nearest")
         axes.set_xticks([(width + _GAP) * (c + 0.5) for c in range(num_columns)], titles)
         axes.set_yticks([(height + _GAP) * (r + 0.5) for r in range(num_rows)], names)
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        if classes:
+            pairs = zip(classes, cycle(_COLORS))
+            patches = [
+                Patch(color=color, label=f"\N{ZERO WIDTH SPACE}{one}") for one, color in pairs
+            ]
+            figure.legend(handles=patches, loc="outside lower center", ncols=num_columns)
         write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))

@@ -13,18 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from semaug.report.class_plot import ClassPlot
-from semaug.report.classes import errors_by_class
+from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
 from semaug.report.svg import SERIES, page_svg, settings
 from semaug.runs.files import write_atomically
+from semaug.runs.read import label_of, row_name
 
-__all__ = ["Plot", "export_plots", "plots_of", "series", "write_plot"]
+__all__ = ["Plot", "export_plots", "main_plot", "plots_of", "series", "write_plot"]
 
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
 _MOST_ON_LINEAR_AXIS = 10.0  # largest to lowest error; beyond, a logarithm shows both ends
-_ERRORS = ("test_error", "train_error")
-_NOT_DRAWN = {"epoch", "step", "seconds", *_ERRORS}  # errors have a picture of their own
+_NOT_DRAWN = ("epoch", "step", "seconds")
 _NAMES = {
     "lr": "learning rate",
     "strength": "strength λ",
@@ -37,7 +37,7 @@ _FIRST, _LAST = ("lr", "strength", "train_loss"), ("images_per_second", "peak_me
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture of one column, or of the errors, of a group.
+    """A picture of one column, or of the main metric, of a group.
 
     Args:
         name: Unique in a report; names its files.
@@ -53,8 +53,8 @@ class Plot:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is the picture of errors."""
-        return self.columns[0] in _ERRORS
+        """Whether it is the picture of the main metric."""
+        return self.columns[0] in self.group.main_columns
 
     def describe(self) -> str:
         """Say in words where each curve begins and ends."""
@@ -77,15 +77,13 @@ class Plot:
             figure.set_layout_engine("constrained")
             axes = figure.subplots()
             values = [value for ends in self._draw_curves(axes) for value in ends]
-            if (
-                self.is_wide
-                and min(values) > 0
-                and max(values) > _MOST_ON_LINEAR_AXIS * min(values)
-            ):
+            measure = self.group.measure
+            spreads = max(values) > _MOST_ON_LINEAR_AXIS * min(values) > 0
+            if self.is_wide and measure.better == "lower" and spreads:
                 _use_log_scale(axes)
             axes.set_xlabel("epoch")
             if self.is_wide:
-                axes.set_ylabel("error in percent")
+                axes.set_ylabel(f"{measure.in_unit()}, {measure.better} is better")
             if legend:
                 axes.set_title(f"{self.group.title}: {self.title}")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -106,10 +104,10 @@ class Plot:
                 points = _thin(curve(recipe.runs, column))
                 if not points:
                     continue
-                is_training = self.is_wide and column == "train_error"
+                is_training = self.is_wide and column == self.group.main_columns[1]
                 label = recipe.label
                 if self.is_wide:
-                    label += f", {'training error' if is_training else self.group.measured}"
+                    label += f", {_title(column, self.group)}"
                 epochs = [point.epoch for point in points]
                 lows, highs = [point.low for point in points], [point.high for point in points]
                 axes.plot(
@@ -131,7 +129,7 @@ def series(place: int, *, wide: bool) -> tuple[int, tuple[float, ...]]:
     """Return which color the recipe at a place has, and the dashes of its line; none is solid.
 
     Small pictures alternate dashes, so that curves that lie on each other all show. In the
-    picture of errors dashes come only after the last color.
+    picture of the main metric dashes come only after the last color.
 
     >>> series(1, wide=True), series(1, wide=False)
     ((1, ()), (1, (5, 2)))
@@ -141,7 +139,7 @@ def series(place: int, *, wide: bool) -> tuple[int, tuple[float, ...]]:
 
 
 def plots_of(report: Report) -> list[list[Plot | ClassPlot]]:
-    """Return the pictures of each group, errors first, by epoch and by class."""
+    """Return the pictures of each group, those of the main metric first, by epoch and by class."""
     taken: set[str] = set()
     return [[*_plots_of_group(group, taken)] for group in report.groups]
 
@@ -185,17 +183,13 @@ def write_plot(plot: Plot | ClassPlot, path: Path) -> None:
 
 def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]:
     columns = group.columns()
-    errors = tuple(column for column in _ERRORS if column in columns)
-    if len(group.recipes) > len(SERIES):
-        errors = errors[:1]  # their dashes tell recipes apart
-    if errors:
-        names = {"test_error": group.measured, "train_error": "training error"}
-        title = " and ".join(names[column] for column in errors)
-        yield Plot(_unique(group.title, "error", taken), title, group, errors)
-    classes = errors_by_class(group)
+    name = _unique(group.title, group.measure.name, taken)
+    if main := main_plot(name, group):
+        yield main
+    classes = values_by_class(group)
     if classes is not None:
         yield ClassPlot(_unique(group.title, "classes", taken), group, classes)
-    others = [column for column in columns if column not in _NOT_DRAWN]
+    others = [column for column in columns if column not in (*_NOT_DRAWN, *group.main_columns)]
     first = [column for column in _FIRST if column in others]
     last = [column for column in _LAST if column in others]
     middle = [column for column in others if column not in (*first, *last)]
@@ -204,11 +198,24 @@ def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]
         yield Plot(name, _title(column, group), group, (column,))
 
 
+def main_plot(name: str, group: Group) -> Plot | None:
+    """Return the picture of the main metric; None if it was not written down yet.
+
+    Args:
+        name: Of the picture.
+        group: Of many recipes the training images are left out: their dashes tell recipes apart.
+    """
+    columns = tuple(column for column in group.main_columns if column in group.columns())
+    if len(group.recipes) > len(SERIES):
+        columns = columns[:1]
+    title = " and ".join(_title(column, group) for column in columns)
+    return Plot(name, title, group, columns) if columns else None
+
+
 def _title(column: str, group: Group) -> str:
-    network = column.removeprefix("test_error_")
-    if network.isdecimal():
-        return f"{group.measured} of network {network}"
-    return _NAMES.get(column, column)
+    name = group.measure.name
+    tested = {row_name(name, one): label_of(group.measured, one) for one in group.predictors}
+    return {**_NAMES, **tested, f"train_{name}": f"training {name}"}.get(column, column)
 
 
 def _unique(group: str, column: str, taken: set[str]) -> str:

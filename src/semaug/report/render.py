@@ -19,10 +19,10 @@ from semaug.report.cells import (
     words,
 )
 from semaug.report.class_plot import ClassPlot
-from semaug.report.classes import MOST_SHOWN, ClassError, ClassErrors, errors_by_class
-from semaug.report.collect import MEASURES
+from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
 from semaug.report.data import Group, Pair, RecipeRuns, Report, RunData
 from semaug.report.plots import SERIES, Plot, plots_of, series
+from semaug.runs.read import REPORTS, label_of
 
 __all__ = ["render"]
 
@@ -39,7 +39,7 @@ def render(report: Report) -> str:
     environment.filters["breakable"] = _breakable
     ids = {id(run): f"run-{place}" for place, run in enumerate(report.runs, start=1)}
     sections = [
-        _section(group, plots, place, ids)
+        _section(group, plots, place)
         for place, (group, plots) in enumerate(
             zip(report.groups, plots_of(report), strict=True), start=1
         )
@@ -51,30 +51,28 @@ def render(report: Report) -> str:
         num_recipes=_count(sum(len(group.recipes) for group in report.groups), "recipe"),
         num_finished=sum(run.finished for run in runs),
         sections=sections,
-        all_runs=_table_of_runs(report, ids),
+        all_runs=_tables_of_runs(report, ids),
         details=[_details(run, ids[id(run)]) for run in runs],
         light=SERIES,
     )
 
 
-def _section(
-    group: Group, plots: list[Plot | ClassPlot], place: int, ids: dict[int, str]
-) -> dict[str, Any]:
+def _section(group: Group, plots: list[Plot | ClassPlot], place: int) -> dict[str, Any]:
     pictures = [(plot, Markup(plot.svg())) for plot in plots]  # made by us, names escaped
     curves = [(plot, svg) for plot, svg in pictures if isinstance(plot, Plot)]
-    classes = errors_by_class(group)
+    classes = values_by_class(group)
     return {
         "id": f"group-{place}",
         "group": group,
         "legends": {wide: _legend(group, wide) for wide in (True, False)},
         "runs": _table_of_recipes(group),
-        "errors": _table_of_errors(group),
+        "results": _table_of_results(group),
         "pairs": _table_of_pairs(group),
         "fields": _table_of_fields(group),
         "time": _table_of_times(group),
         "classes": [] if classes is None else _tables_of_classes(group, classes),
         "compares_classes": classes is not None and classes.compares,
-        "error_plots": [(plot, svg) for plot, svg in curves if plot.is_wide],
+        "main_plots": [(plot, svg) for plot, svg in curves if plot.is_wide],
         "class_plots": [svg for plot, svg in pictures if isinstance(plot, ClassPlot)],
         "other_plots": [(plot, svg) for plot, svg in curves if not plot.is_wide],
     }
@@ -93,7 +91,7 @@ def _table_of_recipes(group: Group) -> Table:
     rows = [
         (
             words(recipe.label),
-            words(", ".join("?" if run.seed is None else str(run.seed) for run in recipe.runs)),
+            words(", ".join(str(run.seed) for run in recipe.runs)),
             number(len(recipe.finished), "d"),
             words("; ".join(_unfinished(recipe)) or "all finished"),
         )
@@ -104,51 +102,42 @@ def _table_of_recipes(group: Group) -> Table:
 
 def _unfinished(recipe: RecipeRuns) -> list[str]:
     """Say how far each unfinished run is."""
-    return [
-        f"seed {'?' if run.seed is None else run.seed} at {run.state}"
-        for run in recipe.runs
-        if not run.finished
+    return [f"seed {run.seed} at {run.state}" for run in recipe.runs if not run.finished]
+
+
+def _table_of_results(group: Group) -> Table:
+    rows = [
+        (
+            words(label_of(recipe.label, predictor)),
+            number(len(recipe.finished), "d"),
+            *(spread(list(recipe.values(report, predictor).values())) for report in REPORTS),
+        )
+        for recipe in group.recipes
+        for predictor in recipe.predictors
     ]
-
-
-def _table_of_errors(group: Group) -> Table:
-    rows = []
-    for recipe in group.recipes:
-        for label, suffix in _networks(recipe.label, recipe.num_networks):
-            cells = [words(label), number(len(recipe.finished), "d")]
-            for measure in MEASURES:
-                cells.append(spread(list(recipe.values(measure + suffix).values())))
-            rows.append(tuple(cells))
-    caption = f"{group.measured} in percent, mean ± standard deviation over finished runs"
-    return Table(_capital(caption), ("recipe", "runs", *MEASURES.values()), tuple(rows))
-
-
-def _networks(label: str, count: int) -> list[tuple[str, str]]:
-    """Name each network of a recipe, with what stands behind its errors in a summary."""
-    if count == 1:
-        return [(label, "")]
-    return [
-        (f"{label}, network {place}", "" if place == 1 else f"_{place}")
-        for place in range(1, count + 1)
-    ]
+    measured = group.measure.in_unit(group.measured)
+    caption = f"{measured}, {group.measure.better} is better: mean ± standard deviation over runs"
+    return Table(_capital(caption), ("recipe", "runs", *REPORTS.values()), tuple(rows))
 
 
 def _table_of_pairs(group: Group) -> Table | None:
-    measure = next(iter(MEASURES))
-    rows = [_row_of_pair(pair) for pair in group.pairs(measure)]
+    rows = tuple(_row_of_pair(group, pair) for pair in group.pairs())
     if not rows:
         return None
     headings = ("baseline", "compared", "pairs", "difference", "95 % interval", "what it shows")
-    several = any(recipe.num_networks > 1 for recipe in group.recipes)
-    measured = f"{group.measured} of the first network" if several else group.measured
+    measure = group.measure
     caption = (
-        f"{measured}, mean of last 10 epochs: compared minus baseline, in points, over runs "
-        "with the same seed; below 0 is fewer errors"
+        f"{measure.in_unit(group.measured)}, {REPORTS[measure.report]}: compared minus baseline, "
+        f"over runs with the same seed; {_side_of_gains(group)} is better"
     )
-    return Table(_capital(caption), headings, tuple(rows))
+    return Table(_capital(caption), headings, rows)
 
 
-def _row_of_pair(pair: Pair) -> tuple[Cell, ...]:
+def _side_of_gains(group: Group) -> str:
+    return "below 0" if group.measure.better == "lower" else "above 0"
+
+
+def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
     difference = pair.difference
     interval = MISSING
     if difference.low is None or difference.high is None:
@@ -158,13 +147,13 @@ def _row_of_pair(pair: Pair) -> tuple[Cell, ...]:
     else:
         interval = f"{difference.low:+.2f} to {difference.high:+.2f}".replace("-", "−")
         contains = difference.low <= 0 <= difference.high
-        fewer = "fewer" if difference.mean < 0 else "more"
-        shows = "no difference: contains 0" if contains else f"{fewer} errors"
+        verdict = group.measure.verdict(difference.mean)
+        shows = "no difference: contains 0" if contains else verdict
     if pair.unequal:
         shows += f" (unequal {' and '.join(pair.unequal)})"
     return (
-        words(pair.first.label),
-        words(pair.second.label),
+        words(label_of(pair.first.label, pair.predictor)),
+        words(label_of(pair.second.label, pair.predictor)),
         number(difference.pairs, "d"),
         number(difference.mean, "+.2f"),
         Cell(interval, difference.low, is_number=True),
@@ -172,25 +161,27 @@ def _row_of_pair(pair: Pair) -> tuple[Cell, ...]:
     )
 
 
-def _tables_of_classes(group: Group, classes: ClassErrors) -> list[Table]:
+def _tables_of_classes(group: Group, classes: ClassValues) -> list[Table]:
     """Return one table; of many classes first that of those at both ends, then that of all."""
-    caption = f"{group.measured} of each class in percent, mean of last 10 epochs and of runs"
+    measured = f"{group.measured} of each class"
+    caption = f"{group.measure.in_unit(measured)}, mean of last 10 epochs and of runs"
     if classes.compares:
         caption += (
             f"; in brackets, and for sorting, the difference to {classes.recipes[0].label} with "
-            "the same seeds, in points"
+            f"the same seeds: {_side_of_gains(group)} is better"
         )
     headings = ("class", *(recipe.label for recipe in classes.recipes))
-    hottest = max((abs(x) for row in classes.rows for x in row.changes if x is not None), default=0)
+    changes = [abs(x) for row in classes.rows for x in row.changes if x is not None]
+    hottest = group.measure.sort_key(max(changes, default=0))
 
-    def table(title: str, rows: tuple[ClassError, ...]) -> Table:
+    def table(title: str, rows: tuple[ClassValue, ...]) -> Table:
         return Table(title, headings, tuple(_row_of_class(row, hottest) for row in rows))
 
     ends = classes.ends()
     if len(ends) == len(classes.rows):
         return [table(_capital(caption), ends)]
     each = MOST_SHOWN // 2
-    what = f"The {each} classes with the fewest and the {each} with the most errors"
+    what = f"The {each} best and the {each} worst classes"
     if classes.compares:
         what = f"The {each} classes that gain most and the {each} that lose most"
     return [
@@ -199,13 +190,19 @@ def _tables_of_classes(group: Group, classes: ClassErrors) -> list[Table]:
     ]
 
 
-def _row_of_class(row: ClassError, hottest: float) -> tuple[Cell, ...]:
+def _row_of_class(row: ClassValue, hottest: float) -> tuple[Cell, ...]:
+    """Return the cells of a class.
+
+    Args:
+        row: The class.
+        hottest: The largest change, with the sign of a loss.
+    """
     cells = [words(row.name)]
-    for error, change in zip(row.errors, row.changes, strict=True):
-        cell = number(error)
-        if error is not None and change is not None:
+    for own, change in zip(row.values, row.changes, strict=True):
+        cell = number(own)
+        if own is not None and change is not None:
             text = f"{cell.text} ({number(change, '+.2f').text})"
-            heat = change / hottest if hottest > 0 else 0.0
+            heat = change / hottest if hottest else 0.0
             cell = Cell(text, change, is_number=True, heat=heat)
         cells.append(cell)
     return tuple(cells)
@@ -250,30 +247,29 @@ def _table_of_times(group: Group) -> Table:
     return Table(caption, headings, tuple(rows))
 
 
-def _table_of_runs(report: Report, ids: dict[int, str]) -> Table:
-    rows = []
+def _tables_of_runs(report: Report, ids: dict[int, str]) -> list[Table]:
+    """Return a table for each metric."""
+    rows: dict[str, list[tuple[Cell, ...]]] = {}
     for group in report.groups:
-        for recipe in group.recipes:
-            for run in recipe.runs:
-                for label, suffix in _networks(recipe.label, run.num_networks):
-                    errors = [number(run.errors.get(measure + suffix)) for measure in MEASURES]
-                    rows.append(
-                        (
-                            Cell(label, label, link=ids[id(run)]),
-                            number(run.seed, "d"),
-                            words(run.state),
-                            *errors,
-                            duration(run.seconds),
-                            number(run.images_per_second, ",.0f"),
-                            memory(run.peak_memory),
-                        )
-                    )
-    headings = ("recipe", "seed", "state", *MEASURES.values(), "time", "images/s", "peak memory")
-    return Table("All runs; errors in percent", headings, tuple(rows))
+        pairs = [(recipe.label, run) for recipe in group.recipes for run in recipe.runs]
+        for name, run in pairs:
+            for predictor in run.results or [""]:
+                label, results = label_of(name, predictor), run.results.get(predictor, {})
+                cells = (
+                    Cell(label, label, link=ids[id(run)]),
+                    number(run.seed, "d"),
+                    words(run.state),
+                    *(number(results.get(one)) for one in REPORTS),
+                    duration(run.seconds),
+                    number(run.images_per_second, ",.0f"),
+                    memory(run.peak_memory),
+                )
+                rows.setdefault(group.measure.in_unit(), []).append(cells)
+    headings = ("recipe", "seed", "state", *REPORTS.values(), "time", "images/s", "peak memory")
+    return [Table(f"All runs; {name}", headings, tuple(cells)) for name, cells in rows.items()]
 
 
 def _details(run: RunData, id: str) -> dict[str, Any]:
-    seed = "seed unknown" if run.seed is None else f"seed {run.seed}"
     facts = {
         "folder": str(run.folder).encode(errors="replace").decode(),
         "state": run.state,
@@ -283,13 +279,13 @@ def _details(run: RunData, id: str) -> dict[str, Any]:
         "time": duration(run.seconds).text,
         "peak memory": memory(run.peak_memory).text,
         **{f"version of {name}": version for name, version in run.versions.items()},
+        **{f"SHA-256 of {name}": digest for name, digest in run.code.items()},
     }
-    recipe = json.dumps(run.recipe, indent=2, ensure_ascii=False) if run.recipe else ""
     return {
         "id": id,
-        "title": f"{run.label}, {seed}",
+        "title": f"{run.label}, seed {run.seed}",
         "facts": {name: value or MISSING for name, value in facts.items()},
-        "recipe": recipe,
+        "recipe": json.dumps(run.recipe, indent=2, ensure_ascii=False),
     }
 
 

@@ -11,6 +11,7 @@ from semaug.errors import UserError
 
 __all__ = [
     "as_json",
+    "parse_json",
     "read_json",
     "remove_partial_files",
     "write_atomically",
@@ -61,6 +62,11 @@ def as_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, allow_nan=False)
 
 
+def parse_json(content: bytes) -> Any:
+    """Read strict JSON: a NaN raises ``ValueError``, and so does what is no JSON."""
+    return json.loads(content, parse_constant=_refuse)
+
+
 def read_json(path: Path, remedy: str) -> Any:
     """Read JSON.
 
@@ -74,6 +80,10 @@ def read_json(path: Path, remedy: str) -> Any:
     """
     content = path.read_bytes()
     try:
-        return json.loads(content)
-    except ValueError as error:
+        return parse_json(content)
+    except (RecursionError, ValueError) as error:
         raise UserError(f"{path}: expected JSON, got a damaged file ({error}); {remedy}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,6 +1,7 @@
 """What the folder of a run tells of it: ``recipe.json``, ``environment.json``, ``summary.json``."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from semaug.outside import check_code, keep_code
 from semaug.recipe.plain import flat_options
 from semaug.runs.environment import describe_device, describe_software
 from semaug.runs.files import read_json, write_json
+from semaug.runs.read import Measure
 from semaug.runs.run import FORMAT, Run, check_format
 
 __all__ = ["check_same_recipe", "read_start", "write_start", "write_summary"]
@@ -57,14 +59,20 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
     check_code(run.folder, found.get("code", {}), now["code"])
 
 
-def write_start(run: Run, device: torch.device) -> list[dict[str, Any]]:
+def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[str, Any]]:
     """Write what is trained, and add where and with which software to the list of starts.
+
+    Args:
+        run: The run.
+        device: Where it is trained.
+        measure: Its main metric.
 
     Returns:
         The starts that made the run what it is, this one last.
     """
     plain = run.plain()
-    about = {"format": FORMAT, "name": run.name, "overrides": dict(run.overrides), **plain}
+    about = {"format": FORMAT, "name": run.name, "overrides": dict(run.overrides)}
+    about |= {"quick": run.quick, "metric": asdict(measure), **plain}
     write_json(run.folder / "recipe.json", about)
     keep_code(run.folder, plain["code"])
     path = run.folder / "environment.json"

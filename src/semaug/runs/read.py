@@ -1,21 +1,24 @@
 """The one reader of finished runs: what was measured, and which way is better."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from semaug.errors import UserError, as_user_error
 from semaug.recipe.plan import NUM_AVERAGED
-from semaug.runs.files import read_json
+from semaug.runs.files import parse_json, read_json
 from semaug.runs.run import check_format
 
 __all__ = [
     "REPORTS",
     "Measure",
     "best_of",
+    "label_of",
+    "load_rows",
     "load_summary",
     "measure_of",
+    "measured",
     "row_name",
     "summarize",
     "value_of",
@@ -27,6 +30,7 @@ REPORTS = {
     "last": "last epoch",
     "best": "best epoch",
 }
+_LARGEST = 1e100  # in a row: beyond it, axes of pictures overflow
 _REMEDY = "restore a copy of it, or delete it and train the run with --resume, which writes it anew"
 
 
@@ -55,8 +59,33 @@ class Measure:
         return f"{value:.2f} {self.unit}".rstrip()
 
     def sort_key(self, value: float) -> float:
-        """Return a number that is lower for better values."""
+        """Return a number that is lower for better values, and below 0 for a gain."""
         return value if self.better == "lower" else -value
+
+    def in_unit(self, name: str = "") -> str:
+        """Name it, or something that is measured by it, with its unit.
+
+        >>> Measure("error", "%", "lower").in_unit("test error")
+        'test error in percent'
+        """
+        unit = "percent" if self.unit == "%" else self.unit
+        return f"{name or self.name} in {unit}" if unit else name or self.name
+
+    def gain(self, difference: float) -> str:
+        """Say how much better a value is that differs so much from another; "" if it is equal.
+
+        >>> Measure("miou", "%", "higher").gain(-0.5), Measure("fid", "", "lower").gain(-2.0)
+        ('0.50 points worse', '2.00 better')
+        """
+        size = f"{abs(difference):.2f}"
+        if float(size) == 0:
+            return ""
+        unit = "points" if self.unit == "%" else self.unit
+        return " ".join([size, *unit.split(), self.verdict(difference)])
+
+    def verdict(self, difference: float) -> str:
+        """Say whether a value that differs so from another is "better" or "worse"."""
+        return "better" if self.sort_key(difference) < 0 else "worse"
 
 
 def best_of(measure: Measure, values: Iterable[float]) -> float:
@@ -95,19 +124,35 @@ def summarize(
                     "last": tests[-1],
                     "best": best_of(measure, tests),
                 }
-    main = measures[0]
-    metric = {"name": main.name, "unit": main.unit, "better": main.better, "report": main.report}
-    return {"metric": metric, "results": results}
+    return {"metric": asdict(measures[0]), "results": results}
 
 
 def measure_of(summary: Mapping[str, Any]) -> Measure:
-    """Return the main metric of a finished run.
+    """Return the main metric of a run.
+
+    Args:
+        summary: Of the run, or what its ``recipe.json`` holds.
 
     Raises:
-        UserError: If the summary does not say it.
+        UserError: If it does not say it.
     """
-    with as_user_error("summary.json: expected a metric: ", KeyError, TypeError):
+    with as_user_error("expected the metric of a run, got something else: ", KeyError, TypeError):
         return Measure(**summary["metric"])
+
+
+def measured(summary: Mapping[str, Any]) -> str:
+    """Name what a finished run reports, such as ``"test error"`` or ``"held-out miou"``."""
+    images = "held-out" if summary["test_on"] == "hold_out" else "test"
+    return f"{images} {measure_of(summary).name}"
+
+
+def label_of(name: str, predictor: str) -> str:
+    """Name one of the predictors of a recipe.
+
+    >>> label_of("digits_resnet8", ""), label_of("digits_resnet8", "teacher")
+    ('digits_resnet8', 'digits_resnet8, teacher')
+    """
+    return f"{name}, {predictor}" if predictor else name
 
 
 def value_of(
@@ -152,3 +197,30 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
         f"{folder}: expected a finished run, got one that has done {done} epochs; go on with it by "
         "semaug train and --resume"
     )
+
+
+def load_rows(folder: Path) -> tuple[list[dict[str, float]], list[int]]:
+    """Return the numbers of each epoch that a run has done.
+
+    Returns:
+        Rows of ``metrics.jsonl`` in the order of epochs, of an epoch that is there twice the later
+        one; and which lines, from 1, are damaged, as a killed process may leave the last.
+
+    Raises:
+        OSError: If the file is missing, or cannot be read.
+    """
+    rows: dict[float, dict[str, float]] = {}
+    damaged = []
+    for place, line in enumerate((folder / "metrics.jsonl").read_bytes().splitlines(), start=1):
+        try:
+            row = {name: x for name, x in parse_json(line).items() if _is_number(x)}
+            rows[row["epoch"]] = row
+        except (AttributeError, KeyError, RecursionError, ValueError):
+            damaged.append(place)
+    return [rows[epoch] for epoch in sorted(rows)], damaged
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < _LARGEST
