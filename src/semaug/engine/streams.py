@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semaug.augmentation import ZCA, Augmentation, normalize
@@ -160,7 +161,7 @@ class Streams:
             yield Samples(self.prepare(pixels), labels, positions=loaded.positions)
 
     def mask(self, labels: Tensor) -> Tensor:
-        """Mark pixels that are of no class, such as 255 in a mask, as torch's losses ignore them."""
+        """Mark pixels of no class, such as 255 in a mask, as torch's losses ignore them."""
         if labels.ndim == 1:
             return labels
         return labels.masked_fill(labels >= self.data.num_classes, _IGNORED)
@@ -203,12 +204,15 @@ class Streams:
         truths: Mapping[str, Tensor],
     ) -> None:
         """Count what a step predicted; a mixed image counts as its larger part."""
-        if output.outputs is None:
+        outputs = output.outputs
+        if outputs is None:
             return
         targets = batch.labeled.targets
         labels = truths["labeled"] if targets is None else targets.argmax(dim=1)
+        if labels.ndim > 1 and outputs.shape[2:] != labels.shape[1:]:
+            outputs = F.interpolate(outputs.float(), labels.shape[1:], mode="bilinear")
         for metric in metrics.values():
-            metric.update(output.outputs, labels)
+            metric.update(outputs, labels)
 
 
 class _Stream:
@@ -260,7 +264,9 @@ class _Stream:
             samples = self._augment(batch, draws)
             if self.mix is not None:
                 samples = self._mix(samples, mix_draws[batch.rows])
-            yield samples if self.is_labeled else samples._replace(labels=None), batch.labels
+            truth = samples.labels
+            assert truth is not None
+            yield samples if self.is_labeled else samples._replace(labels=None), truth
 
     def at_once(self, seed: int, parts: _Parts) -> Samples:
         """Return some images as one batch, decoded in this process and not mixed."""
@@ -278,15 +284,13 @@ class _Stream:
         return pixels if white is None else white[self.spec.part][loaded.positions]
 
     def try_it(self) -> None:
-        """Augment two images, to find what does not fit before anything is written."""
-        pixels = self.first_pixels()
+        """Show two images, to find what does not fit before anything is written."""
+        places = torch.arange(min(2, len(self.images)))
         context = f"recipe: augmentation does not fit data={self.owner.data.name}: "
-        with as_user_error(context, ValueError, TypeError):
-            for augment in self.augments:
-                draws = torch.zeros(len(pixels), augment.num_draws, device=self.owner.device)
-                self.owner.prepare(augment(pixels, draws))
-                if self.images.labels.ndim > 1:
-                    augment.move(self.images.labels[: len(pixels)].long(), draws)
+        with as_user_error(context, RuntimeError, TypeError, ValueError):
+            samples = self.at_once(0, [(0, places)])
+            if self.mix is not None:
+                self._mix(samples, samples.images.new_zeros(len(places), self.mix.num_draws))
 
     def _order(self, seed: int, epoch: int) -> Tensor:
         return epoch_order(len(self.images), self._generator(seed, "order", epoch))
