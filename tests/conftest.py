@@ -1,7 +1,6 @@
 """Fixtures shared by all tests."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -31,16 +30,11 @@ def either_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Return a function that describes a run: 100 training images, 4 steps an epoch."""
-    from semaug.recipe.overrides import override, split_overrides
-    from semaug.recipes import Subset, find_recipe
-    from semaug.runs.run import Run
+    """Return a function that describes a tiny run, such as of ("digits_resnet8", "epochs=1")."""
+    from tests.tiny import tiny_run
 
-    def make(name="digits_resnet8_isda", *changes, seed=0, root="runs"):
-        subset = Subset(train_per_class=10, test_images=60)
-        tiny = replace(find_recipe(name), epochs=3, subset=subset, batch_size=32)
-        recipe = override(tiny, split_overrides(changes))
-        return Run(name, recipe, seed, root=tmp_path / root)
+    def make(*arguments, seed=0, root="runs"):
+        return tiny_run(tmp_path / root, *arguments, seed=seed)
 
     return make
 
@@ -48,17 +42,19 @@ def make_run(tmp_path):
 @pytest.fixture
 def quiet():
     """Return what every training in the tests is given: a CPU and silence."""
-    return {"device": "cpu", "console": Console(quiet=True)}
+    from semaug.engine.options import TrainOptions
+
+    return {"options": TrainOptions(device="cpu"), "console": Console(quiet=True)}
 
 
 @pytest.fixture
-def train_tiny(make_run, quiet):
+def train_tiny(make_run):
     """Return a function that trains such a run and returns it."""
-    from semaug.engine.loop import train
+    from tests.tiny import train_quietly
 
     def run_to_end(*arguments, resume=False, **options):
         run = make_run(*arguments, **options)
-        train(run, resume=resume, **quiet)
+        train_quietly(run, resume=resume)
         return run
 
     return run_to_end

@@ -69,16 +69,18 @@ def test_a_checkpoint_that_is_not_there_is_no_damage(tmp_path):
 
 def test_files_that_would_execute_something_are_refused(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    torch.save({"format": 1, "evil": print}, path)
+    torch.save({"format": 2, "evil": print}, path)
     with pytest.raises(ValueError, match="damaged file"):
         load_checkpoint(path)
 
 
 def test_another_format_is_named(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    for content, found in (({"format": 99}, "99"), (torch.zeros(1), "none")):
+    early = "an earlier one"
+    for content, found in (({"format": 99}, "99"), ({"epoch": 3}, early), (torch.zeros(1), early)):
         torch.save(content, path)
-        with pytest.raises(ValueError, match=f"expected a checkpoint of format 1, got {found}"):
+        message = f"checkpoint.pt: expected a run folder of format 2, got {found}; train the run in"
+        with pytest.raises(UserError, match=message):
             load_checkpoint(path)
 
 

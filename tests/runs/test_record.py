@@ -5,7 +5,7 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from semaug.runs.record import Record, summarize
+from semaug.runs.record import Record
 
 
 def row(epoch, test_error):
@@ -50,12 +50,5 @@ def test_going_on_drops_rows_after_the_checkpoint_and_torn_ones(run):
 def test_classes_become_events_alone(run):
     with Record(run, [row(1, 50.0)]) as record:
         record.add_classes({"cat": 40.0, "dog": 60.0}, epoch=1)
-    assert shown(run, "error_per_class/dog") == [(1, 60.0)]
+    assert shown(run, "by_class/dog") == [(1, 60.0)]
     assert run.metric_rows() == [row(1, 50.0)]
-
-
-def test_summary_averages_the_last_ten_evaluated_epochs():
-    rows = [row(epoch, None if epoch < 10 else float(epoch)) for epoch in range(1, 31)]
-    summary = summarize(rows)
-    assert summary["error_mean_last_10"] == 25.5
-    assert (summary["error_last"], summary["error_best"], summary["epochs"]) == (30, 10, 30)

@@ -1,14 +1,20 @@
 """Tests of semaug.runs.run."""
 
 import fcntl
+import hashlib
+import json
 import os
+import pickle
+import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from semaug.errors import UserError
+from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
-from semaug.runs.run import Run, RunIsBusyError, all_options, label, name_of_seeds
+from semaug.runs.run import Run, RunIsBusyError, check_format, label, name_of_seeds
 
 
 @pytest.fixture
@@ -96,14 +102,6 @@ def test_many_seeds_make_a_short_name():
     assert all(len(name) == 110 for name in huge)
 
 
-def test_options_of_early_recipes_are_those_of_today():
-    recipe = find_recipe("cifar10_5k_resnet20").as_plain_data()
-    early = {name: value for name, value in recipe.items() if name not in ("method", "clip_norm")}
-    subset = {name: value for name, value in early.pop("subset").items() if value is not None}
-    assert all_options(early | subset) == all_options(recipe)
-    assert all_options(recipe)["subset.train_per_class"] == subset["train_per_class"]
-
-
 def test_damaged_summary_is_named(run):
     run.folder.mkdir(parents=True)
     (run.folder / "summary.json").write_text("{")
@@ -131,8 +129,20 @@ def test_states_follow_each_other(run):
     assert run.state() == "continues"
     run.write_divergence(1, 2)
     assert run.state() == "diverged before"
-    (run.folder / "summary.json").write_text("{}")
+    (run.folder / "summary.json").write_text('{"format": 2}')
     assert run.state() == "was finished before"
+
+
+@pytest.mark.parametrize("content", [{}, {"format": 1}, {"format": 3}, []])
+def test_files_of_other_versions_are_refused(run, content):
+    path = run.folder / "summary.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    found = content["format"] if content else "an earlier one"
+    message = f"summary.json: expected a run folder of format 2, got {found}; .*--runs"
+    for read in (run.summary, lambda: check_format(path, content)):
+        with pytest.raises(UserError, match=message):
+            read()
 
 
 def test_a_file_system_without_locks_is_named(make_run, monkeypatch):
@@ -147,3 +157,41 @@ def test_a_file_system_without_locks_is_named(make_run, monkeypatch):
         make_run().lock(),
     ):
         pass
+
+
+CENTER = '''
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Center:
+    """Pull features to the center of their class."""
+
+    pull: float = 0.1
+'''
+
+
+def test_another_process_gets_the_run_with_code_from_a_file(run, tmp_path):
+    """A process that knows neither the file nor the classes that stand for networks of timm."""
+    file = tmp_path / "pickled_center.py"
+    file.write_text(CENTER)
+    changes = {"loss": f"{file}:Center", "pull": "0.5", "network": "resnet10t"}
+    run = replace(run, recipe=override(run.recipe, changes), overrides=changes, quick=True)
+    assert pickle.loads(pickle.dumps(run)) == run
+    program = (
+        "import pickle, sys; run = pickle.load(sys.stdin.buffer); "
+        "print(run.recipe.loss, run.recipe.network.model, run.seed, run.folder)"
+    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, input=pickle.dumps(run), capture_output=True, check=True)
+    assert result.stdout.decode().strip() == f"Center(pull=0.5) resnet10t 3 {run.folder}"
+
+
+def test_a_run_tells_the_digest_of_its_code(run, tmp_path):
+    assert run.plain()["code"] == run.code() == {}
+    file = tmp_path / "told_center.py"
+    file.write_text(CENTER)
+    ours = replace(run, recipe=override(run.recipe, {"loss": f"{file}:Center"}))
+    digest = hashlib.sha256(CENTER.encode()).hexdigest()
+    assert ours.code() == {"told_center.py": {"place": str(file), "sha256": digest}}
+    assert ours.plain()["recipe"]["loss"] == {"name": "told_center.py:Center", "pull": 0.1}

@@ -156,7 +156,7 @@ def parameter_groups(spec: Optimizer, method: Method) -> list[dict[str, Any]]:
     """
     scales = {} if spec.layer_decay is None else _layer_scales(method, spec.layer_decay)
     result = []
-    for group in method.parameter_groups():
+    for group in map(dict, method.parameter_groups()):
         scale = group.pop("lr_scale", 1.0) * (group.pop("lr", spec.lr) / spec.lr)
         parts: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for parameter in group.pop("params"):
@@ -165,7 +165,7 @@ def parameter_groups(spec: Optimizer, method: Method) -> list[dict[str, Any]]:
             parts.setdefault(part, []).append(parameter)
         for (lr_scale, undecayed), parameters in parts.items():
             own = {"weight_decay": 0.0} if undecayed else {}
-            result.append({"params": parameters, "lr_scale": lr_scale, **own, **group})
+            result.append({**group, "params": parameters, "lr_scale": lr_scale, **own})
     return result
 
 

@@ -204,11 +204,11 @@ class Streams:
         truths: Mapping[str, Tensor],
     ) -> None:
         """Count what a step predicted; a mixed image counts as its larger part."""
-        if output.outputs is None:
+        outputs = output.outputs
+        if outputs is None:
             return
         targets = batch.labeled.targets
         labels = truths["labeled"] if targets is None else targets.argmax(dim=1)
-        outputs = output.outputs
         if labels.ndim > 1 and outputs.shape[2:] != labels.shape[1:]:
             outputs = F.interpolate(outputs.float(), labels.shape[1:], mode="bilinear")
         for metric in metrics.values():
@@ -264,7 +264,9 @@ class _Stream:
             samples = self._augment(batch, draws)
             if self.mix is not None:
                 samples = self._mix(samples, mix_draws[batch.rows])
-            yield samples if self.is_labeled else samples._replace(labels=None), batch.labels
+            truth = samples.labels
+            assert truth is not None
+            yield samples if self.is_labeled else samples._replace(labels=None), truth
 
     def at_once(self, seed: int, parts: _Parts) -> Samples:
         """Return some images as one batch, decoded in this process and not mixed."""
@@ -282,15 +284,13 @@ class _Stream:
         return pixels if white is None else white[self.spec.part][loaded.positions]
 
     def try_it(self) -> None:
-        """Augment two images, to find what does not fit before anything is written."""
-        pixels = self.first_pixels()
+        """Show two images, to find what does not fit before anything is written."""
+        places = torch.arange(min(2, len(self.images)))
         context = f"recipe: augmentation does not fit data={self.owner.data.name}: "
-        with as_user_error(context, ValueError, TypeError):
-            for augment in self.augments:
-                draws = torch.zeros(len(pixels), augment.num_draws, device=self.owner.device)
-                self.owner.prepare(augment(pixels, draws))
-                if self.images.labels.ndim > 1:
-                    augment.move(self.images.labels[: len(pixels)].long(), draws)
+        with as_user_error(context, RuntimeError, TypeError, ValueError):
+            samples = self.at_once(0, [(0, places)])
+            if self.mix is not None:
+                self._mix(samples, samples.images.new_zeros(len(places), self.mix.num_draws))
 
     def _order(self, seed: int, epoch: int) -> Tensor:
         return epoch_order(len(self.images), self._generator(seed, "order", epoch))

@@ -11,7 +11,7 @@ ISDA(strength=0.25, ramp='linear', covariance='full', memory=None)
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -313,9 +313,13 @@ def _named(registry: Any, kind: type, options: dict[str, Any]) -> Any:
 
 
 def _inherited(old: Any, kind: type) -> dict[str, Any]:
-    """Keep options of a base class that the old spec and the new one share, such as warm-up."""
-    shared = [base for base in type(old).__mro__[1:] if base in kind.__mro__]
-    names = {one.name for base in shared if base is not object for one in fields(base)}
+    """Keep options of a base class that the old spec and the new one share, such as warm-up.
+
+    Those for which the new one has a default of its own are left out, such as learning rates.
+    """
+    own = {one.name: one.default for one in fields(kind)}
+    shared = [base for base in type(old).__mro__[1:] if base in kind.__mro__ and is_dataclass(base)]
+    names = {one.name for base in shared for one in fields(base) if one.default == own[one.name]}
     return {name: getattr(old, name) for name in names}
 
 

@@ -85,10 +85,14 @@ class BaseRecipe:
             )
         if self.evaluate_every_steps is not None and self.steps is None:
             raise UserError("recipe: `evaluate_every_steps` has no effect without `steps`")
+        if self.evaluate_every_epochs > 1 and self.epochs is None:
+            raise UserError("recipe: `evaluate_every_epochs` has no effect without `epochs`")
 
     def lasting(self, **length: int) -> Any:
         """Return the recipe with another length: ``epochs=`` or ``steps=``."""
         changes: dict[str, Any] = {"epochs": None, "steps": None, "evaluate_every_steps": None}
+        if "steps" in length:
+            changes["evaluate_every_epochs"] = 1
         return replace(self, **{**changes, **length})
 
 

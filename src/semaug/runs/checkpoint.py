@@ -10,10 +10,9 @@ import torch
 
 from semaug.errors import UserError
 from semaug.runs.files import write_atomically
+from semaug.runs.run import FORMAT, check_format
 
 __all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
-
-_FORMAT = 1
 
 # What damaged bytes make zipfile and torch raise.
 _DAMAGED = (
@@ -35,7 +34,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         OSError: If the disk does not take it; the message says that the old one is kept.
     """
     try:
-        write_atomically(path, lambda file: torch.save({"format": _FORMAT, **state}, file))
+        write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise OSError(
             f"{path}: the checkpoint could not be written ({error}); "
@@ -63,9 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
                 f"{path}: expected a checkpoint, got a damaged file ({error}); "
                 "restore a copy of it, or delete the folder to train the run from its beginning"
             ) from error
-    found = state.get("format") if isinstance(state, dict) else "none"
-    if found != _FORMAT:
-        raise UserError(f"{path}: expected a checkpoint of format {_FORMAT}, got {found}")
+    check_format(path, state)
     return state
 
 
