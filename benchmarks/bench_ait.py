@@ -65,8 +65,8 @@ def compare(
     images = torch.randn(2 * NUM_PAIRS, 3, 32, 32, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = [torch.randint(num_classes, (NUM_PAIRS,), device=device) for _ in range(8)]
-    alone = [Batch(images, own.repeat(2)) for own in labels]
-    pairs = [Batch(images.unflatten(0, (2, NUM_PAIRS)), own) for own in labels]
+    alone = [Batch.of(images, own.repeat(2)) for own in labels]
+    pairs = [Batch.of(images.unflatten(0, (2, NUM_PAIRS)), own) for own in labels]
     criterion = AugmentationInvariantLoss(weight=1.0, classification=classification())
     contestants = {
         "one view": make_step(Supervised(model(), classification()), alone, precision, device),

@@ -186,7 +186,7 @@ def compare_steps(
     images = torch.randn(batch_size, 3, 32, 32, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = [torch.randint(num_classes, (batch_size,), device=device) for _ in range(8)]
-    batches = [Batch(images, own) for own in labels]
+    batches = [Batch.of(images, own) for own in labels]
 
     def step(loss: nn.Module) -> Callable[[], None]:
         torch.manual_seed(0)

@@ -31,11 +31,13 @@ from torchvision import transforms
 import semaug.networks  # noqa: F401, registers ours with timm
 from measure import alternate, parse, record, spread
 from semaug.data import DataSet, ImageSet
-from semaug.engine.build import build_optimizer, compile_steps
+from semaug.engine.build import compile_steps
 from semaug.engine.device import choose_device, operators
-from semaug.engine.pipeline import Pipeline
-from semaug.methods import Batch, Supervised
-from semaug.recipes import Recipe
+from semaug.engine.optimizers import SGD, parameter_groups
+from semaug.engine.streams import Streams
+from semaug.methods import Batch, Method, Supervised
+from semaug.metrics import Error
+from semaug.recipe import Recipe
 
 BATCH_SIZE = 128
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -166,33 +168,39 @@ def ours(
 ) -> Callable[[], None]:
     """Return the step of `semaug train`."""
     recipe = Recipe(
-        data="noise",
+        data="cifar10",  # its size; the images are noise
         network=network,
         epochs=1,
         batch_size=BATCH_SIZE,
-        lr=1e-3,
         precision=precision,
         channels_last=True,
     )
-    pipeline = Pipeline(recipe, DataSet("noise", images, images, MEAN, STD).to(device))
+    streams = Streams(recipe, DataSet("noise", images, images, MEAN, STD).to(device))
     method = Supervised(timm.create_model(network, num_classes=10), nn.CrossEntropyLoss())
-    method.to(device).to(memory_format=pipeline.layout)
-    optimizer = build_optimizer(recipe, method)
+    method.to(device).to(memory_format=streams.layout)
+    optimizer = make_optimizer(method)
+    metrics = {"error": Error(10).to(device)}
     if compiled:
         compile_steps(method)
-    batches = endless(lambda epoch: pipeline.train_batches(0, epoch))
+    batches = endless(lambda epoch: streams.train_batches(0, epoch))
     bf16 = precision == "bf16"
 
     def step() -> None:
-        batch = next(batches)
+        batch, truths = next(batches)
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
             output = method.loss(batch)
         output.loss.backward()
         optimizer.step()
-        (output.logits.argmax(dim=1) != batch.labels).sum()
+        streams.count(metrics, output, batch, truths)
 
     return step
+
+
+def make_optimizer(method: Method) -> torch.optim.Optimizer:
+    """Return that of `semaug train`."""
+    spec = SGD(lr=1e-3)
+    return spec.build(parameter_groups(spec, method))
 
 
 def bare(network: str, device: torch.device) -> Callable[[], None]:
@@ -200,14 +208,13 @@ def bare(network: str, device: torch.device) -> Callable[[], None]:
     layout = torch.channels_last
     model = timm.create_model(network, num_classes=10).to(device).to(memory_format=layout)
     method = Supervised(model, nn.CrossEntropyLoss())
-    recipe = Recipe(data="noise", network=network, epochs=1, lr=1e-3)
-    optimizer = build_optimizer(recipe, method)
+    optimizer = make_optimizer(method)
     images = torch.randn(BATCH_SIZE, 3, 32, 32, device=device).contiguous(memory_format=layout)
     labels = torch.randint(10, (BATCH_SIZE,), device=device)
 
     def step() -> None:
         optimizer.zero_grad()
-        method.loss(Batch(images, labels)).loss.backward()
+        method.loss(Batch.of(images, labels)).loss.backward()
         optimizer.step()
 
     return step

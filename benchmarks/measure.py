@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from semaug.engine.device import choose_device, describe_device, describe_software
+from semaug.engine.device import choose_device
+from semaug.runs.environment import describe_device, describe_software
 
 __all__ = ["alternate", "ms", "parse", "peak_memory", "record", "spread"]
 

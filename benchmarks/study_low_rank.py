@@ -23,6 +23,7 @@ from torch import Tensor
 from measure import parse, record
 from semaug import ClassCovariance, with_features
 from semaug.data import epoch_order
+from semaug.engine.options import TrainOptions
 from semaug.engine.seeding import make_generator
 from semaug.engine.trained import Trained, load_trained
 from semaug.features import WithFeatures
@@ -36,7 +37,9 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--batch-size", type=int, default=128)
     arguments = parse(parser, seconds=0.0)
-    trained = load_trained(arguments.run, arguments.data_root, arguments.device)
+    trained = load_trained(
+        arguments.run, TrainOptions(data_root=arguments.data_root, device=arguments.device)
+    )
     features, labels = all_features(trained), trained.data.train.labels
     rows = study(features, labels, classifier_weight(trained), arguments.batch_size)
     show(rows, tuple(features.shape))
@@ -55,7 +58,7 @@ def classifier_weight(trained: Trained) -> Tensor:
     """``(C, A)``."""
     network = trained.method.network
     if not isinstance(network, WithFeatures):
-        network = with_features(network, example_images=trained.pipeline.example_images())
+        network = with_features(network, example_images=trained.streams.example_images())
     return network.weight.float()
 
 

@@ -13,8 +13,8 @@ The trace is the total variance of a class; Q is what the loss sees.
 
 import argparse
 import copy
-import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ from torch import Tensor
 
 from measure import parse, record
 from semaug import ClassCovariance
-from semaug.engine.build import build_data, build_method, build_optimizer
+from semaug.data.registry import data_root as find_root
+from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, settle
-from semaug.engine.pipeline import Pipeline
-from semaug.engine.schedule import learning_rate_schedule
+from semaug.engine.optimizers import parameter_groups
 from semaug.engine.seeding import derive_seed
+from semaug.engine.streams import Streams
 from semaug.methods import Supervised
 from semaug.recipe.overrides import override, split_overrides
+from semaug.recipe.plain import recipe_to_plain_data
 from semaug.recipes import find_recipe
 
 MEMORIES: dict[str, Any] = {"all": None, "0.999": 0.999, "0.99": 0.99, "epoch": "epoch"}
@@ -50,25 +52,25 @@ def main() -> None:
     recipe = settle(recipe, device)
     rows = study(recipe, arguments.data_root, device, arguments.every)
     show(rows)
-    about = {"recipe": recipe.as_plain_data(), "runs": 1}
+    about = {"recipe": recipe_to_plain_data(recipe), "runs": 1}
     print(f"added to {record('study_memory', arguments.device, [{**about, 'rows': rows}])}")
 
 
 def study(recipe: Any, data_root: Path | None, device: torch.device, every: int) -> list[dict]:
     """Train, and return one row for each look and memory."""
-    data, _ = build_data(recipe, data_root, device)
-    steps = math.ceil(len(data.train) / recipe.batch_size)
-    pipeline = Pipeline(recipe, data)
-    num_steps = recipe.epochs * steps
-    method = build_method(recipe, data, pipeline.example_images(), seed=0, num_steps=num_steps)
-    method.to(device).to(memory_format=pipeline.layout)
+    data, _ = recipe.subset.select(recipe.data.load(find_root(data_root), None))
+    streams = Streams(recipe, data.to(device))
+    steps = streams.plan.steps_per_epoch
+    method: Any = Builder(recipe, data, streams.plan, streams.example_images(), 0).method()
+    method.to(device).to(memory_format=streams.layout)
     estimator = method.criterion.estimator
     sizes = (estimator.num_classes, estimator.num_features, estimator.kind)
     watchers = {
         name: ClassCovariance(*sizes, memory=memory).to(device) for name, memory in MEMORIES.items()
     }
-    optimizer = build_optimizer(recipe, method)
-    learning_rate = learning_rate_schedule(recipe, steps)
+    optimizer = recipe.optimizer.build(parameter_groups(recipe.optimizer, method))
+    rate_at = recipe.schedule.build(streams.plan)
+    learning_rate = partial(rate_at, recipe.optimizer.lr)
     torch.manual_seed(derive_seed(0, "training"))
     bf16 = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
 
@@ -77,23 +79,25 @@ def study(recipe: Any, data_root: Path | None, device: torch.device, every: int)
         method.train()
         for watcher in watchers.values():
             watcher.start_epoch()
-        for step, batch in enumerate(pipeline.train_batches(0, epoch)):
+        for step, (batch, _) in enumerate(streams.train_batches(0, epoch)):
+            samples = batch.labeled
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(epoch * steps + step)
             optimizer.zero_grad()
             with bf16:
-                logits, features = method.network(batch.images)
-                loss = method.criterion(logits, batch.labels, features, method.network.weight)
+                logits, features = method.network(samples.images)
+                loss = method.criterion(logits, samples.labels, features, method.network.weight)
             loss.backward()
             optimizer.step()
             for watcher in watchers.values():
-                watcher.update(features, batch.labels)
+                watcher.update(features, samples.labels)
         if (epoch + 1) % every == 0 or epoch + 1 in (1, recipe.epochs):
             truth = ClassCovariance(*sizes).to(device)
             present = copy.deepcopy(method).train()  # its running statistics are thrown away
             with torch.no_grad(), bf16:
-                for batch in pipeline.train_batches(0, recipe.epochs + epoch):
-                    truth.update(present.network(batch.images)[1], batch.labels)
+                for batch, _ in streams.train_batches(0, recipe.epochs + epoch):
+                    samples = batch.labeled
+                    truth.update(present.network(samples.images)[1], samples.labels)
             for name, watcher in watchers.items():
                 rows.append(
                     {
