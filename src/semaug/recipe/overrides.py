@@ -11,7 +11,7 @@ ISDA(strength=0.25, ramp='linear', covariance='full', memory=None)
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -315,7 +315,7 @@ def _named(registry: Any, kind: type, options: dict[str, Any]) -> Any:
 def _inherited(old: Any, kind: type) -> dict[str, Any]:
     """Keep options of a base class that the old spec and the new one share, such as warm-up."""
     shared = [base for base in type(old).__mro__[1:] if base in kind.__mro__]
-    names = {one.name for base in shared if base is not object for one in fields(base)}
+    names = {one.name for base in shared if is_dataclass(base) for one in fields(base)}
     return {name: getattr(old, name) for name in names}
 
 
