@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from semaug.engine.loop import train
-from semaug.recipes import find_recipe, make_quick
-from semaug.runs.run import Run
+from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
+from semaug.recipes import make_run
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 FILES = sorted(FOLDER.glob("*.py"))
@@ -59,8 +59,8 @@ def test_statistics_of_other_memories_are_compared_with_the_truth(run_file):
 
 @pytest.mark.parametrize("name", ["digits_resnet8", "digits_resnet8_isda"])
 def test_low_ranks_of_a_trained_network_are_compared_with_its_covariances(run_file, tmp_path, name):
-    run = Run(name, make_quick(find_recipe(name)), quick=True, root=tmp_path / "runs")
-    train(run, device="cpu")
+    run = make_run(name, {}, seed=0, quick=True, runs=tmp_path / "runs")
+    train(run, TrainOptions(device="cpu"))
     (study,) = run_file(FOLDER / "study_low_rank.py", str(run.folder), "--device", "cpu")
     assert study["run"] == f"{name},quick"
     images, size = study["features"]

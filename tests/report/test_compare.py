@@ -1,17 +1,21 @@
-"""Tests of semaug.report.compare and semaug.report.curves."""
+"""Tests of semaug.report.compare."""
 
 import io
 import json
-from dataclasses import fields, replace
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from semaug.cli.printing import print_comparison
-from semaug.engine.loop import train
+from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.errors import UserError
+from semaug.recipe.overrides import override, split_overrides
+from semaug.recipes import find_recipe
+from semaug.report import plots
 from semaug.report.compare import (
-    MEASURES,
     Arm,
     Comparison,
     check_same_test,
@@ -19,144 +23,249 @@ from semaug.report.compare import (
     conclusion,
     unequal_warnings,
 )
+from semaug.runs.read import REPORTS, Measure, summarize
+from semaug.runs.run import Run
 from semaug.runs.statistics import PairedDifference
 from semaug.runs.work import Work, work_of
 
+TINY = "train_per_class=10,test_images=60,epochs=3,batch_size=32"
+ERROR = Measure("error", "%", "lower")
+
 
 @pytest.fixture
-def arms(make_run, quiet):
-    def arm(name, seeds):
-        runs = [make_run(name, seed=seed) for seed in range(seeds)]
-        return Arm(runs, [train(run, resume=True, **quiet) for run in runs])
+def make_run(tmp_path):
+    """Return a function that describes a run of a few steps."""
 
-    return lambda seeds: (arm("digits_resnet8", seeds), arm("digits_resnet8_isda", seeds))
+    def make(name, *changes, seed=0):
+        label = name if "_" in name else f"digits_resnet8 {name}"
+        base = name if "_" in name else "digits_resnet8"
+        recipe = override(find_recipe(f"{base},{TINY}"), split_overrides(changes))
+        return Run(label, recipe, seed, root=tmp_path)
+
+    return make
 
 
-def test_writes_numbers_and_a_picture(arms, tmp_path):
-    first, second = arms(2)
-    comparison = compare_runs(first, second, tmp_path)
+@pytest.fixture
+def train_arm(make_run):
+    def train_arm(name, *changes, seeds=1):
+        runs = [make_run(name, *changes, seed=seed) for seed in range(seeds)]
+        options, console = TrainOptions(device="cpu"), Console(quiet=True)
+        return Arm(runs, [train(run, options, resume=True, console=console) for run in runs])
+
+    return train_arm
+
+
+@pytest.fixture
+def make_arm(make_run):
+    """Return a function that invents the results of an arm, of one test for each predictor."""
+
+    def make_arm(name, measure, *values, code=(), device="cpu", precision="32", **changes):
+        runs, summaries = [], []
+        for seed, (results, sums) in enumerate(
+            zip(values, code or [{}] * len(values), strict=True)
+        ):
+            run = make_run(name, seed=seed)
+            row = {"epoch": 1, f"train_{measure.name}": 1.0}
+            row |= {f"test_{measure.name}{end}": value for end, value in results.items()}
+            run.folder.mkdir(parents=True)
+            run.metrics.write_text(json.dumps(row) + "\n")
+            predictors = [end.removeprefix("_").replace("_", " ") for end in results]
+            summary = summarize([row], [measure], predictors)
+            summary |= {"device": device, "commit": "c", "seconds": 1.0, "test_on": "test"}
+            summary |= {"recipe": {"precision": precision}, "optimizer_steps": 1}
+            summary |= {"images_seen": 2, "forward_passes": 3}
+            summary["code"] = {file: {"place": file, "sha256": sum} for file, sum in sums.items()}
+            runs.append(run)
+            summaries.append(summary | changes)
+        return Arm(runs, summaries)
+
+    return make_arm
+
+
+def printed(comparison):
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_comparison(console, comparison)
+    return console.export_text()
+
+
+def test_writes_numbers_and_a_picture(train_arm, tmp_path):
+    arms = [train_arm(name, seeds=2) for name in ("digits_resnet8", "digits_resnet8_isda")]
+    comparison = compare_runs(*arms, tmp_path)
     written = json.loads((comparison.folder / "compare.json").read_text())
-    values = [written[side]["error_last"]["values"] for side in ("first", "second")]
-    mean = sum(b - a for a, b in zip(*values, strict=True)) / 2
-    assert written["second_minus_first"]["error_last"]["mean"] == pytest.approx(mean)
+    assert written["metric"] == {
+        "name": "error",
+        "unit": "%",
+        "better": "lower",
+        "report": "mean_last_10",
+    }
+    assert written["measured"] == "test error"
+    for report in REPORTS:
+        values = [written[side]["results"][""][report]["values"] for side in ("first", "second")]
+        recorded = [
+            [summary["results"][""]["error"][report] for summary in arm.summaries] for arm in arms
+        ]
+        assert values == recorded
+        mean = sum(b - a for a, b in zip(*values, strict=True)) / 2
+        assert written["second_minus_first"][""][report]["mean"] == pytest.approx(mean)
     assert written["first"]["seeds"] == [0, 1]
     assert written["warnings"] == []
     assert (comparison.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "Test error in percent, lower is better, 2 seeds each" in printed(comparison)
 
 
-def test_work_of_both_arms_is_told(make_run, quiet, tmp_path):
-    runs = [make_run("digits_resnet8", *changes) for changes in ([], ["method=ait"])]
-    runs[1] = replace(runs[1], overrides={"method": "ait"})
-    arms = [Arm([run], [train(run, **quiet)]) for run in runs]
+def test_work_of_both_arms_is_told(train_arm, tmp_path):
+    arms = train_arm("digits_resnet8"), train_arm("ait", "method=ait")
     assert work_of(arms[0].summaries[0]) == Work(
         optimizer_steps=12, images_seen=300, forward_passes=300
     )
     comparison = compare_runs(*arms, tmp_path)
     written = json.loads((comparison.folder / "compare.json").read_text())
     assert written["second"]["work"]["forward_passes"] == 600
-    console = Console(width=200, record=True, quiet=False, file=io.StringIO())
-    print_comparison(console, comparison)
-    printed = console.export_text()
-    assert "each run of digits_resnet8: 12 optimizer steps, 300 images seen, 300 for" in printed
-    assert "the arms differ in forward passes\n" in printed
-    told = arms[0].summaries[0]
-    names = [field.name for field in fields(Work)]
-    early = Arm(runs[:1], [{name: told[name] for name in told if name not in names}])
-    assert work_of(early.summaries[0]) is None
-    print_comparison(console, replace(comparison, first=early))
-    printed = console.export_text()
-    assert "each run of digits_resnet8: steps and passes not recorded" in printed
-    assert "the arms differ" not in printed
+    text = printed(comparison)
+    assert "each run of digits_resnet8: 12 optimizer steps, 300 images seen, 300 for" in text
+    assert "the arms differ in forward passes\n" in text
 
 
-def test_one_seed_has_no_interval(arms, tmp_path):
-    comparison = compare_runs(*arms(1), tmp_path)
-    assert comparison.differences["error_last"].low is None
+def test_one_seed_has_no_interval(make_arm, tmp_path):
+    comparison = compare_runs(
+        make_arm("a", ERROR, {"": 4.0}), make_arm("b", ERROR, {"": 3.0}), tmp_path
+    )
+    assert comparison.difference().low is None
     assert "single run each" in conclusion(comparison)
+
+
+def test_a_metric_of_which_more_is_better_is_compared_the_right_way_round(make_arm, tmp_path):
+    miou = Measure("miou", "%", "higher", "best")
+    first = make_arm("a", miou, *({"": value} for value in (50.0, 51.0, 52.0)))
+    second = make_arm("b", miou, *({"": value} for value in (60.0, 61.5, 62.0)))
+    comparison = compare_runs(first, second, tmp_path)
+    text = printed(comparison)
+    assert "Test miou in percent, higher is better, 3 seeds each" in text
+    assert "paired difference of the best epoch, second - first: +10.17" in text
+    assert "b is 10.17 points better than digits_resnet8 a in test miou, and the inter" in text
+    written = json.loads((comparison.folder / "compare.json").read_text())
+    assert (written["metric"]["name"], written["metric"]["better"]) == ("miou", "higher")
+    assert written["conclusion"] == conclusion(comparison)
 
 
 @pytest.mark.parametrize(
     ("mean", "low", "high", "words"),
     [
-        (-0.5, -1.2, 0.2, "0.50 points fewer errors .* contains 0: these 3 pairs of runs do not"),
-        (-0.5, -0.8, -0.2, "0.50 points fewer errors .* does not contain 0"),
-        (0.5, 0.2, 0.8, "0.50 points more errors .* does not contain 0"),
-        (0.5, None, None, "0.50 points more errors .* in each of 3 pairs .* the spread is zero"),
-        (0.0, None, None, "as many errors as .* in each of 3 pairs .* the spread is zero"),
+        (-0.5, -1.2, 0.2, "0.50 points better .* contains 0: these 3 pairs of runs do not"),
+        (-0.5, -0.8, -0.2, "0.50 points better .* does not contain 0"),
+        (0.5, 0.2, 0.8, "0.50 points worse .* does not contain 0"),
+        (0.5, None, None, "0.50 points worse .* in each of 3 pairs .* the spread is zero"),
+        (0.0, None, None, "equals .* in each of 3 pairs .* the spread is zero"),
     ],
 )
-def test_says_what_the_interval_means(make_run, tmp_path, mean, low, high, words):
-    import re
-
-    first, second = (
-        Arm([make_run(name)], []) for name in ("digits_resnet8", "digits_resnet8_isda")
-    )
-    differences = {"error_mean_last_10": PairedDifference(mean, low, high, 3)}
-    assert re.search(words, conclusion(Comparison(first, second, differences, tmp_path)))
+def test_says_what_the_interval_means(make_arm, tmp_path, mean, low, high, words):
+    arms = [make_arm(name, ERROR, {"": 1.0}) for name in "ab"]
+    differences = {"": {"mean_last_10": PairedDifference(mean, low, high, 3)}}
+    assert re.search(words, conclusion(Comparison(*arms, differences, tmp_path)))
 
 
-def test_arms_of_unequal_devices_or_precisions_are_told(make_run, tmp_path):
-    def arm(name, *devices_and_precisions):
-        summaries = [
-            {"device": device, "recipe": {"precision": precision}}
-            for device, precision in devices_and_precisions
-        ]
-        return Arm([make_run(name)], summaries)
+def test_arms_of_unequal_devices_or_precisions_are_told(make_arm, tmp_path):
+    arms = [make_arm(name, ERROR, {"": 1.0}, {"": 2.0}) for name in "ab"]
 
-    def lines(first, second):
-        arms = arm("digits_resnet8", *first), arm("digits_resnet8_isda", *second)
-        return unequal_warnings(Comparison(*arms, {}, tmp_path))
+    def lines(**changes):
+        changed = [{**arms[1].summaries[1], **changes}, *arms[1].summaries[:1]][::-1]
+        return unequal_warnings(Comparison(arms[0], Arm(arms[1].runs, changed), {}, tmp_path))
 
-    cpu, gpu, bf16 = ("cpu", "32"), ("gpu", "32"), ("cpu", "bf16")
-    assert lines([cpu, gpu], [cpu, gpu]) == []
-    assert lines([cpu, cpu], [cpu, gpu]) == [
-        "the arms differ in device: digits_resnet8 on cpu; digits_resnet8_isda on cpu, gpu"
+    assert lines() == []
+    assert lines(device="gpu") == [
+        "the arms differ in device: digits_resnet8 a on cpu; digits_resnet8 b on cpu, gpu"
     ]
-    assert lines([cpu], [bf16]) == [
-        "the arms differ in precision: digits_resnet8 on 32; digits_resnet8_isda on bf16"
+    assert lines(recipe={"precision": "bf16"}) == [
+        "the arms differ in precision: digits_resnet8 a on 32; digits_resnet8 b on 32, bf16"
     ]
 
 
-def test_each_network_is_compared_with_the_one_in_its_place(make_run, tmp_path):
-    def arm(weight, errors):
-        changes = ["method=dml", "peers=resnet8_cifar", f"ai_weight={weight}"]
-        runs = [replace(make_run("digits_resnet8", *changes), overrides={"ai_weight": str(weight)})]
-        summary = {"device": "cpu", "commit": "c", "seconds": 1.0, "recipe": {}}
-        for network, error in enumerate(errors):
-            suffix = "" if network == 0 else "_2"
-            summary |= {f"{measure}{suffix}": error for measure in MEASURES}
-        row = {"epoch": 1, "test_error": 1.0, "train_error": 1.0}
-        runs[0].folder.mkdir(parents=True)
-        runs[0].metrics.write_text(json.dumps(row) + "\n")
-        return Arm(runs, [summary])
-
-    comparison = compare_runs(arm(0.5, (30.0, 40.0)), arm(1.0, (29.0, 42.0)), tmp_path)
+def test_each_predictor_is_compared_with_the_one_of_its_name(make_arm, tmp_path):
+    first = make_arm("a", ERROR, {"": 30.0, "_network_2": 40.0})
+    second = make_arm("b", ERROR, {"": 29.0, "_network_2": 42.0, "_network_3": 50.0})
+    comparison = compare_runs(first, second, tmp_path)
     written = json.loads((comparison.folder / "compare.json").read_text())
-    assert written["second_minus_first"]["error_last"]["mean"] == -1
-    assert written["second_minus_first"]["error_last_2"]["mean"] == 2
-    assert written["first"]["error_best_2"]["values"] == [40]
-    console = Console(width=200, record=True, quiet=False, file=io.StringIO())
-    print_comparison(console, comparison)
-    printed = console.export_text()
-    assert "ai_weight=1.0, network 2" in printed
-    assert "second - first of network 2: +2.00\nnetwork 2 of " in printed
-    assert "ai_weight=1.0 made 2.00 points more errors than network 2 of " in printed
+    assert written["second_minus_first"][""]["last"]["mean"] == -1
+    assert written["second_minus_first"]["network 2"]["last"]["mean"] == 2
+    assert list(written["second_minus_first"]) == ["", "network 2"]
+    assert written["first"]["results"]["network 2"]["best"]["values"] == [40]
+    assert written["second"]["results"]["network 3"]["best"]["values"] == [50]
+    text = printed(comparison)
+    assert "digits_resnet8 b, network 3" in text
+    assert "second - first, network 2: +2.00\ndigits_resnet8 b, network 2 is 2.00 points" in text
+
+
+def test_curves_are_those_of_a_report(make_arm, tmp_path, monkeypatch):
+    drawn = []
+
+    def write_plot(plot, path):
+        drawn.append(plot)
+        path.write_bytes(b"")
+
+    monkeypatch.setattr("semaug.report.compare.write_plot", write_plot)
+    arms = [make_arm(name, ERROR, {"": 1.5}, {"": 2.5}) for name in "ab"]
+    compare_runs(*arms, tmp_path)
+    (plot,) = drawn
+    assert isinstance(plot, plots.Plot)
+    (axes,) = plot.draw(legend=True).axes
+    assert "mean of 2 runs, band from lowest to highest: test error and training" in (
+        axes.get_title()
+    )
+    lines = {line.get_label().strip("\N{ZERO WIDTH SPACE}"): line for line in axes.get_lines()}
+    assert set(lines) == {
+        f"digits_resnet8 {arm}, {kind} error" for arm in "ab" for kind in ("test", "training")
+    }
+    assert lines["digits_resnet8 a, test error"].get_ydata().tolist() == [2.0]
+
+
+def test_arms_of_other_main_metrics_are_refused(make_arm, tmp_path):
+    first = make_arm("a", ERROR, {"": 1.0})
+    for measure in (Measure("miou", "%", "higher"), replace(ERROR, report="last")):
+        second = make_arm(measure.name[0] + measure.report[0], measure, {"": 1.0})
+        with pytest.raises(UserError, match="expected runs with the same main metric, got error"):
+            compare_runs(first, second, tmp_path)
+
+
+def test_runs_without_a_result_are_refused(make_arm, tmp_path):
+    arms = make_arm("a", ERROR, {"": 1.0}, {"": None}), make_arm("b", ERROR, {"": 1.0}, {"": 1.0})
+    with pytest.raises(
+        UserError, match="compare: expected the error of each run, got runs without"
+    ):
+        compare_runs(*arms, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (["1f", "2e"], ["1f", "1f"], "my.py was changed between the runs in .*a/seed0 and .*seed1"),
+        (["1f", "1f"], ["2e", "2e"], "my.py was changed between the runs in .*a/seed0 and .*b/see"),
+    ],
+)
+def test_runs_made_with_other_code_are_refused(make_arm, tmp_path, first, second, message):
+    arms = [
+        make_arm(name, ERROR, {"": 1.0}, {"": 2.0}, code=[{"my.py": one} for one in sums])
+        for name, sums in (("a", first), ("b", second))
+    ]
+    with pytest.raises(UserError, match=message):
+        compare_runs(*arms, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
         ([], ["data=cifar10"], "got data=digits and data=cifar10"),
-        ([], ["hold_out=50"], "got hold_out=None and hold_out=50"),
-        (["test_images=10"], ["test_images=20"], "got test_images=10 and test_images=20"),
+        ([], ["hold_out=50"], "got subset.hold_out=None and subset.hold_out=50"),
+        ([], ["test_images=20"], "got subset.test_images=60 and subset.test_images=20"),
         (
-            ["test_images=10", "subset_seed=1"],
-            ["test_images=10", "subset_seed=2"],
-            "got subset_seed=1 and subset_seed=2",
+            ["hold_out=10", "subset_seed=1"],
+            ["hold_out=10", "subset_seed=2"],
+            "got subset.subset_seed=1 and subset.subset_seed=2",
         ),
+        ([], ["report=last"], "got report=mean_last_10 and report=last"),
+        (["metrics=error"], ["metrics=accuracy,error"], "got metrics=error and metrics=accuracy"),
     ],
 )
-def test_arms_that_are_tested_on_different_images_are_refused(make_run, first, second, message):
+def test_arms_that_are_tested_otherwise_are_refused(make_run, first, second, message):
     recipes = [make_run("digits_resnet8", *changes).recipe for changes in (first, second)]
     with pytest.raises(UserError, match="expected two recipes that are tested on the same images"):
         check_same_test(*recipes)
@@ -164,6 +273,7 @@ def test_arms_that_are_tested_on_different_images_are_refused(make_run, first, s
         check_same_test(*recipes)
 
 
-def test_arms_may_be_trained_on_different_images(make_run):
-    parts = [make_run("digits_resnet8", f"train_per_class={n}").recipe for n in (5, 10)]
-    assert check_same_test(*parts) is None
+@pytest.mark.parametrize("changes", [["train_per_class=5"], ["subset_seed=4"], ["metrics=error"]])
+def test_arms_may_differ_in_what_is_no_test(make_run, changes):
+    recipes = [make_run("digits_resnet8", *own).recipe for own in ([], changes)]
+    assert check_same_test(*recipes) is None

@@ -44,7 +44,7 @@ def test_notes_are_printed_too(run, write_run):
     folder = write_run()
     (folder / "recipe.json").write_text("{")
     note, written = run(folder)
-    assert note.startswith(f"note: {folder}/recipe.json: damaged, and left out")
+    assert note.startswith(f"note: {folder}/recipe.json: expected JSON, got a damaged file")
     assert written == "wrote report.html, about 1 run"
 
 

@@ -9,14 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.report.compare import (
-    MEASURES,
-    Arm,
-    Comparison,
-    conclusion,
-    measured_error,
-    unequal_warnings,
-)
+from semaug.recipe.plan import NUM_AVERAGED
+from semaug.report.compare import Arm, Comparison, conclusion, unequal_warnings
+from semaug.runs.read import REPORTS, label_of, measure_of, measured, value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words, say
@@ -49,15 +44,17 @@ def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bo
 
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
-    """Print the results of a run."""
-    epochs = summary["epochs"]
-    say(
-        console,
-        f"{measured_error([summary])} {summary['error_mean_last_10']:.2f} % "
-        f"(mean of the last {min(10, epochs)} epochs), "
-        f"{summary['error_last']:.2f} % last, {summary['error_best']:.2f} % best",
-        style="bold",
-    )
+    """Print the results of a run, what it reports first."""
+    measure, epochs = measure_of(summary), summary["epochs"]
+    names = REPORTS | {"mean_last_10": f"mean of last {min(NUM_AVERAGED, epochs)} epochs"}
+    for predictor in summary["results"]:
+        values = [
+            f"{measure.text(value)} ({names[report]})"
+            for report in sorted(names, key=lambda report: report != measure.report)
+            if (value := value_of(summary, predictor, report=report)) is not None
+        ]
+        line = f"{label_of(measured(summary), predictor)} {', '.join(values)}"
+        say(console, line, style="bold")
     duration = in_words(summary["seconds"])
     say(console, f"{epochs} epochs in {duration} on {summary['device']}")
     say(console, f"all about it in {run.folder}: summary.json, metrics.jsonl, tensorboard")
@@ -65,35 +62,32 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the table of two arms, their difference, and what it means."""
-    arms = comparison.arms
+    arms, measure = comparison.arms, comparison.measure
     num_seeds = len(comparison.first.runs)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    measured = measured_error(summary for arm in arms for summary in arm.summaries)
-    title = f"{measured.capitalize()} in percent (lower is better), {seeds} each"
-    headings = ("mean of last\n10 epochs", "last\nepoch", "best\nepoch")
-    table = make_table(title, ["recipe"], *headings)
+    title = f"{measure.in_unit(comparison.measured)}, {measure.better} is better, {seeds} each"
+    headings = [name.replace("last 10", "last\n10", 1) for name in REPORTS.values()]
+    table = make_table(title[0].upper() + title[1:], ["recipe"], *headings)
     for arm in arms:
-        for k in range(arm.num_networks):
-            label = arm.label if arm.num_networks == 1 else f"{arm.label}, network {k + 1}"
-            cells = [with_spread(arm.values(measure, k)) for measure in MEASURES]
-            table.add_row(Text(label), *cells)
+        for name in arm.predictors:
+            cells = [with_spread(arm.values(report, name)) for report in REPORTS]
+            table.add_row(Text(label_of(arm.label, name)), *cells)
     console.print(table)
 
-    for k in range(comparison.num_networks):
-        difference = comparison.difference(network=k)
-        which = "" if comparison.num_networks == 1 else f" of network {k + 1}"
-        line = f"paired difference of the first column, second - first{which}: "
-        line += f"{difference.mean:+.2f}"
+    if num_seeds > 1:
+        say(console, "± is the standard deviation over seeds")
+    for name in comparison.differences:
+        difference = comparison.difference(name)
+        what = label_of(f"paired difference of the {REPORTS[measure.report]}, second - first", name)
+        line = f"{what}: {difference.mean:+.2f}"
         if difference.low is not None:
             line += f", 95 % confidence interval {difference.low:+.2f} to {difference.high:+.2f}"
         say(console, line)
-        if k == 0 and num_seeds > 1:
-            say(console, "± is the standard deviation over seeds")
-        say(console, conclusion(comparison, k), style="bold")
+        say(console, conclusion(comparison, name), style="bold")
     for line in unequal_warnings(comparison):
         say(console, f"warning: {line}", style="yellow")
     _print_work(console, arms)
-    seconds = [sum(arm.values("seconds")) for arm in arms]
+    seconds = [sum(summary["seconds"] for summary in arm.summaries) for arm in arms]
     devices = sorted({summary["device"] for arm in arms for summary in arm.summaries})
     say(
         console,
@@ -101,8 +95,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         f"{in_words(seconds[1] / num_seeds)} a run, {in_words(sum(seconds))} in all, "
         f"on {'; '.join(devices)}",
     )
-    for file in ("compare.json", "curves.png"):
-        say(console, f"wrote {comparison.folder / file}")
+    for path in sorted(comparison.folder.iterdir()):
+        say(console, f"wrote {path}")
 
 
 def _print_work(console: Console, arms: Sequence[Arm]) -> None:

@@ -116,8 +116,8 @@ def check_same_test(first: Any, second: Any) -> None:
         UserError: If they differ, so that a difference of results would say nothing.
     """
     one, other = map(_tested, (first, second))
-    for name in one.keys() & other.keys():
-        if one[name] != other[name]:
+    for name in one:
+        if name in other and one[name] != other[name]:
             raise UserError(
                 "compare: expected two recipes that are tested on the same images by the same "
                 f"metric, got {name}={one[name]} and {name}={other[name]}"
@@ -134,7 +134,7 @@ def _tested(recipe: Any) -> dict[str, Any]:
     if options.get("metrics"):  # else the method chooses
         options["metrics"] = options["metrics"][0]["name"]
         names.add("metrics")
-    return {name: options[name] for name in names & options.keys()}
+    return {name: value for name, value in options.items() if name in names}
 
 
 def compare_runs(first: Arm, second: Arm, root: Path) -> Comparison:
@@ -164,7 +164,9 @@ def compare_runs(first: Arm, second: Arm, root: Path) -> Comparison:
         if name in second.predictors
     }
     if "" not in differences:
-        raise UserError(f"compare: expected a {first.measure.name} of each run, got runs without")
+        raise UserError(
+            f"compare: expected the {first.measure.name} of each run, got runs without one"
+        )
     seeds = name_of_seeds([run.seed for run in first.runs])
     folder = root / "compare" / f"{first.label}-vs-{second.label}" / seeds
     folder.mkdir(parents=True, exist_ok=True)

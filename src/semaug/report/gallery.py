@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from semaug.data import FileSet, ImageSet
+from semaug.data import ImageSet
 from semaug.engine.options import TrainOptions
 from semaug.engine.start import load_data
 from semaug.engine.streams import Streams
@@ -127,8 +127,7 @@ def _to_bytes(images: Tensor, streams: Streams) -> Tensor:
     """Return images ``(..., C, H, W)``, bytes or network input, as bytes that people see."""
     if images.dtype == torch.uint8:
         return images
-    train = streams.first.images
-    if streams.white is None and (isinstance(train, FileSet) or train.images.dtype == torch.uint8):
+    if streams.white is None and streams.data.has_bytes:
         mean, std = (
             torch.tensor(values).view(-1, 1, 1) for values in (streams.data.mean, streams.data.std)
         )
