@@ -25,6 +25,7 @@ from semaug.queue.outcome import Outcome
 from semaug.queue.search import Candidate, SearchResult, search
 from semaug.recipe.overrides import describe_overrides, split_overrides, takes_list
 from semaug.recipes import find_recipe, make_run
+from semaug.runs.read import REPORTS
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
@@ -66,7 +67,7 @@ def search_command(
     """Choose values on held-out training images, then train on all images and test once.
 
     All combinations of the values are trained without the images held out, and the one
-    with the lowest error on those is chosen: the mean of the last ten epochs, over seeds.
+    with the best main metric on those is chosen: what the recipe reports, mean over seeds.
     Then it is trained on everything, and it alone is tested on the test images. Stop at
     any moment: the same command goes on, and reuses runs that are finished.
 
@@ -154,8 +155,10 @@ def _check_different(candidates: Sequence[Candidate]) -> None:
 def _print_result(console: Console, result: SearchResult) -> None:
     num_seeds = len(result.final)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    say(console, f"Held-out error in percent (lower is better), {seeds} each", style="italic")
-    table = make_table(None, [*result.chosen.candidate.values], "mean of last\n10 epochs")
+    measure = result.measure
+    title = f"{measure.name} on held-out images ({measure.better} is better), {seeds} each"
+    say(console, title, style="italic")
+    table = make_table(None, [*result.chosen.candidate.values], REPORTS[measure.report])
     for row in result.rows:
         cell = with_spread(row.results) if row.results else "diverged"
         style = "bold" if row is result.chosen else ""
@@ -164,11 +167,10 @@ def _print_result(console: Console, result: SearchResult) -> None:
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    error = with_spread(result.final)
+    found = f"{measure.name} {with_spread(result.final)} {measure.unit}".rstrip()
     say(
         console,
-        f"trained with it on all images: test error {error} % (mean of the last 10 epochs), "
-        f"{seeds}",
+        f"trained with it on all images: test {found} ({REPORTS[measure.report]}), {seeds}",
         style="bold",
     )
     say(console, f"wrote {result.folder / 'search.json'}")

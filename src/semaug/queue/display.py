@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from semaug.queue.outcome import Outcome, log_of, tail
+from semaug.runs.read import result_of
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
@@ -57,7 +58,7 @@ class JobsDisplay:
             self._bars.remove_task(self._tasks.pop(run.folder))
         ending = f"failed: {outcome.error}"
         if outcome.summary is not None:
-            ending = f"finished, error {outcome.summary['error_mean_last_10']:.2f} %"
+            ending = f"finished, {result_of(outcome.summary)}"
         say(
             self._bars.console,
             f"{self.done} of {self.total}: {run.label} seed {run.seed} {ending}",
@@ -68,13 +69,14 @@ class JobsDisplay:
         if self._bars.disable:
             return
         for run in runs:
+            epochs = run.recipe.epochs
             if run.folder not in self._tasks:
-                epochs = run.recipe.epochs
                 self._tasks[run.folder] = self._bars.add_task("", total=epochs)
             row = _last_row(run)
-            text = f"epoch {row.get('epoch', 0)}/{run.recipe.epochs} "
-            if row.get("test_error") is not None:
-                text += f"error {row['test_error']:.2f} % "
+            text = f"epoch {row.get('epoch', 0)}{'' if epochs is None else f'/{epochs}'} "
+            name = next((name for name in row if name.startswith("test_")), "")
+            if row.get(name) is not None:
+                text += f"{name.removeprefix('test_')} {row[name]:.2f} "
             text += _end_of(f"{run.label} seed {run.seed}", self._bars.console.width - _OTHERS)
             task = self._tasks[run.folder]
             self._bars.update(task, completed=row.get("epoch", 0), description=text)

@@ -13,12 +13,11 @@ from typing import Any
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome, summaries_of
 from semaug.runs.files import write_json
+from semaug.runs.read import Measure, measure_of, value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import mean_and_spread
 
 __all__ = ["Candidate", "Row", "SearchResult", "search"]
-
-_MEASURE = "error_mean_last_10"
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,14 @@ class SearchResult:
         chosen: The one with the best mean over seeds; the first of equals.
         final: Results of the chosen candidate on the test images, one for each seed.
         folder: Holds ``search.json``.
+        measure: The main metric of the runs.
     """
 
     rows: Sequence[Row]
     chosen: Row
     final: tuple[float, ...]
     folder: Path
+    measure: Measure
 
 
 def search(
@@ -96,14 +97,16 @@ def search(
     rows, ended = [], iter(outcomes)
     for candidate in candidates:
         own = [outcome.summary for outcome in islice(ended, len(candidate.choosing))]
-        results = [summary[_MEASURE] for summary in own if summary is not None]
+        results = [_result(summary) for summary in own if summary is not None]
         rows.append(Row(candidate, tuple(results) if len(results) == len(own) else ()))
     finished = [row for row in rows if row.results]
     if not finished:
         raise UserError("search: every candidate diverged; try a lower lr")
-    chosen = min(finished, key=lambda row: mean_and_spread(row.results)[0])  # the first of equals
+    measure = measure_of(next(one.summary for one in outcomes if one.summary is not None))
+    means = [measure.sort_key(mean_and_spread(row.results)[0]) for row in finished]
+    chosen = finished[means.index(min(means))]  # the first of equals
     written: dict[str, Any] = {
-        "measure": _MEASURE,
+        "metric": vars(measure),
         "hold_out": candidates[0].choosing[0].recipe.subset.hold_out,
         "seeds": [run.seed for run in candidates[0].choosing],
         "candidates": [_plain_row(row) for row in rows],
@@ -114,7 +117,7 @@ def search(
     write_json(folder / "search.json", written)
 
     summaries = summaries_of(train_all(chosen.candidate.final))
-    results = [summary[_MEASURE] for summary in summaries]
+    results = [_result(summary) for summary in summaries]
     written["final"] = {
         "label": chosen.candidate.final[0].label,
         "test": _plain_results(results),
@@ -123,7 +126,14 @@ def search(
         "commits": sorted({summary["commit"] for summary in summaries}),
     }
     write_json(folder / "search.json", written)
-    return SearchResult(rows, chosen, tuple(results), folder)
+    return SearchResult(rows, chosen, tuple(results), folder, measure)
+
+
+def _result(summary: Mapping[str, Any]) -> float:
+    value = value_of(summary)
+    if value is None:
+        raise UserError("search: expected runs that tested their main metric, got one without")
+    return value
 
 
 def _plain_row(row: Row) -> dict[str, Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "load_summary",
     "measure_of",
     "measured",
+    "result_of",
     "row_name",
     "summarize",
     "value_of",
@@ -144,6 +145,12 @@ def measured(summary: Mapping[str, Any]) -> str:
     """Name what a finished run reports, such as ``"test error"`` or ``"held-out miou"``."""
     images = "held-out" if summary["test_on"] == "hold_out" else "test"
     return f"{images} {measure_of(summary).name}"
+
+
+def result_of(summary: Mapping[str, Any]) -> str:
+    """Say what a finished run reports, such as ``"test error 1.79 %"``."""
+    value = value_of(summary)
+    return f"{measured(summary)} {'unknown' if value is None else measure_of(summary).text(value)}"
 
 
 def label_of(name: str, predictor: str) -> str:
