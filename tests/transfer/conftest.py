@@ -1,17 +1,31 @@
 """Runs that are trained once for all tests of this folder."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from semaug.engine.loop import train
-from semaug.recipe.overrides import override, split_overrides
-from semaug.recipes import Subset, find_recipe
+from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
+from semaug.recipes import find_recipe
 from semaug.runs.run import Run
+
+CPU = TrainOptions(device="cpu")
+TINY = "train_per_class=10,test_images=60,batch_size=32,evaluation_batch_size=25"
+
+
+def files_of(root):
+    """Return how images in files are read in tests: by one process."""
+    return TrainOptions(root, "cpu", workers=0)
+
+
+def train_run(name, recipe, root, seed=0, options=CPU):
+    """Train a run and return its folder."""
+    run = Run(name, recipe, seed, root=root)
+    train(run, options, console=Console(quiet=True))
+    return run.folder
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +33,8 @@ def _trained(tmp_path_factory):
     """Train two recipes with two seeds each, and return the folder that holds them."""
     root = tmp_path_factory.mktemp("trained") / "runs"
     for name in ("digits_resnet8", "digits_resnet8_isda"):
-        subset = Subset(train_per_class=10, test_images=60)
-        recipe = replace(find_recipe(name), epochs=3, subset=subset, batch_size=32)
-        recipe = replace(recipe, evaluation_batch_size=25)
         for seed in (0, 1):
-            train(Run(name, recipe, seed, root=root), device="cpu", console=Console(quiet=True))
+            train_run(name, find_recipe(f"{name},{TINY},epochs=3"), root, seed)
     return root
 
 
@@ -44,13 +55,8 @@ def run(runs):
 @pytest.fixture(scope="session")
 def _together(tmp_path_factory):
     """Train two networks together, and return the folder of the run."""
-    root = tmp_path_factory.mktemp("together") / "runs"
-    subset = Subset(train_per_class=10, test_images=60)
-    recipe = replace(find_recipe("digits_resnet8"), epochs=2, subset=subset, batch_size=32)
-    changes = ["method=multi_ait", "peers=resnet8_cifar", "evaluation_batch_size=25"]
-    run = Run("digits_pair", override(recipe, split_overrides(changes)), root=root)
-    train(run, device="cpu", console=Console(quiet=True))
-    return run.folder
+    recipe = find_recipe(f"digits_resnet8,{TINY},epochs=2,method=multi_ait,peers=resnet8_cifar")
+    return train_run("digits_pair", recipe, tmp_path_factory.mktemp("together") / "runs")
 
 
 @pytest.fixture
@@ -79,13 +85,9 @@ def photographs(tmp_path_factory):
 def _photographed(tmp_path_factory, photographs):
     """Train on these images, seen as 16 x 16 pixels, and return the folder of the run."""
     root = tmp_path_factory.mktemp("photographed") / "runs"
-    changes = ["network=resnet8_cifar", "image_size=16", "epochs=1", "warmup_epochs=0"]
-    changes += ["batch_size=6", "evaluation_batch_size=4"]
-    recipe = override(find_recipe("folder_resnet18"), split_overrides(changes))
-    run = Run("photographs", recipe, root=root)
-    console = Console(quiet=True)
-    train(run, device="cpu", console=console, data_root=photographs, workers=0)
-    return run.folder
+    changes = "network=resnet8_cifar,image_size=16,epochs=1,warmup_epochs=0"
+    recipe = find_recipe(f"folder_resnet18,{changes},batch_size=6,evaluation_batch_size=4")
+    return train_run("photographs", recipe, root, options=files_of(photographs))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from semaug.data import load_data
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.transfer.corruptions import find_corruptions, fingerprint
+from tests.transfer.conftest import CPU, files_of
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def data():
 @pytest.fixture
 def trained(run):
     """Return a network of digits, tested on 25 images at once."""
-    return load_trained(run, device="cpu")
+    return load_trained(run, CPU)
 
 
 def load(found, name, severity):
@@ -154,7 +155,7 @@ def test_batches_are_those_of_the_run(tmp_path, data, trained):
 
 
 def test_images_of_a_run_on_files_have_any_size(in_files, photographs, tmp_path):
-    trained = load_trained(in_files, photographs, "cpu", workers=0)
+    trained = load_trained(in_files, files_of(photographs))
     found = find_corruptions(photographs / "val", trained)
     assert (found.names, found.num_images) == (("val",), 10)
     images, labels = load(found, "val", 0)

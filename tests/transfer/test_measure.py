@@ -10,18 +10,27 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 
-from semaug.data import ResizeCenterCrop
+from semaug.data import DataSet, ResizeCenterCrop
 from semaug.data.decode import decode_file
+from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
+from semaug.recipes import find_recipe
 from semaug.transfer import PAIRS, measure_transfer
 from semaug.transfer.answers import symmetric_divergence
 from semaug.transfer.sets import SetMaker, make_test_sets
+from tests.transfer.conftest import CPU, TINY, files_of, train_run
+
+
+def last_error(folder, predictor=""):
+    """Return the error after the last epoch of a run."""
+    summary = json.loads((folder / "summary.json").read_text())
+    return summary["results"][predictor]["error"]["last"]
 
 
 def test_numbers_are_those_of_the_definitions(run):
-    found = measure_transfer(run, device="cpu")
-    trained = load_trained(run, device="cpu")
+    found = measure_transfer(run, CPU)[""]
+    trained = load_trained(run, CPU)
     labels = trained.data.test.labels
     sets = make_test_sets(trained.data.test.images)
     outputs = {
@@ -46,26 +55,25 @@ def test_numbers_are_those_of_the_definitions(run):
 
 def test_original_images_give_the_test_error_of_the_run(runs):
     for folder in runs.glob("*/*"):
-        summary = json.loads((folder / "summary.json").read_text())
-        found = measure_transfer(folder, device="cpu")
-        assert found.accuracies["original"] == pytest.approx(100 - summary["error_last"])
+        found = measure_transfer(folder, CPU)[""]
+        assert found.accuracies["original"] == pytest.approx(100 - last_error(folder))
 
 
 def test_test_sets_lie_beside_the_data_or_else_beside_the_runs(run, runs, tmp_path):
-    measure_transfer(run, device="cpu")
+    measure_transfer(run, CPU)
     (file,) = (tmp_path / "data" / "transfer").iterdir()
     assert file.name.startswith("digits-seed0-")
-    measure_transfer(run, device="cpu", data_root=tmp_path / "nowhere", seed=1)
+    measure_transfer(run, TrainOptions(tmp_path / "nowhere", "cpu"), seed=1)
     (file,) = (runs / "transfer").iterdir()
     assert file.name.startswith("digits-seed1-")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_predictions_of_several_networks_have_no_distances(run, monkeypatch):
-    answer = lambda self, images, network: (self.predict(images, network), None)  # noqa: E731
+    answer = lambda self, images, name: (self.predict(images, name), None)  # noqa: E731
     monkeypatch.setattr(Trained, "predict_with_features", answer)
-    found = measure_transfer(run, device="cpu")
-    assert found.distances is None
+    found = measure_transfer(run, CPU)
+    assert found[""].distances is None
     assert measure_transfer(run) == found
 
 
@@ -73,12 +81,12 @@ def test_progress_is_shown_on_a_terminal_alone(run, tmp_path):
     for terminal in (True, False):
         output = io.StringIO()
         console = Console(file=output, force_terminal=terminal, width=80)
-        measure_transfer(run, device="cpu", seed=int(terminal), console=console)
+        measure_transfer(run, CPU, seed=int(terminal), console=console)
         assert ("digits_resnet8" in output.getvalue()) == terminal
 
 
 def test_corrupted_images_are_tested_block_by_block(run, tmp_path):
-    trained = load_trained(run, device="cpu")
+    trained = load_trained(run, CPU)
     test = trained.data.test
     images = test.images.permute(0, 2, 3, 1).numpy()
     folder = tmp_path / "digits-C"
@@ -87,23 +95,23 @@ def test_corrupted_images_are_tested_block_by_block(run, tmp_path):
     np.save(folder / "labels.npy", np.tile(test.labels.numpy().astype(np.uint8), 5))
     np.save(folder / "night.npy", np.concatenate([images, images, black, black, black]))
     np.save(folder / "nothing.npy", np.concatenate([images] * 5))
-    found = measure_transfer(run, device="cpu", corruptions=folder).corrupted
-    plain = 100 - trained.test_error()
+    found = measure_transfer(run, CPU, corruptions=folder)[""].corrupted
+    plain = 100 - trained.test()[""]["error"]
     dark = found.accuracies["night"][2]
     assert found.accuracies["nothing"] == pytest.approx([plain] * 5)
     assert found.accuracies["night"] == pytest.approx([plain, plain, dark, dark, dark])
     assert found.mean == pytest.approx((7 * plain + 3 * dark) / 10)
 
     content = (run / "transfer.json").read_bytes()
-    assert measure_transfer(run, corruptions=folder).corrupted == found
+    assert measure_transfer(run, corruptions=folder)[""].corrupted == found
     assert (run / "transfer.json").read_bytes() == content
     np.save(folder / "night.npy", np.concatenate([images] * 5))
-    assert measure_transfer(run, device="cpu", corruptions=folder).corrupted.mean > found.mean
-    assert measure_transfer(run, device="cpu").corrupted is None
+    assert measure_transfer(run, CPU, corruptions=folder)[""].corrupted.mean > found.mean
+    assert measure_transfer(run, CPU)[""].corrupted is None
 
 
-def test_every_network_of_a_run_is_tested(pair, tmp_path):
-    trained = load_trained(pair, device="cpu")
+def test_every_predictor_of_a_run_is_tested(pair, tmp_path):
+    trained = load_trained(pair, CPU)
     test = trained.data.test
     folder = tmp_path / "digits-C"
     folder.mkdir()
@@ -111,35 +119,30 @@ def test_every_network_of_a_run_is_tested(pair, tmp_path):
     np.save(folder / "labels.npy", np.tile(test.labels.numpy(), 5))
     np.save(folder / "plain.npy", np.concatenate([images] * 5))
 
-    found = measure_transfer(pair, device="cpu", corruptions=folder)
-    assert len(found.networks) == 2
-    summary = json.loads((pair / "summary.json").read_text())
-    last = json.loads((pair / "metrics.jsonl").read_text().splitlines()[-1])
-    assert last["test_error"] == summary["error_last"]
-    errors = [last["test_error"], last["test_error_2"]]
-    for network, error in zip(found.networks, errors, strict=True):
-        assert network.accuracies["original"] == pytest.approx(100 - error)
-        assert network.corrupted.accuracies["plain"] == pytest.approx([100 - error] * 5)
+    found = measure_transfer(pair, CPU, corruptions=folder)
+    assert list(found) == ["", "network 2"]
+    for predictor, own in found.items():
+        accuracy = 100 - last_error(pair, predictor)
+        assert own.accuracies["original"] == pytest.approx(accuracy)
+        assert own.corrupted.accuracies["plain"] == pytest.approx([accuracy] * 5)
     sets = make_test_sets(test.images)
-    for place, network in enumerate(found.networks):
+    for predictor, own in found.items():
         answers = [
-            trained.predict_with_features(trained.prepare(sets[name]), place)
+            trained.predict_with_features(trained.prepare(sets[name]), predictor)
             for name in ("original", "random_crop")
         ]
         distance = (answers[0][1] - answers[1][1]).norm(dim=1).mean()
         divergence = symmetric_divergence(answers[0][0], answers[1][0]).mean()
         key = "original,random_crop"
-        assert network.distances[key] == pytest.approx(float(distance), rel=1e-4)
-        assert network.divergences[key] == pytest.approx(float(divergence), rel=1e-4)
-    assert found.distances != found.others[0].distances
+        assert own.distances[key] == pytest.approx(float(distance), rel=1e-4)
+        assert own.divergences[key] == pytest.approx(float(divergence), rel=1e-4)
+    assert found[""].distances != found["network 2"].distances
 
 
 def test_images_in_files_are_tested_as_the_run_tested_them(in_files, photographs):
-    options = {"device": "cpu", "data_root": photographs, "workers": 0}
-    found = measure_transfer(in_files, **options)
-    summary = json.loads((in_files / "summary.json").read_text())
-    assert found.accuracies["original"] == pytest.approx(100 - summary["error_last"])
-    trained = load_trained(in_files, photographs, "cpu", workers=0)
+    found = measure_transfer(in_files, files_of(photographs))[""]
+    assert found.accuracies["original"] == pytest.approx(100 - last_error(in_files))
+    trained = load_trained(in_files, files_of(photographs))
     test = trained.data.test
     view = ResizeCenterCrop(18, 16)
     nothing = torch.empty(0)
@@ -158,10 +161,10 @@ def test_images_in_files_are_tested_as_the_run_tested_them(in_files, photographs
 
 
 def test_workers_change_nothing_and_nothing_of_images_in_files_is_stored(in_files, photographs):
-    options = {"device": "cpu", "data_root": photographs, "seed": 3}
-    found = measure_transfer(in_files, **options, workers=0)
+    found = measure_transfer(in_files, files_of(photographs), seed=3)
     (in_files / "transfer.json").unlink()
-    assert measure_transfer(in_files, **options, workers=2) == found
+    two = TrainOptions(photographs, "cpu", workers=2)
+    assert measure_transfer(in_files, two, seed=3) == found
     kept = json.loads((in_files / "transfer.json").read_text())["test_sets"]["seed=3,hue=0.0"]
     sums = json.loads((in_files / "images.json").read_text())["sha256"]
     assert kept["images"] == sums["test_files"]
@@ -170,15 +173,15 @@ def test_workers_change_nothing_and_nothing_of_images_in_files_is_stored(in_file
 
 
 def test_corrupted_images_of_any_size_are_seen_as_the_test_images(in_files, photographs, tmp_path):
-    options = {"device": "cpu", "data_root": photographs, "workers": 0}
-    found = measure_transfer(in_files, **options, corruptions=photographs / "val")
+    options = files_of(photographs)
+    found = measure_transfer(in_files, options, corruptions=photographs / "val")[""]
     assert found.corrupted.accuracies == {"val": [pytest.approx(found.accuracies["original"])]}
     # Of arrays, the pixels are taken as they are.
-    trained = load_trained(in_files, photographs, "cpu", workers=0)
+    trained = load_trained(in_files, files_of(photographs))
     seen = torch.cat([batch.pixels for batch in trained.test_pixels()])
     np.save(tmp_path / "labels.npy", np.tile(trained.data.test.labels.numpy(), 5))
     np.save(tmp_path / "none.npy", np.tile(seen.permute(0, 2, 3, 1).numpy(), (5, 1, 1, 1)))
-    corrupted = measure_transfer(in_files, **options, corruptions=tmp_path).corrupted
+    corrupted = measure_transfer(in_files, options, corruptions=tmp_path)[""].corrupted
     assert corrupted.accuracies == {"none": [pytest.approx(found.accuracies["original"])] * 5}
 
 
@@ -186,18 +189,18 @@ def test_damaged_files_and_killed_processes_are_named(in_files, photographs, tmp
     damaged = shutil.copytree(photographs, tmp_path / "damaged")
     (damaged / "val" / "dog" / "3.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"cannot read '.*val/dog/3\.png'"):
-        measure_transfer(in_files, device="cpu", data_root=damaged, workers=0)
+        measure_transfer(in_files, files_of(damaged))
 
-    def die(self, images, network):
+    def die(self, images, predictor):
         raise RuntimeError(message)
 
     monkeypatch.setattr(Trained, "predict_with_features", die)
     message = "DataLoader worker (pid 7) is killed by signal: Killed. "
     with pytest.raises(UserError, match="transfer: Loader: a process that decodes images was"):
-        measure_transfer(in_files, device="cpu", data_root=photographs, workers=0)
+        measure_transfer(in_files, files_of(photographs))
     message = "something else"
     with pytest.raises(RuntimeError, match="something else"):
-        measure_transfer(in_files, device="cpu", data_root=photographs, workers=0)
+        measure_transfer(in_files, files_of(photographs))
 
 
 def test_an_unfinished_run_says_so(run):
@@ -207,3 +210,21 @@ def test_an_unfinished_run_says_so(run):
     shutil.rmtree(run)
     with pytest.raises(UserError, match="expected the folder of a run, got no such folder"):
         measure_transfer(run)
+
+
+def test_runs_that_classify_no_images_are_refused(run, tmp_path, monkeypatch):
+    accuracy = find_recipe(f"digits_resnet8,{TINY},epochs=1,metrics=accuracy")
+    folder = train_run("accuracy", accuracy, tmp_path)
+    summary = json.loads((folder / "summary.json").read_text())
+    found = measure_transfer(folder, CPU)[""].accuracies["original"]
+    assert found == pytest.approx(summary["results"][""]["accuracy"]["last"])
+
+    summary["metric"]["name"] = "miou"
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match="expected a run with a test error, got one with miou"):
+        measure_transfer(folder, CPU)
+    for name, message in (("has_masks", "masks"), ("has_bytes", "images that are no bytes")):
+        with monkeypatch.context() as patch:
+            patch.setattr(DataSet, name, name == "has_masks")
+            with pytest.raises(UserError, match=f"expected a label for each image, got {message}"):
+                measure_transfer(run, CPU)

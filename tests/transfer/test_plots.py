@@ -17,6 +17,7 @@ from semaug.transfer.plots import (
     embed_variants,
     export_picture,
 )
+from tests.transfer.conftest import CPU, files_of
 
 
 def transfer(scale, distances=True):
@@ -77,7 +78,7 @@ def test_samples_are_of_different_classes_where_possible():
 
 @pytest.fixture
 def trained(run):
-    return load_trained(run, device="cpu")
+    return load_trained(run, CPU)
 
 
 def test_variants_lie_in_the_plane_alike_each_time(trained):
@@ -115,7 +116,7 @@ def test_few_points_are_laid_out_too(trained, num_samples, num_variants):
 
 
 def test_equal_features_are_one_point(trained):
-    answer = lambda images, network: (None, torch.ones(len(images), 5))  # noqa: E731
+    answer = lambda images, predictor: (None, torch.ones(len(images), 5))  # noqa: E731
     object.__setattr__(trained, "predict_with_features", answer)
     assert not embed_variants(trained, num_samples=4, num_variants=8).points.any()
 
@@ -128,17 +129,18 @@ def test_networks_without_features_cannot_be_drawn(trained, monkeypatch):
         embed_variants(trained)
 
 
-def test_each_network_has_features_of_its_own(pair):
-    trained = load_trained(pair, device="cpu")
+def test_each_predictor_has_features_of_its_own(pair):
+    trained = load_trained(pair, CPU)
     first, second = (
-        embed_variants(trained, network=place, num_samples=4, num_variants=4) for place in (0, 1)
+        embed_variants(trained, predictor=name, num_samples=4, num_variants=4)
+        for name in ("", "network 2")
     )
     assert first.names == second.names
     assert not torch.equal(first.points, second.points)
 
 
 def test_samples_in_files_are_seen_as_the_test_sees_them(in_files, photographs, monkeypatch):
-    trained = load_trained(in_files, photographs, "cpu", workers=0)
+    trained = load_trained(in_files, files_of(photographs))
     seen = []
     monkeypatch.setattr(plots, "random_color", lambda hue: Compose())
     prepare = trained.prepare
@@ -158,12 +160,11 @@ def test_samples_in_files_are_seen_as_the_test_sees_them(in_files, photographs, 
 def test_pictures_are_written_as_files(runs, tmp_path):
     labels = ("digits_resnet8", "digits_resnet8_isda")
     found = {
-        label: [measure_transfer(runs / label / f"seed{k}", device="cpu") for k in (0, 1)]
+        label: [measure_transfer(runs / label / f"seed{k}", CPU) for k in (0, 1)]
         for label in labels
     }
     embeddings = {
-        label: embed_variants(load_trained(runs / label / "seed0", device="cpu"))
-        for label in labels
+        label: embed_variants(load_trained(runs / label / "seed0", CPU)) for label in labels
     }
     draw = {
         "variation": lambda: draw_variation(found, "digits"),

@@ -1,5 +1,6 @@
 """``semaug evaluate``: test trained networks again."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +9,15 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import with_options
+from semaug.engine.device import choose_device, operators
 from semaug.engine.options import TrainOptions
-from semaug.engine.trained import Trained, load_trained
-from semaug.runs.files import read_json
+from semaug.engine.processes import Processes
+from semaug.engine.session import Results
+from semaug.engine.start import Start
+from semaug.engine.trained import load_finished_run, load_state, load_trained
+from semaug.recipe import Recipe
+from semaug.runs.read import label_of, measure_of, measured, value_of
+from semaug.runs.run import Run
 from semaug.runs.words import say
 
 __all__ = ["evaluate_command"]
@@ -29,11 +36,11 @@ def evaluate_command(
     *,
     options: TrainOptions,
 ) -> None:
-    """Test the networks of finished runs again, and compare with the recorded errors.
+    """Test the networks of finished runs again, and compare with the recorded results.
 
-    They see the images that the run tested on: those held out, if there were such. The error is
-    that of the last epoch, exactly: on the same device and, on a CPU, with the same number of
-    threads.
+    They see the images that the run tested on: those held out, if there were such. The results
+    are those of the last epoch, exactly: on the same device and, on a CPU, with the same number
+    of threads.
 
     [bold]Examples[/bold]
 
@@ -46,27 +53,47 @@ def evaluate_command(
         torch.set_num_threads(options.threads)
     others = 0
     for folder in folders:
-        trained = load_trained(folder, options.data_root, options.device, options.workers)
-        summary = read_json(folder / "summary.json", "delete it, and --resume writes it anew")
-        for line, is_same in _compare(trained, summary):
+        run, summary = load_finished_run(folder, trust_code=options.trust_code)
+        results = _test(run, summary, options, console)
+        if results is None:
+            kind = type(run.recipe).__name__
+            say(console, f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`", style="yellow")
+            continue
+        for line, is_same in _compare(results, summary):
             say(console, f"{folder}: {line}", style="" if is_same else "yellow")
             others += not is_same
     if others:
         say(
             console,
-            "an error may be another on another device, and on a CPU with another number of "
+            "a result may be another on another device, and on a CPU with another number of "
             "threads: numbers are rounded otherwise",
         )
 
 
-def _compare(trained: Trained, summary: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Say of each network what its error is, and whether it is that of the run."""
-    measured = "held-out error" if summary.get("test_on") == "hold_out" else "test error"
-    errors, lines = trained.test_errors(), []
-    for place, error in enumerate(errors, start=1):
-        name = f"{measured} of network {place}" if len(errors) > 1 else measured
-        recorded = summary["error_last" if place == 1 else f"error_last_{place}"]
-        is_same = f"{error:.9f}" == f"{recorded:.9f}"
-        ending = f"recorded were {recorded:.2f} % on {summary['device']}"
-        lines.append((f"{name} {error:.2f} %, {'as recorded' if is_same else ending}", is_same))
-    return lines
+def _test(
+    run: Run, summary: Mapping[str, Any], options: TrainOptions, console: Console
+) -> Results | None:
+    """Test a run again; None if recipes of its kind do not say how."""
+    if isinstance(run.recipe, Recipe):
+        return load_trained(run.folder, options).test()
+    if not hasattr(run.recipe, "evaluate"):
+        return None
+    place = choose_device(options.device)
+    with operators(place, deterministic=run.recipe.deterministic):
+        processes = Processes(place, run.recipe.precision)
+        start = Start(run, place, processes, options, console, lambda state: None)
+        found: Results = run.recipe.evaluate(start, load_state(run, summary["epochs"]))
+    return found
+
+
+def _compare(results: Results, summary: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Say of each predictor what its results are, and whether they are those of the run."""
+    main, images = measure_of(summary), measured(summary).partition(" ")[0]
+    for predictor, values in results.items():
+        for metric, value in values.items():
+            text = main.text if metric == main.name else "{:.2f}".format
+            recorded = value_of(summary, predictor, metric, "last")
+            is_same = recorded is not None and f"{value:.9f}" == f"{recorded:.9f}"
+            told = "nothing" if recorded is None else text(recorded)
+            ending = "as recorded" if is_same else f"recorded were {told} on {summary['device']}"
+            yield f"{label_of(f'{images} {metric}', predictor)} {text(value)}, {ending}", is_same

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.report import Group, RunData, collect
+from semaug.runs.read import label_of
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
 from semaug.transfer import TEST_SETS, Transfer, measure_transfer
@@ -24,6 +27,8 @@ from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variant
 
 __all__ = ["transfer_command"]
 
+# For each label its runs, and the results of each by name of the predictor.
+_Found = dict[str, list[tuple[RunData, dict[str, Transfer]]]]
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
@@ -66,14 +71,14 @@ def transfer_command(
 ) -> None:
     """Test trained networks on test images as they are, cropped, grey, and in other colors.
 
-    Measured is every network of every finished run, on its own test images and with its last
-    weights: accuracy on the four test sets of augmentation invariant training (AIT, Table 5), and
-    how far predictions (KL divergence) and features (Euclidean distance) of an image are apart
-    between these sets (Fig. 5). Of runs that trained several networks together, each has a row:
-    the recipe's own, then its peers. Images in files are tested as the run tested them, resized
-    and their middle cut out.
+    Every network of every finished run that classifies images is tested, on the test images of
+    the run and with its last weights: accuracy on the four test sets of augmentation invariant
+    training (AIT, Table 5), and how far predictions (KL divergence) and features (Euclidean
+    distance) of an image are apart between these sets (Fig. 5). Where a run has several networks,
+    such as peers or a teacher, each has a row. Images in files are tested as the run tested them,
+    resized and their middle cut out.
 
-    The sets are the same for all networks. What a run comes to is kept in its folder, as
+    The sets are the same for all networks. The results of a run are kept in its folder, as
     transfer.json, and read from there the next time.
 
     [bold]Examples[/bold]
@@ -91,27 +96,20 @@ def transfer_command(
     if options.threads is not None:
         torch.set_num_threads(options.threads)
 
-    def measure(folder: Path) -> Transfer:
-        return measure_transfer(
-            folder,
-            data_root=options.data_root,
-            device=options.device,
-            seed=seed,
-            hue=hue,
-            corruptions=corruptions,
-            workers=options.workers,
-            console=console,
-        )
-
+    measure = partial(
+        measure_transfer, options=options, seed=seed, hue=hue, corruptions=corruptions
+    )
     failures: list[tuple[Path, Exception]] = []
-    measured = [(group, _measure_all(group, measure, failures)) for group in groups]
-    measured = [(group, found) for group, found in measured if found]
+    measured = []
+    for group in groups:
+        found = _measure_all(group, partial(measure, console=console), failures)
+        measured += [(group, found)] if found else []
     if not measured:
         raise failures[0][1]
     for folder, error in failures:
         say(console, f"note: {folder}: left out, {error}", style="yellow")
     for group, found in measured:
-        rows = _networks_of(found)
+        rows = _rows_of(found)
         console.print(_make_table(group, rows, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
@@ -156,11 +154,11 @@ def _find(paths: Sequence[Path], console: Console) -> tuple[Group, ...]:
 
 def _measure_all(
     group: Group,
-    measure: Callable[[Path], Transfer],
+    measure: Callable[[Path], dict[str, Transfer]],
     failures: list[tuple[Path, Exception]],
-) -> dict[str, list[tuple[RunData, Transfer]]]:
+) -> _Found:
     """Measure the finished runs of each label; one that cannot be measured stops no other."""
-    found: dict[str, list[tuple[RunData, Transfer]]] = {}
+    found: _Found = {}
     for recipe in group.recipes:
         for run in recipe.finished:
             try:
@@ -172,22 +170,14 @@ def _measure_all(
     return found
 
 
-def _networks_of(
-    found: Mapping[str, Sequence[tuple[RunData, Transfer]]],
-) -> dict[str, list[Transfer]]:
-    """Return what each network came to in all runs of its label."""
-    networks: dict[str, list[Transfer]] = {}
+def _rows_of(found: _Found) -> dict[str, list[Transfer]]:
+    """Return the results of each predictor in all runs of its label."""
+    rows: dict[str, list[Transfer]] = {}
     for label, members in found.items():
-        for _, one in members:
-            for name, own in zip(_names(label, len(one.networks)), one.networks, strict=True):
-                networks.setdefault(name, []).append(own)
-    return networks
-
-
-def _names(label: str, num_networks: int) -> list[str]:
-    if num_networks == 1:
-        return [label]
-    return [f"{label}, network {place + 1}" for place in range(num_networks)]
+        for _, predictors in members:
+            for predictor, one in predictors.items():
+                rows.setdefault(label_of(label, predictor), []).append(one)
+    return rows
 
 
 def _make_table(
@@ -214,26 +204,21 @@ def _make_table(
 
 
 def _draw(
-    group: Group,
-    found: Mapping[str, Sequence[tuple[RunData, Transfer]]],
-    folder: Path,
-    seed: int,
-    hue: float,
-    options: TrainOptions,
+    group: Group, found: _Found, folder: Path, seed: int, hue: float, options: TrainOptions
 ) -> Iterator[Path]:
     """Write the pictures of a group; features are those of the first run of each label.
 
-    Each network has bars and a panel of its own.
+    Each predictor has bars and a panel of its own.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
-    picture = draw_variation(_networks_of(found), group.title)
+    picture = draw_variation(_rows_of(found), group.title)
     yield from export_picture(picture, folder, f"{name}-variation")
     embeddings = {}
     for label, members in found.items():
-        run, _ = members[0]
+        run, predictors = members[0]
         # A few images at most, so no processes that decode.
-        trained = load_trained(run.folder, options.data_root, options.device, workers=0)
-        for place, network in enumerate(_names(label, trained.num_networks)):
-            embedding = embed_variants(trained, network=place, seed=seed, hue=hue)
-            embeddings[f"{network} seed {run.seed}"] = embedding
+        trained = load_trained(run.folder, replace(options, workers=0))
+        for predictor in predictors:
+            embedding = embed_variants(trained, predictor=predictor, seed=seed, hue=hue)
+            embeddings[f"{label_of(label, predictor)} seed {run.seed}"] = embedding
     yield from export_picture(draw_embeddings(embeddings, group.title), folder, f"{name}-features")

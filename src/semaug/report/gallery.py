@@ -26,7 +26,8 @@ __all__ = ["augmented_images", "draw_gallery"]
 _GAP = 2  # pixels between images
 _INCHES = 1.1  # an image
 _OPACITY = 0.5  # of masks over their images
-_COLORS = matplotlib.colormaps["tab20"](range(20))[:, :3].tolist()  # of classes, in turn
+_ORDER = [*range(0, 20, 2), *range(1, 20, 2)]  # light colors last
+_COLORS = matplotlib.colormaps["tab20"](_ORDER)[:, :3].tolist()  # of classes, in turn
 
 
 def draw_gallery(

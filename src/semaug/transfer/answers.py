@@ -1,4 +1,4 @@
-"""What a network answers to the same images in several test sets, counted and compared.
+"""What a predictor answers to the same images in several test sets, counted and compared.
 
 Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 4.5
 """
@@ -18,7 +18,7 @@ Answers = tuple[Tensor, Tensor | None]  # logits (n, C) and features (n, A)
 
 
 class Sums:
-    """What one network comes to on the test sets, summed over images."""
+    """The results of one predictor on the test sets, summed over images."""
 
     def __init__(self) -> None:
         self.num_images = 0
@@ -30,7 +30,7 @@ class Sums:
         """Add a batch.
 
         Args:
-            answers: For each test set, what the network makes of its images.
+            answers: For each test set, what the predictor makes of its images.
             labels: ``(n,)`` int64, on any device.
         """
         self.num_images += len(labels)

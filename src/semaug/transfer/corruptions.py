@@ -95,7 +95,7 @@ def _find_arrays(folder: Path, files: list[Path], trained: Trained) -> Corruptio
             f"beside {found}"
         )
     labels = _read_labels(folder / _LABELS, trained.data.num_classes)
-    size = tuple(trained.pipeline.example_images().shape[2:])
+    size = tuple(trained.streams.example_images().shape[2:])
     for path in files:
         if path.name != _LABELS:
             _check_images(path, _open(path), len(labels), size)

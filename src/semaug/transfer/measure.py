@@ -1,9 +1,10 @@
-"""Test the networks of a run on images that were augmented in several ways."""
+"""Test the predictors of a run on images that were augmented in several ways."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 import torch
 from rich.console import Console
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from semaug.data import ImageSet, explain_worker_death
 from semaug.data.registry import data_root as find_data_root
+from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
-from semaug.errors import UserError, as_user_error
-from semaug.runs.files import read_json
+from semaug.errors import UserError
+from semaug.runs.read import load_summary, measure_of
 from semaug.transfer.answers import Answers, Sums, count_correct
 from semaug.transfer.corruptions import find_corruptions
 from semaug.transfer.result import Corrupted, Notes, Transfer
@@ -31,67 +33,69 @@ __all__ = ["measure_transfer", "transfer_accuracies"]
 
 def measure_transfer(
     folder: str | Path,
+    options: TrainOptions | None = None,
     *,
-    data_root: Path | None = None,
-    device: str = "auto",
     seed: int = 0,
     hue: float = 0.0,
     corruptions: Path | None = None,
-    workers: int | None = None,
     console: Console | None = None,
-) -> Transfer:
-    """Test the networks of a finished run, or read what an earlier call found.
+) -> dict[str, Transfer]:
+    """Test the predictors of a finished run, or read what an earlier call found.
 
     What is found is kept as ``transfer.json`` in the folder of the run, and holds for the
     weights that lie there, the seed, ``hue`` and the corrupted images.
 
     Args:
-        folder: Of the run.
-        data_root: Folder of the data sets; None is as in :func:`semaug.data.load_data`. The
-            test sets of images in memory are kept in ``transfer`` there, or beside the runs if
+        folder: Of a run that classifies images: its main metric is their error or accuracy.
+        options: Data root, device, and processes that decode images in files. The test sets of
+            images in memory are kept in ``transfer`` below the data root, or beside the runs if
             that cannot be. Those of images in files are made while they are tested.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of the test sets, not of the run.
         hue: Most that ``random_color`` turns hues by; 0 in the paper.
         corruptions: Folder of corrupted images, see :func:`semaug.transfer.find_corruptions`.
-        workers: Processes that decode images in files; None is one for each core but one.
         console: Where to show progress; None shows none.
 
     Returns:
-        Of the first network; ``others`` has those that trained beside it.
+        By name of the predictor, the main one, ``""``, first.
 
     Raises:
         FileNotFoundError: If the data is missing.
         OSError: If the disk does not take what is written, or an image cannot be read.
         TypeError: If ``seed`` or ``hue`` is not a number.
-        UserError: If the run is not finished, a file is damaged, or a process that decodes was
-            killed.
+        UserError: If the run is not finished or classifies no images, a file is damaged, code of
+            the run was changed since, or a process that decodes was killed.
         ValueError: If ``seed`` or ``hue`` is out of range.
     """
-    folder = Path(folder)
+    folder, options = Path(folder), options or TrainOptions()
+    name = measure_of(load_summary(folder)).name
+    if name not in ("error", "accuracy"):
+        raise UserError(
+            f"transfer: {folder}: expected a run with a test error, got one with {name}"
+        )
     notes = Notes(folder)
-    trained: Trained | None = None
-    networks = notes.test_sets(seed, hue)
+    found = notes.test_sets(seed, hue)
+    corrupted = None if corruptions is None else notes.corrupted(corruptions)
     with _naming_deaths():
-        if networks is None or len(networks) < _count_networks(folder):
-            trained = load_trained(folder, data_root, device, workers)
-            batches = _batches_of_sets(trained, _folders(data_root, folder), seed, hue)
+        if found is None or (corrupted is None and corruptions is not None):
+            trained = load_trained(folder, options)
+            if trained.data.has_masks or not trained.data.has_bytes:
+                what = "masks" if trained.data.has_masks else "images that are no bytes"
+                raise UserError(f"transfer: {folder}: expected a label for each image, got {what}")
+        if found is None:
+            batches = _batches_of_sets(trained, _folders(options.data_root, folder), seed, hue)
             with _progress(console, trained.label, len(trained.data.test)) as advance:
-                networks = _test_on_sets(trained, batches, advance)
-            notes.add_test_sets(seed, hue, networks, _sum_of(trained))
+                found = _test_on_sets(trained, batches, advance)
+            notes.add_test_sets(seed, hue, found, _sum_of(trained))
         if corruptions is not None:
-            corrupted = notes.corrupted(corruptions)
-            if corrupted is None or len(corrupted) < len(networks):
-                trained = trained or load_trained(folder, data_root, device, workers)
+            if corrupted is None:
                 corrupted = _test_on_corruptions(trained, corruptions, console)
                 notes.add_corrupted(corruptions, corrupted)
-            pairs = zip(networks, corrupted, strict=True)
-            networks = [replace(network, corrupted=own) for network, own in pairs]
-    return replace(networks[0], others=tuple(networks[1:]))
+            found = {key: replace(one, corrupted=corrupted[key]) for key, one in found.items()}
+    return found
 
 
 def transfer_accuracies(folder: str | Path) -> dict[str, float] | None:
-    """Read what :func:`measure_transfer` found of the first network with the paper's settings.
+    """Read what :func:`measure_transfer` found of the main predictor with the paper's settings.
 
     Args:
         folder: Of a run.
@@ -104,7 +108,7 @@ def transfer_accuracies(folder: str | Path) -> dict[str, float] | None:
         UserError: If the file is damaged.
     """
     found = Notes(Path(folder)).test_sets(seed=0, hue=0.0)
-    return None if found is None else dict(found[0].accuracies)
+    return None if found is None else dict(found[""].accuracies)
 
 
 def _batches_of_sets(
@@ -113,12 +117,12 @@ def _batches_of_sets(
     """Yield the test sets side by side and their labels, in the batches of the run's own test."""
     test = trained.data.test
     if isinstance(test, ImageSet):
-        sets = load_test_sets(test.images, trained.recipe.data, folders, seed=seed, hue=hue)
+        sets = load_test_sets(test.images, trained.data.name, folders, seed=seed, hue=hue)
         for rows in torch.arange(len(test)).split(trained.recipe.evaluation_batch_size):
             labels = test.labels[rows.to(test.labels.device)]
             yield {name: images[rows] for name, images in sets.items()}, labels
         return
-    side = trained.pipeline.example_images().shape[-1]
+    side = trained.streams.example_images().shape[-1]
     padding = choose_padding(trained.data, side)
     make = SetMaker(len(test), seed=seed, hue=hue, padding=padding)
     for batch in trained.test_pixels():
@@ -129,54 +133,44 @@ def _test_on_sets(
     trained: Trained,
     batches: Iterator[tuple[dict[str, Tensor], Tensor]],
     advance: Callable[[int], None],
-) -> list[Transfer]:
-    """Predict all sets side by side, so that no image is needed twice, by each network."""
-    sums = [Sums() for _ in range(trained.num_networks)]
+) -> dict[str, Transfer]:
+    """Predict all sets side by side, so that no image is needed twice, by each predictor."""
+    sums = {predictor: Sums() for predictor in trained.predictors}
     for sets, labels in batches:
-        outputs: list[dict[str, Answers]] = [{} for _ in sums]
+        answers: dict[str, dict[str, Answers]] = {predictor: {} for predictor in sums}
         for name, images in sets.items():
             prepared = trained.prepare(images)
-            for network, own in enumerate(outputs):
-                own[name] = trained.predict_with_features(prepared, network)
-        for one, own in zip(sums, outputs, strict=True):
-            one.add(own, labels)
+            for predictor, own in answers.items():
+                own[name] = trained.predict_with_features(prepared, predictor)
+        for predictor, own in answers.items():
+            sums[predictor].add(own, labels)
         advance(len(labels))
-    return [one.means() for one in sums]
+    return {predictor: own.means() for predictor, own in sums.items()}
 
 
 def _test_on_corruptions(
     trained: Trained, folder: Path, console: Console | None
-) -> list[Corrupted]:
+) -> dict[str, Corrupted]:
     found = find_corruptions(folder, trained)
-    networks: list[dict[str, list[float]]] = [{} for _ in range(trained.num_networks)]
+    accuracies: dict[str, dict[str, list[float]]] = {name: {} for name in trained.predictors}
     num_images = len(found.names) * found.num_severities * found.num_images
     with _progress(console, f"{trained.label}, corrupted", num_images) as advance:
         for name in found.names:
             for severity in range(found.num_severities):
-                correct = _count_all(trained, found.batches(name, severity), advance)
-                for own, count in zip(networks, correct, strict=True):
-                    own.setdefault(name, []).append(100 * count / found.num_images)
-    return [Corrupted(own, _mean_of_all(own)) for own in networks]
-
-
-def _count_all(
-    trained: Trained,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    advance: Callable[[int], None],
-) -> list[int]:
-    """Count the images that each network classifies correctly."""
-    correct = [0] * trained.num_networks
-    for images, labels in batches:
-        prepared = trained.prepare(images)
-        for network in range(len(correct)):
-            correct[network] += count_correct(trained.predict(prepared, network), labels)
-        advance(len(labels))
-    return correct
-
-
-def _mean_of_all(accuracies: Mapping[str, list[float]]) -> float:
-    every = [value for values in accuracies.values() for value in values]
-    return sum(every) / len(every)
+                correct = dict.fromkeys(accuracies, 0)
+                for images, labels in found.batches(name, severity):
+                    prepared = trained.prepare(images)
+                    for predictor in correct:
+                        logits = trained.predict(prepared, predictor)
+                        correct[predictor] += count_correct(logits, labels)
+                    advance(len(labels))
+                for predictor, count in correct.items():
+                    share = 100 * count / found.num_images
+                    accuracies[predictor].setdefault(name, []).append(share)
+    return {
+        predictor: Corrupted(own, mean([value for values in own.values() for value in values]))
+        for predictor, own in accuracies.items()
+    }
 
 
 def _sum_of(trained: Trained) -> str:
@@ -188,16 +182,6 @@ def _sum_of(trained: Trained) -> str:
     if isinstance(test, ImageSet):
         return sum_of_images(test.images)
     return trained.sums["test_files"]
-
-
-def _count_networks(folder: Path) -> int:
-    """Return how many networks a run trained, by its summary; 1 if there is none to tell."""
-    path = folder / "summary.json"
-    if not path.exists():
-        return 1
-    summary = read_json(path, "restore a copy of it")
-    with as_user_error(f"{path}: expected the summary of a run: ", AttributeError, TypeError):
-        return 1 + len(summary["recipe"].get("method", {}).get("peers", ()))
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def draw_variation(transfers: Mapping[str, Sequence[Transfer]], title: str) -> F
 
 
 def draw_embeddings(embeddings: Mapping[str, Embedding], title: str) -> Figure:
-    """Draw Fig. 6: variants of a few images in the feature space of each network, side by side.
+    """Draw Fig. 6: variants of a few images in the feature space of each predictor, side by side.
 
     Args:
         embeddings: For each label that of one run; samples are the same ones.
@@ -133,7 +133,7 @@ def choose_samples(labels: Tensor, seed: int, num_samples: int = NUM_SAMPLES) ->
 def embed_variants(
     trained: Trained,
     *,
-    network: int = 0,
+    predictor: str = "",
     seed: int = 0,
     hue: float = 0.0,
     num_samples: int = NUM_SAMPLES,
@@ -145,7 +145,7 @@ def embed_variants(
 
     Args:
         trained: The networks, and the images.
-        network: Which of several, counted from 0.
+        predictor: Name of what predicts.
         seed: Decides images, variants and layout.
         hue: Most that hues are turned by.
         num_samples: S.
@@ -153,7 +153,7 @@ def embed_variants(
 
     Raises:
         OSError: If an image lies in a file that cannot be read.
-        UserError: If the file is damaged, or the network has no features.
+        UserError: If the file is damaged, or the predictor has no features.
     """
     test = trained.data.test
     places = choose_samples(test.labels, seed, num_samples)
@@ -165,7 +165,7 @@ def embed_variants(
     variants = change(images, draws)
     features = []
     for some in variants.split(trained.recipe.evaluation_batch_size):
-        _, own = trained.predict_with_features(trained.prepare(some), network)
+        _, own = trained.predict_with_features(trained.prepare(some), predictor)
         if own is None:
             raise UserError(
                 f"transfer: {trained.folder}: expected predictions of one classifier to draw its "

@@ -18,9 +18,8 @@ __all__ = ["PAIRS", "Corrupted", "Notes", "Transfer"]
 PAIRS = tuple(combinations(TEST_SETS, 2))  # as the axis of Fig. 5 has them
 
 _FILE = "transfer.json"
-_OF_TEST_SETS = ("accuracies", "divergences", "distances")  # what is kept, of each network
+_OF_TEST_SETS = ("accuracies", "divergences", "distances")  # what is kept of each predictor
 _OF_CORRUPTED = ("accuracies", "mean")
-_OTHERS = "others"  # networks after the first; absent where there is one
 _REMEDY = "delete it, and semaug transfer writes it anew"
 
 
@@ -39,7 +38,7 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Transfer:
-    """How a network does on the four test sets.
+    """How a predictor does on the four test sets.
 
     Args:
         accuracies: In percent, for each name in :data:`semaug.transfer.TEST_SETS`.
@@ -48,19 +47,12 @@ class Transfer:
         distances: Euclidean distance of the features, likewise; None where predictions are
             those of no single classifier.
         corrupted: On the user's corrupted images, if there are any.
-        others: The same of each network that trained beside this one, in the order of ``peers``.
     """
 
     accuracies: Mapping[str, float]
     divergences: Mapping[str, float]
     distances: Mapping[str, float] | None
     corrupted: Corrupted | None = None
-    others: tuple["Transfer", ...] = ()
-
-    @property
-    def networks(self) -> tuple["Transfer", ...]:
-        """This network, and those that trained beside it."""
-        return self, *self.others
 
 
 class Notes:
@@ -83,40 +75,39 @@ class Notes:
                 if self._weights is None or content["weights"] == self._weights:
                     self._content = content
 
-    def test_sets(self, seed: int, hue: float) -> list[Transfer] | None:
-        """Return what was found on the test sets of this seed and hue, of each network.
-
-        An early version looked at the first network only.
-        """
+    def test_sets(self, seed: int, hue: float) -> dict[str, Transfer] | None:
+        """Return what was found on the test sets of this seed and hue, by name of the predictor."""
         with self._naming_damage():
             found = self._content.get("test_sets", {}).get(_key(seed, hue))
             if found is None:
                 return None
-            return [
-                Transfer(*(one[name] for name in _OF_TEST_SETS))
-                for one in (found, *found.get(_OTHERS, ()))
-            ]
+            return {
+                predictor: Transfer(*(one[name] for name in _OF_TEST_SETS))
+                for predictor, one in found["predictors"].items()
+            }
 
-    def add_test_sets(self, seed: int, hue: float, found: Sequence[Transfer], images: str) -> None:
+    def add_test_sets(
+        self, seed: int, hue: float, found: Mapping[str, Transfer], images: str
+    ) -> None:
         """Keep what was found on them, with the sum of the original images."""
-        plain = _plain(found, _OF_TEST_SETS) | {"images": images}
+        plain = {"images": images, "predictors": _plain(found, _OF_TEST_SETS)}
         self._content.setdefault("test_sets", {})[_key(seed, hue)] = plain
         self._write()
 
-    def corrupted(self, folder: Path) -> list[Corrupted] | None:
+    def corrupted(self, folder: Path) -> dict[str, Corrupted] | None:
         """Return what was found on corrupted images, if they have not changed since."""
         with self._naming_damage():
             found = self._content.get("corrupted", {}).get(str(folder.resolve()))
             if found is None or not folder.is_dir() or found["files"] != fingerprint(folder):
                 return None
-            return [
-                Corrupted(*(one[name] for name in _OF_CORRUPTED))
-                for one in (found, *found.get(_OTHERS, ()))
-            ]
+            return {
+                predictor: Corrupted(*(one[name] for name in _OF_CORRUPTED))
+                for predictor, one in found["predictors"].items()
+            }
 
-    def add_corrupted(self, folder: Path, found: Sequence[Corrupted]) -> None:
+    def add_corrupted(self, folder: Path, found: Mapping[str, Corrupted]) -> None:
         """Keep what was found on them."""
-        plain = _plain(found, _OF_CORRUPTED) | {"files": fingerprint(folder)}
+        plain = {"files": fingerprint(folder), "predictors": _plain(found, _OF_CORRUPTED)}
         self._content.setdefault("corrupted", {})[str(folder.resolve())] = plain
         self._write()
 
@@ -134,9 +125,8 @@ class Notes:
             ) from error
 
 
-def _plain(found: Sequence[object], names: Sequence[str]) -> dict[str, Any]:
-    first, *others = ({name: getattr(one, name) for name in names} for one in found)
-    return first | ({_OTHERS: others} if others else {})
+def _plain(found: Mapping[str, object], names: Sequence[str]) -> dict[str, Any]:
+    return {key: {name: getattr(one, name) for name in names} for key, one in found.items()}
 
 
 def _key(seed: int, hue: float) -> str:
