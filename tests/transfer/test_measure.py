@@ -16,7 +16,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
 from semaug.recipes import find_recipe
-from semaug.transfer import PAIRS, measure_transfer
+from semaug.transfer import PAIRS, measure, measure_transfer
 from semaug.transfer.answers import symmetric_divergence
 from semaug.transfer.sets import SetMaker, make_test_sets
 from tests.transfer.conftest import CPU, TINY, files_of, train_run
@@ -223,8 +223,10 @@ def test_runs_that_classify_no_images_are_refused(run, tmp_path, monkeypatch):
     (folder / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(UserError, match="expected a run with a test error, got one with miou"):
         measure_transfer(folder, CPU)
+    trained = load_trained(run, CPU)
     for name, message in (("has_masks", "masks"), ("has_bytes", "images that are no bytes")):
         with monkeypatch.context() as patch:
+            patch.setattr(measure, "load_trained", lambda folder, options: trained)
             patch.setattr(DataSet, name, name == "has_masks")
             with pytest.raises(UserError, match=f"expected a label for each image, got {message}"):
                 measure_transfer(run, CPU)

@@ -160,7 +160,7 @@ def test_samples_in_files_are_seen_as_the_test_sees_them(in_files, photographs, 
 def test_pictures_are_written_as_files(runs, tmp_path):
     labels = ("digits_resnet8", "digits_resnet8_isda")
     found = {
-        label: [measure_transfer(runs / label / f"seed{k}", CPU) for k in (0, 1)]
+        label: [measure_transfer(runs / label / f"seed{k}", CPU)[""] for k in (0, 1)]
         for label in labels
     }
     embeddings = {
