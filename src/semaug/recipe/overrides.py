@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from semaug._torch.names import unknown_name
@@ -61,13 +62,6 @@ _SYNONYMS = {
 }
 
 
-# What else changes where a recipe without a length of this kind is given one.
-_OTHER_LENGTH: dict[str, dict[str, Any]] = {
-    "steps": {"epochs": None, "evaluate_every_epochs": 1},
-    "epochs": {"steps": None, "evaluate_every_steps": None},
-}
-
-
 class _Option(NamedTuple):
     """What may stand at a place of a recipe, and what stands there now.
 
@@ -107,8 +101,6 @@ def split_overrides(texts: Iterable[str]) -> dict[str, str]:
 def override(recipe: Any, changes: Mapping[str, str]) -> Any:
     """Return the recipe with options replaced, each value read by the type of its field.
 
-    ``steps`` of a recipe that counts ``epochs`` take their place, and the other way round.
-
     Args:
         recipe: The one to start from.
         changes: As :func:`split_overrides` gives them.
@@ -128,10 +120,7 @@ def override(recipe: Any, changes: Mapping[str, str]) -> Any:
         for name, text in texts.items()
         if not options[name].is_choice
     }
-    for length, others in _OTHER_LENGTH.items():
-        if values.get(length) is not None and options[length].value is None:
-            values = {**others, **values}
-    return replace(recipe, **_changed(recipe, "", chosen, values))
+    return _replace(recipe, _changed(recipe, "", chosen, values))
 
 
 def applicable(recipe: Any, changes: Mapping[str, str]) -> dict[str, str]:
@@ -309,8 +298,13 @@ def _changed(
                 new[one.name] = registry.make(registry.name_of(kind), **options)
             else:
                 old = registry.make(old) if isinstance(old, str) else old
-                new[one.name] = replace(old, **_changed(old, f"{name}.", chosen, values))
+                new[one.name] = _replace(old, _changed(old, f"{name}.", chosen, values))
     return new
+
+
+def _replace(spec: Any, options: Mapping[str, Any]) -> Any:
+    """Replace options; a spec whose options depend on each other says how, by ``changed``."""
+    return getattr(spec, "changed", partial(replace, spec))(**options)
 
 
 def _inherited(old: Any, kind: type) -> dict[str, Any]:
