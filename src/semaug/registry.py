@@ -87,9 +87,15 @@ class Registry:
         self._members: dict[str, Any] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers a spec class under a name."""
+        """Return a decorator that registers a spec class under a name, in this process.
+
+        Raises:
+            UserError: If the name is one of this package, and the class is not.
+        """
 
         def add(member: T) -> T:
+            if not _is_ours(member) and name in self.names() and _is_ours(self._members[name]):
+                raise UserError(f"{name}: expected a name that no {self.kind} of semaug has")
             self._members[name] = member
             return member
 
@@ -147,7 +153,7 @@ class Registry:
         """
         kind = spec if isinstance(spec, type) else type(spec)
         for name, member in self._members.items():
-            if member is kind and kind.__module__.startswith("semaug."):
+            if member is kind and _is_ours(kind):
                 return name
         if self.fallback and self.fallback(kind.__name__) is kind:
             return kind.__name__
@@ -156,6 +162,10 @@ class Registry:
     def describe(self) -> dict[str, str]:
         """Return one line about each member, with its options."""
         return {name: _describe(self._members[name]) for name in self.names()}
+
+
+def _is_ours(member: Any) -> bool:
+    return str(member.__module__).startswith("semaug.")
 
 
 def _describe(kind: Any) -> str:
@@ -190,20 +200,28 @@ def resolve_choices(spec: Any) -> None:
     """Turn names in the fields of a frozen dataclass into the specs they stand for, at any depth.
 
     Raises:
-        UserError: If a name is unknown, or its spec needs options.
+        UserError: If a name is unknown, its spec needs options, or a value is no spec.
     """
-
-    def made(value: Any, registry: Registry) -> Any:
-        spec = registry.make(value) if isinstance(value, str) else value
-        resolve_choices(spec)
-        return spec
-
-    for one in fields(spec) if is_dataclass(spec) else ():
+    for one in fields(spec):
         registry, value = registry_of(one), getattr(spec, one.name)
         if registry is not None and value is not None:
             several = isinstance(value, tuple)
-            new = tuple(made(x, registry) for x in value) if several else made(value, registry)
-            object.__setattr__(spec, one.name, new)
+            made = tuple(_made(x, registry) for x in (value if several else (value,)))
+            object.__setattr__(spec, one.name, made if several else made[0])
+
+
+def _made(value: Any, registry: Registry) -> Any:
+    spec = registry.make(value) if isinstance(value, str) else value
+    if isinstance(spec, type) or not is_dataclass(spec):
+        raise UserError(
+            f"recipe: expected the name of a {registry.kind} or its spec, got {value!r}"
+        )
+    if any(one.name == "name" for one in fields(spec)):
+        raise UserError(
+            f"{type(spec).__name__}: an option cannot be called `name`, which specs have"
+        )
+    resolve_choices(spec)
+    return spec
 
 
 def registry_of(one: Field[Any]) -> Registry | None:

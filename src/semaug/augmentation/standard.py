@@ -105,6 +105,12 @@ class Augment:
             check_option(name, value, value in wanted, f"from {wanted[0]} to {wanted[-1]}")
             object.__setattr__(self, name, value)  # so that the run folder states it
 
+    def changed(self, **options: Any) -> "Augment":
+        """Return it with options replaced; another policy drops those of the old one."""
+        if options.get("policy", self.policy) != self.policy:
+            options = {"randaugment_ops": None, "randaugment_magnitude": None, **options}
+        return replace(self, **options)
+
     def build(self, data: DataSet) -> Augmentation:
         """Return what happens to images on the device, in the order of the fields.
 

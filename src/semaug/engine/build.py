@@ -118,7 +118,8 @@ class Builder:
             self._try_last_step(built)
         if not getattr(self.recipe.loss, "takes_features", False):
             return built, self.loss()
-        name = network if isinstance(network, str) else self.name_of_network()
+        spec = network or self.recipe.network
+        name = spec if isinstance(spec, str) else networks.name_of(spec)
         context = f"recipe: loss={losses.name_of(self.recipe.loss)} {field}={name}: "
         with as_user_error(context, *PROBE_ERRORS):
             net = with_features(built, example_images=self.example_images)

@@ -25,7 +25,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
 from semaug.methods import Method
 from semaug.outside import load_recorded
-from semaug.recipe.plain import recipe_from_plain_data
+from semaug.recipe.plain import outside_names, recipe_from_plain_data
 from semaug.recipe.recipe import Recipe
 from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.files import read_json
@@ -242,7 +242,8 @@ def load_finished_run(
     remedy = "restore a copy of it, or delete it and train the run with --resume"
     context = f"{path}: expected the summary of a run; {remedy}: "
     with as_user_error(context, AttributeError, KeyError, TypeError):
-        load_recorded(folder, summary["code"], trusted=trust_code)
+        names = [*outside_names(summary["recipe"])]
+        load_recorded(folder, summary["code"], names, trusted=trust_code)
         recipe = recipe_from_plain_data(summary["recipe"])
         name, overrides, quick = summary["name"], summary["overrides"], bool(summary["quick"])
         run = _Finished(name, recipe, int(summary["seed"]), overrides, quick, folder)

@@ -21,7 +21,7 @@ from semaug.losses import MutualLoss, mutual_loss
 from semaug.methods.ait import check_view_augments, views_of
 from semaug.methods.batch import Batch, StepOutput, Stream, Term
 from semaug.methods.method import Method, diagnose
-from semaug.registry import methods
+from semaug.registry import choice, methods, networks
 
 __all__ = ["DML", "MultiAIT", "Mutual"]
 
@@ -157,7 +157,7 @@ class _Together:
     """Networks that train side by side.
 
     Args:
-        peers: Networks that train beside the first, by name.
+        peers: Networks that train beside the first.
         peer_weight_decay: Weight decay of each peer; none is that of the optimizer.
         ai_weight: Weight of the divergence between predictions, lambda in the paper.
         ai_target_gradient: Whether the gradient flows through both sides of a divergence, as the
@@ -167,7 +167,7 @@ class _Together:
         UserError: If peers are missing, or a number is out of range.
     """
 
-    peers: tuple[str, ...]
+    peers: tuple[Any, ...] = choice(networks)
     peer_weight_decay: tuple[float, ...] = ()
     ai_weight: float
     ai_target_gradient: bool

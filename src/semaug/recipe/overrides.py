@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from semaug._torch.names import unknown_name
@@ -62,10 +63,19 @@ _SYNONYMS = {
 
 
 class _Option(NamedTuple):
-    """Where an option stands: itself a choice of a spec, or a value of a type."""
+    """What may stand at a place of a recipe, and what stands there now.
+
+    Where a choice is new, that is its class, and of its options their defaults.
+    """
 
     hint: Any
     registry: Registry | None
+    value: Any
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it is one spec."""
+        return self.registry is not None and get_origin(self.hint) is not tuple
 
 
 def split_overrides(texts: Iterable[str]) -> dict[str, str]:
@@ -98,23 +108,29 @@ def override(recipe: Any, changes: Mapping[str, str]) -> Any:
     Raises:
         UserError: If a name is unknown, ambiguous or given twice, or a value does not fit.
     """
-    chosen, values = _resolved(recipe, changes)
-    return _changed(recipe, "", chosen, values)
+    chosen, options = _choose(recipe, changes)
+    texts: dict[str, str] = {}
+    for name, text in changes.items():
+        dotted = _find(options, name)
+        if dotted in texts:
+            raise UserError(f"recipe: expected `{dotted}` once, got it twice")
+        texts[dotted] = text
+    values = {
+        name: _read(name, text, options[name])
+        for name, text in texts.items()
+        if not options[name].is_choice
+    }
+    return _replace(recipe, _changed(recipe, "", chosen, values))
 
 
 def applicable(recipe: Any, changes: Mapping[str, str]) -> dict[str, str]:
     """Leave out options that this recipe does not have, such as the strength of another loss.
 
     Raises:
-        UserError: If a name is ambiguous.
+        UserError: If a choice is unknown.
     """
-    chosen = _choices(recipe, changes)
-    options = _options(recipe, chosen)
-    return {
-        name: text
-        for name, text in changes.items()
-        if _is_choice(options, name) or _matches(options, name)
-    }
+    options = _choose(recipe, changes)[1]
+    return {name: text for name, text in changes.items() if _matches(options, name)}
 
 
 def takes_list(recipe: Any, changes: Mapping[str, str], name: str) -> bool:
@@ -128,9 +144,8 @@ def takes_list(recipe: Any, changes: Mapping[str, str], name: str) -> bool:
     Raises:
         UserError: If the name is unknown or ambiguous.
     """
-    options = _options(recipe, _choices(recipe, {**changes, name: changes[name].partition(",")[0]}))
-    found = name.removesuffix(".name") if _is_choice(options, name) else _find(options, name)
-    hint = options[found].hint
+    options = _choose(recipe, {**changes, name: changes[name].partition(",")[0]})[1]
+    hint = options[_find(options, name)].hint
     return any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
 
 
@@ -150,10 +165,10 @@ def describe_overrides(recipe: Any, changes: Mapping[str, str], base: Any = None
     options = _options(recipe, {})
     described = {}
     for name in applicable(recipe, changes):
-        dotted = _find(options, name.removesuffix(".name"))
+        dotted = _find(options, name)
         short = dotted.rpartition(".")[2]
         described[short if _matches(options, short) == [dotted] else dotted] = _as_text(
-            _value(recipe, dotted), options[dotted].registry
+            options[dotted].value, options[dotted].registry
         )
     return described if base is None else _needed(base, recipe, described)
 
@@ -188,63 +203,40 @@ def describe_fields(recipe: Any) -> dict[str, str]:
 # From names to options.
 
 
-def _options(recipe: Any, chosen: Mapping[str, Any], prefix: str = "") -> dict[str, _Option]:
+def _options(spec: Any, chosen: Mapping[str, Any], prefix: str = "") -> dict[str, _Option]:
     """Return all options by dotted name, those of the specs that were chosen among them."""
-    kind = recipe if isinstance(recipe, type) else type(recipe)
+    kind = spec if isinstance(spec, type) else type(spec)
     hints = get_type_hints(kind)
     found: dict[str, _Option] = {}
     for one in fields(kind):
         name, registry = prefix + one.name, registry_of(one)
-        found[name] = _Option(hints[one.name], registry)
-        inner = chosen.get(name, getattr(recipe, one.name, None))
-        if registry is not None and inner is not None and not isinstance(inner, tuple | str):
-            found |= _options(inner, chosen, f"{name}.")
+        value = chosen.get(name, getattr(spec, one.name, None))
+        if registry is not None and isinstance(value, str):  # the default of a class
+            value = registry.get(value)
+        option = found[name] = _Option(hints[one.name], registry, value)
+        if option.is_choice and value is not None:
+            found |= _options(value, chosen, f"{name}.")
     return found
 
 
-def _choices(recipe: Any, changes: Mapping[str, str]) -> dict[str, Any]:
-    """Return the class of each spec that is chosen anew, by dotted name."""
-    options = _options(recipe, {})
-    chosen = {}
-    for name, text in changes.items():
-        dotted = name.removesuffix(".name")
-        option = options.get(dotted)
-        if option is not None and option.registry is not None and option.hint is Any:
-            kind = option.registry.get(text)
-            if kind is not type(_value(recipe, dotted)):
-                chosen[dotted] = kind
-    return chosen
+def _choose(recipe: Any, changes: Mapping[str, str]) -> tuple[dict[str, type], dict[str, _Option]]:
+    """Return the classes of specs that are chosen anew, by dotted name, and all options then.
 
-
-def _is_choice(options: Mapping[str, _Option], name: str) -> bool:
-    option = options.get(name.removesuffix(".name"))
-    return option is not None and option.registry is not None
-
-
-def _resolved(recipe: Any, changes: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the specs chosen anew, and all other values, by dotted name."""
-    chosen = _choices(recipe, changes)
-    options = _options(recipe, chosen)
-    values: dict[str, Any] = {}
-    for name, text in changes.items():
-        dotted = name.removesuffix(".name") if _is_choice(options, name) else _find(options, name)
-        if dotted in values:
-            raise UserError(f"recipe: expected `{dotted}` once, got it twice")
-        option = options[dotted]
-        if option.registry is None and text.endswith("%"):
-            values[dotted] = _share(recipe, dotted, text)
-        elif option.registry is None:
-            values[dotted] = _parse(dotted, text, option.hint)
-        elif option.hint is not Any:
-            names = [] if text == "none" else text.split(",")
-            values[dotted] = tuple(option.registry.make(part) for part in names)
-        else:
-            values[dotted] = None  # among the chosen, or what the recipe has already
-    return chosen, {
-        name: value
-        for name, value in values.items()
-        if value is not None or (options[name].registry is None)
-    }
+    What is chosen may have choices of its own.
+    """
+    chosen: dict[str, type] = {}
+    while True:
+        options = _options(recipe, chosen)
+        before = len(chosen)
+        for name, text in changes.items():
+            for dotted in _matches(options, name):
+                option = options[dotted]
+                if option.is_choice and option.registry is not None:
+                    kind = option.registry.get(text)
+                    if kind not in (option.value, type(option.value)):
+                        chosen[dotted] = kind
+        if len(chosen) == before:
+            return chosen, options
 
 
 def _find(options: Mapping[str, _Option], name: str) -> str:
@@ -267,6 +259,7 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
 
 
 def _matches(options: Mapping[str, _Option], name: str) -> list[str]:
+    name = name.removesuffix(".name")  # what plain data calls the choice itself
     if name in options:
         return [name]
     return [dotted for dotted in options if dotted.rpartition(".")[2] == name]
@@ -278,38 +271,40 @@ def _owners(options: Mapping[str, _Option], name: str) -> list[str]:
     return [
         f"{field}={member}"
         for field, option in options.items()
-        if option.registry is not None and group in ("", field)
+        if option.is_choice and option.registry is not None and group in ("", field)
         for member in option.registry.names()
-        if short in {one.name for one in _fields(option.registry.get(member))}
+        if short in {one.name for one in fields(option.registry.get(member))}
     ]
-
-
-def _fields(kind: Any) -> Iterable[Any]:
-    return fields(kind) if isinstance(kind, type) else ()
 
 
 # From options to the recipe.
 
 
-def _changed(spec: Any, prefix: str, chosen: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-    """Replace options of a spec and of those inside it."""
+def _changed(
+    spec: Any, prefix: str, chosen: Mapping[str, type], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the new values of the fields of a spec, or of a class that is chosen anew."""
     new: dict[str, Any] = {}
     for one in fields(spec):
         name, registry = prefix + one.name, registry_of(one)
-        inner = {key: value for key, value in values.items() if key.startswith(f"{name}.")}
+        inside = any(key.startswith(f"{name}.") for key in (*chosen, *values))
         if name in values:
             new[one.name] = values[name]
-        elif name in chosen:
-            old, kind = getattr(spec, one.name), chosen[name]
-            own = {key.removeprefix(f"{name}."): value for key, value in inner.items()}
-            new[one.name] = _named(registry, kind, {**_inherited(old, kind), **own})
-        elif inner:
-            new[one.name] = _changed(getattr(spec, one.name), f"{name}.", chosen, values)
-    return replace(spec, **new)
+        elif registry is not None and (name in chosen or inside):
+            old: Any = getattr(spec, one.name, None)
+            if name in chosen:
+                kind = chosen[name]
+                options = _inherited(old, kind) | _changed(kind, f"{name}.", chosen, values)
+                new[one.name] = registry.make(registry.name_of(kind), **options)
+            else:
+                old = registry.make(old) if isinstance(old, str) else old
+                new[one.name] = _replace(old, _changed(old, f"{name}.", chosen, values))
+    return new
 
 
-def _named(registry: Any, kind: type, options: dict[str, Any]) -> Any:
-    return registry.make(registry.name_of(kind), **options)
+def _replace(spec: Any, options: Mapping[str, Any]) -> Any:
+    """Replace options; a spec whose options depend on each other says how, by ``changed``."""
+    return getattr(spec, "changed", partial(replace, spec))(**options)
 
 
 def _inherited(old: Any, kind: type) -> dict[str, Any]:
@@ -323,16 +318,10 @@ def _inherited(old: Any, kind: type) -> dict[str, Any]:
     return {name: getattr(old, name) for name in names}
 
 
-def _value(recipe: Any, dotted: str) -> Any:
-    for name in dotted.split("."):
-        recipe = getattr(recipe, name)
-    return recipe
-
-
 def _as_text(value: Any, registry: Registry | None = None) -> str:
     if isinstance(value, tuple):
         return ",".join(_as_text(part, registry) for part in value) or "none"
-    if registry is not None:
+    if registry is not None and value is not None:
         return short_name(registry.name_of(value))
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
@@ -342,20 +331,23 @@ def _as_text(value: Any, registry: Registry | None = None) -> str:
 # From text to values.
 
 
-def _parse(name: str, text: str, hint: Any) -> Any:
-    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+def _read(name: str, text: str, option: _Option) -> Any:
+    if option.registry is not None:
+        parts = [] if text == "none" else text.split(",")
+        return tuple(option.registry.make(part) for part in parts)
+    if text.endswith("%"):
+        return _share(name, text, option.value)
+    union = get_origin(option.hint) in (Union, types.UnionType)
+    kinds = get_args(option.hint) if union else (option.hint,)
     for kind in kinds:
-        try:
-            return _parse_one(text, kind)
-        except (KeyError, ValueError):
-            continue
+        with suppress(KeyError, ValueError):
+            return _parse(text, kind)
     wanted = " or ".join(_in_words(kind) for kind in kinds)
     raise UserError(f"recipe: expected `{name}` to be {wanted}, got {text!r}")
 
 
-def _share(recipe: Any, name: str, text: str) -> int | float:
+def _share(name: str, text: str, whole: Any) -> int | float:
     """Return a part of what an option is in the recipe: 30 of 100 epochs for ``30%``."""
-    whole = _value(recipe, name)
     if isinstance(whole, bool) or not isinstance(whole, int | float):
         raise UserError(
             f"recipe: expected `{name}` to be a number in this recipe, for {text} of it, "
@@ -376,7 +368,7 @@ def _share(recipe: Any, name: str, text: str) -> int | float:
     return int(part)
 
 
-def _parse_one(text: str, kind: Any) -> Any:
+def _parse(text: str, kind: Any) -> Any:
     if kind is types.NoneType:
         return {"none": None}[text.lower()]
     if kind is bool:
@@ -385,19 +377,20 @@ def _parse_one(text: str, kind: Any) -> Any:
         return {str(choice): choice for choice in get_args(kind)}[text]
     if get_origin(kind) is tuple:
         parts = [] if text.lower() == "none" else text.split(",")
-        return tuple(get_args(kind)[0](part) for part in parts)
-    return kind(text)
+        return tuple(_parse(part, get_args(kind)[0]) for part in parts)
+    return {int: int, float: float, str: str}[kind](text)
 
 
 def _in_words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(repr(choice) for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        return "numbers with commas between"
+        return f"{_in_words(get_args(kind)[0])} or several with commas between"
     words = {
         types.NoneType: "'none'",
         bool: "'true' or 'false'",
         int: "a whole number",
         float: "a number",
+        str: "a word",
     }
-    return words.get(kind, "a word")
+    return words.get(kind, "set in Python")

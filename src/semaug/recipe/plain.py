@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from semaug.errors import UserError, as_user_error
-from semaug.outside import is_outside
+from semaug.outside import is_outside, names_from
 from semaug.registry import Registry, kinds, registry_of
 
 __all__ = ["flat_options", "outside_names", "recipe_from_plain_data", "recipe_to_plain_data"]
@@ -31,7 +31,7 @@ def _options(spec: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any, registry: Registry | None) -> Any:
-    if registry is None:
+    if registry is None or value is None:
         return value
     if isinstance(value, tuple):
         return [_plain(part, registry) for part in value]
@@ -39,10 +39,10 @@ def _plain(value: Any, registry: Registry | None) -> Any:
 
 
 def recipe_from_plain_data(plain: Mapping[str, Any]) -> Any:
-    """Undo :func:`recipe_to_plain_data`; what is absent takes its default.
+    """Undo :func:`recipe_to_plain_data`; what is absent takes its default. No code is loaded.
 
     Raises:
-        UserError: If a field is unknown or a value out of range.
+        UserError: If a field is unknown, a value out of range, or code was not loaded before.
 
     >>> from semaug.recipes import find_recipe
     >>> recipe = find_recipe("digits_resnet8_isda")
@@ -50,7 +50,8 @@ def recipe_from_plain_data(plain: Mapping[str, Any]) -> Any:
     True
     """
     options = dict(plain)
-    return _rebuilt(kinds.get(options.pop("kind")), options)
+    with names_from(None):
+        return _rebuilt(kinds.get(options.pop("kind")), options)
 
 
 def _rebuilt(kind: Any, plain: Mapping[str, Any]) -> Any:
@@ -65,7 +66,7 @@ def _rebuilt(kind: Any, plain: Mapping[str, Any]) -> Any:
 def _made(value: Any, registry: Registry | None) -> Any:
     if isinstance(value, list):
         return tuple(_made(part, registry) for part in value)
-    if registry is None:
+    if registry is None or value is None:
         return value
     options = dict(value)
     return _rebuilt(registry.get(options.pop("name")), options)

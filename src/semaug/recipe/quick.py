@@ -8,7 +8,7 @@ import torch
 
 from semaug.analysis import multiply_adds
 from semaug.recipe.plan import passes_per_image, streams_of
-from semaug.registry import Sizes, networks
+from semaug.registry import Sizes
 
 __all__ = ["make_quick"]
 
@@ -38,7 +38,7 @@ def make_quick(recipe: Any) -> Any:
         side = min(augment.image_size or _SIDE, _SIDE)
         augment = replace(augment, image_size=side)
     classes = getattr(data, "num_classes", None) or _MOST_CLASSES
-    peers = [networks.make(name) for name in getattr(recipe.method, "peers", ())]
+    peers = getattr(recipe.method, "peers", ())
     cost = sum(_multiply_adds(network, side) for network in (recipe.network, *peers))
     passes = max(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
     views = passes // (1 + len(peers))

@@ -22,6 +22,12 @@ from semaug.registry import (
 
 __all__ = ["BaseRecipe", "Recipe", "check_at_least_one"]
 
+# What goes where a recipe without a length of this kind is given one.
+_OTHER_LENGTH: dict[str, dict[str, Any]] = {
+    "steps": {"epochs": None, "evaluate_every_epochs": 1},
+    "epochs": {"steps": None, "evaluate_every_steps": None},
+}
+
 
 def check_at_least_one(recipe: Any, *names: str) -> None:
     """Check options that are whole numbers from 1 on, or None.
@@ -87,6 +93,16 @@ class BaseRecipe:
             raise UserError("recipe: `evaluate_every_steps` has no effect without `steps`")
         if self.evaluate_every_epochs > 1 and self.epochs is None:
             raise UserError("recipe: `evaluate_every_epochs` has no effect without `epochs`")
+
+    def changed(self, **options: Any) -> Any:
+        """Return the recipe with options replaced; ``steps`` take the place of ``epochs``.
+
+        And the other way round.
+        """
+        for length, others in _OTHER_LENGTH.items():
+            if options.get(length) is not None and getattr(self, length) is None:
+                options = {**others, **options}
+        return replace(self, **options)
 
     def lasting(self, **length: int) -> Any:
         """Return the recipe with another length: ``epochs=`` or ``steps=``."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from semaug._torch.names import unknown_name
 from semaug.errors import UserError
-from semaug.outside import is_outside
+from semaug.outside import is_outside, names_from
 from semaug.recipe.overrides import describe_overrides, override, split_overrides
 from semaug.recipe.quick import make_quick
 from semaug.recipe.recipe import BaseRecipe
@@ -131,7 +131,10 @@ def _find_row(name: str) -> tuple[Row, bool]:
     found = recipes.get(base if is_twin else name)
     if isinstance(found, Row):
         return found, is_twin
-    recipe = found() if inspect.isfunction(found) else found
+    recipe = found
+    if inspect.isfunction(found):
+        with names_from(Path(inspect.getfile(found)).parent):
+            recipe = found()
     if not isinstance(recipe, BaseRecipe):
         raise UserError(f"{name}: expected a recipe, or a function that returns one, got {found!r}")
     return Row(recipe, (inspect.getdoc(found) or name).partition("\n")[0]), is_twin

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from semaug.errors import UserError
-from semaug.outside import code_of, files_of, load_files, short_name
+from semaug.outside import Code, code_of, files_of, load_files, short_name
 from semaug.recipe.plain import outside_names, recipe_from_plain_data, recipe_to_plain_data
 from semaug.runs.files import read_json, write_json
 
@@ -258,7 +258,7 @@ def _shortened(text: str) -> str:
 
 
 def _unpickled(
-    places: list[str], plain: dict[str, Any], name: str, seed: int, options: dict[str, Any]
+    places: Mapping[str, Code], plain: dict[str, Any], name: str, seed: int, options: dict[str, Any]
 ) -> Run:
     load_files(places)
     return Run(name, recipe_from_plain_data(plain), seed, **options)
