@@ -559,7 +559,7 @@ def test_masks_of_several_views_are_those_of_the_first(make_streams, masks):
 
 
 def test_masks_cannot_be_mixed(make_streams, masks):
-    with pytest.raises(UserError, match=r"augmentation does not fit data=masks: Mix: .*`labels`"):
+    with pytest.raises(UserError, match="no `cutmix` of images with masks, as in data=masks"):
         make_streams(*WHOLE, "mixup=1", data=masks)
 
 

@@ -36,22 +36,22 @@ def expected_loss(logits, weight):
 def test_networks_see_a_view_each_or_all_the_same(networks, views):
     method = Mutual(networks, MutualLoss(weight=3.0))
     own = torch.stack([network(view) for network, view in zip(networks, views, strict=True)])
-    output = method.loss(Batch(views, LABELS))
+    output = method.loss(Batch.of(views, LABELS))
     assert_close(output.loss, expected_loss(own, 3.0))
-    assert_close(output.logits, own[0])
+    assert_close(output.outputs, own[0])
     shared = torch.stack([network(views[0]) for network in networks])
-    assert_close(method.loss(Batch(views[0], LABELS)).loss, expected_loss(shared, 3.0))
+    assert_close(method.loss(Batch.of(views[0], LABELS)).loss, expected_loss(shared, 3.0))
     with pytest.raises(ValueError, match="expected a view for each of 2 networks, got 3"):
-        method.loss(Batch(views[:1].expand(3, -1, -1, -1, -1), LABELS))
+        method.loss(Batch.of(views[:1].expand(3, -1, -1, -1, -1), LABELS))
 
 
 def test_predicts_by_the_first_network_or_by_each(networks, views):
     isda = [ISDALoss(3, size, strength=0.5) for size in (5, 12)]
     for criterion in (MutualLoss(), MutualLoss(classification=isda)):
         method = Mutual(networks, criterion, views[0]).eval()
-        assert_close(method.predict(views[0]), networks[0](views[0]))
-        each = torch.stack([network(views[0]) for network in networks])
-        assert_close(method.predict_each(views[0]), each)
+        first, second = (network(views[0]) for network in networks)
+        assert_close(method.predict_each(views[0]), {"": first, "network 2": second})
+        assert_close(method.predictors()["network 2"](views[0]), second)
 
 
 @pytest.mark.parametrize("target_gradient", [False, True])
@@ -59,12 +59,12 @@ def test_one_optimizer_for_all_takes_the_step_of_one_for_each(networks, views, t
     weights = []
     for together in (True, False):
         method = Mutual(deepcopy(networks), MutualLoss(target_gradient=target_gradient))
-        groups = [method] if together else method.networks
+        groups = [method] if together else method.network
         options = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-2}
         optimizers = [torch.optim.SGD(group.parameters(), **options) for group in groups]
         for _ in range(3):
             method.zero_grad()
-            method.loss(Batch(views, LABELS)).loss.backward()
+            method.loss(Batch.of(views, LABELS)).loss.backward()
             for optimizer in optimizers:
                 optimizer.step()
         weights.append([parameter.detach() for parameter in method.parameters()])
@@ -74,17 +74,17 @@ def test_one_optimizer_for_all_takes_the_step_of_one_for_each(networks, views, t
 def test_each_network_has_statistics_of_its_own(networks, views):
     isda = [ISDALoss(3, 5, strength=0.5), ISDALoss(3, 12, strength=0.5)]
     method = Mutual(networks, MutualLoss(classification=isda), views[0])
-    method.loss(Batch(views, LABELS)).loss.backward()
-    assert [loss.estimator.num_features for loss in method.classification_losses] == [5, 12]
+    method.loss(Batch.of(views, LABELS)).loss.backward()
+    assert [loss.estimator.num_features for loss in method.criterion.classification] == [5, 12]
     assert [loss.estimator.count.sum().item() for loss in isda] == [6, 6]
-    found = method.eval().diagnostics(lambda: Batch(views, LABELS))
+    found = method.eval().diagnostics(lambda: Batch.of(views, LABELS))
     assert {"mutual", "strength", "strength_2", "bound_gap", "bound_gap_2"} <= found.keys()
 
 
 def test_log_tells_how_much_networks_differ(networks, views):
     method = Mutual(networks, MutualLoss()).eval()
     logits = torch.stack([network(view) for network, view in zip(networks, views, strict=True)])
-    found = method.diagnostics(lambda: Batch(views, LABELS))
+    found = method.diagnostics(lambda: Batch.of(views, LABELS))
     assert found.keys() == {"mutual"}
     assert_close(found["mutual"], mutual_loss(logits))
 

@@ -6,17 +6,63 @@ import pytest
 
 from semaug.errors import UserError
 from semaug.runs.read import (
+    REPORTS,
     Measure,
+    best_of,
     load_rows,
     load_summary,
     measure_of,
     measured,
+    row_name,
     summarize,
     value_of,
 )
 
+ERROR = Measure("error", "%", "lower")
 MIOU = Measure("miou", "%", "higher", "best")
 FRECHET = Measure("frechet", "", "lower", "last")
+
+
+def row(epoch, test_error, **others):
+    return {"epoch": epoch, "test_error": test_error, **others}
+
+
+def test_the_last_ten_tests_are_averaged_and_epochs_without_one_passed_over():
+    rows = [row(epoch, None if epoch < 10 else float(epoch)) for epoch in range(1, 31)]
+    summary = summarize(rows, [ERROR], [""])
+    expected = {"mean_last_10": 25.5, "last": 30.0, "best": 10.0}
+    assert summary["results"] == {"": {"error": expected}}
+    assert summary["metric"] == {
+        "name": "error",
+        "unit": "%",
+        "better": "lower",
+        "report": "mean_last_10",
+    }
+
+
+def test_higher_may_be_better():
+    assert best_of(MIOU, [3.0, 5.0, 4.0]) == 5.0
+    assert sorted([3.0, 5.0, 4.0], key=MIOU.sort_key) == [5.0, 4.0, 3.0]
+    rows = [{"test_miou": value} for value in (3.0, 5.0, 4.0)]
+    summary = summarize(rows, [MIOU], [""])
+    assert [value_of(summary, report=report) for report in REPORTS] == [4.0, 4.0, 5.0]
+    assert value_of(summary) == 5.0  # as the recipe reports it
+    assert measure_of(summary) == MIOU
+
+
+def test_each_predictor_has_each_metric_that_was_measured():
+    assert row_name("error", "network 2") == "test_error_network_2"
+    rows = [row(1, 4.0, test_miou=7.0, test_error_teacher=2.0, test_miou_teacher=None)]
+    summary = summarize(rows, [ERROR, MIOU], ["", "teacher"])
+    assert value_of(summary, "teacher") == 2.0
+    assert value_of(summary, metric="miou") == 7.0
+    assert value_of(summary, "teacher", "miou") is None
+    assert value_of(summary, "network 2") is None
+
+
+def test_values_are_written_with_their_unit():
+    assert ERROR.text(12.3456) == "12.35 %"
+    assert Measure("fid", "", "lower").text(3) == "3.00"
 
 
 @pytest.fixture
@@ -77,4 +123,22 @@ def test_the_summary_of_an_unfinished_run_says_how_far_it_is(tmp_path):
         load_summary(tmp_path)
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match="expected a run folder of format 2, got an earlier one"):
+        load_summary(tmp_path)
+
+
+def test_summaries_come_back(tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps({"format": 2, "name": "run"}))
+    assert load_summary(str(tmp_path)) == {"format": 2, "name": "run"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "expected JSON, got a damaged file .*; restore a copy of it"),
+        ('{"format": 1}', "expected a run folder of format 2, got 1; train"),
+    ],
+)
+def test_damaged_summaries_and_those_of_other_versions_are_named(tmp_path, content, message):
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=f"summary.json: {message}"):
         load_summary(tmp_path)

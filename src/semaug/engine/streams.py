@@ -285,12 +285,9 @@ class _Stream:
 
     def try_it(self) -> None:
         """Show two images, to find what does not fit before anything is written."""
-        places = torch.arange(min(2, len(self.images)))
         context = f"recipe: augmentation does not fit data={self.owner.data.name}: "
         with as_user_error(context, RuntimeError, TypeError, ValueError):
-            samples = self.at_once(0, [(0, places)])
-            if self.mix is not None:
-                self._mix(samples, samples.images.new_zeros(len(places), self.mix.num_draws))
+            self.at_once(0, [(0, torch.arange(min(2, len(self.images))))])
 
     def _order(self, seed: int, epoch: int) -> Tensor:
         return epoch_order(len(self.images), self._generator(seed, "order", epoch))
