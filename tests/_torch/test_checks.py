@@ -37,6 +37,17 @@ def test_a_letter_may_return_within_a_shape():
         check_shapes("f", a=(torch.zeros(2, 3, 4), "C A A"))
 
 
+def test_a_tensor_that_may_be_none_is_checked_if_it_is_there():
+    a = torch.zeros(2, 3)
+    check_tensors("f", b=(None, "C?"))
+    check_tensors("f", a=(a, "N C"), b=(None, "C?"))
+    check_tensors("f", a=(a, "N C"), b=(torch.zeros(3), "C?"))
+    with pytest.raises(ValueError, match=r"f: expected `b` of shape \(C=3,\), got \(2,\)"):
+        check_tensors("f", a=(a, "N C"), b=(torch.zeros(2), "C?"))
+    with pytest.raises(TypeError, match="f: expected `b` to be a tensor, got NoneType"):
+        check_tensors("f", a=(a, "N C"), b=(None, "C"))
+
+
 def test_infinity_is_no_strength():
     with pytest.raises(ValueError, match="f: expected finite `x` >= 0, got inf"):
         check_at_least("f", "x", float("inf"), 0)

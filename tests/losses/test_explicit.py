@@ -274,7 +274,7 @@ def test_wrong_arguments_are_named(normal, function):
         (ValueError, "`num_samples` >= ", {"num_samples": 0}),
         (TypeError, "`num_samples` to be an int", {"num_samples": 2.5}),
         (ValueError, "`label_smoothing` <= 1, got 2", {"label_smoothing": 2}),
-        (ValueError, r"`class_weights` of shape \(4,\)", {"class_weights": WEIGHTS[:3]}),
+        (ValueError, r"`class_weights` of shape \(C=4,\)", {"class_weights": WEIGHTS[:3]}),
         (ValueError, "`class_weights` on the device", {"class_weights": WEIGHTS.to("meta")}),
     ]:
         with pytest.raises(error, match=name + message):

@@ -199,7 +199,7 @@ def test_wrong_arguments_are_named(normal):
         (ValueError, "`strength` >= 0, got -1", {"strength": -1}),
         (ValueError, r"`strength` of shape \(5,\)", {"strength": torch.ones(4)}),
         (ValueError, "`reduction` to be one of", {"reduction": "avg"}),
-        (ValueError, r"`class_weights` of shape \(4,\)", {"class_weights": torch.ones(3)}),
+        (ValueError, r"`class_weights` of shape \(C=4,\)", {"class_weights": torch.ones(3)}),
         (TypeError, "`pos_weight` of a floating", {"pos_weight": torch.ones(4).long()}),
         (ValueError, "`pos_weight` on the device", {"pos_weight": torch.ones(4, device="meta")}),
     ]:

@@ -7,6 +7,7 @@ accelerator wait.
 import math
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,15 +114,23 @@ def check_same_device(function: str, **tensors: Tensor) -> None:
             )
 
 
-def check_tensors(function: str, **tensors: tuple[Tensor, str]) -> None:
+def check_tensors(function: str, **tensors: tuple[Any, str]) -> None:
     """Check shapes as :func:`check_shapes` does, dtypes, and that all live on one device.
 
-    One named ``labels`` is to hold int64 class ids, all others floating-point numbers.
+    One named ``labels`` is to hold int64 class ids, all others floating-point numbers. One that
+    may be None has a pattern that ends with ``?``.
 
     Raises:
         TypeError: If a value is no tensor or has another dtype.
         ValueError: If shapes or devices disagree.
     """
+    tensors = {
+        name: (tensor, pattern.rstrip("?"))
+        for name, (tensor, pattern) in tensors.items()
+        if tensor is not None or not pattern.endswith("?")
+    }
+    if not tensors:
+        return
     check_shapes(function, **tensors)
     values = {name: tensor for name, (tensor, _) in tensors.items()}
     floating = dict(values)

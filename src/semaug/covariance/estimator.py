@@ -287,9 +287,7 @@ class ClassCovariance(nn.Module):
         For ``memory="epoch"``; call it before each epoch. Until the second call the samples
         so far are in use. Does nothing for other memories.
         """
-        if self.fresh is None:
-            return
-        if int(self.fresh.count.sum()) > 0:
+        if self.fresh is not None and int(self.fresh.count.sum()) > 0:
             for name in ("count", *self._state_names):
                 getattr(self, name).copy_(getattr(self.fresh, name))
             self.fresh.reset()

@@ -8,10 +8,8 @@ from torch import Tensor
 
 from semaug._torch.checks import (
     check_at_least,
-    check_floating,
     check_one_of,
     check_positive_int,
-    check_same_device,
     check_shapes,
     check_tensors,
 )
@@ -23,7 +21,6 @@ __all__ = [
     "CrossEntropyOptions",
     "Reduction",
     "at_least_float32",
-    "check_class_weights",
     "check_logits_and_labels",
     "checked_strength",
     "estimator_of",
@@ -45,12 +42,12 @@ class CrossEntropyOptions(NamedTuple):
     reduction: Reduction = "mean"
     upsample: bool = False  # ours: logits to the resolution of dense labels, not the reverse
 
-    def check(self, function: str, num_classes: int, logits: Tensor | None = None) -> None:
-        """Check all options, the device of weights if ``logits`` are there to compare.
+    def check(self, function: str) -> None:
+        """Check all options but the weights, which need something to be compared with.
 
         Raises:
-            TypeError: If a number or dtype has the wrong type.
-            ValueError: If a name is unknown, a number out of range or a shape or device wrong.
+            TypeError: If the smoothing is no number.
+            ValueError: If a name is unknown or a number out of range.
         """
         check_one_of(function, "reduction", self.reduction, REDUCTIONS)
         check_at_least(function, "label_smoothing", self.label_smoothing, 0)
@@ -58,7 +55,6 @@ class CrossEntropyOptions(NamedTuple):
             raise ValueError(
                 f"{function}: expected `label_smoothing` <= 1, got {self.label_smoothing}"
             )
-        check_class_weights(function, num_classes, logits, class_weights=self.class_weights)
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute :func:`torch.nn.functional.cross_entropy` with these options."""
@@ -79,6 +75,7 @@ def check_logits_and_labels(
     labels: Tensor,
     weight: Tensor,
     features: Tensor | None = None,
+    class_weights: Tensor | None = None,
     *,
     soft: bool = False,
     dense: bool = True,
@@ -92,6 +89,7 @@ def check_logits_and_labels(
             shape of the logits will do too.
         weight: ``(C, A)``.
         features: ``(N, A)`` or ``(N, A, h, w)``.
+        class_weights: ``(C,)``.
         soft: As above.
         dense: As above.
 
@@ -102,13 +100,16 @@ def check_logits_and_labels(
     dense = dense and isinstance(logits, Tensor) and logits.ndim == 4
     probabilities = soft and isinstance(labels, Tensor) and labels.is_floating_point()
     pixels, label_pixels = (" h w", " H W") if dense else ("", "")
-    tensors = {"logits": (logits, "N C" + pixels)}
-    name = "targets" if probabilities else "labels"
-    tensors[name] = (labels, "N C" + pixels if probabilities else "N" + label_pixels)
-    tensors["weight"] = (weight, "C A")
-    if features is not None:
-        tensors["features"] = (features, "N A" + pixels)
-    check_tensors(function, **tensors)
+    own = "N C" + pixels if probabilities else "N" + label_pixels
+    tensors = {"targets" if probabilities else "labels": (labels, own)}
+    check_tensors(
+        function,
+        logits=(logits, "N C" + pixels),
+        **tensors,
+        weight=(weight, "C A"),
+        features=(features, f"N A{pixels}?"),
+        class_weights=(class_weights, "C?"),
+    )
 
 
 def checked_strength(
@@ -134,23 +135,6 @@ def checked_strength(
         )
     check_shapes(function, strength=(strength, str(len(logits))))
     return strength.view(-1, *[1] * (logits.ndim - 1))
-
-
-def check_class_weights(
-    function: str, num_classes: int, logits: Tensor | None = None, **weights: Tensor | None
-) -> None:
-    """Check weights of classes, their device if ``logits`` are there to compare; None is none.
-
-    Raises:
-        TypeError: If a dtype is wrong.
-        ValueError: If a shape or device is wrong.
-    """
-    for name, value in weights.items():
-        if value is not None:
-            check_shapes(function, **{name: (value, str(num_classes))})
-            check_floating(function, **{name: value})
-            if logits is not None:
-                check_same_device(function, **{"logits": logits, name: value})
 
 
 def estimator_of(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from semaug._torch.autocast import without_autocast
-from semaug._torch.checks import check_floating, check_same_device, check_shapes
+from semaug._torch.checks import check_tensors
 from semaug.covariance import ClassCovariance
 from semaug.covariance.batch import IGNORE_INDEX, nearest_labels
 from semaug.covariance.form import class_variance
@@ -74,9 +74,7 @@ def augment_logits(
     strength = checked_strength(name, strength, logits)
     if mean_shift is not None:
         shapes = {"weight": (weight, "C A"), "mean_shift": (mean_shift, "N A")}
-        check_shapes(name, logits=(logits, "N C"), **shapes)
-        check_floating(name, mean_shift=mean_shift)
-        check_same_device(name, logits=logits, mean_shift=mean_shift)
+        check_tensors(name, logits=(logits, "N C"), **shapes)
     form = as_form(name, weight, covariance)
     labels = nearest_labels(labels, logits.shape[2:]).flatten()
     rows = class_rows(labels, len(weight), ignore_index)

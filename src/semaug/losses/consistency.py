@@ -186,9 +186,7 @@ def _checked(
     covariance: Tensor | ClassCovariance,
     probs: Tensor | None,
 ) -> Form:
-    tensors = {"logits": (logits, "N C"), "weight": (weight, "C A")}
-    if probs is not None:
-        tensors["probs"] = (probs, "N C")
+    tensors = {"logits": (logits, "N C"), "weight": (weight, "C A"), "probs": (probs, "N C?")}
     check_tensors(function, **tensors)
     return as_form(function, weight, covariance)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from semaug._torch.autocast import without_autocast
-from semaug._torch.checks import check_at_least, check_positive_int
+from semaug._torch.checks import check_at_least, check_positive_int, check_tensors
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.batch import IGNORE_INDEX
 from semaug.covariance.form import Form, Noise, at_working_precision
@@ -147,7 +147,8 @@ class ExplicitAugmentationLoss(Ramped, nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         self.reduction, self.num_samples = reduction, num_samples
-        self._options().check(name, num_classes)
+        self._options().check(name)
+        check_tensors(name, class_weights=(class_weights, f"{num_classes}?"))
         check_positive_int(name, num_samples=num_samples)
         self.estimator = estimator_of(name, num_classes, num_features, covariance)
 
@@ -258,9 +259,12 @@ def _checked(
     options: CrossEntropyOptions,
 ) -> tuple[Form, float | Tensor, ClassRows]:
     """Check arguments, and return covariances, strength and the classes of the labels."""
-    check_logits_and_labels(function, logits, labels, weight, dense=False)
+    class_weights = options.class_weights
+    check_logits_and_labels(
+        function, logits, labels, weight, class_weights=class_weights, dense=False
+    )
     strength = checked_strength(function, strength, logits)
-    options.check(function, len(weight), logits)
+    options.check(function)
     form = as_form(function, weight, covariance)
     return form, strength, class_rows(labels, len(weight), options.ignore_index)
 

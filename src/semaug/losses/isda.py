@@ -31,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semaug._torch.checks import check_tensors
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.batch import IGNORE_INDEX, nearest_labels
 from semaug.covariance.form import Form, class_variance
@@ -108,10 +109,10 @@ def isda_loss(
     """
     name = "isda_loss"
     options = CrossEntropyOptions(class_weights, ignore_index, label_smoothing, reduction, upsample)
-    check_logits_and_labels(name, logits, labels, weight, soft=True)
+    check_logits_and_labels(name, logits, labels, weight, class_weights=class_weights, soft=True)
     soft = labels.is_floating_point()
     strength = checked_strength(name, strength, None if soft else logits)
-    options.check(name, len(weight), logits)
+    options.check(name)
     _check_targets(name, labels, options)
     form = as_form(name, weight, covariance)
     if soft:
@@ -188,7 +189,8 @@ class ISDALoss(Ramped, nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         self.reduction, self.upsample = reduction, upsample
-        self._options().check("ISDALoss", num_classes)
+        self._options().check("ISDALoss")
+        check_tensors("ISDALoss", class_weights=(class_weights, f"{num_classes}?"))
         self.estimator = estimator_of("ISDALoss", num_classes, num_features, covariance)
 
     def _options(self) -> CrossEntropyOptions:

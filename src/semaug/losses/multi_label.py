@@ -33,7 +33,6 @@ from semaug.losses._arguments import (
     REDUCTIONS,
     Reduction,
     at_least_float32,
-    check_class_weights,
     checked_strength,
     estimator_of,
     reduced,
@@ -52,17 +51,6 @@ class Options(NamedTuple):
     class_weights: Tensor | None  # (C,), `weight` in torch
     pos_weight: Tensor | None  # (C,)
     reduction: Reduction
-
-    def check(self, function: str, num_classes: int, logits: Tensor | None = None) -> None:
-        """Check all options, the device of weights if ``logits`` are there to compare.
-
-        Raises:
-            TypeError: If a dtype is wrong.
-            ValueError: If the reduction is unknown or a shape or device wrong.
-        """
-        check_one_of(function, "reduction", self.reduction, REDUCTIONS)
-        weights = {"class_weights": self.class_weights, "pos_weight": self.pos_weight}
-        check_class_weights(function, num_classes, logits, **weights)
 
 
 def multi_label_isda_loss(
@@ -104,8 +92,8 @@ def multi_label_isda_loss(
     tensor(1.3133)
     """
     name, options = "multi_label_isda_loss", Options(class_weights, pos_weight, reduction)
-    check_tensors(name, logits=(logits, "N C"), targets=(targets, "N C"), weight=(weight, "C A"))
-    options.check(name, len(weight), logits)
+    _check(name, logits, targets, weight, options)
+    check_one_of(name, "reduction", reduction, REDUCTIONS)
     strength = checked_strength(name, strength, logits)
     form = as_form(name, weight, covariance)
     return _loss(logits, targets, weight, form, strength, options)
@@ -160,7 +148,9 @@ class MultiLabelISDALoss(Ramped, nn.Module):
         super().__init__()
         name = "MultiLabelISDALoss"
         self.ramp = Ramp(name, strength, ramp_steps)
-        Options(class_weights, pos_weight, reduction).check(name, num_classes)
+        check_one_of(name, "reduction", reduction, REDUCTIONS)
+        size = f"{num_classes}?"
+        check_tensors(name, class_weights=(class_weights, size), pos_weight=(pos_weight, size))
         self.estimator = estimator_of(name, num_classes, num_features, covariance)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.register_buffer("pos_weight", pos_weight, persistent=False)
@@ -184,9 +174,7 @@ class MultiLabelISDALoss(Ramped, nn.Module):
         """
         name, estimator = "MultiLabelISDALoss", self.estimator
         options = Options(self.class_weights, self.pos_weight, self.reduction)
-        tensors = {"logits": (logits, "N C"), "targets": (targets, "N C")}
-        check_tensors(name, **tensors, weight=(weight, "C A"), features=(features, "N A"))
-        options.check(name, len(weight), logits)
+        _check(name, logits, targets, weight, options, features)
         check_fits(name, weight, estimator)
         if self.training:
             samples, labels = _one_label_each(features, targets)
@@ -197,6 +185,25 @@ class MultiLabelISDALoss(Ramped, nn.Module):
         if self.training and estimator.kind == "learned":
             loss = loss + estimator.uncertainty(labels)
         return loss
+
+
+def _check(
+    function: str,
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    options: Options,
+    features: Tensor | None = None,
+) -> None:
+    check_tensors(
+        function,
+        logits=(logits, "N C"),
+        targets=(targets, "N C"),
+        weight=(weight, "C A"),
+        features=(features, "N A?"),
+        class_weights=(options.class_weights, "C?"),
+        pos_weight=(options.pos_weight, "C?"),
+    )
 
 
 def _loss(
