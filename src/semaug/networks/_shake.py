@@ -12,8 +12,6 @@ from torch import Tensor
 
 from semaug._torch.autograd import known_signature
 
-__all__ = ["LEVELS", "mix", "scale", "uniform"]
-
 # N images, C channels, H x W pixels.
 
 LEVELS = ("image", "batch")

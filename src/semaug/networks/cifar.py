@@ -15,16 +15,6 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = [
-    "CifarNetwork",
-    "Variant",
-    "checkpointed",
-    "feature_info",
-    "init_by_fan_out",
-    "make_stage",
-    "register_family",
-]
-
 
 class CifarNetwork(nn.Module, ABC):
     """A stem, stages of blocks, pooling and a linear classifier.

@@ -29,8 +29,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarCNN13"]
-
 VARIANTS = {
     "cnn13_cifar": Variant(
         "nine convolutions without shortcuts, 3.1M parameters; for semi-supervised learning",

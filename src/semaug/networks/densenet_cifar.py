@@ -37,8 +37,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarDenseNet"]
-
 VARIANTS = {
     "densenet_bc100_12_cifar": Variant(
         "sixteen layers a block, 12 new maps each, 0.77M parameters; the one of the papers",

@@ -25,8 +25,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarMobileNetV2"]
-
 VARIANTS = {
     "mobilenetv2_cifar": Variant(
         "separable convolutions, 2.2M parameters; the mobile network of AIT", {"width": 1.0}

@@ -10,8 +10,6 @@ from torch import nn
 from semaug.errors import as_user_error, check_option
 from semaug.registry import Sizes, networks
 
-__all__ = ["TimmNetwork", "network_of_timm", "register_networks"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TimmNetwork:

@@ -31,8 +31,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarPyramidNet", "ShakeDrop"]
-
 _STEM_CHANNELS = 16
 _EXPANSION = 4  # of bottlenecks
 

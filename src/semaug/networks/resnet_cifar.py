@@ -29,8 +29,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarResNet"]
-
 VARIANTS = {
     "resnet8_cifar": Variant(
         "one block a stage, 0.08M parameters; for digits and quick looks", {"blocks_per_stage": 1}

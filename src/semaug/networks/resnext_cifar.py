@@ -27,8 +27,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarResNeXt"]
-
 VARIANTS = {
     "resnext29_8x64d_cifar": Variant(
         "three blocks a stage of 8 groups, 34.4M parameters; the one of the papers",

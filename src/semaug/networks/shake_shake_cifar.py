@@ -37,8 +37,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarShakeShake"]
-
 VARIANTS = {
     "shake_shake26_2x32d_cifar": Variant(
         "Shake-Shake of two branches of 32 channels, 2.9M parameters", {"width": 32}

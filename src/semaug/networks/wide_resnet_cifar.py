@@ -32,8 +32,6 @@ from semaug.networks.cifar import (
     register_family,
 )
 
-__all__ = ["CifarWideResNet"]
-
 VARIANTS = {
     "wide_resnet16_8_cifar": Variant(
         "two blocks a stage, 8 times as wide as a ResNet, 11.0M parameters",
