@@ -4,8 +4,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-__all__ = ["without_autocast"]
-
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Switch autocast off inside, if it is on."""

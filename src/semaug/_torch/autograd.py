@@ -6,8 +6,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["known_signature", "version"]
-
 
 def known_signature(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate the ``forward`` of an autograd function that has a ``setup_context``.

@@ -12,23 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = [
-    "check_at_least",
-    "check_bool",
-    "check_finite",
-    "check_floating",
-    "check_int",
-    "check_labels",
-    "check_number",
-    "check_one_of",
-    "check_positive_int",
-    "check_range",
-    "check_same_device",
-    "check_shapes",
-    "check_tensors",
-    "is_number",
-]
-
 
 def check_shapes(function: str, **tensors: tuple[Tensor, str]) -> None:
     """Check tensors against patterns such as ``"N C"``; equal letters mean equal sizes.

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["settled", "snapshot"]
-
 
 def settled(value: Tensor) -> Tensor:
     """Return the value of changed state as the backward pass must see it.

@@ -8,16 +8,6 @@ from torch import Tensor
 
 from semaug._torch.autograd import known_signature
 
-__all__ = [
-    "gather_over_ranks",
-    "is_first_rank",
-    "max_over_ranks",
-    "mean_gradient",
-    "rank_and_size",
-    "sum_over_ranks",
-    "world_size",
-]
-
 
 def world_size() -> int:
     """Number of processes that train together."""

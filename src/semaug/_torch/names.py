@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["unknown_name"]
-
 
 def unknown_name(
     where: str, what: str, name: str, choices: Iterable[str], preferred: Iterable[str] = ()

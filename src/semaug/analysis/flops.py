@@ -27,8 +27,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from semaug._torch.checks import check_positive_int
 from semaug.features.probe import evaluating
 
-__all__ = ["multiply_adds", "paper_flops"]
-
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLINGS = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 

@@ -21,8 +21,6 @@ from typing import NamedTuple
 
 from semaug._torch.checks import check_one_of, check_positive_int
 
-__all__ = ["IsdaCost", "isda_multiply_adds", "paper_isda_cost"]
-
 # N images of a batch, C classes, A features, R rows of a table of classes.
 
 _KINDS = ("full", "diagonal")

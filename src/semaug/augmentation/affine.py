@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["fixed_point", "inverse_matrix", "move", "source_pixels"]
-
 # N images of C channels, H and W pixels; M matrices.
 
 _ONE = 2**16  # a pixel, in the steps that Pillow counts in

@@ -16,8 +16,6 @@ from semaug.augmentation.operations import Operation, apply_operations
 from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
 from semaug.augmentation.policies import POLICIES
 
-__all__ = ["AutoAugment"]
-
 # N images, H and W pixels; P pairs of operations, and K operations in all of them.
 
 

@@ -7,8 +7,6 @@ Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501, Table 6, for the o
 
 from torch import Tensor
 
-__all__ = ["blend", "color", "luminance", "sharpness"]
-
 # N images of 3 channels, H and W pixels.
 
 

@@ -22,8 +22,6 @@ from semaug.augmentation.operator import (
     in_pieces,
 )
 
-__all__ = ["ColorJitter", "Grayscale"]
-
 # N images of C channels, H and W pixels.
 
 

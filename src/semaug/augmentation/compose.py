@@ -11,8 +11,6 @@ from semaug.augmentation.operator import (
     check_masks_and_draws,
 )
 
-__all__ = ["Compose"]
-
 
 class Compose(Augmentation):
     """Apply augmentations in order; each takes the next of the columns drawn.

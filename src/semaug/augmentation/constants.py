@@ -6,8 +6,6 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-__all__ = ["computed_once"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

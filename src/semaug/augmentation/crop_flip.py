@@ -14,8 +14,6 @@ from semaug.augmentation.operator import (
 )
 from semaug.data.image_set import IGNORED
 
-__all__ = ["CropFlip", "Translate"]
-
 # N images of C channels, H and W pixels.
 
 

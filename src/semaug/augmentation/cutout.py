@@ -17,8 +17,6 @@ from semaug.augmentation.operator import (
     fill_of,
 )
 
-__all__ = ["Cutout"]
-
 # N images of C channels, H and W pixels.
 
 

@@ -8,8 +8,6 @@ some grey levels. Tests compare both directions with Pillow for all of the 2**24
 import torch
 from torch import Tensor
 
-__all__ = ["from_hsv", "to_hsv", "turn_hue"]
-
 # N images of 3 channels, H and W pixels.
 
 

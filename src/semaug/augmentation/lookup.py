@@ -10,8 +10,6 @@ from torch import Tensor
 
 from semaug.augmentation.blend import blend, luminance
 
-__all__ = ["auto_contrast", "constant_tables", "equalize", "look_up", "mean_luminance"]
-
 # N images of C channels, H and W pixels.
 
 

@@ -21,8 +21,6 @@ from semaug._torch.checks import (
 )
 from semaug.augmentation.operator import check_probability
 
-__all__ = ["Mix", "cutmix", "mixup"]
-
 # N images of C channels, H and W pixels; K classes.
 
 

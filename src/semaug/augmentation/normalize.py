@@ -9,8 +9,6 @@ from torch import Tensor
 from semaug._torch.checks import check_shapes
 from semaug.augmentation.operator import check_bytes
 
-__all__ = ["normalize"]
-
 # N images of C channels, H and W pixels.
 
 

@@ -31,8 +31,6 @@ from semaug.augmentation.lookup import (
 )
 from semaug.covariance.rows import is_static
 
-__all__ = ["Operation", "apply_operations", "magnitude_of"]
-
 # N images, H and W pixels; K operations to choose from.
 
 MAX_PIXELS = 2**22  # above that, places of pixels are computed when needed; int64, so 32 MiB

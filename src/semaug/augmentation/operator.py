@@ -19,18 +19,6 @@ from torch import Tensor
 from semaug._torch.checks import check_floating, check_number, check_shapes, is_number
 from semaug.covariance.rows import is_static
 
-__all__ = [
-    "Augmentation",
-    "apply_where",
-    "check_bytes",
-    "check_fill",
-    "check_images_and_draws",
-    "check_masks_and_draws",
-    "check_probability",
-    "fill_of",
-    "in_pieces",
-]
-
 # N images of C channels, H and W pixels; K draws for each image.
 
 

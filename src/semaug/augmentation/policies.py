@@ -8,8 +8,6 @@ Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501, Tables 7 (CIFAR-10
 and 9 (ImageNet)
 """
 
-__all__ = ["POLICIES"]
-
 Half = tuple[str, float, int]
 
 POLICIES: dict[str, list[tuple[Half, Half]]] = {

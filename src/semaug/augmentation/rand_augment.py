@@ -13,8 +13,6 @@ from semaug.augmentation.constants import computed_once
 from semaug.augmentation.operations import Operation, apply_operations
 from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
 
-__all__ = ["RandAugment"]
-
 # N images, H and W pixels.
 
 _NAMES = (

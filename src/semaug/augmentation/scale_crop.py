@@ -21,8 +21,6 @@ from semaug.data.image_set import IGNORED, DataSet
 from semaug.errors import as_user_error
 from semaug.registry import augmentations
 
-__all__ = ["RandomScaleCrop", "ScaleCrop"]
-
 # N images of C channels, H and W pixels; crops of h and w pixels.
 
 

@@ -17,8 +17,6 @@ from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 from semaug.errors import UserError, check_option
 from semaug.registry import augmentations
 
-__all__ = ["VIEW_PARTS", "Augment"]
-
 _IMAGE_SIZE = 224  # of images that lie in files
 _RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
 

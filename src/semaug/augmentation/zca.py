@@ -20,8 +20,6 @@ from semaug._torch.checks import (
     check_shapes,
 )
 
-__all__ = ["ZCA"]
-
 # N images of C channels, H and W pixels; D = C * H * W.
 
 _IMAGES_AT_ONCE = 1024  # of those whose moments are summed, to bound the memory

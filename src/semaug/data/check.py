@@ -21,8 +21,6 @@ from semaug.data.registry import data_root
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = ["CheckReport", "PartReport", "Problem", "check"]
-
 # N images of C channels, H and W pixels.
 
 Progress = Callable[[int, int], None]

@@ -19,8 +19,6 @@ from semaug.data.source import DataSource
 from semaug.data.unpickle import load_arrays
 from semaug.registry import data_sets
 
-__all__ = ["Cifar10", "Cifar100", "CifarFiles"]
-
 
 @dataclass(frozen=True)
 class CifarFiles(OfficialFiles):

@@ -23,8 +23,6 @@ try:
 except ImportError:
     decode_image = None
 
-__all__ = ["WHAT_TO_DO", "decode_file"]
-
 # Ends the message on a file that cannot be read, for those who know better.
 WHAT_TO_DO = "; copy or fetch the file again, or take it out of its folder"
 

@@ -15,8 +15,6 @@ from torch import Tensor
 from semaug.data.selection import Selection
 from semaug.data.splits import num_drawn_labels
 
-__all__ = ["describe_selection", "pack_selection", "unpack_selection"]
-
 _TENSORS = ("indices", "official_labels", "labels", "held_out", "unlabeled")
 
 # What other or damaged bytes make NumPy, its decompression and the constructor raise.

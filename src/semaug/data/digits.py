@@ -17,8 +17,6 @@ from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = ["Digits"]
-
 _NUM_TRAIN = 1000
 
 # Of the 1000 training images, on a scale of 0 to 1.

@@ -1,7 +1,5 @@
 """What goes wrong while files are read, other than the files themselves. No torch here."""
 
-__all__ = ["LoadError", "explain_worker_death"]
-
 _OF_TORCH = "DataLoader worker (pid"  # every report of a dead process has this
 
 

@@ -18,8 +18,6 @@ from semaug.data.registry import data_root
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = ["fetch"]
-
 Report = Callable[[str], None]
 
 _SCRATCH = ".semaug-fetch-"

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from semaug._torch.checks import check_labels, check_range, check_shapes
 
-__all__ = ["FilePaths", "FileSet"]
-
 # N files.
 
 

@@ -20,16 +20,6 @@ from semaug.data.image_set import DataSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "IMAGE_EXTENSIONS",
-    "Folder",
-    "find_classes",
-    "find_images",
-    "load_folder",
-]
-
 IMAGE_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
 )  # fmt: skip

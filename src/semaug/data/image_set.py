@@ -9,8 +9,6 @@ from torch import Tensor
 from semaug._torch.checks import check_labels, check_range, check_same_device, check_shapes
 from semaug.data.file_set import FileSet
 
-__all__ = ["IGNORED", "DataSet", "ImageSet"]
-
 # N images of C channels, H and W pixels.
 
 IGNORED = 255  # in masks of fewer classes: pixels that belong to none

@@ -17,8 +17,6 @@ from semaug.data.image_set import DataSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = ["ImageNet"]
-
 _FOLDER = "imagenet"
 _NUM_CLASSES = 1000
 _NUM_IMAGES = {"train": 1_281_167, "val": 50_000}

@@ -27,8 +27,6 @@ from semaug.data.views import View
 if TYPE_CHECKING:
     from semaug.data.workers import FileReader, Request
 
-__all__ = ["LoadedBatch", "Loader", "batches"]
-
 # N images of the set, n images of a batch, C channels, H and W pixels.
 
 

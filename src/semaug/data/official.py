@@ -9,16 +9,6 @@ from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
-__all__ = [
-    "Download",
-    "OfficialFiles",
-    "fetch_command",
-    "find_official",
-    "has_md5",
-    "md5_of",
-    "open_official",
-]
-
 
 @dataclass(frozen=True)
 class Download:

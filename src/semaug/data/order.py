@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["epoch_order"]
-
 
 def epoch_order(num_images: int, generator: torch.Generator) -> Tensor:
     """Draw the order in which one epoch visits the images.

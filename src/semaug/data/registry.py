@@ -11,8 +11,6 @@ from semaug.data.selection import select
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = ["DATA_SETS", "data_root", "load_data"]
-
 DATA_SETS: dict[str, DataSource] = {name: data_sets.make(name) for name in data_sets.names()}
 
 

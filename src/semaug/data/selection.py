@@ -16,8 +16,6 @@ from semaug.data import splits
 from semaug.data.file_set import FileSet
 from semaug.data.image_set import DataSet, ImageSet
 
-__all__ = ["Selection", "select"]
-
 # n of the N official training images, C classes.
 
 

@@ -9,8 +9,6 @@ from typing import ClassVar
 from semaug.data.image_set import DataSet
 from semaug.data.official import OfficialFiles, find_official
 
-__all__ = ["DataSource"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource(ABC):

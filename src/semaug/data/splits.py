@@ -22,16 +22,6 @@ from semaug._torch.checks import (
     check_shapes,
 )
 
-__all__ = [
-    "corrupt_labels",
-    "first_per_class",
-    "fraction",
-    "hold_out",
-    "labeled_subset",
-    "long_tailed",
-    "num_drawn_labels",
-]
-
 # N images of C classes.
 
 

@@ -10,8 +10,6 @@ from semaug.data.selection import Selection, select
 from semaug.errors import UserError, as_user_error, check_option
 from semaug.registry import subsets
 
-__all__ = ["Subset"]
-
 
 @subsets.register("standard")
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,6 @@ from semaug.data.official import Download, OfficialFiles, open_official
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = ["SVHN", "SVHNExtra"]
-
 _TRAIN, _TEST, _EXTRA = (f"{part}_32x32.mat" for part in ("train", "test", "extra"))
 
 _MD5 = {

@@ -27,8 +27,6 @@ from semaug.data.official import Download, OfficialFiles, fetch_command
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
-__all__ = ["TinyImageNet"]
-
 _FOLDER = "tiny-imagenet-200"
 _FLAT = "images"  # of the validation images, as the archive holds them
 _NUM_CLASSES = 200

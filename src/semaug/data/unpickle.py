@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["load_arrays"]
-
 # The function itself, taken from an array: its module has been renamed by NumPy 2.
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 

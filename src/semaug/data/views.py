@@ -17,8 +17,6 @@ from torch import Tensor
 
 from semaug._torch.checks import check_floating, check_number, check_positive_int, check_shapes
 
-__all__ = ["RandomResizedCrop", "ResizeCenterCrop", "SeveralViews", "View"]
-
 # C channels, H and W pixels.
 
 _ATTEMPTS = 10  # to find a box that lies inside the image, as in torchvision

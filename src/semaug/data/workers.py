@@ -25,8 +25,6 @@ from semaug.data.errors import LoadError, explain_worker_death, killed
 from semaug.data.file_set import FilePaths
 from semaug.data.views import View
 
-__all__ = ["FileReader", "Request"]
-
 _AHEAD = 2  # batches that each process works on, or holds ready
 
 

@@ -18,8 +18,6 @@ from semaug.features.probe import (
     run_probe,
 )
 
-__all__ = ["Classifier", "check_makes", "find_classifier", "logits_of", "unwrap"]
-
 # N samples, C classes, A features.
 
 

@@ -8,21 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "GUESSED_SIZE",
-    "PROBE_ERRORS",
-    "Args",
-    "Candidates",
-    "Kwargs",
-    "Linear",
-    "Probe",
-    "declared_size",
-    "evaluating",
-    "probe_images",
-    "received",
-    "run_probe",
-]
-
 Linear = nn.Linear | nn.Conv2d
 Candidates = dict[str, Linear]
 Args = tuple[Any, ...]

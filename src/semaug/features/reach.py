@@ -31,8 +31,6 @@ from semaug.covariance import ClassCovariance
 from semaug.features.classifier import Classifier, check_makes, find_classifier, logits_of, unwrap
 from semaug.features.probe import Args, Kwargs, received
 
-__all__ = ["AttachedLoss", "WithFeatures", "attach", "with_features"]
-
 # N samples, C classes, A features.
 
 
@@ -301,6 +299,7 @@ class FeatureTap:
         self.training = self.overwrote = False
 
     def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
+        """Keep what the module receives."""
         if torch.compiler.is_compiling():  # reading the old capture here would cost a recompile
             self.overwrote = False
         elif self.owned or not BACKWARD.is_bw:

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from semaug._torch.autograd import known_signature
 
-__all__ = ["LEVELS", "mix", "scale", "uniform"]
-
 # N images, C channels, H x W pixels.
 
 LEVELS = ("image", "batch")
@@ -49,8 +47,7 @@ def mix(first: Tensor, second: Tensor, share: Tensor, backward_share: Tensor) ->
     Returns:
         (N, C, H, W).
     """
-    mixed: Tensor = _Mix.apply(first, second, share, backward_share)
-    return mixed
+    return _Mix.apply(first, second, share, backward_share)
 
 
 def scale(x: Tensor, factor: Tensor, backward_factor: Tensor) -> Tensor:
@@ -64,19 +61,22 @@ def scale(x: Tensor, factor: Tensor, backward_factor: Tensor) -> Tensor:
     Returns:
         (N, C, H, W).
     """
-    scaled: Tensor = _Scale.apply(x, factor, backward_factor)
-    return scaled
+    return _Scale.apply(x, factor, backward_factor)
 
 
-class _Mix(torch.autograd.Function):
+class _KeepsLast(torch.autograd.Function):
+    """Keeps its last input, a constant, for the backward pass."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[-1])
+
+
+class _Mix(_KeepsLast):
     @staticmethod
     @known_signature
     def forward(first: Tensor, second: Tensor, share: Tensor, backward_share: Tensor) -> Tensor:
         return torch.lerp(second, first, share)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[3])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -85,15 +85,11 @@ class _Mix(torch.autograd.Function):
         return first, grad - first, None, None
 
 
-class _Scale(torch.autograd.Function):
+class _Scale(_KeepsLast):
     @staticmethod
     @known_signature
     def forward(x: Tensor, factor: Tensor, backward_factor: Tensor) -> Tensor:
         return x * factor
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

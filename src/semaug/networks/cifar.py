@@ -4,59 +4,95 @@ A family is a file with a subclass of :class:`CifarNetwork` and a table of its v
 """
 
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers import SelectAdaptivePool2d, create_classifier
+from timm.layers import create_classifier
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = [
-    "CifarNetwork",
-    "Variant",
-    "checkpointed",
-    "feature_info",
-    "init_by_fan_out",
-    "make_stage",
-    "register_family",
-]
 
-
-class CifarNetwork(nn.Module, ABC):
+class CifarNetwork(nn.Module):
     """A stem, stages of blocks, pooling and a linear classifier.
 
-    A subclass makes its layers, then calls :meth:`make_head`, then draws initial weights.
+    A subclass calls :meth:`make_stem`, makes its stages ``layer1``, ``layer2`` and so on, and
+    calls :meth:`finish`.
     """
 
-    num_classes: int
-    in_chans: int
-    num_features: int
-    head_hidden_size: int
+    num_stages = 3
+
     feature_info: list[dict[str, Any]]
-    global_pool: SelectAdaptivePool2d
+    global_pool: Any  # of timm
     grad_checkpointing = False
 
-    @abstractmethod
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to what the first stage takes."""
+    def make_stem(
+        self, in_chans: int, channels: int, *, norm: bool = True, act: nn.Module | None = None
+    ) -> None:
+        """Make what precedes the stages: a 3x3 convolution, and batch norm and activation."""
+        self.in_chans = in_chans
+        self.conv1 = nn.Conv2d(in_chans, channels, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels) if norm else nn.Identity()
+        self.act1 = act or nn.Identity()
 
-    @abstractmethod
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the stages, each a sequence of blocks."""
+    def make_stages(
+        self,
+        block: Callable[[int, int, int], nn.Module],
+        num_blocks: int,
+        channels: Sequence[int],
+    ) -> None:
+        """Make stages of equally many blocks; all but the first halve height and width.
 
-    def forward_norm(self, x: Tensor) -> Tensor:
-        """Map the output of the last stage to feature maps; networks with pre-activation do."""
-        return x
+        Args:
+            block: As of :func:`make_stage`.
+            num_blocks: In each stage.
+            channels: Of the stem, and of each stage.
+        """
+        for i, (before, after) in enumerate(pairwise(channels), start=1):
+            stage = make_stage(block, num_blocks, before, after, 1 if i == 1 else 2)
+            self.add_module(f"layer{i}", stage)
 
-    def make_head(self, num_features: int, num_classes: int, pool: str, drop_rate: float) -> None:
-        """Make what follows the feature maps: pooling, dropout and classifier."""
-        self.num_features = num_features
+    def finish(
+        self,
+        maps: Mapping[str, int],
+        num_classes: int,
+        pool: str,
+        drop_rate: float,
+        *,
+        norm: nn.Module | None = None,
+        act: nn.Module | None = None,
+        reductions: Sequence[int] = (1, 1, 2, 4),
+        zero_bias: bool = False,
+    ) -> None:
+        """Make what follows the stages, and draw initial weights.
+
+        Args:
+            maps: Channels of the modules that timm takes feature maps from; the last ones are
+                what the classifier takes.
+            num_classes: Outputs of the classifier.
+            pool: Pooling of timm.
+            drop_rate: Dropout before the classifier.
+            norm: Follows the last stage, in networks with pre-activation.
+            act: Follows ``norm``.
+            reductions: How many times fewer pixels on a side than the image the ``maps`` have.
+            zero_bias: As of :func:`init_by_fan_out`.
+        """
+        self.norm, self.act = norm or nn.Identity(), act or nn.Identity()
+        self.feature_info = [
+            {"num_chs": channels, "reduction": reduction, "module": module}
+            for (module, channels), reduction in zip(maps.items(), reductions, strict=True)
+        ]
+        self.num_features = self.feature_info[-1]["num_chs"]
         self.head_drop = nn.Dropout(drop_rate)
         self.reset_classifier(num_classes, pool)
+        init_by_fan_out(self, zero_bias=zero_bias)
+
+    def stages(self) -> list[Any]:
+        """Return the stages, each a sequence of blocks."""
+        return [getattr(self, f"layer{i}") for i in range(1, self.num_stages + 1)]
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that sort parameters into groups by depth, for timm's layer decay."""
@@ -73,11 +109,10 @@ class CifarNetwork(nn.Module, ABC):
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the last layer by a fresh one; ``global_pool=None`` keeps the pooling."""
-        if global_pool is None:
-            global_pool = self.global_pool.pool_type
+        pool = self.global_pool.pool_type if global_pool is None else global_pool
         self.num_classes = num_classes
         self.global_pool, self.fc = create_classifier(
-            self.num_features, num_classes, pool_type=global_pool
+            self.num_features, num_classes, pool_type=pool
         )
         self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
         self.fc.to(next(self.parameters()))  # device and dtype
@@ -85,7 +120,8 @@ class CifarNetwork(nn.Module, ABC):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, in_chans, H, W) to the last feature maps (N, num_features, h, w)."""
-        return self.forward_norm(self.forward_stages(self.forward_stem(x)))
+        x = self.forward_stages(self.act1(self.bn1(self.conv1(x))))
+        return self.act(self.norm(x))
 
     def forward_stages(self, x: Tensor) -> Tensor:
         """Map what the stem returns to the output of the last stage."""
@@ -142,10 +178,19 @@ def init_by_fan_out(network: CifarNetwork, *, zero_bias: bool = False) -> None:
         nn.init.zeros_(network.fc.bias)
 
 
-def feature_info(*rows: tuple[int, int, str]) -> list[dict[str, Any]]:
-    """Tell timm where to take feature maps: channels, reduction and name of a module."""
-    names = ("num_chs", "reduction", "module")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+def conv_norm(
+    in_channels: int, out_channels: int, size: int, stride: int = 1, groups: int = 1
+) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """Make a convolution that halves height and width by its stride alone, and its batch norm."""
+    conv = nn.Conv2d(in_channels, out_channels, size, stride, size // 2, groups=groups, bias=False)
+    return conv, nn.BatchNorm2d(out_channels)
+
+
+def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Make a shortcut: a 1x1 convolution and batch norm, nothing where the shape stays."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(*conv_norm(in_channels, out_channels, 1, stride))
 
 
 def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
@@ -160,11 +205,12 @@ def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling():  # a graph writes statistics once, whatever it repeats
         return checkpoint(block, *inputs, use_reentrant=False)
-
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _statistics_kept(block)
-
-    return checkpoint(block, *inputs, use_reentrant=False, context_fn=contexts)
+    return checkpoint(
+        block,
+        *inputs,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _statistics_kept(block)),
+    )
 
 
 @contextmanager
@@ -172,9 +218,9 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """Let batch norms blend nothing in and count no batch."""
     norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
+        for norm in norms:
+            norm.momentum, norm.num_batches_tracked = 0.0, None
         yield
     finally:
         for norm, momentum, count in before:
@@ -207,14 +253,13 @@ def register_family(
         **configuration: Entries of timm's ``default_cfg`` where this family differs, such as
             ``min_input_size``.
     """
-    file = sys.modules[module]
+    file = vars(sys.modules[module])
     # Where timm looks for them, and whether there are weights to load (there are none).
-    configurations = generate_default_cfgs(
-        {name: {**_configuration(paper), **configuration} for name in variants}
+    file["default_cfgs"] = generate_default_cfgs(
+        {name: {**_CONFIGURATION, "paper_ids": paper, **configuration} for name in variants}
     )
-    vars(file)["default_cfgs"] = configurations
     for name, variant in variants.items():
-        vars(file)[name] = register_model(_entry_point(module, family, name, variant))
+        file[name] = register_model(_entry_point(module, family, name, variant))
 
 
 def _entry_point(
@@ -223,33 +268,29 @@ def _entry_point(
     """Return the function that timm calls to make a network."""
 
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-        network: nn.Module = build_model_with_cfg(
+        return build_model_with_cfg(
             family,
             name,
             pretrained,
             feature_cfg={"out_indices": (0, 1, 2, 3)},
             **{**variant.arguments, **kwargs},
         )
-        return network
 
     create.__name__ = create.__qualname__ = name
-    create.__module__ = module
-    create.__doc__ = f"{variant.description}."
+    create.__module__, create.__doc__ = module, f"{variant.description}."
     return create
 
 
-def _configuration(paper: str) -> dict[str, Any]:
-    return {
-        "input_size": (3, 32, 32),
-        "min_input_size": (3, 8, 8),
-        "pool_size": (8, 8),
-        "num_classes": 10,
-        "crop_pct": 1.0,
-        "interpolation": "bilinear",
-        "mean": (0.4914, 0.4822, 0.4465),
-        "std": (0.2470, 0.2435, 0.2616),
-        "first_conv": "conv1",
-        "classifier": "fc",
-        "license": "mit",
-        "paper_ids": paper,
-    }
+_CONFIGURATION = {
+    "input_size": (3, 32, 32),
+    "min_input_size": (3, 8, 8),
+    "pool_size": (8, 8),
+    "num_classes": 10,
+    "crop_pct": 1.0,
+    "interpolation": "bilinear",
+    "mean": (0.4914, 0.4822, 0.4465),
+    "std": (0.2470, 0.2435, 0.2616),
+    "first_conv": "conv1",
+    "classifier": "fc",
+    "license": "mit",
+}

@@ -16,20 +16,10 @@ Source: Wang et al., T-PAMI 2021, Table 10, https://arxiv.org/abs/2007.10538;
 Miyato et al., T-PAMI 2018, https://arxiv.org/abs/1704.03976
 """
 
-from collections.abc import Sequence
-
-from torch import Tensor, nn
+from torch import nn
 
 from semaug._torch.checks import check_positive_int
-from semaug.networks.cifar import (
-    CifarNetwork,
-    Variant,
-    feature_info,
-    init_by_fan_out,
-    register_family,
-)
-
-__all__ = ["CifarCNN13"]
+from semaug.networks.cifar import CifarNetwork, Variant, register_family
 
 VARIANTS = {
     "cnn13_cifar": Variant(
@@ -79,11 +69,7 @@ class CifarCNN13(CifarNetwork):
     ) -> None:
         super().__init__()
         check_positive_int("CifarCNN13", width=width, in_chans=in_chans)
-        self.in_chans = in_chans
-
-        self.conv1 = nn.Conv2d(in_chans, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.act1 = nn.LeakyReLU(_SLOPE, inplace=True)
+        self.make_stem(in_chans, width, act=nn.LeakyReLU(_SLOPE, inplace=True))
         self.layer1 = nn.Sequential(ConvBlock(width, width, 3, 1), ConvBlock(width, width, 3, 1))
         self.layer2 = nn.Sequential(
             nn.MaxPool2d(2),
@@ -99,19 +85,8 @@ class CifarCNN13(CifarNetwork):
             ConvBlock(4 * width, 2 * width, 1, 0),
             ConvBlock(2 * width, width, 1, 0),
         )
-        self.feature_info = feature_info(
-            (width, 1, "act1"), (width, 1, "layer1"), (2 * width, 2, "layer2"), (width, 4, "layer3")
-        )
-        self.make_head(width, num_classes, global_pool, drop_rate)
-        init_by_fan_out(self)
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, width, H, W)."""
-        return self.act1(self.bn1(self.conv1(x)))
-
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the three stages; each but the first begins by pooling."""
-        return self.layer1, self.layer2, self.layer3
+        maps = {"act1": width, "layer1": width, "layer2": 2 * width, "layer3": width}
+        self.finish(maps, num_classes, global_pool, drop_rate)
 
 
 register_family(

@@ -20,7 +20,6 @@ Source: Huang et al., CVPR 2017, section 3, https://arxiv.org/abs/1608.06993; wh
 Pleiss et al., 2017, https://arxiv.org/abs/1707.06990
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -28,16 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from semaug._torch.checks import check_positive_int
-from semaug.networks.cifar import (
-    CifarNetwork,
-    Variant,
-    checkpointed,
-    feature_info,
-    init_by_fan_out,
-    register_family,
-)
-
-__all__ = ["CifarDenseNet"]
+from semaug.networks.cifar import CifarNetwork, Variant, checkpointed, register_family
 
 VARIANTS = {
     "densenet_bc100_12_cifar": Variant(
@@ -153,28 +143,27 @@ class CifarDenseNet(CifarNetwork):
             growth_rate=growth_rate,
             in_chans=in_chans,
         )
-        self.in_chans = in_chans
         block = partial(
             DenseBlock, layers_per_block, growth_rate=growth_rate, drop_rate=block_drop_rate
         )
 
-        self.conv1 = nn.Conv2d(in_chans, 2 * growth_rate, 3, 1, 1, bias=False)
+        self.make_stem(in_chans, 2 * growth_rate, norm=False)
         self.layer1 = block(2 * growth_rate)
         self.transition1 = Transition(self.layer1.out_channels, block_drop_rate)
         self.layer2 = block(self.transition1.out_channels)
         self.transition2 = Transition(self.layer2.out_channels, block_drop_rate)
         self.layer3 = block(self.transition2.out_channels)
         num_features = self.layer3.out_channels
-        self.norm = nn.BatchNorm2d(num_features)
-        self.act = nn.ReLU(inplace=True)
-        self.feature_info = feature_info(
-            (2 * growth_rate, 1, "conv1"),
-            (self.layer1.out_channels, 1, "layer1"),
-            (self.layer2.out_channels, 2, "layer2"),
-            (num_features, 4, "act"),
+        blocks = {"layer1": self.layer1.out_channels, "layer2": self.layer2.out_channels}
+        self.finish(
+            {"conv1": 2 * growth_rate, **blocks, "act": num_features},
+            num_classes,
+            global_pool,
+            drop_rate,
+            norm=nn.BatchNorm2d(num_features),
+            act=nn.ReLU(inplace=True),
+            zero_bias=True,
         )
-        self.make_head(num_features, num_classes, global_pool, drop_rate)
-        init_by_fan_out(self, zero_bias=True)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that sort parameters into groups by depth; a transition ends its block."""
@@ -188,23 +177,11 @@ class CifarDenseNet(CifarNetwork):
         for block in self.stages():
             block.grad_checkpointing = enable
 
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, 2 * growth_rate, H, W)."""
-        return self.conv1(x)
-
-    def stages(self) -> Sequence[DenseBlock]:
-        """Return the three blocks."""
-        return self.layer1, self.layer2, self.layer3
-
     def forward_stages(self, x: Tensor) -> Tensor:
         """Map what the stem returns through the blocks and the transitions between them."""
         x = self.transition1(self.layer1(x))
         x = self.transition2(self.layer2(x))
         return self.layer3(x)
-
-    def forward_norm(self, x: Tensor) -> Tensor:
-        """Normalize and rectify all maps of the last block."""
-        return self.act(self.norm(x))
 
 
 register_family(__name__, CifarDenseNet, VARIANTS, paper="arXiv:1608.06993")

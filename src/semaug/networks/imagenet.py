@@ -28,8 +28,6 @@ from timm.models.densenet import DenseNet
 
 from semaug.networks.cifar import Variant
 
-__all__ = ["densenet264"]
-
 # What each name makes is up to timm: there are no arguments to it here.
 VARIANTS = {
     "resnet50": Variant("for ImageNet, 25.6M parameters", {}),

@@ -9,7 +9,6 @@ Source: Sandler et al., CVPR 2018, Table 2, https://arxiv.org/abs/1801.04381; it
 CIFAR: Chen et al., "Augmentation Invariant Training", ICCV Workshops 2019, Table 1
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 from timm.layers import make_divisible
@@ -19,13 +18,10 @@ from semaug._torch.checks import check_at_least, check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,
-    feature_info,
-    init_by_fan_out,
+    conv_norm,
     make_stage,
     register_family,
 )
-
-__all__ = ["CifarMobileNetV2"]
 
 VARIANTS = {
     "mobilenetv2_cifar": Variant(
@@ -47,14 +43,6 @@ _STEM_CHANNELS = 32
 _NUM_FEATURES = 1280
 
 
-def _conv(
-    in_channels: int, out_channels: int, size: int, stride: int = 1, groups: int = 1
-) -> list[nn.Module]:
-    """Make a convolution and its batch norm."""
-    conv = nn.Conv2d(in_channels, out_channels, size, stride, size // 2, groups=groups, bias=False)
-    return [conv, nn.BatchNorm2d(out_channels)]
-
-
 class InvertedResidual(nn.Module):
     """Widen, filter, narrow, and a shortcut if the shape stays.
 
@@ -68,12 +56,14 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
         inside = expansion * in_channels
-        widen = [*_conv(in_channels, inside, 1), nn.ReLU6(inplace=True)] if expansion > 1 else []
+        widen = (
+            [*conv_norm(in_channels, inside, 1), nn.ReLU6(inplace=True)] if expansion > 1 else []
+        )
         self.body = nn.Sequential(
             *widen,
-            *_conv(inside, inside, 3, stride, groups=inside),
+            *conv_norm(inside, inside, 3, stride, groups=inside),
             nn.ReLU6(inplace=True),
-            *_conv(inside, out_channels, 1),
+            *conv_norm(inside, out_channels, 1),
         )
         self.keeps_shape = stride == 1 and in_channels == out_channels
 
@@ -98,6 +88,8 @@ class CifarMobileNetV2(CifarNetwork):
         ValueError: If ``width`` is below 0.1 or ``in_chans`` below 1.
     """
 
+    num_stages = len(_STAGES)
+
     def __init__(
         self,
         width: float = 1.0,
@@ -109,38 +101,23 @@ class CifarMobileNetV2(CifarNetwork):
         super().__init__()
         check_positive_int("CifarMobileNetV2", in_chans=in_chans)
         check_at_least("CifarMobileNetV2", "width", width, 0.1)
-        self.in_chans = in_chans
-
         channels = [make_divisible(width * c) for c in (_STEM_CHANNELS, *(s[1] for s in _STAGES))]
         num_features = make_divisible(_NUM_FEATURES * max(width, 1.0))
-        self.conv1 = nn.Conv2d(in_chans, channels[0], 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels[0])
-        self.act1 = nn.ReLU6(inplace=True)
+        self.make_stem(in_chans, channels[0], act=nn.ReLU6(inplace=True))
         for i, (expansion, _, num_blocks, stride) in enumerate(_STAGES, start=1):
             block = partial(InvertedResidual, expansion=expansion)
             stage = make_stage(block, num_blocks, channels[i - 1], channels[i], stride)
             self.add_module(f"layer{i}", stage)
-        self.norm = nn.Sequential(*_conv(channels[-1], num_features, 1), nn.ReLU6(inplace=True))
-        self.feature_info = feature_info(
-            (channels[2], 1, "layer2"),
-            (channels[3], 2, "layer3"),
-            (channels[5], 4, "layer5"),
-            (num_features, 8, "norm"),
+        # Weights start as in torchvision; the source says nothing.
+        self.finish(
+            {"layer2": channels[2], "layer3": channels[3], "layer5": channels[5]}
+            | {"norm": num_features},
+            num_classes,
+            global_pool,
+            drop_rate,
+            norm=nn.Sequential(*conv_norm(channels[-1], num_features, 1), nn.ReLU6(inplace=True)),
+            reductions=(1, 2, 4, 8),
         )
-        self.make_head(num_features, num_classes, global_pool, drop_rate)
-        init_by_fan_out(self)  # as torchvision does; the source says nothing
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, 32, H, W)."""
-        return self.act1(self.bn1(self.conv1(x)))
-
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the seven stages."""
-        return [getattr(self, f"layer{i}") for i in range(1, len(_STAGES) + 1)]
-
-    def forward_norm(self, x: Tensor) -> Tensor:
-        """Widen to the features: 1x1 convolution, batch norm and activation."""
-        return self.norm(x)
 
 
 register_family(__name__, CifarMobileNetV2, VARIANTS, paper="arXiv:1801.04381", pool_size=(4, 4))

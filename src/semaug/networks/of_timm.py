@@ -1,16 +1,14 @@
 """Networks by the names that timm knows, ours among them."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, ClassVar
+from functools import cache, partial
+from typing import ClassVar
 
 import timm
 from torch import nn
 
 from semaug.errors import as_user_error, check_option
 from semaug.registry import Sizes, networks
-
-__all__ = ["TimmNetwork", "network_of_timm", "register_networks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +38,12 @@ class TimmNetwork:
         Raises:
             UserError: If it has no dropout inside its blocks, and some is wanted.
         """
-        options: dict[str, Any] = {"num_classes": sizes.num_classes}
+        create = partial(timm.create_model, self.model, num_classes=sizes.num_classes)
         if self.block_drop_rate is None:
-            network: nn.Module = timm.create_model(self.model, **options)
-            return network
-        options["block_drop_rate"] = self.block_drop_rate
+            return create()
         context = f"recipe: network={self.model} has no dropout inside its blocks: "
         with as_user_error(context, TypeError):
-            network = timm.create_model(self.model, **options)
-        return network
+            return create(block_drop_rate=self.block_drop_rate)
 
 
 @cache

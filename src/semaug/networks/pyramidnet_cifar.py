@@ -15,7 +15,8 @@ ShakeDrop: Yamada et al., 2018, https://arxiv.org/abs/1802.02375, with its range
 beta and its linear decay to p_L = 0.5
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -23,38 +24,26 @@ from torch import Tensor, nn
 
 from semaug._torch.checks import check_at_least, check_one_of, check_positive_int
 from semaug.networks._shake import LEVELS, scale, uniform
-from semaug.networks.cifar import (
-    CifarNetwork,
-    Variant,
-    feature_info,
-    init_by_fan_out,
-    register_family,
-)
-
-__all__ = ["CifarPyramidNet", "ShakeDrop"]
+from semaug.networks.cifar import CifarNetwork, Variant, conv_norm, register_family
 
 _STEM_CHANNELS = 16
 _EXPANSION = 4  # of bottlenecks
 
 
-def _variant(description: str, blocks: int, alpha: int, **arguments: float) -> Variant:
-    return Variant(description, {"blocks_per_stage": blocks, "alpha": alpha, **arguments})
-
-
 VARIANTS = {
-    "pyramidnet110_a48_cifar": _variant("PyramidNet up to 64 channels, 1.8M parameters", 18, 48),
-    "pyramidnet110_a200_cifar": _variant(
-        "PyramidNet up to 216 channels with ShakeDrop, 16.6M parameters", 18, 200, shakedrop=0.5
+    "pyramidnet110_a48_cifar": Variant(
+        "PyramidNet up to 64 channels, 1.8M parameters", {"blocks_per_stage": 18, "alpha": 48}
     ),
-    "pyramidnet110_a270_cifar": _variant(
-        "PyramidNet up to 286 channels, 28.5M parameters", 18, 270
+    "pyramidnet110_a200_cifar": Variant(
+        "PyramidNet up to 216 channels with ShakeDrop, 16.6M parameters",
+        {"blocks_per_stage": 18, "alpha": 200, "shakedrop": 0.5},
     ),
-    "pyramidnet272_a200_cifar": _variant(
+    "pyramidnet110_a270_cifar": Variant(
+        "PyramidNet up to 286 channels, 28.5M parameters", {"blocks_per_stage": 18, "alpha": 270}
+    ),
+    "pyramidnet272_a200_cifar": Variant(
         "PyramidNet of bottlenecks with ShakeDrop, 26.2M parameters",
-        30,
-        200,
-        bottleneck=True,
-        shakedrop=0.5,
+        {"blocks_per_stage": 30, "alpha": 200, "bottleneck": True, "shakedrop": 0.5},
     ),
 }
 
@@ -115,25 +104,20 @@ class PyramidBlock(nn.Module):
 def _basic(in_channels: int, channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         nn.BatchNorm2d(in_channels),
-        nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(channels),
+        *conv_norm(in_channels, channels, 3, stride),
         nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(channels),
+        *conv_norm(channels, channels, 3),
     )
 
 
 def _bottleneck(in_channels: int, channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         nn.BatchNorm2d(in_channels),
-        nn.Conv2d(in_channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
+        *conv_norm(in_channels, channels, 1),
         nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(channels),
+        *conv_norm(channels, channels, 3, stride),
         nn.ReLU(inplace=True),
-        nn.Conv2d(channels, _EXPANSION * channels, 1, bias=False),
-        nn.BatchNorm2d(_EXPANSION * channels),
+        *conv_norm(channels, _EXPANSION * channels, 1),
     )
 
 
@@ -172,16 +156,14 @@ class CifarPyramidNet(CifarNetwork):
         level: str = "image",
     ) -> None:
         super().__init__()
-        name = "CifarPyramidNet"
-        check_positive_int(name, blocks_per_stage=blocks_per_stage, alpha=alpha, in_chans=in_chans)
-        check_at_least(name, "shakedrop", shakedrop, 0)
+        check_positive_int(
+            "CifarPyramidNet", blocks_per_stage=blocks_per_stage, alpha=alpha, in_chans=in_chans
+        )
+        check_at_least("CifarPyramidNet", "shakedrop", shakedrop, 0)
         if shakedrop > 1:
-            raise ValueError(f"{name}: expected `shakedrop` <= 1, got {shakedrop}")
-        check_one_of(name, "level", level, LEVELS)
-        self.in_chans = in_chans
-
-        self.conv1 = nn.Conv2d(in_chans, _STEM_CHANNELS, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(_STEM_CHANNELS)
+            raise ValueError(f"CifarPyramidNet: expected `shakedrop` <= 1, got {shakedrop}")
+        check_one_of("CifarPyramidNet", "level", level, LEVELS)
+        self.make_stem(in_chans, _STEM_CHANNELS)
         num_blocks = 3 * blocks_per_stage
         widths = [round(_STEM_CHANNELS + alpha * k / num_blocks) for k in range(num_blocks + 1)]
         expansion = _EXPANSION if bottleneck else 1
@@ -190,29 +172,15 @@ class CifarPyramidNet(CifarNetwork):
         blocks = _blocks(body, widths, channels, shakedrop, level)
         stages = [blocks[i : i + blocks_per_stage] for i in range(0, num_blocks, blocks_per_stage)]
         self.layer1, self.layer2, self.layer3 = (nn.Sequential(*stage) for stage in stages)
-        ends = channels[blocks_per_stage::blocks_per_stage]
-        self.norm = nn.BatchNorm2d(ends[-1])
-        self.act = nn.ReLU(inplace=True)
-        self.feature_info = feature_info(
-            (_STEM_CHANNELS, 1, "bn1"),
-            (ends[0], 1, "layer1"),
-            (ends[1], 2, "layer2"),
-            (ends[2], 4, "layer3"),
+        ends = channels[::blocks_per_stage]
+        self.finish(
+            dict(zip(("bn1", "layer1", "layer2", "layer3"), ends, strict=True)),
+            num_classes,
+            global_pool,
+            drop_rate,
+            norm=nn.BatchNorm2d(ends[-1]),
+            act=nn.ReLU(inplace=True),
         )
-        self.make_head(ends[-1], num_classes, global_pool, drop_rate)
-        init_by_fan_out(self)  # as the source's code does
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, 16, H, W)."""
-        return self.bn1(self.conv1(x))
-
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the three stages."""
-        return self.layer1, self.layer2, self.layer3
-
-    def forward_norm(self, x: Tensor) -> Tensor:
-        """Apply the last batch norm and ReLU."""
-        return self.act(self.norm(x))
 
 
 def _blocks(
@@ -224,13 +192,18 @@ def _blocks(
 ) -> list[PyramidBlock]:
     """Make the blocks of all stages from the channels before and after each."""
     num_blocks = len(channels) - 1
-    blocks = []
-    for k in range(1, num_blocks + 1):
-        stride = 2 if k - 1 in (num_blocks // 3, 2 * num_blocks // 3) else 1
-        drop = ShakeDrop(shakedrop * k / num_blocks, level)
-        num_new = channels[k] - channels[k - 1]
-        blocks.append(PyramidBlock(body(channels[k - 1], widths[k], stride), drop, num_new, stride))
-    return blocks
+    halving = (num_blocks // 3, 2 * num_blocks // 3)
+    strides = [2 if k in halving else 1 for k in range(num_blocks)]
+    sizes = zip(pairwise(channels), widths[1:], strides, strict=True)
+    return [
+        PyramidBlock(
+            body(before, width, stride),
+            ShakeDrop(shakedrop * k / num_blocks, level),
+            after - before,
+            stride,
+        )
+        for k, ((before, after), width, stride) in enumerate(sizes, start=1)
+    ]
 
 
 register_family(__name__, CifarPyramidNet, VARIANTS, paper="arXiv:1610.02915")

@@ -13,7 +13,7 @@ blocks is one of:
 Source: He et al., CVPR 2016, section 4.2, https://arxiv.org/abs/1512.03385
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch.nn.functional as F
@@ -23,13 +23,10 @@ from semaug._torch.checks import check_one_of, check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,
-    feature_info,
-    init_by_fan_out,
-    make_stage,
+    conv_norm,
+    projection,
     register_family,
 )
-
-__all__ = ["CifarResNet"]
 
 VARIANTS = {
     "resnet8_cifar": Variant(
@@ -48,7 +45,6 @@ VARIANTS = {
     ),
 }
 
-_CHANNELS = (16, 32, 64)
 _SHORTCUTS = ("projection", "pad")
 
 
@@ -62,16 +58,6 @@ class PadShortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C + new, ceil(H / 2), ceil(W / 2))."""
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.num_new))
-
-
-def _shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    if stride == 1:
-        return nn.Identity()
-    if kind == "pad":
-        return PadShortcut(in_channels, out_channels)
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-    )
 
 
 class BasicBlock(nn.Module):
@@ -94,13 +80,15 @@ class BasicBlock(nn.Module):
         attention: Callable[[int], nn.Module] = nn.Identity,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv1, self.bn1 = conv_norm(in_channels, out_channels, 3, stride)
         self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2, self.bn2 = conv_norm(out_channels, out_channels, 3)
         self.attention = attention(out_channels)
-        self.shortcut = _shortcut(shortcut, in_channels, out_channels, stride)
+        self.shortcut = (
+            PadShortcut(in_channels, out_channels)
+            if shortcut == "pad" and stride == 2
+            else projection(in_channels, out_channels, stride)
+        )
         self.act2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,29 +129,11 @@ class CifarResNet(CifarNetwork):
         super().__init__()
         check_positive_int("CifarResNet", blocks_per_stage=blocks_per_stage, in_chans=in_chans)
         check_one_of("CifarResNet", "shortcut", shortcut, _SHORTCUTS)
-        self.in_chans = in_chans
-
-        self.conv1 = nn.Conv2d(in_chans, _CHANNELS[0], 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(_CHANNELS[0])
-        self.act1 = nn.ReLU(inplace=True)
+        self.make_stem(in_chans, 16, act=nn.ReLU(inplace=True))
         block = partial(BasicBlock, shortcut=shortcut, attention=attention)
-        stage = partial(make_stage, block, blocks_per_stage)
-        self.layer1 = stage(_CHANNELS[0], _CHANNELS[0], stride=1)
-        self.layer2 = stage(_CHANNELS[0], _CHANNELS[1], stride=2)
-        self.layer3 = stage(_CHANNELS[1], _CHANNELS[2], stride=2)
-        self.feature_info = feature_info(
-            (16, 1, "act1"), (16, 1, "layer1"), (32, 2, "layer2"), (64, 4, "layer3")
-        )
-        self.make_head(_CHANNELS[-1], num_classes, global_pool, drop_rate)
-        init_by_fan_out(self)  # as the source does
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, 16, H, W)."""
-        return self.act1(self.bn1(self.conv1(x)))
-
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the three stages."""
-        return self.layer1, self.layer2, self.layer3
+        self.make_stages(block, blocks_per_stage, (16, 16, 32, 64))
+        maps = {"act1": 16, "layer1": 16, "layer2": 32, "layer3": 64}
+        self.finish(maps, num_classes, global_pool, drop_rate)  # weights start as in the source
 
 
 register_family(__name__, CifarResNet, VARIANTS, paper="arXiv:1512.03385")

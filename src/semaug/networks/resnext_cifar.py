@@ -12,7 +12,6 @@ and the bias of the classifier at 0, as in the code of the source.
 Source: Xie et al., CVPR 2017, section 5.3, https://arxiv.org/abs/1611.05431
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -21,13 +20,10 @@ from semaug._torch.checks import check_positive_int
 from semaug.networks.cifar import (
     CifarNetwork,
     Variant,
-    feature_info,
-    init_by_fan_out,
-    make_stage,
+    conv_norm,
+    projection,
     register_family,
 )
-
-__all__ = ["CifarResNeXt"]
 
 VARIANTS = {
     "resnext29_8x64d_cifar": Variant(
@@ -40,8 +36,7 @@ VARIANTS = {
     ),
 }
 
-_STEM_CHANNELS = 64
-_CHANNELS = (256, 512, 1024)
+_CHANNELS = (64, 256, 512, 1024)  # of the stem and of the stages
 
 
 class GroupedBottleneck(nn.Module):
@@ -59,21 +54,13 @@ class GroupedBottleneck(nn.Module):
         self, in_channels: int, out_channels: int, stride: int, cardinality: int, base_width: int
     ) -> None:
         super().__init__()
-        width = cardinality * base_width * out_channels // _CHANNELS[0]
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        width = cardinality * base_width * out_channels // _CHANNELS[1]
+        self.conv1, self.bn1 = conv_norm(in_channels, width, 1)
         self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, groups=cardinality, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = conv_norm(width, width, 3, stride, groups=cardinality)
         self.act2 = nn.ReLU(inplace=True)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
+        self.conv3, self.bn3 = conv_norm(width, out_channels, 1)
+        self.shortcut = projection(in_channels, out_channels, stride)
         self.act3 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,29 +106,11 @@ class CifarResNeXt(CifarNetwork):
             base_width=base_width,
             in_chans=in_chans,
         )
-        self.in_chans = in_chans
-
-        self.conv1 = nn.Conv2d(in_chans, _STEM_CHANNELS, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(_STEM_CHANNELS)
-        self.act1 = nn.ReLU(inplace=True)
+        self.make_stem(in_chans, _CHANNELS[0], act=nn.ReLU(inplace=True))
         block = partial(GroupedBottleneck, cardinality=cardinality, base_width=base_width)
-        stage = partial(make_stage, block, blocks_per_stage)
-        self.layer1 = stage(_STEM_CHANNELS, _CHANNELS[0], stride=1)
-        self.layer2 = stage(_CHANNELS[0], _CHANNELS[1], stride=2)
-        self.layer3 = stage(_CHANNELS[1], _CHANNELS[2], stride=2)
-        self.feature_info = feature_info(
-            (64, 1, "act1"), (256, 1, "layer1"), (512, 2, "layer2"), (1024, 4, "layer3")
-        )
-        self.make_head(_CHANNELS[2], num_classes, global_pool, drop_rate)
-        init_by_fan_out(self, zero_bias=True)
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, 64, H, W)."""
-        return self.act1(self.bn1(self.conv1(x)))
-
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the three stages."""
-        return self.layer1, self.layer2, self.layer3
+        self.make_stages(block, blocks_per_stage, _CHANNELS)
+        maps = dict(zip(("act1", "layer1", "layer2", "layer3"), _CHANNELS, strict=True))
+        self.finish(maps, num_classes, global_pool, drop_rate, zero_bias=True)
 
 
 register_family(__name__, CifarResNeXt, VARIANTS, paper="arXiv:1611.05431")

@@ -24,8 +24,6 @@ from semaug._torch.checks import check_positive_int
 from semaug.networks.cifar import Variant, register_family
 from semaug.networks.resnet_cifar import CifarResNet
 
-__all__ = ["CifarSEResNet", "SqueezeExcitation"]
-
 VARIANTS = {
     "se_resnet20_cifar": Variant(
         "three blocks a stage with squeeze and excitation, 0.27M parameters",

@@ -19,7 +19,6 @@ shape make no use: 2,989,018 and 36,435,418. Those are left out here. Their 426.
 Source: Gastaldi, 2017, https://arxiv.org/abs/1705.07485
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -28,16 +27,7 @@ from torch import Tensor, nn
 
 from semaug._torch.checks import check_one_of, check_positive_int
 from semaug.networks._shake import LEVELS, mix, uniform
-from semaug.networks.cifar import (
-    CifarNetwork,
-    Variant,
-    feature_info,
-    init_by_fan_out,
-    make_stage,
-    register_family,
-)
-
-__all__ = ["CifarShakeShake"]
+from semaug.networks.cifar import CifarNetwork, Variant, conv_norm, register_family
 
 VARIANTS = {
     "shake_shake26_2x32d_cifar": Variant(
@@ -50,8 +40,6 @@ VARIANTS = {
         "Shake-Shake of two branches of 112 channels, 35.6M parameters", {"width": 112}
     ),
 }
-
-_STEM_CHANNELS = 16
 
 
 class ShiftedShortcut(nn.Module):
@@ -100,11 +88,9 @@ class ShakeShakeBlock(nn.Module):
 
 def _branch(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(out_channels),
+        *conv_norm(in_channels, out_channels, 3, stride),
         nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(out_channels),
+        *conv_norm(out_channels, out_channels, 3),
     )
 
 
@@ -142,35 +128,17 @@ class CifarShakeShake(CifarNetwork):
             "CifarShakeShake", width=width, blocks_per_stage=blocks_per_stage, in_chans=in_chans
         )
         check_one_of("CifarShakeShake", "shake", shake, (*LEVELS, "none"))
-        self.in_chans = in_chans
-
-        self.conv1 = nn.Conv2d(in_chans, _STEM_CHANNELS, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(_STEM_CHANNELS)
-        stage = partial(make_stage, partial(ShakeShakeBlock, shake=shake), blocks_per_stage)
-        self.layer1 = stage(_STEM_CHANNELS, width, stride=1)
-        self.layer2 = stage(width, 2 * width, stride=2)
-        self.layer3 = stage(2 * width, 4 * width, stride=2)
-        self.act = nn.ReLU()  # not in place: whoever hooks the last stage wants its own output
-        self.feature_info = feature_info(
-            (_STEM_CHANNELS, 1, "bn1"),
-            (width, 1, "layer1"),
-            (2 * width, 2, "layer2"),
-            (4 * width, 4, "layer3"),
+        channels = (16, width, 2 * width, 4 * width)
+        self.make_stem(in_chans, channels[0])
+        self.make_stages(partial(ShakeShakeBlock, shake=shake), blocks_per_stage, channels)
+        self.finish(
+            dict(zip(("bn1", "layer1", "layer2", "layer3"), channels, strict=True)),
+            num_classes,
+            global_pool,
+            drop_rate,
+            act=nn.ReLU(),  # not in place: whoever hooks the last stage wants its own output
+            zero_bias=True,
         )
-        self.make_head(4 * width, num_classes, global_pool, drop_rate)
-        init_by_fan_out(self, zero_bias=True)  # as the source's code does
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, 16, H, W)."""
-        return self.bn1(self.conv1(x))
-
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the three stages."""
-        return self.layer1, self.layer2, self.layer3
-
-    def forward_norm(self, x: Tensor) -> Tensor:
-        """Apply the last ReLU."""
-        return self.act(x)
 
 
 register_family(__name__, CifarShakeShake, VARIANTS, paper="arXiv:1705.07485")

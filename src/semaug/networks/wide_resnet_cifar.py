@@ -17,22 +17,12 @@ as in the code of the source.
 Source: Zagoruyko and Komodakis, BMVC 2016, section 2, https://arxiv.org/abs/1605.07146
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 from torch import Tensor, nn
 
 from semaug._torch.checks import check_positive_int
-from semaug.networks.cifar import (
-    CifarNetwork,
-    Variant,
-    feature_info,
-    init_by_fan_out,
-    make_stage,
-    register_family,
-)
-
-__all__ = ["CifarWideResNet"]
+from semaug.networks.cifar import CifarNetwork, Variant, register_family
 
 VARIANTS = {
     "wide_resnet16_8_cifar": Variant(
@@ -44,8 +34,6 @@ VARIANTS = {
         {"blocks_per_stage": 4, "width": 10},
     ),
 }
-
-_STEM_CHANNELS = 16
 
 
 class PreActivationBlock(nn.Module):
@@ -62,9 +50,11 @@ class PreActivationBlock(nn.Module):
         self.act2 = nn.ReLU(inplace=True)
         self.drop = nn.Dropout(drop_rate)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
-        self.shortcut = None
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        self.shortcut = (
+            None
+            if stride == 1 and in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, ceil(H / stride), ceil(W / stride))."""
@@ -105,37 +95,19 @@ class CifarWideResNet(CifarNetwork):
         check_positive_int(
             "CifarWideResNet", blocks_per_stage=blocks_per_stage, width=width, in_chans=in_chans
         )
-        self.in_chans = in_chans
-        channels = [16 * width, 32 * width, 64 * width]
-
-        self.conv1 = nn.Conv2d(in_chans, _STEM_CHANNELS, 3, 1, 1, bias=False)
+        channels = (16, 16 * width, 32 * width, 64 * width)
+        self.make_stem(in_chans, channels[0], norm=False)
         block = partial(PreActivationBlock, drop_rate=block_drop_rate)
-        stage = partial(make_stage, block, blocks_per_stage)
-        self.layer1 = stage(_STEM_CHANNELS, channels[0], stride=1)
-        self.layer2 = stage(channels[0], channels[1], stride=2)
-        self.layer3 = stage(channels[1], channels[2], stride=2)
-        self.norm = nn.BatchNorm2d(channels[2])
-        self.act = nn.ReLU(inplace=True)
-        self.feature_info = feature_info(
-            (_STEM_CHANNELS, 1, "conv1"),
-            (channels[0], 1, "layer1"),
-            (channels[1], 2, "layer2"),
-            (channels[2], 4, "act"),
+        self.make_stages(block, blocks_per_stage, channels)
+        self.finish(
+            dict(zip(("conv1", "layer1", "layer2", "act"), channels, strict=True)),
+            num_classes,
+            global_pool,
+            drop_rate,
+            norm=nn.BatchNorm2d(channels[-1]),
+            act=nn.ReLU(inplace=True),
+            zero_bias=True,
         )
-        self.make_head(channels[2], num_classes, global_pool, drop_rate)
-        init_by_fan_out(self, zero_bias=True)
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_chans, H, W) to (N, 16, H, W)."""
-        return self.conv1(x)
-
-    def stages(self) -> Sequence[nn.Sequential]:
-        """Return the three stages."""
-        return self.layer1, self.layer2, self.layer3
-
-    def forward_norm(self, x: Tensor) -> Tensor:
-        """Normalize and rectify what the last stage adds up."""
-        return self.act(self.norm(x))
 
 
 register_family(__name__, CifarWideResNet, VARIANTS, paper="arXiv:1605.07146")
