@@ -1,33 +1,45 @@
-"""Everything the README and the method cards show is run here.
+"""Everything the README and the documentation show is run here, or looked up.
 
-Python blocks run as they are. A ``diff`` block runs twice, before and after. Commands of
-``semaug`` run in an empty folder, those that train with ``--quick`` added. Other commands are
-checked for existence: what they would do, installing and running the tests, is going on already.
+Python blocks run as they are. A ``diff`` block runs twice, before and after. Commands in ``sh``
+blocks run in the order of their page, in one empty folder, those that train with ``--quick``
+added. All other commands, in the text and in other files, are parsed: their names, options,
+recipes, changes of recipes and tables must exist.
 """
 
 import re
 import shlex
+from glob import glob
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from semaug.cli import app
+from semaug.cli.group import COMMANDS, load_command
+from semaug.cli.options import changes_for, split_seed
+from semaug.published.table import find_table
+from semaug.recipe.overrides import takes_list
+from semaug.recipes import find_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OTHERS = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("[ber]*/*.md"))]  # benchmarks, examples, ...
+TRAINING = ("train", "compare", "search")
+
+
+def texts(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def blocks(language):
     """Return (name, text) of every fenced block of a language."""
-    found = []
-    for page in PAGES:
-        texts = re.findall(
-            rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
-        )
-        found += [pytest.param(text, id=f"{page.name}-{n}") for n, text in enumerate(texts)]
-    return found
+    return [
+        pytest.param(text, id=f"{page.name}-{n}")
+        for page in PAGES
+        for n, text in enumerate(texts(page, language))
+    ]
 
 
 def images_and_labels():
@@ -52,38 +64,103 @@ def test_both_sides_of_a_diff_train(text, side):
     assert names["loss"].isfinite()
 
 
-COMMANDS = [
-    pytest.param(line, id=line)
-    for block in blocks("sh")
-    for line in block.values[0].strip().splitlines()
-]
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_commands_work(line, tmp_path, monkeypatch):
-    program, *arguments = shlex.split(line)
-    if program == "make":
-        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    elif program == "pip":
-        assert line == 'pip install ".[train]"'
-        assert re.search(r"^train = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    else:
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if texts(page, "sh")], ids=lambda page: page.name
+)
+def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in "".join(texts(page, "sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        if program == "pip":
+            assert line == 'pip install ".[train]"'
+            assert re.search(r"^train = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+            continue
         assert program == "semaug"
-        monkeypatch.chdir(tmp_path)
-        if arguments[0] == "report":  # of something
+        if arguments[0] == "report" and not Path("runs").exists():
             CliRunner().invoke(app, ["train", "digits_resnet8", "--quick"])
-        quick = ["--quick"] if arguments[0] in ("train", "compare") else []
-        result = CliRunner().invoke(app, [*arguments, *quick])
-        assert result.exit_code == 0, result.output
+        quick = ["--quick"] if arguments[0] in TRAINING else []
+        found = [path for argument in arguments for path in sorted(glob(argument)) or [argument]]
+        result = CliRunner().invoke(app, [*found, *quick])
+        assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
+
+
+def named_commands():
+    """Return (page, words) of every command in code of any page, but for placeholders."""
+    found = {}
+    for page in [*PAGES, *OTHERS]:
+        text = page.read_text().replace("\\\n", " ")
+        fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        lines = [line for block in fenced for line in block.splitlines()]
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        lines += [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+        for line in lines:
+            if re.match(r"(semaug|python|make|torchrun) [\w.-]", line):
+                found.setdefault(line, page)
+    return [pytest.param(line, id=f"{page.name}: {line}") for line, page in found.items()]
+
+
+def is_placeholder(word):
+    return "..." in word or re.search(r"\b[A-Z]{3,}\b", word) or word.startswith("my_")
+
+
+@pytest.mark.parametrize("line", named_commands())
+def test_named_commands_exist(line):
+    program, *words = shlex.split(line, comments=True)
+    if program == "torchrun":
+        words = words[words.index("semaug") + 1 :] if "semaug" in words else words[2:]
+        program = "semaug" if "-m" in line else "python"
+    if program == "make":
+        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif program == "python" and words[0] != "-m":
+        script = ROOT / words[0]
+        known = script.read_text() + (ROOT / "benchmarks" / "measure.py").read_text()
+        assert all(f'"{word}"' in known for word in words if word.startswith("--"))
+    elif program == "semaug" and words[0] not in ("COMMAND", "--help"):
+        check_command(words)
+
+
+def check_command(words):
+    name, *arguments = words
+    assert name in COMMANDS
+    command = load_command(name)
+    if name == "data" and arguments:
+        name, command, arguments = command.resolve_command(click.Context(command), arguments)
+    if not arguments or "--help" in arguments:
+        return
+    given = command.make_context(name, [a for a in arguments if a != "..."]).params
+    recipes = [given[part] for part in ("recipe", "first", "second") if part in given]
+    if any(is_placeholder(recipe) for recipe in recipes):
+        return
+    changes, _ = split_seed([*(given.get("overrides") or [])], None)
+    if name == "search":
+        base = find_recipe(recipes[0])
+        lists = [field for field in changes if not takes_list(base, changes, field)]
+        changes |= {field: changes[field].partition(",")[0] for field in lists}
+    if name == "table" and not is_placeholder(given["name"]):
+        entries = find_table(given["name"], given["rows"] or ())
+        recipes = [entry.recipe for entry in entries if entry.recipe is not None]
+    if recipes:
+        changes_for(recipes, changes)
 
 
 def test_every_language_of_the_readme_was_run():
     assert blocks("python")
     assert blocks("diff")
-    assert {shlex.split(c.values[0])[0] for c in COMMANDS} == {"pip", "semaug", "make"}
+    readme = "".join(texts(ROOT / "README.md", "sh"))
+    assert {shlex.split(line)[0] for line in readme.splitlines()} == {"pip", "semaug"}
+    assert set(COMMANDS) <= {c.values[0].split()[1] for c in named_commands()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
+def test_links_to_headings_lead_to_one(page):
+    for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        lines = (page.parent / target if target else page).read_text().splitlines()
+        titles = [line.lstrip("# ") for line in lines if line.startswith("#")]
+        anchors = [re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles]
+        assert heading in anchors, f"{target}#{heading}"
