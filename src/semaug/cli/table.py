@@ -140,9 +140,7 @@ def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions
         torch.set_num_threads(options.threads)
     for folder in wanted:
         try:
-            measure_transfer(
-                folder, data_root=options.data_root, device=options.device, console=console
-            )
+            measure_transfer(folder, options, console=console)
         except (OSError, UserError) as error:
             say(console, f"{folder}: not measured: {error}", style="yellow")
 
