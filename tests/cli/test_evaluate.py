@@ -1,9 +1,19 @@
 """Tests of semaug.cli.evaluate."""
 
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
+
+from semaug.engine.options import TrainOptions
+from semaug.engine.session import Session
+from semaug.engine.train import train
+from semaug.recipe import BaseRecipe
+from semaug.recipe.plan import StreamPlan, make_plan
+from semaug.runs.run import Run
 
 SMALL = ["--quick", "--device", "cpu"]
 
@@ -15,32 +25,89 @@ def threads():
     torch.set_num_threads(number)
 
 
-def test_networks_are_tested_again(semaug, tmp_path, threads):
+def last(folder, predictor="", metric="error"):
+    """Return what a run recorded of its last epoch."""
+    summary = json.loads((folder / "summary.json").read_text())
+    return summary["results"][predictor][metric]["last"]
+
+
+def test_predictors_are_tested_again(semaug, tmp_path, threads):
     mutual = ["method=dml", "peers=resnet20_cifar", "network=resnet8_cifar"]
     assert semaug("train", "digits_resnet8", *mutual, *SMALL)[0] == 0
     assert semaug("train", "digits_resnet8", "hold_out=20", "test_images=none", *SMALL)[0] == 0
+    metrics = "metrics=accuracy,top5_error"
+    assert semaug("train", "digits_resnet8", metrics, *SMALL)[0] == 0
     folders = sorted(path.parent for path in tmp_path.glob("runs/*/seed0/summary.json"))
-    held, both = (folder.relative_to(tmp_path) for folder in folders)
+    held, both, accuracy = (folder.relative_to(tmp_path) for folder in folders)
     assert "hold_out" in str(held)
-    command = ["evaluate", str(both), str(held), "--device", "cpu", "--threads", str(threads)]
+    command = ["evaluate", *map(str, (both, held, accuracy)), "--device", "cpu"]
+    command += ["--threads", str(threads)]
     status, output, _ = semaug(*command)
     assert status == 0
-    summary = json.loads((both / "summary.json").read_text())
     assert output.splitlines() == [
-        f"{both}: test error of network 1 {summary['error_last']:.2f} %, as recorded",
-        f"{both}: test error of network 2 {summary['error_last_2']:.2f} %, as recorded",
-        f"{held}: held-out error "
-        f"{json.loads((held / 'summary.json').read_text())['error_last']:.2f} %, as recorded",
+        f"{both}: test error {last(both):.2f} %, as recorded",
+        f"{both}: test error, network 2 {last(both, 'network 2'):.2f} %, as recorded",
+        f"{held}: held-out error {last(held):.2f} %, as recorded",
+        f"{accuracy}: test accuracy {last(accuracy, metric='accuracy'):.2f} %, as recorded",
+        f"{accuracy}: test top5_error {last(accuracy, metric='top5_error'):.2f}, as recorded",
     ]
 
-    (both / "summary.json").write_text(json.dumps(summary | {"error_last_2": 99.0}))
-    _, output, _ = semaug(*command)
-    lines = output.splitlines()
+    summary = json.loads((both / "summary.json").read_text())
+    summary["results"]["network 2"]["error"]["last"] = 99.0
+    del summary["results"][""]["error"]["last"]
+    (both / "summary.json").write_text(json.dumps(summary))
+    lines = semaug(*command)[1].splitlines()
+    assert lines[0].endswith(f" %, recorded were nothing on {summary['device']}")
     assert lines[1].endswith(f" %, recorded were 99.00 % on {summary['device']}")
-    assert lines[3].startswith("an error may be another on another device")
+    assert lines[5].startswith("a result may be another on another device")
 
 
 def test_a_folder_without_a_finished_run_is_refused(semaug):
     status, _, error = semaug("evaluate", "nowhere")
     assert status == 2
     assert error == "nowhere: expected the folder of a run, got no such folder\n"
+
+
+def _train(start):
+    """Train a number by a loop of its own."""
+    model = nn.Linear(1, 1)
+    plan = make_plan(start.recipe, {"labeled": StreamPlan(4, 4)})
+    with Session(start, plan, {"model": model}, measures=[("distance", "m", "lower")]) as session:
+        for _ in session.epochs():
+            for _ in session.steps():
+                session.count_step({"loss": torch.tensor(1.0)})
+            session.finish_epoch({"": {"distance": 3.0}})
+        return session.summary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(BaseRecipe):
+    """A recipe of a kind that does not say how it is tested again."""
+
+    loop: ClassVar = staticmethod(_train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeatable(Plain):
+    """A recipe of a kind that says how it is tested again."""
+
+    def evaluate(self, start, state):
+        assert list(state) == ["model"]
+        assert start.load_data().name == "digits"
+        assert start.device.type == "cpu"
+        return {"": {"distance": 3.0}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (Repeatable, "test distance 3.00 m, as recorded"),
+        (Plain, "a run of Plain cannot be tested again: it has no `evaluate`"),
+    ],
+)
+def test_runs_of_other_kinds_are_tested_as_they_say(semaug, tmp_path, kind, told):
+    run = Run("other", kind(data="digits", epochs=1), root=tmp_path / "runs")
+    train(run, TrainOptions(device="cpu"))
+    status, output, error = semaug("evaluate", str(run.folder), "--device", "cpu")
+    assert (status, error) == (0, "")
+    assert output.splitlines()[-1] == f"{run.folder}: {told}"

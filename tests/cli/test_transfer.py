@@ -35,7 +35,7 @@ def test_a_row_for_each_label_and_a_column_for_each_test_set(semaug, runs):
         json.loads((runs / "digits_resnet8,quick" / f"seed{k}" / "summary.json").read_text())
         for k in (0, 1)
     ]
-    errors = [summary["error_last"] for summary in summaries]
+    errors = [summary["results"][""]["error"]["last"] for summary in summaries]
     _, original, crop, grey, color, number = cells(output, "digits_resnet8,quick")
     assert original == f"{100 - np.mean(errors):.2f} ± {np.std(errors, ddof=1):.2f}"
     assert grey == original  # digits are grey
@@ -46,13 +46,13 @@ def test_a_row_for_each_label_and_a_column_for_each_test_set(semaug, runs):
     assert row[5] == "1"
     kept = json.loads((runs / "digits_resnet8_isda,quick" / "seed0" / "transfer.json").read_text())
     (found,) = kept["test_sets"].values()
-    assert f"{found['accuracies']['random_crop']:.2f}" == row[2]
+    assert f"{found['predictors']['']['accuracies']['random_crop']:.2f}" == row[2]
     # Read again, although the weights cannot be loaded any more.
     (runs / "digits_resnet8_isda,quick" / "seed0" / "checkpoint.pt").unlink()
     assert semaug("transfer", "runs", "--device", "cpu")[1] == output
 
 
-def test_each_network_has_a_row_and_pictures(semaug, tmp_path):
+def test_each_predictor_has_a_row_and_pictures(semaug, tmp_path):
     changes = ["method=dml", "peers=resnet8_cifar"]
     for seed in (0, 1):
         arguments = ["digits_resnet8", *changes, f"seed={seed}", "--quick", "--device", "cpu"]
@@ -64,20 +64,22 @@ def test_each_network_has_a_row_and_pictures(semaug, tmp_path):
     for seed in (0, 1):
         kept = json.loads((tmp_path / "runs" / label / f"seed{seed}" / "transfer.json").read_text())
         (one,) = kept["test_sets"].values()
-        found.append([one, *one["others"]])
+        found.append(one["predictors"])
     (variation,) = (tmp_path / "pictures").glob("*-variation.svg")
     (features,) = (tmp_path / "pictures").glob("*-features.svg")
     # Long names are folded into several lines of the table.
     table = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines()]
     rows = [row for row in table if len(row) == 6 and row[5] == "2"]
     texts = "".join(row[0] for row in table if len(row) == 6)
-    for place in (0, 1):
-        values = [network[place]["accuracies"]["random_crop"] for network in found]
-        assert rows[place][2] == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
-        name = f"{label}, network {place + 1}"
+    for row, (predictor, end) in zip(
+        rows, {"": "", "network 2": ", network 2"}.items(), strict=True
+    ):
+        values = [one[predictor]["accuracies"]["random_crop"] for one in found]
+        assert row[2] == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+        name = f"{label}{end}"
         assert name.replace(" ", "") in texts.replace(" ", "")
         assert f"{name} (2 runs)" in variation.read_text()
-        assert f"network {place + 1} seed 0" in features.read_text()
+        assert f"{end} seed 0" in features.read_text()
     assert len(rows) == 2
 
 
@@ -102,16 +104,17 @@ def test_images_in_files_are_measured(semaug, tmp_path):
     kept = json.loads(path.read_text())
     (found,) = kept["test_sets"].values()
     summary = json.loads((path.parent / "summary.json").read_text())
-    assert found["accuracies"]["original"] == pytest.approx(100 - summary["error_last"])
+    accuracy = 100 - summary["results"][""]["error"]["last"]
+    assert found["predictors"][""]["accuracies"]["original"] == pytest.approx(accuracy)
     (corrupted,) = kept["corrupted"].values()
-    assert corrupted["mean"] == pytest.approx(found["accuracies"]["original"])
+    assert corrupted["predictors"][""]["mean"] == pytest.approx(accuracy)
     assert len(list((tmp_path / "pictures").iterdir())) == 4
     assert semaug(*command, *options)[1] == output
 
 
 def test_the_help_says_what_is_measured_of_what(semaug):
     output = " ".join(semaug("transfer", "--help")[1].split())
-    for part in ("every network of every finished run", "accuracy", "KL divergence", "Euclidean"):
+    for part in ("Every network of every finished run", "accuracy", "KL divergence", "Euclidean"):
         assert part in output
 
 
@@ -144,7 +147,7 @@ def test_corrupted_images_have_a_column(semaug, runs, tmp_path):
     assert "digits-C" in output
     kept = json.loads((runs / "digits_resnet8_isda,quick" / "seed0" / "transfer.json").read_text())
     (found,) = kept["corrupted"].values()
-    assert cells(output, "digits_resnet8_isda,quick")[5] == f"{found['mean']:.2f}"
+    assert cells(output, "digits_resnet8_isda,quick")[5] == f"{found['predictors']['']['mean']:.2f}"
 
 
 def test_pictures_are_written_where_asked(semaug, runs, tmp_path):
