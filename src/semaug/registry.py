@@ -213,9 +213,7 @@ def resolve_choices(spec: Any) -> None:
 def _made(value: Any, registry: Registry) -> Any:
     spec = registry.make(value) if isinstance(value, str) else value
     if isinstance(spec, type) or not is_dataclass(spec):
-        raise UserError(
-            f"recipe: expected the name of a {registry.kind} or its spec, got {value!r}"
-        )
+        raise UserError(f"recipe: expected a name or a spec as {registry.kind}, got {value!r}")
     if any(one.name == "name" for one in fields(spec)):
         raise UserError(
             f"{type(spec).__name__}: an option cannot be called `name`, which specs have"
