@@ -121,7 +121,7 @@ def test_a_local_job_equals_a_plain_run(make_run, run_local):
 
 
 def test_an_array_goes_on_where_time_was_up_and_beside_failures(make_run, slurm, monkeypatch):
-    unknown = make_run("digits_resnet8", "network=resnet9999")
+    unfit = make_run("digits_resnet8", "network=vit_tiny_patch16_224")
     good = make_run("digits_resnet8_isda", "epochs=60")
 
     def end_the_time():
@@ -136,13 +136,13 @@ def test_an_array_goes_on_where_time_was_up_and_beside_failures(make_run, slurm,
     asked = {"slurm_partition": "gpu", "timeout_min": 600, "cpus_per_task": 2}
     asked["slurm_setup"] = ["true  # first"]
     outcomes = run_on_cluster(
-        [unknown, good], OPTIONS, 2, Console(file=output), cluster="slurm", cluster_options=asked
+        [unfit, good], OPTIONS, 2, Console(file=output), cluster="slurm", cluster_options=asked
     )
     thread.join()
-    assert [outcome.run for outcome in outcomes] == [unknown, good]
+    assert [outcome.run for outcome in outcomes] == [unfit, good]
     assert outcomes[0].summary is None
-    assert "resnet9999" in outcomes[0].error
-    assert f"the end of {log_of(unknown)}:" in output.getvalue()
+    assert "cannot take data=digits" in outcomes[0].error
+    assert f"the end of {log_of(unfit)}:" in output.getvalue()
     assert outcomes[1].summary == good.summary()
     assert log_of(good).read_text().count("stopped in epoch") == 1
     alone = replace(good, root=good.root.parent / "alone")

@@ -151,9 +151,9 @@ def test_a_failure_is_an_outcome(make_run, monkeypatch, error, said, diverged):
 
 
 def test_a_failure_whose_log_cannot_be_written_is_an_outcome(make_run):
-    run = make_run("digits_resnet8", "network=resnet9999")
+    run = make_run("digits_resnet8", "network=vit_tiny_patch16_224")
     log_of(run).mkdir(parents=True)
-    assert "resnet9999" in train_one(run, OPTIONS, QUIET).error
+    assert "cannot take data=digits" in train_one(run, OPTIONS, QUIET).error
 
 
 def test_a_stop_is_no_outcome(make_run, monkeypatch):

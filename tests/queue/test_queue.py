@@ -21,10 +21,10 @@ QUIET = Console(quiet=True)
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_runs_equal_runs_alone_and_failures_stop_none(make_run, jobs):
-    unknown = make_run("digits_resnet8", "network=resnet9999", seed=7)
+    unfit = make_run("digits_resnet8", "network=vit_tiny_patch16_224", seed=7)
     diverging = make_run("digits_resnet8", "lr=1e9", seed=8)
     good = [make_run(seed=seed) for seed in range(3)]
-    runs = [good[0], unknown, good[1], diverging, good[2]]
+    runs = [good[0], unfit, good[1], diverging, good[2]]
     output = io.StringIO()
     outcomes = train_runs(runs, OPTIONS, jobs, Console(file=output))
 
@@ -36,7 +36,7 @@ def test_runs_equal_runs_alone_and_failures_stop_none(make_run, jobs):
         assert_same_runs(run, alone)
         text = output.getvalue() if jobs == 1 else log_of(run).read_text()
         assert "epoch 3/3" in text
-    for one, message in ((outcomes[1], "resnet9999"), (outcomes[3], "a finite loss, got nan")):
+    for one, message in ((outcomes[1], "cannot take data=digits"), (outcomes[3], "a finite loss, got nan")):
         assert one.summary is None
         assert message in one.error
         assert message in one.last_lines()[-1]
