@@ -5,11 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: test browser demo check lint format types bench clean
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
+
+.PHONY: help test test-full browser demo check lint format types bench clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 # Tests that look at reports in a browser are skipped where there is no Chromium, and say so.
-test: $(STAMP)  ## the test suite, doctests and README included
-	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
+test: $(STAMP)  ## the test suite, doctests and README included; of products of options all pairs
+	$(PYTEST)
+
+test-full: $(STAMP)  ## the same with whole products of options, as in CI
+	$(PYTEST) --full
 
 browser:  ## Chromium for these tests, from the packages of Debian, for the whole machine; needs its root
 	@sh tests/report/install_chromium.sh
@@ -18,17 +26,17 @@ browser:  ## Chromium for these tests, from the packages of Debian, for the whol
 demo: $(STAMP)  ## cross-entropy against ISDA on real images, three seeds each
 	$(BIN)/semaug compare digits_resnet8 digits_resnet8_isda --seeds 3 --threads 1
 
-check: lint types test  ## the whole gate
+check: lint types test  ## the whole gate: format, lint, types, tests
 
-lint: $(STAMP)
+lint: $(STAMP)  ## format and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-format: $(STAMP)
+format: $(STAMP)  ## repair format and imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: $(STAMP)
+types: $(STAMP)  ## types
 	$(BIN)/mypy
 
 # Not the studies, benchmarks/study_*.py: these time nothing, and need CIFAR or a trained network.
@@ -49,5 +57,5 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-clean:
+clean:  ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
