@@ -3,7 +3,7 @@
 import json
 import math
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +12,7 @@ from torch import nn
 
 from semaug.data import Subset
 from semaug.engine.interrupt import InterruptedRunError
+from semaug.engine.seeding import make_generator
 from semaug.engine.session import Session
 from semaug.errors import UserError
 from semaug.metrics import Error
@@ -42,13 +43,12 @@ class Counter:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What happens in a run, by its loop: functions of the session, called at each step and test."""
+    """What happens in a run: functions of the session, called at each step or test."""
 
     at_step: Any = lambda session, step: None
     results: Any = lambda session, epoch: {"": {"score": float(epoch), "cost": 1.0}}
     by_class: Any = lambda session, epoch: None
     predictors: tuple[str, ...] = ("",)
-    counters: list[Counter] = field(default_factory=list)
 
 
 def walk(start):
@@ -57,7 +57,6 @@ def walk(start):
     plan = make_plan(start.recipe, {"labeled": StreamPlan(10, start.recipe.batch_size)})
     torch.manual_seed(start.seed)
     weight, counter = nn.Linear(1, 1, bias=False), Counter()
-    script.counters.append(counter)
     optimizer = torch.optim.SGD(weight.parameters(), lr=0.1, momentum=0.9)
     objects = {"weight": weight, "optimizer": optimizer, "counter": counter}
     error = Error(num_classes=2)
@@ -124,7 +123,7 @@ def test_a_checkpoint_holds_every_object_by_its_name(walk_run):
     assert state["objects"].keys() == {"weight", "optimizer", "counter"}
     assert state["objects"]["counter"] == {"calls": 9}
     assert (state["format"], state["epoch"], state["step"], state["seed"]) == (2, 3, 0, 1)
-    assert state["recipe"]["kind"] == "test_session.py:Walk"
+    assert state["recipe"]["kind"].endswith(":Walk")
 
 
 @pytest.mark.parametrize("length", [{}, {"steps": 8, "evaluate_every_steps": 3}])
@@ -150,18 +149,11 @@ def test_rows_hold_means_over_images_tests_and_own_values(walk_run):
     assert [row["own"] for row in rows] == [0, 0.5, 1]
     assert [row["test_score"] for row in rows] == [0, 1, 2]
     assert all(0 <= row["train_error"] <= 100 for row in rows)
-    assert all(row["seconds"] > 0 and row["images_per_second"] > 0 for row in rows)
-    numbers = torch.cat(
-        [torch.randn(10, generator=_generator(run, epoch)) for epoch in range(3)]
-    ).view(3, 10)
+    assert all(row["seconds"] >= 0 and row["images_per_second"] > 0 for row in rows)
+    generators = [make_generator(run.seed, "numbers", epoch) for epoch in range(3)]
+    numbers = torch.stack([torch.randn(10, generator=own) for own in generators])
     shares = ((numbers > 0) & (numbers <= 0.5)).double().mean(dim=1)
     assert [row["train_error"] for row in rows] == pytest.approx((100 * shares).tolist())
-
-
-def _generator(run, epoch):
-    from semaug.engine.seeding import make_generator
-
-    return make_generator(run.seed, "numbers", epoch)
 
 
 def test_the_summary_tells_the_main_metric_and_all_results(walk_run):
@@ -191,7 +183,6 @@ def test_the_summary_tells_the_main_metric_and_all_results(walk_run):
     }
     assert summary["by_class"] == {"cat": 1.0, "dog": 1.0}  # bees are in some tests only
     assert (summary["epochs"], summary["optimizer_steps"], summary["images_seen"]) == (3, 9, 30)
-    assert (summary["kind"] if "kind" in summary else summary["recipe"]["kind"]).endswith("Walk")
     assert (summary["test_on"], summary["finished"], summary["format"]) == ("test", True, 2)
     rows = run.metric_rows()
     assert [row["test_score_teacher"] for row in rows] == [0, 10, 20]
@@ -288,10 +279,8 @@ def test_a_loss_that_is_no_number_ends_the_run(walk_run, value):
 
 def test_a_weight_that_is_no_number_is_not_saved(walk_run):
     run = walk_run(script=Script(at_step=break_at(2, math.nan)))
-    message = (
-        "finite weights, got others in 'weight' after step 3 of 3 of epoch 1; .*kept: none yet"
-    )
-    with pytest.raises(DivergedError, match=message.replace("kept: ", ".*")):
+    message = "finite weights, got others in 'weight' after step 3 of 3 of epoch 1; .*: none yet"
+    with pytest.raises(DivergedError, match=message):
         go(run)
     assert not run.checkpoint.exists()
 
