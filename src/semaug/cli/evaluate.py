@@ -57,7 +57,11 @@ def evaluate_command(
         results = _test(run, summary, options, console)
         if results is None:
             kind = type(run.recipe).__name__
-            say(console, f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`", style="yellow")
+            say(
+                console,
+                f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`",
+                style="yellow",
+            )
             continue
         for line, is_same in _compare(results, summary):
             say(console, f"{folder}: {line}", style="" if is_same else "yellow")

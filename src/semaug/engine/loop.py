@@ -108,7 +108,8 @@ def fit(start: Start) -> dict[str, Any]:
                 streams.count(session.training, output, batch, truths)
                 session.count_step(_values(output), shares[plan.counted])
                 session.pause()
-            method.end_epoch()
+            if not session.ended:  # as it is where a test was stopped
+                method.end_epoch()
             session.finish_steps()
 
             # What the loss does to images, and the test.

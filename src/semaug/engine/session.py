@@ -83,6 +83,7 @@ class Session:
         self.training = nn.ModuleDict(training or {}).to(self.device)
         self.epoch = 0  # whole epochs done, their test included
         self.step = 0  # steps done in the epoch after them
+        self.ended = False  # whether all that comes after its steps was done, but for the test
         self.sums: dict[str, Tensor] = {}  # (steps_per_epoch,) float32: values of each step
         self.epoch_seconds = 0.0  # spent on the steps of this epoch
         self.seconds = 0.0  # spent in all, tests included
@@ -210,6 +211,7 @@ class Session:
         """
         self.check_finite()
         self.lap(of_steps=True)
+        self.ended = True
 
     def finish_epoch(
         self,
@@ -248,6 +250,7 @@ class Session:
         for metric in self.training.values():
             metric.reset()  # type: ignore[operator]
         self.epoch, self.step, self.epoch_seconds, self.sums = self.epoch + 1, 0, 0.0, {}
+        self.ended = False
         if self._record is not None:
             self._record.add(row)
         self.save()
@@ -435,7 +438,7 @@ class Session:
         )
 
 
-_KEPT = ("epoch", "step", "epoch_seconds", "seconds", "peak_memory", "rows", "by_class")
+_KEPT = ("epoch", "step", "ended", "epoch_seconds", "seconds", "peak_memory", "rows", "by_class")
 
 
 def _finite(value: Any) -> float | None:

@@ -49,7 +49,6 @@ _SYNONYMS = {
     "lambda": "strength or ai_weight",  # of ISDA and of AIT
     "lambda_0": "strength",
     "learning_rate": "lr",
-    "mirror": "flip",
     "model": "network",
     "net": "network",
     "noise": "corrupt_percent",
@@ -164,8 +163,7 @@ def describe_overrides(recipe: Any, changes: Mapping[str, str], base: Any = None
     """
     options = _options(recipe, {})
     described = {}
-    for name in applicable(recipe, changes):
-        dotted = _find(options, name)
+    for dotted in (found for name in changes for found in _matches(options, name)):
         short = dotted.rpartition(".")[2]
         described[short if _matches(options, short) == [dotted] else dotted] = _as_text(
             options[dotted].value, options[dotted].registry
