@@ -11,8 +11,7 @@ from semaug.augmentation.cutout import Cutout
 from semaug.augmentation.mix import Mix
 from semaug.augmentation.operator import Augmentation
 from semaug.augmentation.rand_augment import RandAugment
-from semaug.data.file_set import FileSet
-from semaug.data.image_set import DataSet
+from semaug.data.image_set import DataSet, FileSet
 from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 from semaug.errors import UserError, check_option
 from semaug.registry import augmentations
