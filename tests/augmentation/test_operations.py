@@ -129,29 +129,3 @@ def test_magnitudes_are_those_of_torchvision(name, num_levels):
     for operation in all_of(name, num_levels):
         for size in [(32, 32), (33, 47), (224, 160)]:
             assert magnitude_of(operation, *size) == magnitude_by_torchvision(operation, *size)
-
-
-@pytest.mark.parametrize(
-    ("operation", "message"),
-    [
-        (Operation("Blur"), r"`name` to be one of 'Identity', .*; got 'Blur'"),
-        (Operation("Rotate", 10), "`level` from 0 to 9, got 10"),
-        (Operation("Rotate", -1), "`level` >= 0, got -1"),
-        (Operation("Rotate", 0, 1), "`num_levels` >= 2, got 1"),
-    ],
-)
-def test_operations_that_do_not_exist_are_named(mixed, operation, message):
-    with pytest.raises(ValueError, match=message):
-        apply_operations(mixed[0], (operation,), torch.zeros(600, dtype=torch.int64))
-
-
-@pytest.mark.parametrize(
-    ("operation", "message"),
-    [
-        (Operation("Rotate", 2.5), r"Operation: expected `level` to be an int, got 2\.5"),
-        (Operation("Rotate", 2, 10.5), r"Operation: expected `num_levels` to be an int, got 10\.5"),
-    ],
-)
-def test_levels_that_are_no_ints_are_named(mixed, operation, message):
-    with pytest.raises(TypeError, match=message):
-        apply_operations(mixed[0], (operation,), torch.zeros(600, dtype=torch.int64))

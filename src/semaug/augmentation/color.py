@@ -5,7 +5,6 @@ Bit for bit what torchvision does to Pillow's images, given the same decisions.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,17 +39,13 @@ class Grayscale(Augmentation):
         ValueError: If ``probability`` is not between 0 and 1.
     """
 
-    moves_pixels: ClassVar[bool] = False
+    moves_pixels = False
+    num_draws = 1  # whether
 
     probability: float
 
     def __post_init__(self) -> None:
         check_probability("Grayscale", "probability", self.probability)
-
-    @property
-    def num_draws(self) -> int:
-        """One: whether."""
-        return 1
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
@@ -67,8 +62,7 @@ class Grayscale(Augmentation):
             TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
             ValueError: If shapes disagree, or images have neither 1 nor 3 channels.
         """
-        check_images_and_draws("Grayscale", images, draws, self.num_draws)
-        _check_color("Grayscale", images)
+        _check(self, images, draws)
         if images.shape[1] == 1:
             return images
         chosen = draws[:, 0].to(images.device) < self.probability
@@ -96,7 +90,8 @@ class ColorJitter(Augmentation):
         ValueError: If one is negative, ``hue`` above one half or ``probability`` above 1.
     """
 
-    moves_pixels: ClassVar[bool] = False
+    moves_pixels = False
+    num_draws = 9  # four factors, four numbers that sort the operations, and whether at all
 
     brightness: float = 0.0
     contrast: float = 0.0
@@ -111,11 +106,6 @@ class ColorJitter(Augmentation):
         if self.hue > 0.5:
             raise ValueError(f"ColorJitter: expected `hue` <= 0.5, got {self.hue}")
         check_probability("ColorJitter", "probability", self.probability)
-
-    @property
-    def num_draws(self) -> int:
-        """Nine: four factors, four numbers that sort the operations, and whether at all."""
-        return 9
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
@@ -132,8 +122,7 @@ class ColorJitter(Augmentation):
             TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
             ValueError: If shapes disagree, or images have neither 1 nor 3 channels.
         """
-        check_images_and_draws("ColorJitter", images, draws, self.num_draws)
-        _check_color("ColorJitter", images)
+        _check(self, images, draws)
         draws = draws.to(images.device)
         if self.probability == 1:
             return in_pieces(self._jitter, images, draws)
@@ -142,26 +131,24 @@ class ColorJitter(Augmentation):
 
     def _jitter(self, images: Tensor, draws: Tensor) -> Tensor:
         usable = _OPERATIONS if images.shape[1] == 3 else _OPERATIONS[:2]
-        names = [name for name in usable if getattr(self, name) > 0]
+        names = {name: k for k, name in enumerate(usable) if getattr(self, name) > 0}
         if not names:
             return images
-        places = [_OPERATIONS.index(name) for name in names]
-        factors = torch.stack([self._factor(k, draws[:, k]) for k in places], dim=1)
-        keys = torch.stack([draws[:, 4 + k] for k in places], dim=1)
+        factors = torch.stack([self._factor(x, draws[:, k]) for x, k in names.items()], dim=1)
+        keys = torch.stack([draws[:, 4 + k] for k in names.values()], dim=1)
         order = keys.argsort(dim=1, stable=True)  # equal keys: alike on every device
 
         for operation in order.unbind(1):
             factor = factors.gather(1, operation.unsqueeze(1)).squeeze(1)
             is_now = {name: operation == k for k, name in enumerate(names)}
-            if names != ["hue"]:
+            if [*names] != ["hue"]:
                 images = _blend(images.float(), factor, is_now)
             if "hue" in names:
                 images = apply_where(is_now["hue"], turn_hue, images, factor)
         return images
 
-    def _factor(self, place: int, draws: Tensor) -> Tensor:
+    def _factor(self, name: str, draws: Tensor) -> Tensor:
         """Turn uniform numbers into factors, or for hue into shifts of 1/256 of a turn."""
-        name = _OPERATIONS[place]
         width = getattr(self, name)
         if name == "hue":
             turns = -width + draws * (2 * width)
@@ -173,7 +160,9 @@ class ColorJitter(Augmentation):
 _OPERATIONS = ("brightness", "contrast", "saturation", "hue")
 
 
-def _check_color(function: str, images: Tensor) -> None:
+def _check(augment: Augmentation, images: Tensor, draws: Tensor) -> None:
+    check_images_and_draws(augment, images, draws)
+    function = type(augment).__name__
     check_bytes(function, images)
     if images.shape[1] not in (1, 3):
         raise ValueError(f"{function}: expected `images` of 1 or 3 channels, got {images.shape[1]}")

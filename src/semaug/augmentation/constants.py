@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def computed_once(function: Callable[P, R]) -> Callable[P, R]:
+def computed_once(function: Function) -> Function:
     """Keep the last results of a function; while compiling, take them for constants.
 
     ``torch.compile`` would look into the function and compute tables in every step anew. It
@@ -26,7 +25,7 @@ def computed_once(function: Callable[P, R]) -> Callable[P, R]:
     cached = lru_cache(maxsize=16)(function)
 
     @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return cached(*args, **kwargs)  # type: ignore[arg-type]
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return cached(*args, **kwargs)
 
     return torch.compiler.assume_constant_result(call)

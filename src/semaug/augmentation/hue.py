@@ -49,8 +49,7 @@ def to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     sixths = if_red.lerp_(if_green.lerp_(if_blue, green.ceil()), red.ceil())
     turns = sixths.double().mul_(1 / 6)
     turns = turns.sub_(turns.floor()).float()
-    hue = turns.double().mul_(255).floor_().float()
-    return hue, saturation, value
+    return turns.double().mul_(255).floor_().float(), saturation, value
 
 
 def from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:

@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.folder import IMAGE_EXTENSIONS
-from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
 from semaug.data.official import fetch_command, open_official
 from semaug.data.registry import data_root
 from semaug.data.source import DataSource

@@ -15,8 +15,7 @@ from typing import ClassVar
 
 import torch
 
-from semaug.data.file_set import FilePaths, FileSet
-from semaug.data.image_set import DataSet
+from semaug.data.image_set import DataSet, FilePaths, FileSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 

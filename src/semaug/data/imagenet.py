@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from semaug.data.file_set import FileSet
 from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_classes, find_images
-from semaug.data.image_set import DataSet
+from semaug.data.image_set import DataSet, FileSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 

@@ -20,14 +20,28 @@ from semaug._torch.checks import (
     check_range,
     check_shapes,
 )
-from semaug.data.file_set import FileSet
-from semaug.data.image_set import ImageSet
+from semaug.data.image_set import FileSet, ImageSet
 from semaug.data.views import View
 
 if TYPE_CHECKING:
     from semaug.data.workers import FileReader, Request
 
 # N images of the set, n images of a batch, C channels, H and W pixels.
+
+
+def epoch_order(num_images: int, generator: torch.Generator) -> Tensor:
+    """Draw the order in which one epoch visits the images.
+
+    Batches are consecutive pieces of it; a shorter one at the end is kept.
+
+    Args:
+        num_images: Size of the set.
+        generator: On the CPU.
+
+    Returns:
+        ``(num_images,)`` int64, a permutation, on the CPU.
+    """
+    return torch.randperm(num_images, generator=generator)
 
 
 class LoadedBatch(NamedTuple):

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from semaug._torch.checks import check_one_of, check_positive_int
 from semaug.data import splits
-from semaug.data.file_set import FileSet
-from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.image_set import DataSet, FileSet, ImageSet
 
 # n of the N official training images, C classes.
 

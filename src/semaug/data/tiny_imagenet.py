@@ -19,9 +19,8 @@ from typing import ClassVar
 
 import torch
 
-from semaug.data.file_set import FilePaths, FileSet
 from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_images
-from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
 from semaug.data.loader import LoadedBatch, batches
 from semaug.data.official import Download, OfficialFiles, fetch_command
 from semaug.data.source import DataSource

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from semaug.data.decode import decode_file
 from semaug.data.errors import LoadError, explain_worker_death, killed
-from semaug.data.file_set import FilePaths
+from semaug.data.image_set import FilePaths
 from semaug.data.views import View
 
 _AHEAD = 2  # batches that each process works on, or holds ready
