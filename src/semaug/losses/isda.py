@@ -374,13 +374,13 @@ class FeatureAugmentation:
         Raises:
             ValueError: If the memory is out of range.
         """
-        shape = (sizes.num_classes, sizes.num_features)
+        assert sizes.num_features is not None
+        shape = {"num_classes": sizes.num_classes, "num_features": sizes.num_features}
         return {
-            "num_classes": sizes.num_classes,
-            "num_features": sizes.num_features,
+            **shape,
             "strength": self.strength,
             "ramp_steps": sizes.num_steps if self.ramp == "linear" else None,
-            "covariance": ClassCovariance(*shape, self.covariance, memory=self.memory),
+            "covariance": ClassCovariance(**shape, kind=self.covariance, memory=self.memory),
         }
 
 
