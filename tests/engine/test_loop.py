@@ -10,12 +10,12 @@ import pytest
 import timm
 import torch
 from rich.console import Console
+from semaug.engine.divergence import DivergedError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from semaug.data import load_data
 from semaug.engine import loop, run_files
 from semaug.engine.build import build_method
-from semaug.engine.divergence import DivergedError
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.loop import train
 from semaug.errors import UserError

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from semaug.engine.schedule import learning_rate_schedule
+from semaug.recipes.digits_resnet8_isda import recipe
 
 from semaug.engine import build, loop
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.loop import train
-from semaug.engine.schedule import learning_rate_schedule
 from semaug.engine.session import Session
-from semaug.recipes.digits_resnet8_isda import recipe
 from semaug.runs.run import Run
 from tests.engine.same import assert_same_runs
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.console import Console
+from semaug.engine.pipeline import Pipeline
 
 from semaug.data import load_data, select
 from semaug.engine.options import TrainOptions
-from semaug.engine.pipeline import Pipeline
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
 from semaug.queue.queue import train_runs

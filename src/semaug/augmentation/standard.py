@@ -1,7 +1,7 @@
 """How training images are changed, by the options of a recipe."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from semaug.augmentation.auto_augment import AutoAugment
 from semaug.augmentation.color import ColorJitter, Grayscale
