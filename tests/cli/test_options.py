@@ -8,7 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from semaug.cli.options import Queue, check_files, make_run, with_options
+from semaug.cli.options import check_files, make_run, with_options
+from semaug.cli.queue import Queue
 from semaug.data import cifar
 from semaug.engine.options import TrainOptions
 

@@ -26,7 +26,7 @@ def trained(monkeypatch):
         runs.extend(some)
         return train_runs(some, *arguments)
 
-    monkeypatch.setattr("semaug.cli.options.train_runs", spy)
+    monkeypatch.setattr("semaug.cli.queue.train_runs", spy)
     return runs
 
 

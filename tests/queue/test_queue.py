@@ -36,7 +36,10 @@ def test_runs_equal_runs_alone_and_failures_stop_none(make_run, jobs):
         assert_same_runs(run, alone)
         text = output.getvalue() if jobs == 1 else log_of(run).read_text()
         assert "epoch 3/3" in text
-    for one, message in ((outcomes[1], "cannot take data=digits"), (outcomes[3], "a finite loss, got nan")):
+    for one, message in (
+        (outcomes[1], "cannot take data=digits"),
+        (outcomes[3], "a finite loss, got nan"),
+    ):
         assert one.summary is None
         assert message in one.error
         assert message in one.last_lines()[-1]

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from semaug.cli.options import (
     Overrides,
-    Queue,
     Quick,
     Runs,
     changes_for,
@@ -17,6 +16,7 @@ from semaug.cli.options import (
     with_options,
 )
 from semaug.cli.printing import print_comparison
+from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import summaries_of

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from semaug.cli.options import (
-    Queue,
     Quick,
     RecipeName,
     Runs,
@@ -19,6 +18,7 @@ from semaug.cli.options import (
     with_options,
 )
 from semaug.cli.printing import make_table
+from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from semaug.cli.options import (
     Overrides,
-    Queue,
     Quick,
     Runs,
     changes_for,
@@ -18,6 +17,7 @@ from semaug.cli.options import (
     with_options,
 )
 from semaug.cli.printing import make_table
+from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
 from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
