@@ -1,10 +1,11 @@
 """Tests of semaug.recipe.quick."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
+from torch import nn
 
-from semaug.recipe import quick
+from semaug.recipe import BaseRecipe, quick
 from semaug.recipe.plan import passes_per_image, streams_of
 from semaug.recipe.quick import make_quick
 from semaug.recipes import find_recipe, recipe_names
@@ -56,12 +57,28 @@ def test_a_run_of_steps_takes_a_few():
     assert make_quick(recipe.lasting(steps=3)).steps == 3
 
 
-def test_another_kind_of_recipe_shrinks_itself():
-    class Other:
+def test_another_kind_of_recipe_shrinks_itself_or_its_data_and_length():
+    class Own:
         def quick(self):
             return "smaller"
 
-    assert make_quick(Other()) == "smaller"
+    assert make_quick(Own()) == "smaller"
+    small = make_quick(BaseRecipe(data="digits", epochs=30, batch_size=640))
+    assert (small.epochs, small.batch_size, small.subset.train_per_class) == (2, 64, 10)
+
+
+@dataclass(frozen=True)
+class OfFeatures:
+    """A linear classifier of features that were kept."""
+
+    def build(self, sizes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(7, sizes.num_classes))
+
+
+def test_a_network_that_takes_no_images_is_taken_to_be_cheap():
+    recipe = replace(find_recipe("cifar100_wide_resnet28_10"), network=OfFeatures())
+    small = make_quick(recipe)
+    assert (small.epochs, small.subset.train_per_class, small.subset.test_images) == (2, 10, 500)
 
 
 def test_what_else_a_recipe_says_stays():
