@@ -1,5 +1,6 @@
 """A smoke test of a recipe: ``--quick``."""
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 
 from semaug.analysis import multiply_adds
+from semaug.features.probe import PROBE_ERRORS
 from semaug.recipe.plan import passes_per_image, streams_of
 from semaug.registry import Sizes
 
@@ -26,47 +28,52 @@ _STEPS = 8  # of a run that counts them
 def make_quick(recipe: Any) -> Any:
     """Shrink a recipe to a smoke test of at most a minute on a CPU.
 
-    Two epochs on ten images of each class. Where the networks are dear or the classes many, fewer
-    images, down to one of each class and one epoch. Images in files become small. What it learns
-    says nothing about the recipe. A recipe of another kind may shrink itself, by ``quick()``.
+    Two epochs on ten images of each class, or eight steps. Where the networks are dear or the
+    classes many, fewer images, down to one of each class and one epoch. Images in files become
+    small. What it learns says nothing about the recipe. A recipe of another kind may shrink
+    itself, by ``quick()``.
     """
     if hasattr(recipe, "quick"):
         return recipe.quick()
-    augment, data = recipe.augment, recipe.data
+    data: Any = recipe.data
+    augment: Any = getattr(recipe, "augment", None)
+    peers = getattr(getattr(recipe, "method", None), "peers", ())
+    small: dict[str, Any] = {}
     side = getattr(data, "side", None) or 32
-    if getattr(data, "in_files", False):
+    if getattr(data, "in_files", False) and hasattr(augment, "image_size"):
         side = min(augment.image_size or _SIDE, _SIDE)
-        augment = replace(augment, image_size=side)
-    classes = getattr(data, "num_classes", None) or _MOST_CLASSES
-    peers = getattr(recipe.method, "peers", ())
-    cost = sum(_multiply_adds(network, side) for network in (recipe.network, *peers))
+        small["augment"] = replace(augment, image_size=side)
+    networks = [recipe.network, *peers] if hasattr(recipe, "network") else []
+    cost = sum(_multiply_adds(network, side) for network in networks)
     passes = max(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
-    views = passes // (1 + len(peers))
-    of_each_class = _PASSES_OF_A_STEP * classes * views * cost
+    classes = getattr(data, "num_classes", None) or _MOST_CLASSES
+    of_each_class = _PASSES_OF_A_STEP * classes * (passes // (1 + len(peers))) * cost
     epochs = 2 if 2 * of_each_class <= _TO_TRAIN else 1
     per_class = max(1, int(_TO_TRAIN / (epochs * max(of_each_class, 1))))
-    subset = replace(
-        recipe.subset,
-        train_per_class=min(recipe.subset.train_per_class or per_class, per_class, _MOST_PER_CLASS),
-        test_images=min(int(_TO_TEST / (epochs * max(cost, 1))), _MOST_TEST_IMAGES),
-    )
-    length = {"epochs": epochs}
-    if recipe.steps is not None:
-        length = {"steps": min(recipe.steps, _STEPS), "evaluate_every_steps": _STEPS // 2}
-    batch_size = min(recipe.batch_size, max(2, 64 // passes))
-    small = replace(
-        recipe.lasting(**length) if recipe.steps is not None else recipe,
-        schedule=replace(recipe.schedule, warmup_epochs=0.0),
-        augment=augment,
-        subset=subset,
-        batch_size=batch_size,
-    )
-    return small if recipe.steps is not None else small.lasting(**length)
+    if hasattr(recipe.subset, "train_per_class"):
+        small["subset"] = replace(
+            recipe.subset,
+            train_per_class=min(
+                recipe.subset.train_per_class or per_class, per_class, _MOST_PER_CLASS
+            ),
+            test_images=min(int(_TO_TEST / (epochs * max(cost, 1))), _MOST_TEST_IMAGES),
+        )
+    if hasattr(recipe, "schedule"):
+        small["schedule"] = replace(recipe.schedule, warmup_epochs=0.0)
+    small["batch_size"] = min(recipe.batch_size, max(2, 64 // passes))
+    if recipe.steps is None:
+        return replace(recipe, **small).lasting(epochs=epochs)
+    steps = min(recipe.steps, _STEPS)
+    return replace(recipe.lasting(steps=steps, evaluate_every_steps=_STEPS // 2), **small)
 
 
 @cache
 def _multiply_adds(network: Any, side: int) -> int:
-    """Count those of one image without computing anything; the classifier's are next to none."""
-    with torch.device("meta"):
+    """Count those of one image without computing anything; the classifier's are next to none.
+
+    None of a network that takes other images, such as features that were kept.
+    """
+    with suppress(*PROBE_ERRORS), torch.device("meta"):
         built = network.build(Sizes(num_classes=10, image=(3, side, side)))
-    return multiply_adds(built, side)
+        return multiply_adds(built, side)
+    return 0
