@@ -4,8 +4,12 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
+from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.errors import UserError
+from semaug.recipes import make_run
 from semaug.report import collect
 from semaug.runs.read import Measure
 
@@ -38,6 +42,25 @@ def test_a_run_is_read_as_it_was_written(write_run):
     assert run.images_per_second == 1002.5
     assert report.created == "2026-01-02 03:04 UTC"
     assert report.notes == ()
+
+
+def test_what_training_writes_is_read_whether_it_is_finished_or_not(tmp_path):
+    name = "digits_resnet8,train_per_class=5,test_images=20,epochs=2,metrics=accuracy,report=last"
+    run = make_run(name, {}, 3, False, tmp_path)
+    summary = train(run, TrainOptions(device="cpu"), console=Console(quiet=True))
+    finished = only_run(collect([tmp_path]))
+    (run.folder / "summary.json").unlink()
+    unfinished = only_run(collect([tmp_path]))
+    assert finished.results == {"": summary["results"][""]["accuracy"]}
+    assert finished.by_class == summary["by_class"]
+    assert (unfinished.results, unfinished.state) == ({}, "epoch 2 of 2")
+    for found in (finished, unfinished):
+        assert (found.label, found.seed) == (run.label, 3)
+        assert found.measure == Measure("accuracy", "%", "higher", "last")
+        assert (found.recipe, found.device) == (summary["recipe"], summary["device"])
+        assert (found.versions, found.commit) == (summary["versions"], summary["commit"])
+        assert [row["epoch"] for row in found.rows] == [1, 2]
+        assert set(found.images) > {"train_labels", "test_labels"}
 
 
 def test_classes_and_memory_are_read(write_run):
