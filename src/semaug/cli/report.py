@@ -32,7 +32,7 @@ def report_command(
         ),
     ] = None,
 ) -> None:
-    """Write a page about runs, finished or not: curves, errors, differences, recipes.
+    """Write a page about runs, finished or not: curves, results, differences, recipes.
 
     The page is one file that needs no network. Runs that cannot be read are named
     on it, and left out.

@@ -37,15 +37,11 @@ class ClassPlot:
     def describe(self) -> str:
         """Say in words where the dots are."""
         labels = [recipe.label for recipe in self.classes.recipes]
-        sentences = []
-        for row in self.classes.ends():
-            values = [
-                f"{label} {value:.4g}"
-                for label, value in zip(labels, row.values, strict=True)
-                if value is not None
-            ]
-            sentences.append(f"{row.name}: {', '.join(values)}.")
-        return " ".join(sentences)
+        pairs = [(row.name, zip(labels, row.values, strict=True)) for row in self.classes.ends()]
+        return " ".join(
+            f"{name}: {', '.join(f'{label} {x:.4g}' for label, x in own if x is not None)}."
+            for name, own in pairs
+        )
 
     def draw(self, *, legend: bool) -> Figure:
         """Draw it, the class that changes most for the better at the top."""
@@ -76,7 +72,7 @@ class ClassPlot:
             axes.set_xlabel(self.group.measure.in_unit())
             axes.grid(axis="x")
             if legend:
-                axes.set_title(f"{self.group.title}: {self.title}")
+                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
                 figure.legend(loc="outside lower center", fontsize=7, ncols=1)
             return figure
 

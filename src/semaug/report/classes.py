@@ -1,10 +1,10 @@
 """The main metric of single classes: of each recipe, and what changes from the baseline."""
 
 from dataclasses import dataclass
-from statistics import mean
 
 from semaug.report.data import Group, RecipeRuns
 from semaug.runs.read import Measure
+from semaug.runs.statistics import mean_of_known
 
 __all__ = ["MOST_SHOWN", "ClassValue", "ClassValues", "values_by_class"]
 
@@ -51,11 +51,11 @@ class ClassValues:
 
         They are ordered by the mean change over recipes, or else by the values of the first.
         """
-        known: list[tuple[float, ClassValue]] = []
-        for row in self.rows:
-            told = [x for x in (row.changes if self.compares else row.values[:1]) if x is not None]
-            if told:
-                known.append((self.measure.sort_key(mean(told)), row))
+        told = [
+            (mean_of_known(row.changes if self.compares else row.values[:1]), row)
+            for row in self.rows
+        ]
+        known = [(self.measure.sort_key(value), row) for value, row in told if value is not None]
         ordered = tuple(row for _, row in sorted(known, key=lambda pair: pair[0]))
         if len(self.rows) <= MOST_SHOWN:
             return (*ordered, *(row for row in self.rows if row not in ordered))
@@ -78,7 +78,5 @@ def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
         for recipe in recipes
     ]
     differences = [[own[seed] - told[0][seed] for seed in own if seed in told[0]] for own in told]
-    changes = [mean(own) if own else None for own in differences[1:]]
-    return ClassValue(
-        name, tuple(mean(own.values()) if own else None for own in told), (None, *changes)
-    )
+    changes = map(mean_of_known, differences[1:])
+    return ClassValue(name, tuple(mean_of_known(own.values()) for own in told), (None, *changes))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +85,12 @@ def _read(folder: Path, notes: list[str]) -> RunData | None:
 def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunData:
     summary = found.get(folder / "summary.json")
     about = summary or found[folder / "recipe.json"]
-    rows, starts = _rows(folder, notes), _load(folder / "environment.json", notes) or ()
+    starts = _load(folder / "environment.json", notes) or ()
+    path = folder / "metrics.jsonl"
+    rows, damaged = _load(path, notes, load_rows) or ([], [])
+    if damaged:
+        some = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+        notes.append(f"{path}: left out what is damaged, line {some}")
     # An unfinished run tells the same by its last epoch and its last start.
     reached, last = rows[-1] if rows else {}, starts[-1] if starts else {}
     end = summary or {
@@ -132,10 +137,14 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
 _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in environment.json
 
 
-def _load(path: Path, notes: list[str]) -> Any:
+def _read_json(path: Path) -> Any:
+    return read_json(path, "it was left out")
+
+
+def _load(path: Path, notes: list[str], read: Callable[[Path], Any] = _read_json) -> Any:
     """Return what a file holds; None, if it is missing or damaged."""
     try:
-        return _printable(read_json(path, "it was left out"))
+        return _printable(read(path))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -145,27 +154,13 @@ def _load(path: Path, notes: list[str]) -> Any:
     return None
 
 
-def _rows(folder: Path, notes: list[str]) -> list[dict[str, float]]:
-    path = folder / "metrics.jsonl"
-    try:
-        rows, damaged = load_rows(folder)
-    except OSError as error:
-        notes.append(f"{path}: cannot be read ({error.strerror}), so this run has no curves")
-        return []
-    if damaged:
-        some = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
-        noun, verb = ("line", "was") if len(damaged) == 1 else ("lines", "were")
-        notes.append(f"{path}: {noun} {some} damaged, and {verb} left out")
-    return [_printable(row) for row in rows]
-
-
 def _printable(value: Any) -> Any:
     """Replace what no page and no terminal can show, such as half of a surrogate pair."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
     if isinstance(value, dict):
         return {_printable(name): _printable(item) for name, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value
+    return [*map(_printable, value)] if isinstance(value, list | tuple) else value
 
 
 def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:

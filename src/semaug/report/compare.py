@@ -9,7 +9,8 @@ from semaug.engine.images import check_same_images
 from semaug.errors import UserError
 from semaug.recipe.plain import flat_options, recipe_to_plain_data
 from semaug.report.data import Group, RecipeRuns, RunData, unequal_settings
-from semaug.report.plots import main_plot, write_plot
+from semaug.report.plots import main_plot
+from semaug.report.svg import save_figure
 from semaug.runs.files import write_json
 from semaug.runs.read import REPORTS, Measure, label_of, load_rows, measure_of, measured, value_of
 from semaug.runs.run import Run, name_of_seeds
@@ -204,7 +205,7 @@ def _draw(comparison: Comparison) -> None:
             tuple(
                 RunData(run.folder, arm.label, run.seed, arm.measure, rows=tuple(rows))
                 for run in arm.runs
-                for rows, _ in [load_rows(run.folder)]
+                for rows, _ in [load_rows(run.metrics)]
             ),
         )
         for arm in comparison.arms
@@ -213,7 +214,7 @@ def _draw(comparison: Comparison) -> None:
     title = "single runs" if count == 1 else f"mean of {count} runs, band from lowest to highest"
     plot = main_plot("curves", Group(title, comparison.measured, tuple(recipes)))
     if plot is not None:
-        write_plot(plot, comparison.folder / "curves.png")
+        save_figure(plot.draw(legend=True), comparison.folder / "curves.png", plot.name)
 
 
 def conclusion(comparison: Comparison, predictor: str = "") -> str:

@@ -135,7 +135,6 @@ class Pair:
         second: What is compared with it.
         predictor: Whose values they are.
         difference: Of the main metric, ``second - first``.
-        seeds: What they share.
         unequal: What else differs that should not: device or precision.
     """
 
@@ -143,7 +142,6 @@ class Pair:
     second: RecipeRuns
     predictor: str
     difference: PairedDifference
-    seeds: tuple[int, ...]
     unequal: tuple[str, ...]
 
 
@@ -279,11 +277,11 @@ def unequal_settings(
 
 def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
     one, two = first.values(report, predictor), second.values(report, predictor)
-    seeds = tuple(sorted(one.keys() & two.keys()))
+    seeds = sorted(one.keys() & two.keys())
     if not seeds:
         return None
     difference = paired_difference([one[seed] for seed in seeds], [two[seed] for seed in seeds])
     unequal = unequal_settings(
         *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
     )
-    return Pair(first, second, predictor, difference, seeds, tuple(unequal))
+    return Pair(first, second, predictor, difference, tuple(unequal))

@@ -1,6 +1,5 @@
 """Curves as pictures: for a page that has two themes, and as files of their own."""
 
-import io
 import math
 import re
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
-from semaug.report.svg import SERIES, page_svg, settings
-from semaug.runs.files import write_atomically
+from semaug.report.svg import SERIES, page_svg, save_figure, settings
 from semaug.runs.read import label_of, row_name
 
-__all__ = ["Plot", "export_plots", "main_plot", "plots_of", "series", "write_plot"]
+__all__ = ["Plot", "export_plots", "main_plot", "plots_of", "series"]
 
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
@@ -32,7 +30,8 @@ _NAMES = {
     "images_per_second": "images/s",
     "peak_memory_mib": "peak memory in MiB",
 }
-_FIRST, _LAST = ("lr", "strength", "train_loss"), ("images_per_second", "peak_memory_mib")
+# Where pictures of columns stand; all others are between.
+_RANKS = {"lr": -3, "strength": -2, "train_loss": -1, "images_per_second": 1, "peak_memory_mib": 2}
 
 
 @dataclass(frozen=True)
@@ -58,17 +57,13 @@ class Plot:
 
     def describe(self) -> str:
         """Say in words where each curve begins and ends."""
-        sentences = []
-        for recipe in self.group.recipes:
-            for column in self.columns:
-                points = curve(recipe.runs, column)
-                if points:
-                    first, last = points[0], points[-1]
-                    sentences.append(
-                        f"{recipe.label}, {column}: {first.mean:.4g} at epoch {first.epoch:g}, "
-                        f"{last.mean:.4g} at epoch {last.epoch:g}."
-                    )
-        return " ".join(sentences)
+        return " ".join(
+            f"{recipe.label}, {column}: {points[0].mean:.4g} at epoch {points[0].epoch:g}, "
+            f"{points[-1].mean:.4g} at epoch {points[-1].epoch:g}."
+            for recipe in self.group.recipes
+            for column in self.columns
+            if (points := curve(recipe.runs, column))
+        )
 
     def draw(self, *, legend: bool) -> Figure:
         """Draw it: mean over runs, and a band from lowest to highest."""
@@ -83,9 +78,9 @@ class Plot:
                 _use_log_scale(axes)
             axes.set_xlabel("epoch")
             if self.is_wide:
-                axes.set_ylabel(f"{measure.in_unit()}, {measure.better} is better")
+                axes.set_ylabel(f"{measure.in_unit()} {'↓' if measure.better == 'lower' else '↑'}")
             if legend:
-                axes.set_title(f"{self.group.title}: {self.title}")
+                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.grid(which="major")
             if legend and axes.get_legend_handles_labels()[0]:
@@ -158,27 +153,9 @@ def export_plots(report: Report, folder: Path) -> list[Path]:
     for plot in (plot for plots in plots_of(report) for plot in plots):
         for format in ("png", "svg"):
             path = folder / f"{plot.name}.{format}"
-            write_plot(plot, path)
+            save_figure(plot.draw(legend=True), path, plot.name)
             files.append(path)
     return files
-
-
-def write_plot(plot: Plot | ClassPlot, path: Path) -> None:
-    """Write a picture with a legend, on white.
-
-    Args:
-        plot: The picture.
-        path: Its ending says whether it becomes PNG or SVG.
-
-    Raises:
-        OSError: If the disk does not take it.
-    """
-    format, content = path.suffix.removeprefix("."), io.BytesIO()
-    with matplotlib.rc_context(settings(plot.name)):
-        figure = plot.draw(legend=True)
-        date = {"Date": None} if format == "svg" else None
-        figure.savefig(content, format=format, dpi=150, metadata=date)
-    write_atomically(path, lambda file: file.write(content.getvalue()))
 
 
 def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]:
@@ -190,10 +167,7 @@ def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]
     if classes is not None:
         yield ClassPlot(_unique(group.title, "classes", taken), group, classes)
     others = [column for column in columns if column not in (*_NOT_DRAWN, *group.main_columns)]
-    first = [column for column in _FIRST if column in others]
-    last = [column for column in _LAST if column in others]
-    middle = [column for column in others if column not in (*first, *last)]
-    for column in (*first, *middle, *last):
+    for column in sorted(others, key=lambda column: _RANKS.get(column, 0)):
         name = _unique(group.title, column, taken)
         yield Plot(name, _title(column, group), group, (column,))
 

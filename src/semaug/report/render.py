@@ -23,6 +23,7 @@ from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by
 from semaug.report.data import Group, Pair, RecipeRuns, Report, RunData
 from semaug.report.plots import SERIES, Plot, plots_of, series
 from semaug.runs.read import REPORTS, label_of
+from semaug.runs.statistics import mean_of_known
 
 __all__ = ["render"]
 
@@ -80,11 +81,10 @@ def _section(group: Group, plots: list[Plot | ClassPlot], place: int) -> dict[st
 
 def _legend(group: Group, wide: bool) -> list[tuple[int, str, str]]:
     """Return color, dashes and name of each recipe."""
-    entries = []
-    for place, recipe in enumerate(group.recipes):
-        color, dashes = series(place, wide=wide)
-        entries.append((color, " ".join(f"{2 * length:g}" for length in dashes), recipe.label))
-    return entries
+    looks = [(recipe.label, *series(k, wide=wide)) for k, recipe in enumerate(group.recipes)]
+    return [
+        (color, " ".join(f"{2 * x:g}" for x in dashes), label) for label, color, dashes in looks
+    ]
 
 
 def _table_of_recipes(group: Group) -> Table:
@@ -139,16 +139,14 @@ def _side_of_gains(group: Group) -> str:
 
 def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
     difference = pair.difference
-    interval = MISSING
-    if difference.low is None or difference.high is None:
-        shows = "too few runs to tell"
-        if difference.pairs > 1:
-            shows = "the spread is zero: only more seeds can tell"
-    else:
+    interval, shows = MISSING, "too few runs to tell"
+    if difference.low is not None and difference.high is not None:
         interval = f"{difference.low:+.2f} to {difference.high:+.2f}".replace("-", "−")
         contains = difference.low <= 0 <= difference.high
         verdict = group.measure.verdict(difference.mean)
         shows = "no difference: contains 0" if contains else verdict
+    elif difference.pairs > 1:
+        shows = "the spread is zero: only more seeds can tell"
     if pair.unequal:
         shows += f" (unequal {' and '.join(pair.unequal)})"
     return (
@@ -218,24 +216,18 @@ def _table_of_fields(group: Group) -> Table | None:
 
 
 def _table_of_times(group: Group) -> Table:
-    rows = []
-    for recipe in group.recipes:
-        seconds = [run.seconds for run in recipe.finished if run.seconds is not None]
-        speeds = [run.images_per_second for run in recipe.runs]
-        known = [speed for speed in speeds if speed is not None]
-        peaks = [run.peak_memory for run in recipe.runs if run.peak_memory is not None]
-        mean_time = sum(seconds) / len(seconds) if seconds else None
-        rows.append(
-            (
-                words(recipe.label),
-                duration(mean_time),
-                number(sum(known) / len(known) if known else None, ",.0f"),
-                memory(max(peaks, default=None)),
-                distinct(run.device for run in recipe.runs),
-                distinct(_software(run) for run in recipe.runs),
-                distinct(run.commit[:10] for run in recipe.runs),
-            )
+    rows = [
+        (
+            words(recipe.label),
+            duration(mean_of_known(run.seconds for run in recipe.finished)),
+            number(mean_of_known(run.images_per_second for run in recipe.runs), ",.0f"),
+            memory(max((x for run in recipe.runs if (x := run.peak_memory)), default=None)),
+            distinct(run.device for run in recipe.runs),
+            distinct(_software(run) for run in recipe.runs),
+            distinct(run.commit[:10] for run in recipe.runs),
         )
+        for recipe in group.recipes
+    ]
     headings = (
         "recipe", "time of a run", "images/s", "peak memory", "device", "software", "commit",
     )  # fmt: skip

@@ -206,11 +206,14 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
     )
 
 
-def load_rows(folder: Path) -> tuple[list[dict[str, float]], list[int]]:
+def load_rows(path: Path) -> tuple[list[dict[str, float]], list[int]]:
     """Return the numbers of each epoch that a run has done.
 
+    Args:
+        path: Of ``metrics.jsonl``.
+
     Returns:
-        Rows of ``metrics.jsonl`` in the order of epochs, of an epoch that is there twice the later
+        Its rows in the order of epochs, of an epoch that is there twice the later
         one; and which lines, from 1, are damaged, as a killed process may leave the last.
 
     Raises:
@@ -218,7 +221,7 @@ def load_rows(folder: Path) -> tuple[list[dict[str, float]], list[int]]:
     """
     rows: dict[float, dict[str, float]] = {}
     damaged = []
-    for place, line in enumerate((folder / "metrics.jsonl").read_bytes().splitlines(), start=1):
+    for place, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = {name: x for name, x in parse_json(line).items() if _is_number(x)}
             rows[row["epoch"]] = row

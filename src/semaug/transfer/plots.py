@@ -4,12 +4,10 @@ Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, sec
 and 6
 """
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import torch
@@ -23,8 +21,7 @@ from semaug.augmentation import Compose, CropFlip
 from semaug.engine.seeding import make_generator
 from semaug.engine.trained import Trained
 from semaug.errors import UserError
-from semaug.report.svg import SERIES, settings
-from semaug.runs.files import write_atomically
+from semaug.report.svg import SERIES, save_figure, settings
 from semaug.runs.statistics import mean_and_spread
 from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import choose_padding, random_color
@@ -183,19 +180,10 @@ def export_picture(figure: Figure, folder: Path, name: str) -> list[Path]:
         OSError: If the disk does not take them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for format in ("png", "svg"):
-        content = io.BytesIO()
-        with matplotlib.rc_context(settings(name)):
-            date = {"Date": None} if format == "svg" else None
-            figure.savefig(content, format=format, dpi=150, metadata=date)
-        files.append(folder / f"{name}.{format}")
-        write_atomically(files[-1], partial(_write, content.getvalue()))
+    files = [folder / f"{name}.{format}" for format in ("png", "svg")]
+    for path in files:
+        save_figure(figure, path, name)
     return files
-
-
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
 
 
 def _draw_bars(axes: Axes, transfers: Mapping[str, Sequence[Transfer]], field: str) -> None:
