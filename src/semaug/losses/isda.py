@@ -375,12 +375,15 @@ class FeatureAugmentation:
             ValueError: If the memory is out of range.
         """
         assert sizes.num_features is not None
-        shape = {"num_classes": sizes.num_classes, "num_features": sizes.num_features}
+        num_classes, num_features = sizes.num_classes, sizes.num_features
         return {
-            **shape,
+            "num_classes": num_classes,
+            "num_features": num_features,
             "strength": self.strength,
             "ramp_steps": sizes.num_steps if self.ramp == "linear" else None,
-            "covariance": ClassCovariance(**shape, kind=self.covariance, memory=self.memory),
+            "covariance": ClassCovariance(
+                num_classes, num_features, self.covariance, memory=self.memory
+            ),
         }
 
 
