@@ -64,5 +64,13 @@ class DataSource(ABC):
                 find_official(self.files, root, name)
 
     def is_whole(self, root: Path) -> bool:
-        """Tell whether :meth:`load` would read files that have no official sums."""
+        """Tell whether :meth:`load` reads the set, for files that have no official sums.
+
+        Raises:
+            LoadError: If a process was killed.
+        """
+        try:
+            self.load(root)
+        except (OSError, ValueError):
+            return False
         return True
