@@ -10,7 +10,7 @@ from semaug.data import Subset
 from semaug.engine.optimizers import SGD, AdamW
 from semaug.engine.schedules import Cosine, Step
 from semaug.errors import UserError
-from semaug.losses import ISDA, CrossEntropy
+from semaug.losses import ISDA, CrossEntropy, Explicit
 from semaug.methods.mutual import DML, MultiAIT
 from semaug.metrics import ErrorSpec, Top5ErrorSpec
 from semaug.recipe import Recipe
@@ -141,7 +141,7 @@ def test_names_of_specs_are_read_by_the_registry_of_their_field():
         ("loss=idsa", "unknown loss 'idsa'; did you mean 'isda'"),
         ("metrics=error,eror", "unknown metric 'eror'; did you mean 'error'"),
         ("lr=-1", "expected `lr` > 0, got -1"),
-        ("loss=explicit", "loss=explicit expects strength=... num_samples=..."),
+        ("loss=explicit", "loss=explicit expects num_samples=..."),
         ("epochs", "expected `field=value`, such as epochs=20, got 'epochs'"),
         ("epochs=", "expected `field=value`, such as epochs=20, got 'epochs='"),
         ("=3", "expected `field=value`, such as epochs=20, got '=3'"),
@@ -175,6 +175,8 @@ def test_another_loss_has_its_own_options(name):
     assert change(f"{name}=cross_entropy").loss == CrossEntropy()
     changed = change(f"{name}=isda", "strength=0.3", recipe="digits_resnet8")
     assert changed.loss == ISDA(strength=0.3)
+    changed = change(f"{name}=explicit", "num_samples=3")
+    assert changed.loss == Explicit(strength=0.5, num_samples=3)
     assert change(f"{name}=isda", "ramp=constant").loss == ISDA(strength=0.5, ramp="constant")
     assert "strength=..." in message_of(f"{name}=isda", recipe="digits_resnet8")
     no_strength = message_of("strength=0.3", recipe="digits_resnet8")
@@ -330,10 +332,10 @@ def test_lists_are_told_from_several_values(changes, name, expected):
         ({"epochs": "50%"}, {"epochs": "15"}),
         ({"steps": "100"}, {"steps": "100"}),
         ({"loss": "cross_entropy"}, {"loss": "cross_entropy"}),
-        # An option that the former loss had too is no default of another one.
+        # What two losses share is kept.
         (
             {"loss": "explicit", "strength": "0.5", "num_samples": "3"},
-            {"loss": "explicit", "strength": "0.5", "num_samples": "3"},
+            {"loss": "explicit", "num_samples": "3"},
         ),
     ],
 )
