@@ -12,6 +12,7 @@ from semaug.published.figures import FIGURES
 from semaug.published.numbers import load_published
 from semaug.published.places import Entry, entry_of
 from semaug.recipe.plain import flat_options, recipe_to_plain_data
+from semaug.report.compare import unequal_settings
 from semaug.runs.read import value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import (
@@ -95,8 +96,6 @@ class Cell:
 
     def unequal(self) -> list[str]:
         """Name settings that should be the same in the pairs of :meth:`difference` and are not."""
-        from semaug.report.compare import unequal_settings  # brings matplotlib, which is slow
-
         pairs = self._pairs()
         return list(unequal_settings(*zip(*pairs, strict=True))) if pairs else []
 
@@ -285,9 +284,7 @@ def _cell_as_plain_data(cell: Cell) -> dict[str, Any]:
         if extra is None
         else {"steps": extra[0], "passes": extra[1]},
         "differs_from_baseline_in": cell.unequal(),
-        "seconds": [summary["seconds"] for summary in finished if "seconds" in summary],
-        **{
-            f"{what}s": sorted({summary[what] for summary in finished if what in summary})
-            for what in ("device", "commit")
-        },
+        "seconds": [summary["seconds"] for summary in finished],
+        "devices": sorted({summary["device"] for summary in finished}),
+        "commits": sorted({summary["commit"] for summary in finished}),
     }
