@@ -136,9 +136,8 @@ class ColorJitter(Augmentation):
             return images
         factors = torch.stack([self._factor(x, draws[:, k]) for x, k in names.items()], dim=1)
         keys = torch.stack([draws[:, 4 + k] for k in names.values()], dim=1)
-        order = keys.argsort(dim=1, stable=True)  # equal keys: alike on every device
-
-        for operation in order.unbind(1):
+        # Stable, so that equal keys are sorted alike on every device.
+        for operation in keys.argsort(dim=1, stable=True).unbind(1):
             factor = factors.gather(1, operation.unsqueeze(1)).squeeze(1)
             is_now = {name: operation == k for k, name in enumerate(names)}
             if [*names] != ["hue"]:

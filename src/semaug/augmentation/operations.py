@@ -82,8 +82,7 @@ def magnitude_of(operation: Operation, height: int, width: int) -> float:
     low, high = _RANGES[name]
     high *= {"TranslateX": width, "TranslateY": height}.get(name, 1)
     levels = torch.linspace(low, high, num_levels, dtype=torch.float32, device="cpu")
-    magnitude = levels[level].item()
-    return -magnitude if negative and name != "Solarize" else magnitude
+    return levels[level].item() * (-1 if negative and name != "Solarize" else 1)
 
 
 class Tables(NamedTuple):
@@ -157,8 +156,7 @@ def _apply_to_all(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     present = {_KIND_OF[operation.name] for operation in tables.operations}
     result = images
     for number in sorted(present - {0}):
-        changed = _KINDS[number][0](images, tables, choice)
-        result = torch.where(kind == number, changed, result)
+        result = torch.where(kind == number, _KINDS[number][0](images, tables, choice), result)
     return result
 
 
@@ -213,8 +211,8 @@ def _tables(
     names = [operation.name for operation in operations]
     magnitudes = [magnitude_of(operation, height, width) for operation in operations]
     named = list(zip(names, magnitudes, strict=True))
-    matrices = [fixed_point(inverse_matrix(*pair, height, width)) for pair in named]
-    coefficients = torch.tensor(matrices)
+    matrices = (inverse_matrix(*pair, height, width) for pair in named)
+    coefficients = torch.tensor([fixed_point(matrix) for matrix in matrices])
     distinct, matrix = coefficients.unique(dim=0, return_inverse=True)
     fits = len(distinct) * height * width <= MAX_PIXELS
     look_up = [constant_tables(*pair) for pair in named]

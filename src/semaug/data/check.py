@@ -227,8 +227,8 @@ def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[P
     files = getattr(source, "files", None)
     if not files or files.md5:
         return []
-    folder = root / files.folder
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS)
+    inside = (root / files.folder).rglob("*")
+    paths = sorted(path for path in inside if path.suffix.lower() in IMAGE_EXTENSIONS)
     found = [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
     remedy = f"; fetch it with: {fetch_command(files.name, root)}"  # one alone cannot be
     return [Problem(one.path, one.message.removesuffix(WHAT_TO_DO) + remedy) for one in found]

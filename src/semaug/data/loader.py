@@ -7,7 +7,6 @@ An epoch may begin at any step: what came before is not read.
 
 import math
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from semaug._torch.checks import (
     check_floating,
+    check_int,
     check_labels,
     check_positive_int,
     check_range,
@@ -94,8 +94,8 @@ class Loader:
         world_size: int = 1,
     ) -> None:
         check_positive_int("Loader", batch_size=batch_size, world_size=world_size)
-        check_index("Loader", "workers", workers)
-        check_index("Loader", "rank", rank, world_size)
+        check_int("Loader", "workers", workers, 0)
+        _check_index("Loader", "rank", rank, world_size)
         if view is not None and isinstance(images, ImageSet):
             raise ValueError(
                 f"Loader: expected no `view` of images that lie in memory, ready and of one size, "
@@ -139,7 +139,7 @@ class Loader:
         check_labels("epoch", order, "order")
         check_range("epoch", "order", order, len(self.images))
         steps = math.ceil(len(order) / self.batch_size)
-        check_index("epoch", "first_step", first_step, steps + 1)
+        _check_index("epoch", "first_step", first_step, steps + 1)
         draws = self._check_draws(view_draws, len(order))
         pieces = self._pieces(len(order), first_step)
         if isinstance(self.images, FileSet):
@@ -154,12 +154,7 @@ class Loader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _pieces(self, length: int, first_step: int) -> Iterator[slice]:
@@ -173,8 +168,7 @@ class Loader:
     def _from_files(
         self, images: FileSet, order: Tensor, draws: Tensor, pieces: list[slice]
     ) -> Iterator[LoadedBatch]:
-        reader = self._reader_of(images)
-        results = reader.read(_requests(order.cpu(), draws, pieces))
+        results = self._reader_of(images).read(_requests(order.cpu(), draws, pieces))
         labels = images.labels
         order = order.to(labels.device)
         for piece, pixels in zip(pieces, results, strict=True):
@@ -285,15 +279,8 @@ def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Re
         yield Request(order[shown].numpy(), draws[shown].numpy(), count)
 
 
-def check_index(function: str, name: str, value: int, stop: int | None = None) -> None:
-    """Check an int from 0 to below ``stop``.
-
-    Raises:
-        TypeError: If it is no int.
-        ValueError: If it is out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
-    if value < 0 or (stop is not None and value >= stop):
-        wanted = ">= 0" if stop is None else f"in 0..{stop - 1}"
-        raise ValueError(f"{function}: expected `{name}` {wanted}, got {value}")
+def _check_index(function: str, name: str, value: int, stop: int) -> None:
+    """Check an int from 0 to below ``stop``."""
+    if isinstance(value, int) and not 0 <= value < stop:
+        raise ValueError(f"{function}: expected `{name}` in 0..{stop - 1}, got {value}")
+    check_int(function, name, value, 0)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
+from itertools import product
 from pathlib import Path
 
 
@@ -138,10 +139,9 @@ def _misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Pa
     for parent in (root.resolve().parent, *folders):
         remedy = f"add: --data-root {shlex.quote(str(parent))}"
         yield parent / files.folder / name, files.md5[name], remedy
+    remedy = f"unpack it with: {fetch_command(files.name, root)}"
     archives = [one for one in files.downloads if name in one.provides and name != one.name]
-    for archive in archives:
-        remedy = f"unpack it with: {fetch_command(files.name, root)}"
-        for place in (root, root / files.folder):
-            yield place / archive.name, archive.md5, remedy
+    for archive, place in product(archives, (root, root / files.folder)):
+        yield place / archive.name, archive.md5, remedy
     for place in (root, *folders):
         yield place / name, files.md5[name], f"move it to {str(root / files.folder)!r}"

@@ -155,10 +155,10 @@ def _read(files: FileSet, workers: int | None) -> torch.Tensor:
     workers = _default_workers() if workers is None else workers
     for batch in batches(files, order, batch_size=_BATCH_SIZE, workers=workers):
         if batch.pixels.shape[1:] != _SHAPE:
-            path = files.paths[int(batch.positions[0])]
             raise ValueError(
                 f"load_data: expected images of {_SHAPE[1]} x {_SHAPE[2]} pixels, got "
-                f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for {str(path)!r}"
+                f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for "
+                f"{str(files.paths[int(batch.positions[0])])!r}"
             )
         pixels[batch.positions] = batch.pixels
     return pixels

@@ -178,8 +178,7 @@ class _Files(Dataset[Any]):
                 )
             pictures.append(picture)
         # In a process of its own, this stacks straight into shared memory.
-        batch: Tensor = default_collate(pictures)
-        return batch[: request.wanted]
+        return default_collate(pictures)[: request.wanted]
 
 
 class _Requests:
