@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from semaug._torch.checks import check_one_of
-from semaug.augmentation.constants import computed_once
-from semaug.augmentation.operations import Operation, Operations
+from semaug.augmentation.operations import Operation, Operations, computed_once
 from semaug.augmentation.policies import POLICIES
 
 # N images, H and W pixels; P pairs of operations, and K operations in all of them.

@@ -13,15 +13,15 @@ for a GPU, which may round a product and a sum at once, this has not been tested
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import lru_cache, wraps
 from operator import index
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
 from semaug.augmentation.blend import color, sharpness
-from semaug.augmentation.constants import computed_once
 from semaug.augmentation.lookup import (
     auto_contrast,
     constant_tables,
@@ -35,6 +35,30 @@ from semaug.covariance.rows import is_static
 # N images, H and W pixels; K operations to choose from.
 
 MAX_PIXELS = 2**22  # above that, places of pixels are computed when needed; int64, so 32 MiB
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def computed_once(function: Function) -> Function:
+    """Keep the last results of a function; while compiling, take them for constants.
+
+    ``torch.compile`` would look into the function and compute tables in every step anew. It
+    must not see the cache itself, which it goes around with a warning.
+
+    Args:
+        function: Of hashable arguments. While compiling they must be constants as well:
+            sizes of images go through :func:`operator.index` first.
+
+    Returns:
+        The same function.
+    """
+    cached = lru_cache(maxsize=16)(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return cached(*args, **kwargs)
+
+    return torch.compiler.assume_constant_result(call)
 
 
 class Operation(NamedTuple):
