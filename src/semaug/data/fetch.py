@@ -13,9 +13,8 @@ from itertools import count
 from pathlib import Path
 from urllib.error import URLError
 
-from semaug.data.official import Download, OfficialFiles, has_md5
 from semaug.data.registry import data_root
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, Download, OfficialFiles, has_md5
 from semaug.registry import data_sets
 
 Report = Callable[[str], None]

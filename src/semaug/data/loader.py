@@ -24,7 +24,7 @@ from semaug.data.image_set import FileSet, ImageSet
 from semaug.data.views import View
 
 if TYPE_CHECKING:
-    from semaug.data.workers import FileReader, Request
+    from semaug.data.workers import FileReader
 
 # N images of the set, n images of a batch, C channels, H and W pixels.
 
@@ -168,26 +168,19 @@ class Loader:
     def _from_files(
         self, images: FileSet, order: Tensor, draws: Tensor, pieces: list[slice]
     ) -> Iterator[LoadedBatch]:
-        results = self._reader_of(images).read(_requests(order.cpu(), draws, pieces))
+        from semaug.data.workers import FileReader, requests  # torchvision is slow to import
+
         labels = images.labels
+        if self._reader is None:
+            self._reader = FileReader(
+                images.paths, self._view, workers=self._workers, pin_memory=labels.is_cuda
+            )
+        results = self._reader.read(requests(order.cpu(), draws, pieces))
         order = order.to(labels.device)
         for piece, pixels in zip(pieces, results, strict=True):
             positions = order[piece]
             pixels = pixels.to(labels.device, non_blocking=True)
             yield LoadedBatch(pixels, labels[positions], positions, piece)
-
-    def _reader_of(self, images: FileSet) -> "FileReader":
-        """Return what reads the files, made when first needed: torchvision is slow to import."""
-        if self._reader is None:
-            from semaug.data.workers import FileReader
-
-            self._reader = FileReader(
-                images.paths,
-                self._view,
-                workers=self._workers,
-                pin_memory=images.labels.is_cuda,
-            )
-        return self._reader
 
     def _check_draws(self, draws: Tensor | None, length: int) -> Tensor:
         """Check the draws of the view, and return them, or none for each place of the order."""
@@ -267,16 +260,6 @@ def _from_memory(images: ImageSet, order: Tensor, pieces: Iterator[slice]) -> It
         positions = order[piece]
         labels = images.labels[positions].long()  # masks lie as bytes
         yield LoadedBatch(images.images[positions], labels, positions, piece)
-
-
-def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Request"]:
-    from semaug.data.workers import Request
-
-    for piece in pieces:
-        count = piece.stop - piece.start
-        # An empty batch gets its shape from a neighbor; rank 0 always has an image.
-        shown = piece if count else slice(piece.start - 1, piece.start)
-        yield Request(order[shown].numpy(), draws[shown].numpy(), count)
 
 
 def _check_index(function: str, name: str, value: int, stop: int) -> None:

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.official import Download, OfficialFiles, open_official
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, Download, OfficialFiles, open_official
 from semaug.registry import data_sets
 
 _TRAIN, _TEST, _EXTRA = (f"{part}_32x32.mat" for part in ("train", "test", "extra"))
