@@ -5,7 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from semaug.augmentation import operations
-from semaug.augmentation.operations import Operation, apply_operations, magnitude_of
+from semaug.augmentation.operations import (
+    Operation,
+    apply_operations,
+    computed_once,
+    magnitude_of,
+)
 from tests.references.pillow import magnitude_by_torchvision, operate_by_images
 
 WITH_SIGN = ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"]
@@ -129,3 +134,36 @@ def test_magnitudes_are_those_of_torchvision(name, num_levels):
     for operation in all_of(name, num_levels):
         for size in [(32, 32), (33, 47), (224, 160)]:
             assert magnitude_of(operation, *size) == magnitude_by_torchvision(operation, *size)
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def squares(calls):
+    @computed_once
+    def squares(count):
+        """Return the first squares."""
+        calls.append(count)
+        return torch.arange(count) ** 2
+
+    return squares
+
+
+def test_computes_once_for_each_argument(squares, calls):
+    assert squares(3).tolist() == squares(3).tolist() == [0, 1, 4]
+    assert squares(4).tolist() == [0, 1, 4, 9]
+    assert calls == [3, 4]
+    assert squares.__doc__ == "Return the first squares."
+
+
+def test_a_compiled_function_takes_the_result_for_a_constant(squares, calls):
+    def add(numbers):
+        return numbers + squares(3)
+
+    compiled = torch.compile(add, fullgraph=True, backend="eager")
+    for _ in range(3):
+        assert compiled(torch.ones(3)).tolist() == [1, 2, 5]
+    assert calls == [3]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from semaug.cli.data import data_command
 from semaug.data import DATA_SETS, DataSet, ImageSet
-from semaug.data.official import Download, OfficialFiles
+from semaug.data.source import Download, OfficialFiles
 from semaug.errors import UserError
 from tests.data.toy_source import register
 

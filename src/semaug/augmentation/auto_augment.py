@@ -4,15 +4,13 @@ Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501
 """
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from semaug._torch.checks import check_one_of
-from semaug.augmentation.constants import computed_once
-from semaug.augmentation.operations import Operation, Operations
+from semaug.augmentation.operations import Operation, Operations, computed_once
 from semaug.augmentation.policies import POLICIES
 
 # N images, H and W pixels; P pairs of operations, and K operations in all of them.
@@ -63,8 +61,7 @@ class _Pairs(NamedTuple):
 def _operations(policy: str) -> tuple[Operation, ...]:
     """Number the operations of a policy: nothing, and then each one in both directions."""
     distinct = sorted({half for pair in _halves(policy) for half in pair})
-    both = [(operation, operation._replace(negative=True)) for operation in distinct]
-    return (Operation(), *chain.from_iterable(both))
+    return (Operation(), *(x for own in distinct for x in (own, own._replace(negative=True))))
 
 
 @computed_once

@@ -95,11 +95,8 @@ class _Shift(Augmentation):
         name, padding = self.pixels_field, getattr(self, self.pixels_field)
         reflects = self.padding_mode == "reflect" and padding >= min(height, width)
         if reflects or padding > max(height, width):
-            wanted = (
-                "below the size of the images to reflect them"
-                if reflects
-                else ("at most the size of the images")
-            )
+            at_most = "at most the size of the images"
+            wanted = "below the size of the images to reflect them" if reflects else at_most
             raise ValueError(
                 f"{type(self).__name__}: expected `{name}` {wanted}, "
                 f"got {name} {padding} for {height} x {width} pixels"

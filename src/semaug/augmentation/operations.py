@@ -13,15 +13,15 @@ for a GPU, which may round a product and a sum at once, this has not been tested
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import lru_cache, wraps
 from operator import index
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
 from semaug.augmentation.blend import color, sharpness
-from semaug.augmentation.constants import computed_once
 from semaug.augmentation.lookup import (
     auto_contrast,
     constant_tables,
@@ -35,6 +35,30 @@ from semaug.covariance.rows import is_static
 # N images, H and W pixels; K operations to choose from.
 
 MAX_PIXELS = 2**22  # above that, places of pixels are computed when needed; int64, so 32 MiB
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def computed_once(function: Function) -> Function:
+    """Keep the last results of a function; while compiling, take them for constants.
+
+    ``torch.compile`` would look into the function and compute tables in every step anew. It
+    must not see the cache itself, which it goes around with a warning.
+
+    Args:
+        function: Of hashable arguments. While compiling they must be constants as well:
+            sizes of images go through :func:`operator.index` first.
+
+    Returns:
+        The same function.
+    """
+    cached = lru_cache(maxsize=16)(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return cached(*args, **kwargs)
+
+    return torch.compiler.assume_constant_result(call)
 
 
 class Operation(NamedTuple):
@@ -82,8 +106,7 @@ def magnitude_of(operation: Operation, height: int, width: int) -> float:
     low, high = _RANGES[name]
     high *= {"TranslateX": width, "TranslateY": height}.get(name, 1)
     levels = torch.linspace(low, high, num_levels, dtype=torch.float32, device="cpu")
-    magnitude = levels[level].item()
-    return -magnitude if negative and name != "Solarize" else magnitude
+    return levels[level].item() * (-1 if negative and name != "Solarize" else 1)
 
 
 class Tables(NamedTuple):
@@ -157,8 +180,7 @@ def _apply_to_all(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     present = {_KIND_OF[operation.name] for operation in tables.operations}
     result = images
     for number in sorted(present - {0}):
-        changed = _KINDS[number][0](images, tables, choice)
-        result = torch.where(kind == number, changed, result)
+        result = torch.where(kind == number, _KINDS[number][0](images, tables, choice), result)
     return result
 
 
@@ -213,8 +235,8 @@ def _tables(
     names = [operation.name for operation in operations]
     magnitudes = [magnitude_of(operation, height, width) for operation in operations]
     named = list(zip(names, magnitudes, strict=True))
-    matrices = [fixed_point(inverse_matrix(*pair, height, width)) for pair in named]
-    coefficients = torch.tensor(matrices)
+    matrices = (inverse_matrix(*pair, height, width) for pair in named)
+    coefficients = torch.tensor([fixed_point(matrix) for matrix in matrices])
     distinct, matrix = coefficients.unique(dim=0, return_inverse=True)
     fits = len(distinct) * height * width <= MAX_PIXELS
     look_up = [constant_tables(*pair) for pair in named]

@@ -9,8 +9,7 @@ from operator import index
 from torch import Tensor
 
 from semaug._torch.checks import check_int
-from semaug.augmentation.constants import computed_once
-from semaug.augmentation.operations import Operation, Operations
+from semaug.augmentation.operations import Operation, Operations, computed_once
 
 # N images, H and W pixels.
 

@@ -95,8 +95,8 @@ class RandomScaleCrop(Augmentation):
             )
         numbers = fill_of("RandomScaleCrop", self.fill, images)
         fill = torch.cat([images.new_full((1, 1, 1), number) for number in numbers])
-        crop = partial(self._crop_images, fill)
-        return in_pieces(crop, images.contiguous(), draws.to(images.device))
+        draws = draws.to(images.device)
+        return in_pieces(partial(self._crop_images, fill), images.contiguous(), draws)
 
     def move(self, masks: Tensor, draws: Tensor) -> Tensor:
         """Resize masks to the nearest pixel, crop and mirror them as images.

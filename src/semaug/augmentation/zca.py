@@ -94,8 +94,7 @@ class ZCA(nn.Module):
             raise ValueError(f"ZCA.fit: expected finite `regularization` > 0, got {regularization}")
         if len(images) == 0:
             raise ValueError("ZCA.fit: expected at least one of `images`, got none")
-        num_channels, height, width = images.shape[1:]
-        zca = cls(num_channels, height, width, contrast_normalization=contrast_normalization)
+        zca = cls(*images.shape[1:], contrast_normalization=contrast_normalization)
         zca.to(images.device)
 
         mean, covariance = zca._moments(images)

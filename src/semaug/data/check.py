@@ -15,9 +15,8 @@ from torch import Tensor
 from semaug.data.errors import WHAT_TO_DO
 from semaug.data.folder import IMAGE_EXTENSIONS
 from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
-from semaug.data.official import fetch_command, open_official
 from semaug.data.registry import data_root
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, fetch_command, open_official
 from semaug.registry import data_sets
 
 # N images of C channels, H and W pixels.
@@ -209,8 +208,8 @@ def _look_at_files(
 ) -> Iterator[_Found | Problem]:
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for start in range(0, len(paths), _CHUNK):  # a pool queues all that it is given
-            places = range(start, min(start + _CHUNK, len(paths)))
-            yield from pool.map(_look_at_file, [paths[place] for place in places])
+            stop = min(start + _CHUNK, len(paths))
+            yield from pool.map(_look_at_file, [paths[place] for place in range(start, stop)])
 
 
 def _look_at_file(path: Path) -> _Found | Problem:
@@ -227,8 +226,8 @@ def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[P
     files = getattr(source, "files", None)
     if not files or files.md5:
         return []
-    folder = root / files.folder
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS)
+    inside = (root / files.folder).rglob("*")
+    paths = sorted(path for path in inside if path.suffix.lower() in IMAGE_EXTENSIONS)
     found = [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
     remedy = f"; fetch it with: {fetch_command(files.name, root)}"  # one alone cannot be
     return [Problem(one.path, one.message.removesuffix(WHAT_TO_DO) + remedy) for one in found]

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.official import Download, OfficialFiles, open_official
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, Download, OfficialFiles, open_official
 from semaug.data.unpickle import load_arrays
 from semaug.registry import data_sets
 
@@ -82,8 +81,8 @@ class _Cifar(DataSource):
             ValueError: If a file is not the official one, byte for byte.
         """
         files = self.files
-        names = _read(files, root, files.meta)[files.classes_key]
-        classes = tuple(name.decode() for name in names)
+        meta = _read(files, root, files.meta)
+        classes = tuple(name.decode() for name in meta[files.classes_key])
         train, test = (_read_images(files, root, x, classes) for x in (files.train, files.test))
         return DataSet(files.name, train, test, files.mean, files.std)
 

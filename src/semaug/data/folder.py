@@ -86,7 +86,13 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
             f"folder beside {', '.join(found)}"
         )
     train = find_images(root / _TRAIN if _TRAIN in parts else root)
-    name = _choose_test(root, found, test) if _TRAIN in parts else None
+    if test is None and len(found) > 1:
+        raise ValueError(
+            f"load_data: expected one folder to test on in {str(root)!r}, got "
+            f"{' and '.join(found)}; choose with load_folder(root, test={found[0]!r}), or give a "
+            f"folder with links to train and to the one that is meant"
+        )
+    name = (test or next(iter(found), None)) if _TRAIN in parts else None
     held = find_images(root / name, train.classes) if name else train.subset(torch.arange(0))
     return DataSet("folder", train, held, IMAGENET_MEAN, IMAGENET_STD)
 
@@ -162,17 +168,6 @@ def explained(remedy: str, *kinds: type[Exception]) -> Iterator[None]:
         raise type(error)(f"{str(error).removesuffix(WHAT_TO_DO)}; {remedy}") from error
 
 
-def _choose_test(root: Path, found: Sequence[str], test: str | None) -> str | None:
-    """Name the folder of the test images, or None if there is none."""
-    if test is None and len(found) > 1:
-        raise ValueError(
-            f"load_data: expected one folder to test on in {str(root)!r}, got "
-            f"{' and '.join(found)}; choose with load_folder(root, test={found[0]!r}), or give a "
-            f"folder with links to train and to the one that is meant"
-        )
-    return test or next(iter(found), None)
-
-
 def _folders_in(folder: Path) -> set[str]:
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -202,15 +197,13 @@ def _fail(error: OSError) -> None:
 
 
 def _check_same_classes(folder: Path, found: Sequence[str], wanted: Sequence[str]) -> None:
-    missing = sorted(set(wanted) - set(found))
-    extra = sorted(set(found) - set(wanted))
-    if not missing and not extra:
-        return
-    problems = [f"no {_listed(missing)}"] * bool(missing) + [f"also {_listed(extra)}"] * bool(extra)
-    raise ValueError(
-        f"load_data: expected the {len(wanted)} classes of the training images in "
-        f"{str(folder)!r}, got {' and '.join(problems)}"
-    )
+    missing, extra = set(wanted) - set(found), set(found) - set(wanted)
+    sides = (("no", sorted(missing)), ("also", sorted(extra)))
+    if problems := [f"{word} {_listed(names)}" for word, names in sides if names]:
+        raise ValueError(
+            f"load_data: expected the {len(wanted)} classes of the training images in "
+            f"{str(folder)!r}, got {' and '.join(problems)}"
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

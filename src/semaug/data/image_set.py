@@ -110,8 +110,7 @@ class FilePaths:
     def __getitem__(self, index: int) -> Path:
         """Build one path; an index that is too high ends an iteration."""
         start, stop = self.spans[index].tolist()
-        name = os.fsdecode(self.names[start:stop].numpy().tobytes())
-        return Path(self.root, name)
+        return Path(self.root, os.fsdecode(self.names[start:stop].numpy().tobytes()))
 
     def subset(self, indices: Tensor) -> Self:
         """Take the paths at ``indices`` (int64, or one bool for each path), in that order."""
@@ -155,8 +154,8 @@ class FileSet:
 
     def subset(self, indices: Tensor) -> Self:
         """Take the files at ``indices`` (int64, or one bool for each file), in that order."""
-        labels = self.labels[indices.to(self.labels.device)]
-        return type(self)(self.paths.subset(indices), labels, self.classes)
+        own = indices.to(self.labels.device)
+        return type(self)(self.paths.subset(indices), self.labels[own], self.classes)
 
     def with_labels(self, labels: Tensor) -> Self:
         """Give the same files other labels ``(N,)``, of the same classes."""

@@ -44,8 +44,13 @@ class Subset:
     test_images: int | None = None
 
     def __post_init__(self) -> None:
-        counts = ("train_per_class", "hold_out", "labeled_per_class", "test_images")
-        for name in (*counts, "imbalance"):
+        for name in (
+            "train_per_class",
+            "hold_out",
+            "labeled_per_class",
+            "test_images",
+            "imbalance",
+        ):
             value = getattr(self, name)
             inside = value is None or 1 <= value < float("inf")
             check_option(name, value, inside, ">= 1 or none")
@@ -59,8 +64,7 @@ class Subset:
 
     def chooses_training_images(self) -> bool:
         """Whether a run trains on anything but the official training images and labels."""
-        unchanged = type(self)(subset_seed=self.subset_seed, test_images=self.test_images)
-        return self != unchanged
+        return self != Subset(subset_seed=self.subset_seed, test_images=self.test_images)
 
     def select(self, data: DataSet, *, quick: bool = False) -> tuple[DataSet, Selection]:
         """Choose among the images of a data set.
@@ -92,9 +96,8 @@ class Subset:
         return data, selection
 
     def _choices(self) -> dict[str, Any]:
-        choices = {**vars(self), "seed": self.subset_seed}
-        del choices["subset_seed"], choices["test_images"]
-        return choices
+        own = {k: v for k, v in vars(self).items() if k not in ("subset_seed", "test_images")}
+        return {**own, "seed": self.subset_seed}
 
     def _at_most(self, data: DataSet) -> "Subset":
         """Lower numbers of images to what there is; of images with masks, to so many in all."""

@@ -27,8 +27,7 @@ from semaug.data.folder import (
 )
 from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
 from semaug.data.loader import batches
-from semaug.data.official import Download, OfficialFiles, fetch_command
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, Download, OfficialFiles, fetch_command
 from semaug.registry import data_sets
 
 _FOLDER = "tiny-imagenet-200"
@@ -132,8 +131,7 @@ def _parse(annotations: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, s
     """Yield label and name of each image."""
     ids = {name: label for label, name in enumerate(classes)}
     for number, line in enumerate(_lines_of(annotations), start=1):
-        name, _, rest = line.partition("\t")
-        class_id = rest.partition("\t")[0]
+        name, class_id, *_ = (*line.split("\t"), "")
         if not line.strip():
             continue
         if not name or class_id not in ids:
@@ -155,10 +153,10 @@ def _read(files: FileSet, workers: int | None) -> torch.Tensor:
     workers = _default_workers() if workers is None else workers
     for batch in batches(files, order, batch_size=_BATCH_SIZE, workers=workers):
         if batch.pixels.shape[1:] != _SHAPE:
-            path = files.paths[int(batch.positions[0])]
             raise ValueError(
                 f"load_data: expected images of {_SHAPE[1]} x {_SHAPE[2]} pixels, got "
-                f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for {str(path)!r}"
+                f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for "
+                f"{str(files.paths[int(batch.positions[0])])!r}"
             )
         pixels[batch.positions] = batch.pixels
     return pixels

@@ -45,8 +45,10 @@ def run_probe(model: nn.Module, images: Tensor, candidates: Candidates) -> Probe
     handles = [
         module.register_forward_hook(record, with_kwargs=True) for module in candidates.values()
     ]
+    # Few models draw while evaluating; only CPU and CUDA generators can be saved one by one.
+    devices = [images.device] if images.is_cuda else []
     try:
-        with evaluating(model), _same_random_state(images.device), _not_compiled():
+        with evaluating(model), torch.random.fork_rng(devices), _not_compiled():
             output = model(images)
     finally:
         for handle in handles:
@@ -65,11 +67,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before.items():
             module.training = training
-
-
-def _same_random_state(device: torch.device) -> AbstractContextManager[None]:
-    # Few models draw while evaluating; only CPU and CUDA generators can be saved one by one.
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def _reshard(model: nn.Module) -> None:

@@ -52,8 +52,8 @@ class CifarNetwork(nn.Module):
             channels: Of the stem, and of each stage.
         """
         for i, (before, after) in enumerate(pairwise(channels), start=1):
-            stage = make_stage(block, num_blocks, before, after, 1 if i == 1 else 2)
-            self.add_module(f"layer{i}", stage)
+            stride = 1 if i == 1 else 2
+            self.add_module(f"layer{i}", make_stage(block, num_blocks, before, after, stride))
 
     def finish(
         self,

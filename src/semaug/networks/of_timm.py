@@ -29,8 +29,8 @@ class TimmNetwork:
 
     def __post_init__(self) -> None:
         rate = self.block_drop_rate
-        inside = rate is None or 0 <= rate < 1
-        check_option("block_drop_rate", rate, inside, "from 0 to below 1, or none")
+        holds = rate is None or 0 <= rate < 1
+        check_option("block_drop_rate", rate, holds, "from 0 to below 1, or none")
 
     def build(self, sizes: Sizes) -> nn.Module:
         """Build the network with random weights.
