@@ -10,7 +10,7 @@ from semaug.data import Subset
 from semaug.engine.optimizers import SGD, AdamW
 from semaug.engine.schedules import Cosine, Step
 from semaug.errors import UserError
-from semaug.losses import ISDA, CrossEntropy
+from semaug.losses import ISDA, CrossEntropy, Explicit
 from semaug.methods.mutual import DML, MultiAIT
 from semaug.metrics import ErrorSpec, Top5ErrorSpec
 from semaug.recipe import Recipe
@@ -141,7 +141,7 @@ def test_names_of_specs_are_read_by_the_registry_of_their_field():
         ("loss=idsa", "unknown loss 'idsa'; did you mean 'isda'"),
         ("metrics=error,eror", "unknown metric 'eror'; did you mean 'error'"),
         ("lr=-1", "expected `lr` > 0, got -1"),
-        ("loss=explicit", "loss=explicit expects strength=... num_samples=..."),
+        ("loss=explicit", "loss=explicit expects num_samples=..."),
         ("epochs", "expected `field=value`, such as epochs=20, got 'epochs'"),
         ("epochs=", "expected `field=value`, such as epochs=20, got 'epochs='"),
         ("=3", "expected `field=value`, such as epochs=20, got '=3'"),
@@ -177,6 +177,8 @@ def test_another_loss_has_its_own_options(name):
     assert changed.loss == ISDA(strength=0.3)
     assert change(f"{name}=isda", "ramp=constant").loss == ISDA(strength=0.5, ramp="constant")
     assert "strength=..." in message_of(f"{name}=isda", recipe="digits_resnet8")
+    message = message_of(f"{name}=explicit", recipe="digits_resnet8")
+    assert "loss=explicit expects strength=... num_samples=..." in message
     no_strength = message_of("strength=0.3", recipe="digits_resnet8")
     assert "this recipe has no option 'strength'; add loss=isda or loss=explicit" in no_strength
 
@@ -186,6 +188,8 @@ def test_what_specs_share_is_kept_but_for_defaults_of_their_own():
     changed = override(recipe, {"optimizer": "adamw", "schedule": "constant"})
     assert changed.optimizer == AdamW(layer_decay=0.5)  # not the rate of SGD
     assert changed.schedule.warmup_epochs == 3
+    explicit = override(recipe, {"ramp": "constant", "loss": "explicit", "num_samples": "3"}).loss
+    assert explicit == Explicit(strength=0.5, ramp="constant", num_samples=3)
     together = override(recipe, {"method": "dml", "peers": "resnet8_cifar", "ai_weight": "9"})
     assert override(together, {"method": "multi_ait"}).method == MultiAIT(
         peers=(networks.make("resnet8_cifar"),)
@@ -330,10 +334,13 @@ def test_lists_are_told_from_several_values(changes, name, expected):
         ({"epochs": "50%"}, {"epochs": "15"}),
         ({"steps": "100"}, {"steps": "100"}),
         ({"loss": "cross_entropy"}, {"loss": "cross_entropy"}),
-        # An option that the former loss had too is no default of another one.
         (
             {"loss": "explicit", "strength": "0.5", "num_samples": "3"},
-            {"loss": "explicit", "strength": "0.5", "num_samples": "3"},
+            {"loss": "explicit", "num_samples": "3"},  # the strength is that of ISDA
+        ),
+        (
+            {"loss": "explicit", "strength": "0.25", "num_samples": "3"},
+            {"loss": "explicit", "strength": "0.25", "num_samples": "3"},
         ),
     ],
 )
