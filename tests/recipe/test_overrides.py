@@ -175,10 +175,10 @@ def test_another_loss_has_its_own_options(name):
     assert change(f"{name}=cross_entropy").loss == CrossEntropy()
     changed = change(f"{name}=isda", "strength=0.3", recipe="digits_resnet8")
     assert changed.loss == ISDA(strength=0.3)
-    changed = change(f"{name}=explicit", "num_samples=3")
-    assert changed.loss == Explicit(strength=0.5, num_samples=3)
     assert change(f"{name}=isda", "ramp=constant").loss == ISDA(strength=0.5, ramp="constant")
     assert "strength=..." in message_of(f"{name}=isda", recipe="digits_resnet8")
+    message = message_of(f"{name}=explicit", recipe="digits_resnet8")
+    assert "loss=explicit expects strength=... num_samples=..." in message
     no_strength = message_of("strength=0.3", recipe="digits_resnet8")
     assert "this recipe has no option 'strength'; add loss=isda or loss=explicit" in no_strength
 
@@ -188,6 +188,8 @@ def test_what_specs_share_is_kept_but_for_defaults_of_their_own():
     changed = override(recipe, {"optimizer": "adamw", "schedule": "constant"})
     assert changed.optimizer == AdamW(layer_decay=0.5)  # not the rate of SGD
     assert changed.schedule.warmup_epochs == 3
+    explicit = override(recipe, {"ramp": "constant", "loss": "explicit", "num_samples": "3"}).loss
+    assert explicit == Explicit(strength=0.5, ramp="constant", num_samples=3)
     together = override(recipe, {"method": "dml", "peers": "resnet8_cifar", "ai_weight": "9"})
     assert override(together, {"method": "multi_ait"}).method == MultiAIT(
         peers=(networks.make("resnet8_cifar"),)
@@ -332,10 +334,13 @@ def test_lists_are_told_from_several_values(changes, name, expected):
         ({"epochs": "50%"}, {"epochs": "15"}),
         ({"steps": "100"}, {"steps": "100"}),
         ({"loss": "cross_entropy"}, {"loss": "cross_entropy"}),
-        # What two losses share is kept.
         (
             {"loss": "explicit", "strength": "0.5", "num_samples": "3"},
-            {"loss": "explicit", "num_samples": "3"},
+            {"loss": "explicit", "num_samples": "3"},  # the strength is that of ISDA
+        ),
+        (
+            {"loss": "explicit", "strength": "0.25", "num_samples": "3"},
+            {"loss": "explicit", "strength": "0.25", "num_samples": "3"},
         ),
     ],
 )
