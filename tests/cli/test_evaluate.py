@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from semaug.runs.read import load_summary, value_of
+
 SMALL = ["--quick", "--device", "cpu"]
 
 
@@ -26,18 +28,22 @@ def test_networks_are_tested_again(semaug, tmp_path, threads):
     status, output, _ = semaug(*command)
     assert status == 0
     summary = json.loads((both / "summary.json").read_text())
+    first, second = (value_of(summary, name, report="last") for name in ("", "network 2"))
+    kept_back = value_of(load_summary(held), report="last")
     assert output.splitlines() == [
-        f"{both}: test error of network 1 {summary['error_last']:.2f} %, as recorded",
-        f"{both}: test error of network 2 {summary['error_last_2']:.2f} %, as recorded",
-        f"{held}: held-out error "
-        f"{json.loads((held / 'summary.json').read_text())['error_last']:.2f} %, as recorded",
+        f"{both}: test error {first:.2f} %, as recorded",
+        f"{both}: test error of network 2 {second:.2f} %, as recorded",
+        f"{held}: held-out error {kept_back:.2f} %, as recorded",
     ]
 
-    (both / "summary.json").write_text(json.dumps(summary | {"error_last_2": 99.0}))
+    summary["results"]["network 2"]["error"]["last"] = 99.0
+    del summary["results"][""]
+    (both / "summary.json").write_text(json.dumps(summary))
     _, output, _ = semaug(*command)
     lines = output.splitlines()
-    assert lines[1].endswith(f" %, recorded were 99.00 % on {summary['device']}")
-    assert lines[3].startswith("an error may be another on another device")
+    assert lines[0].endswith(f" %, recorded: nothing on {summary['device']}")
+    assert lines[1].endswith(f" %, recorded: 99.00 % on {summary['device']}")
+    assert lines[3].startswith("results may differ on another device")
 
 
 def test_a_folder_without_a_finished_run_is_refused(semaug):

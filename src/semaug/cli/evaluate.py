@@ -1,5 +1,6 @@
 """``semaug evaluate``: test trained networks again."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from semaug.cli.options import with_options
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
-from semaug.runs.files import read_json
+from semaug.runs.read import load_summary, measure_of, value_of
 from semaug.runs.words import say
 
 __all__ = ["evaluate_command"]
@@ -29,9 +30,9 @@ def evaluate_command(
     *,
     options: TrainOptions,
 ) -> None:
-    """Test the networks of finished runs again, and compare with the recorded errors.
+    """Test the networks of finished runs again, and compare with the recorded results.
 
-    They see the images that the run tested on: those held out, if there were such. The error is
+    They see the images that the run tested on: those held out, if there were such. The result is
     that of the last epoch, exactly: on the same device and, on a CPU, with the same number of
     threads.
 
@@ -46,27 +47,26 @@ def evaluate_command(
         torch.set_num_threads(options.threads)
     others = 0
     for folder in folders:
-        trained = load_trained(folder, options.data_root, options.device, options.workers)
-        summary = read_json(folder / "summary.json", "delete it, and --resume writes it anew")
-        for line, is_same in _compare(trained, summary):
+        trained = load_trained(folder, options)
+        for line, is_same in _compare(trained, load_summary(folder)):
             say(console, f"{folder}: {line}", style="" if is_same else "yellow")
             others += not is_same
     if others:
         say(
             console,
-            "an error may be another on another device, and on a CPU with another number of "
-            "threads: numbers are rounded otherwise",
+            "results may differ on another device, and on a CPU with another number of threads: "
+            "numbers are rounded otherwise",
         )
 
 
-def _compare(trained: Trained, summary: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Say of each network what its error is, and whether it is that of the run."""
-    measured = "held-out error" if summary.get("test_on") == "hold_out" else "test error"
-    errors, lines = trained.test_errors(), []
-    for place, error in enumerate(errors, start=1):
-        name = f"{measured} of network {place}" if len(errors) > 1 else measured
-        recorded = summary["error_last" if place == 1 else f"error_last_{place}"]
-        is_same = f"{error:.9f}" == f"{recorded:.9f}"
-        ending = f"recorded were {recorded:.2f} % on {summary['device']}"
-        lines.append((f"{name} {error:.2f} %, {'as recorded' if is_same else ending}", is_same))
-    return lines
+def _compare(trained: Trained, summary: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Say of each predictor what it tests now, and whether that is what the run recorded."""
+    measure = measure_of(summary)
+    measured = f"{'held-out' if summary['test_on'] == 'hold_out' else 'test'} {measure.name}"
+    for predictor, tested in trained.test().items():
+        value, recorded = tested[measure.name], value_of(summary, predictor, report="last")
+        is_same = recorded is not None and f"{value:.9f}" == f"{recorded:.9f}"
+        before = "nothing" if recorded is None else measure.text(recorded)
+        ending = "as recorded" if is_same else f"recorded: {before} on {summary['device']}"
+        name = f"{measured} of {predictor}" if predictor else measured
+        yield f"{name} {measure.text(value)}, {ending}", is_same

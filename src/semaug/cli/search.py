@@ -26,13 +26,14 @@ from semaug.queue.outcome import Outcome
 from semaug.queue.search import Candidate, SearchResult, search
 from semaug.recipe.overrides import describe_overrides, split_overrides
 from semaug.recipes import Recipe, find_recipe
+from semaug.runs.read import REPORTS
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
 
 __all__ = ["search_command"]
 
-# Values of these would be tested on different images, and their errors mean nothing side by side.
+# Values of these would be tested on different images, and their results cannot be compared.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
 
 
@@ -67,7 +68,7 @@ def search_command(
     """Choose values on held-out training images, then train on all images and test once.
 
     All combinations of the values are trained without the images held out, and the one
-    with the lowest error on those is chosen: the mean of the last ten epochs, over seeds.
+    with the best result on those is chosen: the mean over seeds of what the recipe reports.
     Then it is trained on everything, and it alone is tested on the test images. Stop at
     any moment: the same command goes on, and reuses runs that are finished.
 
@@ -85,8 +86,9 @@ def search_command(
     all_seeds = range(first_seed, first_seed + seeds)
 
     choosing = {"hold_out": str(hold_out)}
-    if "test_images" in fixed or (base.subset.test_images is not None and not quick):
-        choosing["test_images"] = "none"  # all that are held out
+    limits = [field for field in fixed if _short(field) == "test_images"]
+    if limits or (base.subset.test_images is not None and not quick):
+        choosing[(limits or ["test_images"])[0]] = "none"  # all that are held out
 
     def runs_of(changes: dict[str, str]) -> list[Run]:
         return [make_run(recipe, changes, seed, quick, runs) for seed in all_seeds]
@@ -117,7 +119,7 @@ def _split_grid(
     if any(text.partition("=")[0] == "seed" for text in texts):
         raise UserError("search: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(texts)
-    if "hold_out" in changes:
+    if "hold_out" in map(_short, changes):
         raise UserError("search: expected no `hold_out`; choose with --holdout")
     lists = {field for field in changes if "," in changes[field] and not _is_list(base, field)}
     grid = {field: tuple(text.split(",")) for field, text in changes.items() if field in lists}
@@ -127,9 +129,9 @@ def _split_grid(
             + " ".join(texts)
         )
     for field, values in grid.items():
-        if field in _DECIDE_IMAGES:
+        if _short(field) in _DECIDE_IMAGES or field.startswith("data."):
             raise UserError(
-                f"search: expected one value of `{field}`, got {','.join(values)}; errors on "
+                f"search: expected one value of `{field}`, got {','.join(values)}; results on "
                 "different images cannot be compared"
             )
         if "" in values:
@@ -146,6 +148,11 @@ def _is_list(base: Recipe, field: str) -> bool:
     return any(isinstance(getattr(group, field, None), tuple) for group in groups)
 
 
+def _short(field: str) -> str:
+    """Return the name of a field without that of its group."""
+    return field.rpartition(".")[2]
+
+
 def _check_different(candidates: Sequence[Candidate]) -> None:
     seen: list[Any] = []
     for candidate in candidates:
@@ -159,8 +166,10 @@ def _check_different(candidates: Sequence[Candidate]) -> None:
 def _print_result(console: Console, result: SearchResult) -> None:
     num_seeds = len(result.final)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    say(console, f"Held-out error in percent (lower is better), {seeds} each", style="italic")
-    table = make_table(None, [*result.chosen.candidate.values], "mean of last\n10 epochs")
+    measure, what = result.measure, REPORTS[result.measure.report]
+    title = f"Held-out {measure.in_unit()} ({measure.better} is better), {seeds} each"
+    say(console, title, style="italic")
+    table = make_table(None, [*result.chosen.candidate.values], what)
     for row in result.rows:
         cell = with_spread(row.results) if row.results else "diverged"
         style = "bold" if row is result.chosen else ""
@@ -169,13 +178,8 @@ def _print_result(console: Console, result: SearchResult) -> None:
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    error = with_spread(result.final)
-    say(
-        console,
-        f"trained with it on all images: test error {error} % (mean of the last 10 epochs), "
-        f"{seeds}",
-        style="bold",
-    )
+    tested = f"test {measure.name} {with_spread(result.final)} {measure.unit}".rstrip()
+    say(console, f"trained with it on all images: {tested} ({what}), {seeds}", style="bold")
     say(console, f"wrote {result.folder / 'search.json'}")
 
 

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import DataRoot, Overrides, RecipeName, split_seed
+from semaug.engine.options import TrainOptions
 from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
 from semaug.report.gallery import draw_gallery
@@ -43,6 +44,11 @@ def show_command(
 
     output.parent.mkdir(parents=True, exist_ok=True)
     draw_gallery(
-        output, changed, data_root=data_root, seed=chosen_seed, num_images=images, num_epochs=epochs
+        output,
+        changed,
+        TrainOptions(data_root=data_root),
+        seed=chosen_seed,
+        num_images=images,
+        num_epochs=epochs,
     )
     say(Console(), f"wrote {output}")
