@@ -11,11 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from semaug.data.subset import Subset
 from semaug.engine.options import TrainOptions
 from semaug.queue import workers
 from semaug.queue.outcome import Outcome
 from semaug.queue.queue import train_runs
-from semaug.recipes import Subset, find_recipe
+from semaug.recipes import find_recipe
 from semaug.runs.run import Run
 
 

@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.queue import outcome, queue, workers
 from semaug.queue.outcome import Outcome, log_of
 from semaug.queue.queue import train_missing, train_runs
 from tests.engine.same import assert_same_runs
+from tests.queue.summaries import summary_of
 
 OPTIONS = TrainOptions(device="cpu", threads=1)
 QUIET = Console(quiet=True)
@@ -111,7 +112,7 @@ def test_a_run_of_another_process_is_waited_for_last(make_run, monkeypatch):
         tries.append(run.seed)
         if run.seed == 0 and tries.count(0) < 3:
             return None
-        return Outcome(run, {"error_mean_last_10": 1.0, "seed": run.seed})
+        return Outcome(run, summary_of(1.0, seed=run.seed))
 
     monkeypatch.setattr(queue, "train_one", train_one)
     outcomes = train_runs(runs, OPTIONS, 1, Console(file=output, width=120))
@@ -125,7 +126,7 @@ def test_a_stop_says_how_many_runs_are_done(make_run, monkeypatch):
     def train_one(run, options, console):
         if run.seed == 1:
             raise InterruptedRunError("stopped in epoch 2", signal.SIGTERM)
-        return Outcome(run, {"error_mean_last_10": 1.0})
+        return Outcome(run, summary_of(1.0))
 
     monkeypatch.setattr(queue, "train_one", train_one)
     runs = [make_run(seed=seed) for seed in range(3)]

@@ -12,14 +12,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.queue import workers
 from semaug.queue.outcome import log_of
 from semaug.queue.queue import train_runs
 from semaug.queue.workers import share_out
 from tests.engine.same import assert_same_runs
 from tests.queue.queue_of_runs import make_runs
+from tests.queue.summaries import summary_of
 
 OPTIONS = TrainOptions(device="cpu", threads=1)
 QUIET = Console(quiet=True)
@@ -101,7 +102,7 @@ def test_a_run_that_another_process_trains_is_waited_for(make_run, monkeypatch):
         def take(self):
             run, self.run = self.run, None
             busy = run.seed == 0 and tries.count(0) < 3
-            return run, None if busy else workers.Outcome(run, {"error_mean_last_10": 1.0})
+            return run, None if busy else workers.Outcome(run, summary_of(1.0))
 
     monkeypatch.setattr(workers, "_Worker", Worker)
     monkeypatch.setattr(workers, "_ready", lambda some: [one for one in some if one.run])

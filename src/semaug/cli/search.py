@@ -155,10 +155,10 @@ def _check_different(candidates: Sequence[Candidate]) -> None:
 def _print_result(console: Console, result: SearchResult) -> None:
     num_seeds = len(result.final)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    measure = result.measure
-    title = f"{measure.name} on held-out images ({measure.better} is better), {seeds} each"
+    measure, what = result.measure, REPORTS[result.measure.report]
+    title = f"Held-out {measure.in_unit()} ({measure.better} is better), {seeds} each"
     say(console, title, style="italic")
-    table = make_table(None, [*result.chosen.candidate.values], REPORTS[measure.report])
+    table = make_table(None, [*result.chosen.candidate.values], what)
     for row in result.rows:
         cell = with_spread(row.results) if row.results else "diverged"
         style = "bold" if row is result.chosen else ""
@@ -167,12 +167,8 @@ def _print_result(console: Console, result: SearchResult) -> None:
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    found = f"{measure.name} {with_spread(result.final)} {measure.unit}".rstrip()
-    say(
-        console,
-        f"trained with it on all images: test {found} ({REPORTS[measure.report]}), {seeds}",
-        style="bold",
-    )
+    tested = f"test {measure.name} {with_spread(result.final)} {measure.unit}".rstrip()
+    say(console, f"trained with it on all images: {tested} ({what}), {seeds}", style="bold")
     say(console, f"wrote {result.folder / 'search.json'}")
 
 
