@@ -12,11 +12,12 @@ from rich.text import Text
 from semaug.cli.group import Command
 from semaug.cli.options import DataRoot
 from semaug.cli.printing import make_table
-from semaug.data import DATA_SETS, LoadError
+from semaug.data import LoadError
 from semaug.data.check import CheckReport, PartReport, check
 from semaug.data.fetch import fetch
 from semaug.data.registry import data_root as find_root
 from semaug.errors import UserError, as_user_error
+from semaug.registry import data_sets
 from semaug.runs.words import say
 
 __all__ = ["data_command"]
@@ -44,12 +45,12 @@ def list_sets(data_root: DataRoot = None) -> None:
     console, root = Console(), find_root(data_root)
     title = f"Data sets, for data=; files in {root}"
     table = make_table(title, ["name", "files", "what it is"], lines=False)
-    for name, source in DATA_SETS.items():
-        state = ""
-        if source.files is not None:
-            paths = [root / source.files.folder / file for file in source.files.md5 or ("",)]
+    for name, description in data_sets.describe().items():
+        state, files = "", data_sets.get(name).files
+        if files is not None:
+            paths = [root / files.folder / file for file in files.md5 or ("",)]
             state = "found" if all(path.exists() for path in paths) else "missing"
-        table.add_row(Text(name, style="bold"), state, Text(source.description))
+        table.add_row(Text(name, style="bold"), state, Text(description))
     console.print(table)
 
 

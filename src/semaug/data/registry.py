@@ -7,10 +7,7 @@ from semaug._torch.checks import check_int, check_positive_int
 from semaug.data import cifar, digits, folder, imagenet, svhn, tiny_imagenet  # noqa: F401
 from semaug.data.image_set import DataSet
 from semaug.data.selection import select
-from semaug.data.source import DataSource
 from semaug.registry import data_sets
-
-DATA_SETS: dict[str, DataSource] = {name: data_sets.make(name) for name in data_sets.names()}
 
 
 def load_data(

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from inspect import getdoc
 from io import BufferedReader
 from itertools import product
 from pathlib import Path
@@ -77,11 +76,6 @@ class DataSource(ABC):
     is_users_own: ClassVar[bool] = False
     files: ClassVar[OfficialFiles | None] = None
     how_to_get: ClassVar[str] = "get it as its author says"
-
-    @property
-    def description(self) -> str:
-        """One line for a person who chooses, the first one of the docstring."""
-        return (getdoc(type(self)) or "").partition("\n")[0].removesuffix(".")
 
     @abstractmethod
     def load(self, root: Path, workers: int | None = None) -> DataSet:
