@@ -76,8 +76,8 @@ def as_is(function):
     ("make", "wrap_model", "wrap_step"),
     [
         (step_with_features, compiled, as_is),
-        (step_with_features, as_is, compiled),
-        (step_attached, compiled, as_is),
+        pytest.param(step_with_features, as_is, compiled, marks=pytest.mark.full),
+        pytest.param(step_attached, compiled, as_is, marks=pytest.mark.full),
         (step_attached, as_is, compiled),
         (step_attached_to_compiled, compiled, as_is),
     ],

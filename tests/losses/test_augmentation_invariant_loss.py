@@ -219,7 +219,12 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize("name", COMPILED)
+SHORT = ("kl", "both", "first", "isda")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=[pytest.mark.full] * (x not in SHORT)) for x in COMPILED]
+)
 def test_compiles_to_one_graph(normal, gradients, name):
     check_compiled(normal, gradients, name, "aot_eager")
 
