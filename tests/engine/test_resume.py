@@ -35,7 +35,7 @@ def test_killed_runs_end_bit_for_bit_where_an_uninterrupted_run_ends(tmp_path):
 
 @pytest.mark.slow
 def test_kills_of_runs_with_two_threads_change_nothing(tmp_path):
-    kill_and_compare(tmp_path, 2, isda=WORST)
+    kill_and_compare(tmp_path, 2, isda=["between_row_and_save", "before_the_summary"])
 
 
 def kill_and_compare(folder, threads, **moments):
@@ -45,6 +45,7 @@ def kill_and_compare(folder, threads, **moments):
     command += [f"{name}={','.join(own)}" for name, own in moments.items()]
     paths = [str(script.parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment["OMP_WAIT_POLICY"] = "passive"  # on a busy machine threads would wait and wait
     subprocess.run(command, check=True, timeout=300, env={**os.environ, **environment})
     for name in moments:
         whole, killed = describe_runs(folder)[name]
