@@ -139,9 +139,8 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
     # The compiler takes tables for constants, and so what they depend on.
     height, width = map(index, images.shape[-2:])
     tables = _tables(operations, height, width, images.device)
-    if is_static(images.device):
-        return _apply_to_all(images, tables, choice)
-    return _apply_to_groups(images, tables, choice)
+    apply = _apply_to_all if is_static(images.device) else _apply_to_groups
+    return apply(images, tables, choice)
 
 
 class Operations(Augmentation):
@@ -197,10 +196,8 @@ def _apply_to_groups(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
 
 def _affine(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     if tables.pixels is None:
-        pixels = source_pixels(tables.coefficients[choice], *images.shape[-2:])
-    else:
-        pixels = tables.pixels.index_select(0, tables.matrix[choice])
-    return move(images, pixels)
+        return move(images, source_pixels(tables.coefficients[choice], *images.shape[-2:]))
+    return move(images, tables.pixels.index_select(0, tables.matrix[choice]))
 
 
 def _constant(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
