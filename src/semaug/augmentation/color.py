@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from semaug._torch.checks import check_at_least, check_number
-from semaug.augmentation.blend import blend, luminance
 from semaug.augmentation.operator import (
     Augmentation,
     apply_where,
@@ -23,6 +22,7 @@ from semaug.augmentation.operator import (
     check_probability,
     in_pieces,
 )
+from semaug.augmentation.pixels import blend, luminance
 
 # N images of C channels, H and W pixels.
 

@@ -21,15 +21,16 @@ import torch
 from torch import Tensor
 
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
-from semaug.augmentation.blend import color, sharpness
-from semaug.augmentation.lookup import (
+from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
+from semaug.augmentation.pixels import (
     auto_contrast,
+    color,
     constant_tables,
     equalize,
     look_up,
     mean_luminance,
+    sharpness,
 )
-from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
 from semaug.covariance.rows import is_static
 
 # N images, H and W pixels; K operations to choose from.
