@@ -25,7 +25,7 @@ SETUPS = {
 
 # Each option is in another of the setups, too.
 LONG = [("diagonal", 30), ("shared", 30), ("low_rank", 30), ("full, shrunk", 30), ("full", 30)]
-LONG += [("low_rank", 6), ("shared", 6)]
+LONG += [("identity", 30), ("low_rank", 6), ("shared", 6)]
 SHORT = [(setup, 30) for setup in SETUPS if (setup, 30) not in LONG] + [("full", 6)]
 
 

@@ -86,6 +86,7 @@ def test_compiled_steps_equal_eager_ones(make, wrap_model, wrap_step):
     assert_close(run(make, wrap_model, wrap_step), run(make, as_is, as_is))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 def test_inductor_gives_the_gradients_of_eager():
     step, model, _ = step_attached(as_is, lambda f: compiled(f, "inductor"))

@@ -219,7 +219,7 @@ COMPILED = {
 }
 
 
-SHORT = ("kl", "both", "first", "isda")
+SHORT = ("both", "first", "isda")
 
 
 @pytest.mark.parametrize(
@@ -230,6 +230,7 @@ def test_compiles_to_one_graph(normal, gradients, name):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["both"])
 def test_the_compiler_of_torch_gives_the_same(normal, gradients, name):
     check_compiled(normal, gradients, name, "inductor")
