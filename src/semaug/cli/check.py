@@ -53,7 +53,8 @@ def _told(state: dict[str, Any]) -> list[str]:
         groups = part.get("param_groups")
         if groups is not None:
             numbers = ", ".join(str(len(group["params"])) for group in groups)
-            lines.append(f"{name}: {len(groups)} groups of {numbers} parameters")
+            plural = "s" if len(groups) > 1 else ""
+            lines.append(f"{name}: {len(groups)} group{plural} of {numbers} parameters")
         else:
             lines.append(f"{name}: {sum(sizes):,} numbers in {len(sizes)} tensors")
     measured = [name for name in state["rows"][-1] if name.startswith(("train_", "test_"))]
