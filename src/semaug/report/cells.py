@@ -9,19 +9,6 @@ from typing import Any
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words
 
-__all__ = [
-    "MISSING",
-    "Cell",
-    "Table",
-    "distinct",
-    "duration",
-    "memory",
-    "number",
-    "spread",
-    "value",
-    "words",
-]
-
 MISSING = "—"
 
 

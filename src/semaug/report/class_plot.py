@@ -10,8 +10,6 @@ from semaug.report.classes import ClassValues
 from semaug.report.data import Group
 from semaug.report.svg import INK, SERIES, page_svg, settings
 
-__all__ = ["ClassPlot"]
-
 _LONGEST_NAME = 28  # letters; longer ones would leave no room for the dots
 
 

@@ -6,8 +6,6 @@ from semaug.report.data import Group, RecipeRuns
 from semaug.runs.read import Measure
 from semaug.runs.statistics import mean_of_known
 
-__all__ = ["MOST_SHOWN", "ClassValue", "ClassValues", "values_by_class"]
-
 MOST_SHOWN = 30  # classes at once; of more, half as many from each end
 
 

@@ -17,8 +17,6 @@ from semaug.runs.files import read_json
 from semaug.runs.read import REPORTS, Measure, load_rows, value_of
 from semaug.runs.run import check_format, label
 
-__all__ = ["collect"]
-
 
 def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     """Read all runs at or below some folders.

@@ -17,16 +17,6 @@ from semaug.runs.run import Run, name_of_seeds
 from semaug.runs.statistics import PairedDifference, mean_and_spread, paired_difference
 from semaug.runs.work import work_of
 
-__all__ = [
-    "Arm",
-    "Comparison",
-    "check_same_test",
-    "compare_runs",
-    "conclusion",
-    "unequal_settings",
-    "unequal_warnings",
-]
-
 
 @dataclass(frozen=True)
 class Arm:

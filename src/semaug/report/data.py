@@ -10,17 +10,6 @@ from semaug.recipe.plain import flat_options
 from semaug.runs.read import Measure, row_name
 from semaug.runs.statistics import PairedDifference, paired_difference
 
-__all__ = [
-    "Group",
-    "Pair",
-    "Point",
-    "RecipeRuns",
-    "Report",
-    "RunData",
-    "curve",
-    "unequal_settings",
-]
-
 _MOST_RECIPES_IN_ALL_PAIRS = 6  # 15 pairs; of more recipes, each is compared with the first
 
 

@@ -19,8 +19,6 @@ from semaug.recipe.recipe import Recipe
 from semaug.runs.files import write_atomically
 from semaug.runs.run import Run
 
-__all__ = ["augmented_images", "draw_gallery"]
-
 # R images, E epochs, V views, C channels, H and W pixels.
 
 _GAP = 2  # pixels between images

@@ -17,8 +17,6 @@ from semaug.report.data import Group, Point, Report, curve
 from semaug.report.svg import SERIES, page_svg, save_figure, settings
 from semaug.runs.read import label_of, row_name
 
-__all__ = ["Plot", "export_plots", "main_plot", "plots_of", "series"]
-
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
 _MOST_ON_LINEAR_AXIS = 10.0  # largest to lowest error; beyond, a logarithm shows both ends

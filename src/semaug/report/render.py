@@ -25,8 +25,6 @@ from semaug.report.plots import SERIES, Plot, plots_of, series
 from semaug.runs.read import REPORTS, label_of
 from semaug.runs.statistics import mean_of_known
 
-__all__ = ["render"]
-
 
 def render(report: Report) -> str:
     """Return the page of a report. Names in it are shown as they are, never run."""

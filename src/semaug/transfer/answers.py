@@ -10,8 +10,6 @@ from torch import Tensor
 from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import TEST_SETS
 
-__all__ = ["Answers", "Sums", "count_correct", "symmetric_divergence"]
-
 # N images, n of a batch, C classes, A features.
 
 Answers = tuple[Tensor, Tensor | None]  # logits (n, C) and features (n, A)

@@ -21,8 +21,6 @@ from semaug.data.folder import find_images
 from semaug.engine.trained import Trained
 from semaug.errors import UserError, as_user_error
 
-__all__ = ["NUM_SEVERITIES", "CorruptionSet", "find_corruptions", "fingerprint"]
-
 # N images, H and W pixels.
 
 NUM_SEVERITIES = 5  # blocks of each file, the mildest first

@@ -28,8 +28,6 @@ from semaug.transfer.sets import (
     sum_of_images,
 )
 
-__all__ = ["measure_transfer", "transfer_accuracies"]
-
 
 def measure_transfer(
     folder: str | Path,

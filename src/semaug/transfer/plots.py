@@ -26,15 +26,6 @@ from semaug.runs.statistics import mean_and_spread
 from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import choose_padding, random_color
 
-__all__ = [
-    "Embedding",
-    "choose_samples",
-    "draw_embeddings",
-    "draw_variation",
-    "embed_variants",
-    "export_picture",
-]
-
 # R runs, S samples, V variants of each, A features, H and W pixels.
 
 NUM_SAMPLES = 14  # as in Fig. 6

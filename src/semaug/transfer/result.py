@@ -12,8 +12,6 @@ from semaug.errors import UserError
 from semaug.runs.files import read_json, write_json
 from semaug.transfer.sets import TEST_SETS
 
-__all__ = ["PAIRS", "Corrupted", "Notes", "Transfer"]
-
 T = TypeVar("T")
 
 PAIRS = tuple(combinations(TEST_SETS, 2))  # as the axis of Fig. 5 has them

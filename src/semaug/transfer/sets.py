@@ -33,16 +33,6 @@ from semaug.data import DataSet, ImageSet
 from semaug.engine.seeding import make_generator
 from semaug.runs.files import write_atomically
 
-__all__ = [
-    "TEST_SETS",
-    "SetMaker",
-    "choose_padding",
-    "load_test_sets",
-    "make_test_sets",
-    "random_color",
-    "sum_of_images",
-]
-
 # N images, H and W pixels.
 
 # By name, with what people call them.
