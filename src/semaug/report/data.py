@@ -180,13 +180,13 @@ class Group:
     def pairs(self) -> list[Pair]:
         """Compare recipes that share seeds by what the first one reports."""
         baselines = self.recipes if self.compares_all else self.recipes[:1]
-        pairs = (
-            _compare(first, second, self.measure.report, predictor)
+        return [
+            pair
             for place, first in enumerate(baselines)
             for second in self.recipes[place + 1 :]
             for predictor in self.predictors
-        )
-        return [pair for pair in pairs if pair is not None]
+            if (pair := _compare(first, second, self.measure.report, predictor))
+        ]
 
     def differing_fields(self) -> dict[str, list[Any]]:
         """Return the options of recipes that differ, with the value of each recipe."""
