@@ -29,8 +29,6 @@ from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.files import read_json, write_json
 from semaug.runs.run import Run
 
-__all__ = ["check_run", "differences"]
-
 _STEPS, _TEST_EVERY = 4, 2
 _SAVES_BEFORE_DEATH = 4  # after steps 1 and 2, the test, and step 3: in the middle of an epoch
 _TIMES = ("seconds", "epoch_seconds", "images_per_second", "peak_memory", "peak_memory_mib")

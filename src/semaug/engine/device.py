@@ -11,14 +11,6 @@ import torch
 from semaug._torch.checks import check_one_of
 from semaug.errors import UserError, as_user_error
 
-__all__ = [
-    "DEVICES",
-    "choose_device",
-    "count_workers",
-    "operators",
-    "settle",
-]
-
 _MOST_WORKERS = 16  # more of them wait for memory and disk
 
 DEVICES = ("auto", "cpu", "cuda")

@@ -18,8 +18,6 @@ from semaug.runs.read import row_name
 if TYPE_CHECKING:
     from semaug.engine.session import Session
 
-__all__ = ["Display", "show_progress"]
-
 _SECONDS_BETWEEN_REFRESHES = 0.3  # each makes an accelerator wait
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -16,8 +16,6 @@ from semaug.errors import UserError
 from semaug.runs.files import read_json, write_atomically, write_json
 from semaug.runs.run import Run
 
-__all__ = ["check_images_now", "check_same_images", "describe_images", "record_images"]
-
 
 def record_images(run: Run, data: DataSet, selection: Selection) -> None:
     """Write ``images.json``, and every place and label to ``images.npz`` if not all are official.

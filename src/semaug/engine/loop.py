@@ -21,8 +21,6 @@ from semaug.engine.session import Session
 from semaug.engine.start import Start
 from semaug.engine.streams import Streams
 
-__all__ = ["fit"]
-
 
 def fit(start: Start) -> dict[str, Any]:
     """Train a method to its end and return the summary of the run."""

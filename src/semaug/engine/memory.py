@@ -10,8 +10,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["peak_memory", "reset_peak_memory"]
-
 _MIB = 1 << 20
 _PROCESS = Path("/proc/self")  # of Linux
 _RESET_PEAK = "5"  # as `man 5 proc_pid_clear_refs` numbers it

@@ -35,8 +35,6 @@ from semaug.methods import Batch, Samples, StepOutput, Stream
 from semaug.metrics import Metric
 from semaug.recipe.plan import Plan, StreamPlan, make_plan, streams_of
 
-__all__ = ["Streams"]
-
 _AT_ONCE = 1000  # images that are whitened
 _IGNORED = -100  # by losses
 _SAMPLES = 64  # images that show what a loss does

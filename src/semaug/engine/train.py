@@ -22,8 +22,6 @@ from semaug.runs.environment import describe_device
 from semaug.runs.folder import check_same_recipe, read_start
 from semaug.runs.run import Run
 
-__all__ = ["settled", "train"]
-
 
 def train(
     run: Run,

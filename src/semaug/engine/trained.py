@@ -32,8 +32,6 @@ from semaug.runs.files import read_json
 from semaug.runs.read import load_summary
 from semaug.runs.run import Run
 
-__all__ = ["Trained", "load_finished_run", "load_state", "load_trained"]
-
 # N images, C classes, A features, H and W pixels.
 
 _WHITENED_AT_ONCE = 1000  # as the streams do

@@ -12,8 +12,6 @@ from semaug.published.places import Entry, augmented
 from semaug.recipes.ait import NETWORKS
 from semaug.recipes.row import CIFAR, CIFAR_STRENGTH
 
-__all__ = ["FIGURES"]
-
 _SMALL, _SMALL_LABEL = "cifar10_5k_resnet20", "ResNet-20, 5,000 images"
 _WIDE = {
     "CIFAR-100 + Cutout": "cifar100_wide_resnet28_10_cutout",

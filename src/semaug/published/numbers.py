@@ -18,8 +18,6 @@ from importlib.resources import files
 
 from semaug._torch.names import unknown_name
 
-__all__ = ["PublishedNumber", "find_published", "load_published"]
-
 
 @dataclass(frozen=True, slots=True)
 class PublishedNumber:

@@ -16,8 +16,6 @@ from semaug.recipes import ait, find_recipe, recipe_names, split_name
 from semaug.registry import Sizes, metrics
 from semaug.runs.read import Measure
 
-__all__ = ["Entry", "augmented", "cells_of", "entry_of", "recipe_of"]
-
 
 @dataclass(frozen=True)
 class Entry:

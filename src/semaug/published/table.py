@@ -24,15 +24,6 @@ from semaug.runs.statistics import (
 from semaug.runs.work import work_of
 from semaug.transfer import transfer_accuracies
 
-__all__ = [
-    "Cell",
-    "as_plain_data",
-    "fill_table",
-    "find_table",
-    "notes_on",
-    "table_names",
-]
-
 _EQUAL_WORK = 0.02  # more of a difference is told
 # Differences of other numbers, and values of options that the text speaks of.
 _NOT_SHOWN = ("reduction", "gain", "strength")

@@ -6,8 +6,6 @@ from semaug.report.data import Group, RecipeRuns
 from semaug.runs.read import Measure
 from semaug.runs.statistics import mean_of_known
 
-__all__ = ["MOST_SHOWN", "ClassValue", "ClassValues", "values_by_class"]
-
 MOST_SHOWN = 30  # classes at once; of more, half as many from each end
 
 
@@ -67,9 +65,8 @@ def values_by_class(group: Group) -> ClassValues | None:
     """Gather the values of classes; None if no run tells them."""
     recipes = tuple(recipe for recipe in group.recipes if any(run.by_class for run in recipe.runs))
     names = dict.fromkeys(name for run in group.runs for name in run.by_class)
-    if not recipes:
-        return None
-    return ClassValues(group.measure, recipes, tuple(_gather(name, recipes) for name in names))
+    rows = tuple(_gather(name, recipes) for name in names)
+    return ClassValues(group.measure, recipes, rows) if recipes else None
 
 
 def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
@@ -77,6 +74,8 @@ def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
         {run.seed: run.by_class[name] for run in recipe.runs if name in run.by_class}
         for recipe in recipes
     ]
-    differences = [[own[seed] - told[0][seed] for seed in own if seed in told[0]] for own in told]
-    changes = map(mean_of_known, differences[1:])
+    changes = (
+        mean_of_known(own[seed] - told[0][seed] for seed in own if seed in told[0])
+        for own in told[1:]
+    )
     return ClassValue(name, tuple(mean_of_known(own.values()) for own in told), (None, *changes))

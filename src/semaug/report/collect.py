@@ -17,8 +17,6 @@ from semaug.runs.files import read_json
 from semaug.runs.read import REPORTS, Measure, load_rows, value_of
 from semaug.runs.run import check_format, label
 
-__all__ = ["collect"]
-
 
 def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     """Read all runs at or below some folders.
@@ -39,12 +37,12 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     notes: list[str] = []
     folders = _find(paths, notes)
     if not folders:
-        found = ", ".join(map(str, paths))
-        raise UserError(f"report: expected folders with runs (recipe.json), got {found}")
+        raise UserError(
+            f"report: expected folders with runs (recipe.json), got {', '.join(map(str, paths))}"
+        )
     runs = [run for folder in folders if (run := _read(folder, notes)) is not None]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
-    groups = _group(runs, notes)
-    return Report(groups, tuple(map(_printable, notes)), created)
+    return Report(_group(runs, notes), tuple(map(_printable, notes)), created)
 
 
 def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
@@ -137,14 +135,10 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
 _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in environment.json
 
 
-def _read_json(path: Path) -> Any:
-    return read_json(path, "it was left out")
-
-
-def _load(path: Path, notes: list[str], read: Callable[[Path], Any] = _read_json) -> Any:
-    """Return what a file holds; None, if it is missing or damaged."""
+def _load(path: Path, notes: list[str], read: Callable[[Path], Any] | None = None) -> Any:
+    """Return what a file holds, of JSON by default; None, if it is missing or damaged."""
     try:
-        return _printable(read(path))
+        return _printable(read(path) if read else read_json(path, "it was left out"))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -235,5 +229,5 @@ def _images(run: RunData) -> str:
         subset.pop("subset_seed", None)  # nothing is drawn by it
     if options.get("subset", "standard") != "standard":
         own["subset"] = options["subset"]
-    name = options.get("data", "unknown data")
-    return ", ".join([name, *(f"{option}={value}" for option, value in (own | subset).items())])
+    texts = (f"{option}={value}" for option, value in (own | subset).items())
+    return ", ".join([options.get("data", "unknown data"), *texts])

@@ -10,17 +10,6 @@ from semaug.recipe.plain import flat_options
 from semaug.runs.read import Measure, row_name
 from semaug.runs.statistics import PairedDifference, paired_difference
 
-__all__ = [
-    "Group",
-    "Pair",
-    "Point",
-    "RecipeRuns",
-    "Report",
-    "RunData",
-    "curve",
-    "unequal_settings",
-]
-
 _MOST_RECIPES_IN_ALL_PAIRS = 6  # 15 pairs; of more recipes, each is compared with the first
 
 
@@ -191,13 +180,13 @@ class Group:
     def pairs(self) -> list[Pair]:
         """Compare recipes that share seeds by what the first one reports."""
         baselines = self.recipes if self.compares_all else self.recipes[:1]
-        pairs = (
-            _compare(first, second, self.measure.report, predictor)
+        return [
+            pair
             for place, first in enumerate(baselines)
             for second in self.recipes[place + 1 :]
             for predictor in self.predictors
-        )
-        return [pair for pair in pairs if pair is not None]
+            if (pair := _compare(first, second, self.measure.report, predictor))
+        ]
 
     def differing_fields(self) -> dict[str, list[Any]]:
         """Return the options of recipes that differ, with the value of each recipe."""

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import matplotlib
@@ -16,8 +17,6 @@ from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
 from semaug.report.svg import SERIES, page_svg, save_figure, settings
 from semaug.runs.read import label_of, row_name
-
-__all__ = ["Plot", "export_plots", "main_plot", "plots_of", "series"]
 
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
@@ -68,8 +67,7 @@ class Plot:
     def draw(self, *, legend: bool) -> Figure:
         """Draw it: mean over runs, and a band from lowest to highest."""
         with matplotlib.rc_context(settings(self.name)):
-            figure = Figure(figsize=(5.2, 3.4) if self.is_wide else (4.2, 2.6))
-            figure.set_layout_engine("constrained")
+            figure = Figure((5.2, 3.4) if self.is_wide else (4.2, 2.6), layout="constrained")
             axes = figure.subplots()
             values = [value for ends in self._draw_curves(axes) for value in ends]
             measure = self.group.measure
@@ -96,13 +94,10 @@ class Plot:
         for place, recipe in enumerate(self.group.recipes):
             color, dashes = series(place, wide=self.is_wide)
             for column in self.columns:
-                points = _thin(curve(recipe.runs, column))
-                if not points:
+                if not (points := _thin(curve(recipe.runs, column))):
                     continue
                 is_training = self.is_wide and column == self.group.main_columns[1]
-                label = recipe.label
-                if self.is_wide:
-                    label += f", {_title(column, self.group)}"
+                label = label_of(recipe.label, _title(column, self.group) if self.is_wide else "")
                 epochs = [point.epoch for point in points]
                 lows, highs = [point.low for point in points], [point.high for point in points]
                 axes.plot(
@@ -149,27 +144,26 @@ def export_plots(report: Report, folder: Path) -> list[Path]:
         OSError: If the disk does not take them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for plot in (plot for plots in plots_of(report) for plot in plots):
-        for format in ("png", "svg"):
-            path = folder / f"{plot.name}.{format}"
-            save_figure(plot.draw(legend=True), path, plot.name)
-            files.append(path)
-    return files
+    files = {
+        folder / f"{plot.name}.{format}": plot
+        for plots in plots_of(report)
+        for plot in plots
+        for format in ("png", "svg")
+    }
+    for path, plot in files.items():
+        save_figure(plot.draw(legend=True), path, plot.name)
+    return [*files]
 
 
 def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]:
-    columns = group.columns()
-    name = _unique(group.title, group.measure.name, taken)
-    if main := main_plot(name, group):
+    if main := main_plot(_unique(group.title, group.measure.name, taken), group):
         yield main
-    classes = values_by_class(group)
-    if classes is not None:
+    if classes := values_by_class(group):
         yield ClassPlot(_unique(group.title, "classes", taken), group, classes)
-    others = [column for column in columns if column not in (*_NOT_DRAWN, *group.main_columns)]
-    for column in sorted(others, key=lambda column: _RANKS.get(column, 0)):
-        name = _unique(group.title, column, taken)
-        yield Plot(name, _title(column, group), group, (column,))
+    for column in sorted(group.columns(), key=lambda column: _RANKS.get(column, 0)):
+        if column not in (*_NOT_DRAWN, *group.main_columns):
+            name = _unique(group.title, column, taken)
+            yield Plot(name, _title(column, group), group, (column,))
 
 
 def main_plot(name: str, group: Group) -> Plot | None:
@@ -195,11 +189,9 @@ def _title(column: str, group: Group) -> str:
 def _unique(group: str, column: str, taken: set[str]) -> str:
     """Make a name for a file and an id: letters, digits, dots and dashes."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{group}-{column}").strip("-")[:100] or "plot"
-    name = f"plot-{name}"
-    chosen, place = name, 1
-    while chosen.lower() in taken:  # some disks do not tell A from a
-        place += 1
-        chosen = f"{name}-{place}"
+    numbered = (f"plot-{name}-{place}" for place in count(2))
+    # Some disks do not tell A from a.
+    chosen = next(x for x in chain([f"plot-{name}"], numbered) if x.lower() not in taken)
     taken.add(chosen.lower())
     return chosen
 

@@ -20,12 +20,10 @@ from semaug.report.cells import (
 )
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
-from semaug.report.data import Group, Pair, RecipeRuns, Report, RunData
+from semaug.report.data import Group, Pair, Report, RunData
 from semaug.report.plots import SERIES, Plot, plots_of, series
 from semaug.runs.read import REPORTS, label_of
 from semaug.runs.statistics import mean_of_known
-
-__all__ = ["render"]
 
 
 def render(report: Report) -> str:
@@ -45,15 +43,14 @@ def render(report: Report) -> str:
             zip(report.groups, plots_of(report), strict=True), start=1
         )
     ]
-    runs = report.runs
     return environment.get_template("page.html").render(
         report=report,
-        num_runs=_count(len(runs), "run"),
+        num_runs=_count(len(ids), "run"),
         num_recipes=_count(sum(len(group.recipes) for group in report.groups), "recipe"),
-        num_finished=sum(run.finished for run in runs),
+        num_finished=sum(run.finished for run in report.runs),
         sections=sections,
         all_runs=_tables_of_runs(report, ids),
-        details=[_details(run, ids[id(run)]) for run in runs],
+        details=[_details(run, ids[id(run)]) for run in report.runs],
         light=SERIES,
     )
 
@@ -81,9 +78,10 @@ def _section(group: Group, plots: list[Plot | ClassPlot], place: int) -> dict[st
 
 def _legend(group: Group, wide: bool) -> list[tuple[int, str, str]]:
     """Return color, dashes and name of each recipe."""
-    looks = [(recipe.label, *series(k, wide=wide)) for k, recipe in enumerate(group.recipes)]
     return [
-        (color, " ".join(f"{2 * x:g}" for x in dashes), label) for label, color, dashes in looks
+        (color, " ".join(f"{2 * x:g}" for x in dashes), recipe.label)
+        for place, recipe in enumerate(group.recipes)
+        for color, dashes in [series(place, wide=wide)]
     ]
 
 
@@ -93,16 +91,14 @@ def _table_of_recipes(group: Group) -> Table:
             words(recipe.label),
             words(", ".join(str(run.seed) for run in recipe.runs)),
             number(len(recipe.finished), "d"),
-            words("; ".join(_unfinished(recipe)) or "all finished"),
+            words(
+                "; ".join(f"seed {x.seed} at {x.state}" for x in recipe.runs if not x.finished)
+                or "all finished"
+            ),
         )
         for recipe in group.recipes
     ]
     return Table("Recipes and their runs", ("recipe", "seeds", "finished", "state"), tuple(rows))
-
-
-def _unfinished(recipe: RecipeRuns) -> list[str]:
-    """Say how far each unfinished run is."""
-    return [f"seed {run.seed} at {run.state}" for run in recipe.runs if not run.finished]
 
 
 def _table_of_results(group: Group) -> Table:
@@ -282,8 +278,8 @@ def _details(run: RunData, id: str) -> dict[str, Any]:
 
 
 def _software(run: RunData) -> str:
-    versions = run.versions
-    return ", ".join(f"{name} {versions[name]}" for name in ("semaug", "torch") if name in versions)
+    names = (name for name in ("semaug", "torch") if name in run.versions)
+    return ", ".join(f"{name} {run.versions[name]}" for name in names)
 
 
 def _breakable(text: str) -> Markup:

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from semaug.runs.files import write_atomically
 
-__all__ = ["INK", "SERIES", "page_svg", "save_figure", "settings"]
-
 # Colors on white, told apart without color vision too; a page has its own for each theme.
 SERIES = (
     "#4d4d4d",

@@ -5,8 +5,6 @@ from semaug.runs.files import read_json
 from semaug.runs.folder import check_same_recipe
 from semaug.runs.run import Run
 
-__all__ = ["DivergedError", "check_not_diverged", "how_to_try_again"]
-
 
 class DivergedError(FloatingPointError):
     """Losses or weights stopped being finite numbers.

@@ -15,8 +15,6 @@ from semaug.runs.files import read_json, write_json
 from semaug.runs.read import Measure
 from semaug.runs.run import FORMAT, Run, check_format
 
-__all__ = ["check_same_recipe", "read_start", "write_start", "write_summary"]
-
 
 def read_start(run: Run) -> dict[str, Any] | None:
     """Return what ``recipe.json`` says of the run that began in the folder, None before.

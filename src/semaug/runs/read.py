@@ -10,21 +10,6 @@ from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.files import parse_json, read_json
 from semaug.runs.run import check_format
 
-__all__ = [
-    "REPORTS",
-    "Measure",
-    "best_of",
-    "label_of",
-    "load_rows",
-    "load_summary",
-    "measure_of",
-    "measured",
-    "result_of",
-    "row_name",
-    "summarize",
-    "value_of",
-]
-
 # Which tests make the number that a recipe reports.
 REPORTS = {
     "mean_last_10": f"mean of last {NUM_AVERAGED} epochs",

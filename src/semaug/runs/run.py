@@ -14,8 +14,6 @@ from semaug.outside import Code, code_of, files_of, load_files, short_name
 from semaug.recipe.plain import outside_names, recipe_from_plain_data, recipe_to_plain_data
 from semaug.runs.files import read_json, write_json
 
-__all__ = ["FORMAT", "Run", "RunIsBusyError", "check_format", "label", "name_of_seeds"]
-
 FORMAT = 2  # of everything in the folder of a run
 
 

@@ -5,14 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-__all__ = [
-    "PairedDifference",
-    "mean_and_spread",
-    "mean_of_known",
-    "paired_difference",
-    "with_spread",
-]
-
 
 @dataclass(frozen=True)
 class PairedDifference:

@@ -6,8 +6,6 @@ from typing import Any
 
 from semaug.recipe.plan import Plan, passes_per_image, streams_of
 
-__all__ = ["Work", "count_work", "work_of"]
-
 
 @dataclass(frozen=True)
 class Work:

@@ -28,8 +28,6 @@ from semaug.transfer.sets import (
     sum_of_images,
 )
 
-__all__ = ["measure_transfer", "transfer_accuracies"]
-
 
 def measure_transfer(
     folder: str | Path,
@@ -129,8 +127,7 @@ def _batches_of_sets(
             labels = test.labels[rows.to(test.labels.device)]
             yield {name: images[rows] for name, images in sets.items()}, labels
         return
-    side = trained.streams.example_images().shape[-1]
-    padding = choose_padding(trained.data, side)
+    padding = choose_padding(trained.data, trained.streams.example_images().shape[-1])
     make = SetMaker(len(test), seed=seed, hue=hue, padding=padding)
     for batch in trained.test_pixels():
         yield make(batch.pixels, batch.positions), batch.labels
@@ -186,9 +183,7 @@ def _sum_of(trained: Trained) -> str:
     It is that in ``images.json``. To read all files would take as long as to test on them.
     """
     test = trained.data.test
-    if isinstance(test, ImageSet):
-        return sum_of_images(test.images)
-    return trained.sums["test_files"]
+    return sum_of_images(test.images) if isinstance(test, ImageSet) else trained.sums["test_files"]
 
 
 @contextmanager
@@ -197,17 +192,15 @@ def _naming_deaths() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        explained = explain_worker_death(error)
-        if explained is None:
-            raise
-        raise UserError(f"transfer: {explained}") from error
+        if explained := explain_worker_death(error):
+            raise UserError(f"transfer: {explained}") from error
+        raise
 
 
 def _folders(data_root: Path | None, run: Path) -> list[Path]:
     """Return where test sets may be kept: beside the data, if it has a folder, or the runs."""
-    root = find_data_root(data_root)
-    beside_runs = run.resolve().parent.parent
-    return [place / "transfer" for place in (root, beside_runs) if place.is_dir()]
+    places = find_data_root(data_root), run.resolve().parent.parent
+    return [place / "transfer" for place in places if place.is_dir()]
 
 
 @contextmanager

@@ -1,18 +1,16 @@
 """What was found about trained networks, and the file of their run that keeps it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from semaug.errors import UserError
+from semaug.errors import as_user_error
 from semaug.runs.files import read_json, write_json
 from semaug.transfer.sets import TEST_SETS
-
-__all__ = ["PAIRS", "Corrupted", "Notes", "Transfer"]
 
 T = TypeVar("T")
 
@@ -91,23 +89,16 @@ class Notes:
 
     def add(self, part: str, key: str, found: Mapping[str, object], **of: str) -> None:
         """Keep what was found; see :meth:`read`."""
-        plain = {name: _without_corrupted(vars(one)) for name, one in found.items()}
+        plain = {
+            predictor: {name: value for name, value in vars(one).items() if name != "corrupted"}
+            for predictor, one in found.items()
+        }
         self._content.setdefault(part, {})[key] = {**of, "predictors": plain}
         write_json(self.path, {"weights": self._weights, **self._content})
 
-    @contextmanager
-    def _naming_damage(self) -> Iterator[None]:
-        try:
-            yield
-        except (AttributeError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self.path}: expected what semaug transfer writes, got a damaged file ({error}); "
-                f"{_REMEDY}"
-            ) from error
-
-
-def _without_corrupted(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name != "corrupted"}
+    def _naming_damage(self) -> AbstractContextManager[None]:
+        context = f"{self.path}: expected what semaug transfer writes; {_REMEDY}: "
+        return as_user_error(context, AttributeError, KeyError, TypeError)
 
 
 def _sum_of_file(path: Path) -> str | None:
