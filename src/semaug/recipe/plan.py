@@ -79,14 +79,13 @@ def make_plan(recipe: Any, streams: Mapping[str, StreamPlan]) -> Plan:
     (30, 16, 480, 40)
     """
     if recipe.steps is not None:
-        every = recipe.evaluate_every_steps or math.ceil(recipe.steps / _TESTS)
-        every = min(every, recipe.steps)
-        rounds = math.ceil(recipe.steps / every)
-        return Plan(rounds, every, recipe.steps, streams, cycles=True)
+        wanted = recipe.evaluate_every_steps or math.ceil(recipe.steps / _TESTS)
+        every = min(wanted, recipe.steps)
+        return Plan(math.ceil(recipe.steps / every), every, recipe.steps, streams, cycles=True)
     first = next(iter(streams.values()))
     steps = math.ceil(first.num_images / first.batch_size)
-    total = recipe.epochs * steps
-    return Plan(recipe.epochs, steps, total, streams, recipe.evaluate_every_epochs)
+    epochs = recipe.epochs
+    return Plan(epochs, steps, epochs * steps, streams, recipe.evaluate_every_epochs)
 
 
 def passes_per_image(recipe: Any, stream: Stream) -> int:
