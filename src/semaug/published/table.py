@@ -76,8 +76,7 @@ class Cell:
     def difference(self) -> PairedDifference | None:
         """Return the difference to the baseline over common seeds; None if there are none."""
         own, baseline = self.values(), self._values(self.baseline_runs)
-        common = sorted(own.keys() & baseline.keys())
-        if not common:
+        if not (common := sorted(own.keys() & baseline.keys())):
             return None
         return paired_difference(
             [baseline[seed] for seed in common], [own[seed] for seed in common]

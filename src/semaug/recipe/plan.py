@@ -90,12 +90,10 @@ def make_plan(recipe: Any, streams: Mapping[str, StreamPlan]) -> Plan:
 
 def passes_per_image(recipe: Any, stream: Stream) -> int:
     """Return how often an image of a stream passes through a network that learns from it."""
-    method = getattr(recipe, "method", None)
-    return max(len(stream.views), getattr(method, "num_networks", 1))
+    return max(len(stream.views), getattr(getattr(recipe, "method", None), "num_networks", 1))
 
 
 def streams_of(recipe: Any) -> dict[str, Stream]:
     """Return what the method of a recipe wants of the training images, by name of the stream."""
-    method = getattr(recipe, "method", None)
-    streams: Any = getattr(method, "streams", None)
+    streams: Any = getattr(getattr(recipe, "method", None), "streams", None)
     return {"labeled": Stream()} if streams is None else streams(recipe)
