@@ -25,6 +25,7 @@ from semaug.recipes import find_recipe
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OTHERS = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("[ber]*/*.md"))]  # benchmarks, examples, ...
+LINKING = [*PAGES, *OTHERS, ROOT / "CHANGELOG.md"]
 TRAINING = ("train", "compare", "search")
 
 
@@ -155,13 +156,13 @@ def test_every_language_of_the_readme_was_run():
     assert set(COMMANDS) <= {c.values[0].split()[1] for c in named_commands()}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.name)
 def test_links_to_headings_lead_to_one(page):
     for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
         lines = (page.parent / target if target else page).read_text().splitlines()

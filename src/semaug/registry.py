@@ -143,7 +143,9 @@ class Registry:
         if missing:
             wanted = " ".join(f"{option}=..." for option in missing)
             raise UserError(f"recipe: {self.kind}={name} expects {wanted}")
-        return kind(**options)
+        spec = kind(**options)
+        resolve_choices(spec)
+        return spec
 
     def name_of(self, spec: Any) -> str:
         """Return the name of a spec or of its class.

@@ -24,10 +24,10 @@ def assert_same(first, second):
         assert first.keys() == second.keys()
         for key in first:
             assert_same(first[key], second[key])
-    elif isinstance(first, list):
+    elif isinstance(first, list | tuple):
         assert len(first) == len(second)
-        for one, other in zip(first, second, strict=True):
-            assert_same(one, other)
+        for pair in zip(first, second, strict=True):
+            assert_same(*pair)
     else:
         assert first == second
 

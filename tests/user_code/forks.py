@@ -8,16 +8,22 @@ its exit status, negative if a signal ended it.
 
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
 import traceback
 
 from semaug import cli
+from semaug.engine import check
 from semaug.engine.session import Session
 
 for name in ("engine.train", "methods", "report", "runs.statistics", "transfer"):
     importlib.import_module(f"semaug.{name}")
+
+
+# As fresh as a new process, for nothing was trained in this one.
+check._processes = multiprocessing.get_context("fork")
 
 
 def die_at(last):

@@ -1,5 +1,6 @@
 """Features of a frozen backbone as data: computed once, kept in a file, and learned from."""
 
+import math
 import os
 from dataclasses import dataclass
 from hashlib import sha256
@@ -68,13 +69,7 @@ class FrozenFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """A linear classifier of features.
-
-    Args:
-        num_features: Numbers in what it is given.
-    """
-
-    num_features: int
+    """A linear classifier of features."""
 
     def build(self, sizes: Sizes) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(self.num_features, sizes.num_classes))
+        return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(sizes.image), sizes.num_classes))

@@ -82,7 +82,7 @@ def frozen() -> Recipe:
     """A linear classifier with ISDA on cached features of a network that is not trained."""
     return Recipe(
         data=FrozenFeatures(backbone="resnet20_cifar"),
-        network=Linear(num_features=64),
+        network=Linear(),
         loss=ISDA(strength=0.5),
         augment=Augment(padding=0, flip=False),
         epochs=10,

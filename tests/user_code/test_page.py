@@ -14,11 +14,16 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
+def without_layout(code):
+    """Leave out what a formatter changes: the page may break lines elsewhere than a file."""
+    return "".join(code.split()).replace(",)", ")")
+
+
 def test_every_excerpt_is_in_a_file():
-    files = [path.read_text() for path in HERE.glob("*.py")]
+    files = [without_layout(path.read_text()) for path in HERE.glob("*.py")]
     assert blocks("py")
     for excerpt in blocks("py"):
-        assert any(excerpt in text for text in files), excerpt
+        assert any(without_layout(excerpt) in text for text in files), excerpt
 
 
 @pytest.mark.slow

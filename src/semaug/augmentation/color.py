@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from semaug._torch.checks import check_at_least, check_number
-from semaug.augmentation.blend import blend, luminance
 from semaug.augmentation.operator import (
     Augmentation,
     apply_where,
@@ -23,6 +22,7 @@ from semaug.augmentation.operator import (
     check_probability,
     in_pieces,
 )
+from semaug.augmentation.pixels import blend, luminance
 
 # N images of C channels, H and W pixels.
 
@@ -69,7 +69,7 @@ class Grayscale(Augmentation):
         if images.shape[1] == 1:
             return images
         chosen = draws[:, 0].to(images.device) < self.probability
-        return apply_where(chosen, _gray, images)
+        return apply_where(chosen, lambda x: luminance(x).byte().repeat(1, 3, 1, 1), images)
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,6 @@ def _check(augment: Augmentation, images: Tensor, draws: Tensor) -> None:
     check_bytes(function, images)
     if images.shape[1] not in (1, 3):
         raise ValueError(f"{function}: expected `images` of 1 or 3 channels, got {images.shape[1]}")
-
-
-def _gray(images: Tensor) -> Tensor:
-    return luminance(images).byte().repeat(1, images.shape[1], 1, 1)
 
 
 def _blend(images: Tensor, factor: Tensor, is_now: dict[str, Tensor]) -> Tensor:

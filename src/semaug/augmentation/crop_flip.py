@@ -1,5 +1,6 @@
 """Random crops, shifts and mirror images of a whole batch, each image with its own draws."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -157,10 +158,6 @@ class Translate(_Shift):
     padding_mode: str = "zero"
 
 
-def _pad_with_constant(images: Tensor, padding: int, fill: int) -> Tensor:
-    return F.pad(images, (padding,) * 4, value=fill)
-
-
 def _pad_by_reflection(images: Tensor, padding: int, fill: int) -> Tensor:
     """Pad by indexing, since the operator of torch does not take bytes."""
     rows, columns = (_reflected(size, padding, images.device) for size in images.shape[-2:])
@@ -173,7 +170,10 @@ def _reflected(size: int, padding: int, device: torch.device) -> Tensor:
     return (size - 1) - (size - 1 - places).abs()
 
 
-_PAD = {"zero": _pad_with_constant, "reflect": _pad_by_reflection}
+_PAD: dict[str, Callable[[Tensor, int, int], Tensor]] = {
+    "zero": lambda images, padding, fill: F.pad(images, (padding,) * 4, value=fill),
+    "reflect": _pad_by_reflection,
+}
 
 
 def _crop(

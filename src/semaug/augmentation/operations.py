@@ -21,15 +21,16 @@ import torch
 from torch import Tensor
 
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
-from semaug.augmentation.blend import color, sharpness
-from semaug.augmentation.lookup import (
+from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
+from semaug.augmentation.pixels import (
     auto_contrast,
+    color,
     constant_tables,
     equalize,
     look_up,
     mean_luminance,
+    sharpness,
 )
-from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
 from semaug.covariance.rows import is_static
 
 # N images, H and W pixels; K operations to choose from.
@@ -139,9 +140,8 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
     # The compiler takes tables for constants, and so what they depend on.
     height, width = map(index, images.shape[-2:])
     tables = _tables(operations, height, width, images.device)
-    if is_static(images.device):
-        return _apply_to_all(images, tables, choice)
-    return _apply_to_groups(images, tables, choice)
+    apply = _apply_to_all if is_static(images.device) else _apply_to_groups
+    return apply(images, tables, choice)
 
 
 class Operations(Augmentation):
@@ -197,10 +197,8 @@ def _apply_to_groups(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
 
 def _affine(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     if tables.pixels is None:
-        pixels = source_pixels(tables.coefficients[choice], *images.shape[-2:])
-    else:
-        pixels = tables.pixels.index_select(0, tables.matrix[choice])
-    return move(images, pixels)
+        return move(images, source_pixels(tables.coefficients[choice], *images.shape[-2:]))
+    return move(images, tables.pixels.index_select(0, tables.matrix[choice]))
 
 
 def _constant(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:

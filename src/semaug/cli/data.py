@@ -58,8 +58,9 @@ def list_sets(data_root: DataRoot = None) -> None:
 def fetch_set(name: SetName, data_root: DataRoot = None) -> None:
     """Download what is missing or damaged of a data set.
 
-    Stop at any moment: files are whole or absent. A folder of very many files is read through;
-    if anything is wrong, it is put in place anew, and what was there is kept beside it.
+    After a stop at any moment, files are whole or absent. A folder of very many files is read
+    completely; if a file is missing or damaged, the whole folder is put in place anew, and the old
+    folder is kept beside it.
 
     [bold]Example[/bold]
 
@@ -80,7 +81,9 @@ def check_set(
     data_root: DataRoot = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Decode by so many. Else one for each core", show_default=False),
+        typer.Option(
+            min=1, help="Threads that decode; default: one for each core", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Read every file of a data set, and count and measure what is in it.

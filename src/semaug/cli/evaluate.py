@@ -38,9 +38,9 @@ def evaluate_command(
 ) -> None:
     """Test the networks of finished runs again, and compare with the recorded results.
 
-    They see the images that the run tested on: those held out, if there were such. The results
-    are those of the last epoch, exactly: on the same device and, on a CPU, with the same number
-    of threads.
+    They are tested on the test images of their run, or on its held-out images if there are any. The
+    results equal those of the last epoch exactly on the same device and, on a CPU, with the same
+    number of threads.
 
     [bold]Examples[/bold]
 

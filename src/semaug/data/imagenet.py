@@ -72,8 +72,8 @@ def _find(folder: Path, part: str, train: FileSet | None) -> FileSet:
     remedy = _remedy(folder, part)
     with explained(remedy, FileNotFoundError):
         images = find_images(folder / part, None if train is None else train.classes)
-    hint = "a part of ImageNet can be read as the data set 'folder'"
-    with explained(f"{remedy}; {hint}", ValueError):
+    remedy += "; a part of ImageNet can be read as the data set 'folder'"
+    with explained(remedy, ValueError):
         check_counts(folder / part, images, _NUM_IMAGES[part], _NUM_CLASSES)
     return images
 

@@ -101,12 +101,9 @@ class Loader:
                 f"Loader: expected no `view` of images that lie in memory, ready and of one size, "
                 f"got {view}"
             )
-        self.images = images
-        self.batch_size = batch_size
-        self._view = view
-        self._workers = workers
-        self._rank = rank
-        self._world_size = world_size
+        self.images, self.batch_size = images, batch_size
+        self._view, self._workers = view, workers
+        self._rank, self._world_size = rank, world_size
         self._reader: FileReader | None = None
 
     def epoch(

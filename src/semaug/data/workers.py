@@ -63,10 +63,8 @@ class FileReader:
     def __init__(
         self, paths: FilePaths, view: View | None, *, workers: int, pin_memory: bool
     ) -> None:
-        self._files = _Files(paths, view)
-        self._workers = workers
-        self._pin_memory = pin_memory
-        self._requests = _Requests()
+        self._files, self._requests = _Files(paths, view), _Requests()
+        self._workers, self._pin_memory = workers, pin_memory
         self._loader: DataLoader[Any] | None = None
         self._results: Any = None  # an iterator of torch
         self._round = 0

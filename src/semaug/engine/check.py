@@ -8,25 +8,31 @@ that is no buffer.
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
+from rich.console import Console
+from torch import Tensor, nn
 
 from semaug.engine.options import TrainOptions
 from semaug.engine.session import Session
 from semaug.engine.train import train
 from semaug.errors import UserError
 from semaug.runs.checkpoint import load_checkpoint
+from semaug.runs.files import read_json, write_json
 from semaug.runs.run import Run
 
 _STEPS, _TEST_EVERY = 4, 2
 _SAVES_BEFORE_DEATH = 4  # after steps 1 and 2, the test, and step 3: in the middle of an epoch
 _TIMES = ("seconds", "epoch_seconds", "images_per_second", "peak_memory", "peak_memory_mib")
+_MOST_NAMED = 5
 _processes = multiprocessing.get_context("spawn")
 
 
@@ -44,23 +50,27 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
         UserError: If the two differ, with the names of what does, or something does not fit.
     """
     recipe = run.recipe.lasting(steps=_STEPS, evaluate_every_steps=_TEST_EVERY)
+    own = replace(options, checkpoint_seconds=0.0)
     with TemporaryDirectory(prefix="semaug-check-") as folder:
-        whole, stopped = (
-            replace(run, recipe=recipe, root=Path(folder, name)) for name in ("whole", "stopped")
+        stopped, whole = (
+            replace(run, recipe=recipe, root=Path(folder, name)) for name in ("stopped", "whole")
         )
-        own = replace(options, checkpoint_seconds=0.0)
-        train(whole, own)
-        _in_another_process(_train_and_die, stopped, own, -signal.SIGKILL)
-        _in_another_process(_resume, stopped, own, 0)
-        states = [load_checkpoint(one.checkpoint) for one in (whole, stopped)]
-        found = list(differences(states[0], states[1]))
+        death = partial(_train, stopped, own, saves=_SAVES_BEFORE_DEATH)
+        _in_another_process(death, -signal.SIGKILL)
+        _in_another_process(partial(_train, stopped, own), 0)
+        _train(whole, own)
+        states = [load_checkpoint(one.checkpoint) for one in (stopped, whole)]
+        attributes = [read_json(_attributes_of(one), "") for one in (stopped, whole)]
+    found = sorted(differences(*states), key=lambda place: not place.startswith("objects."))
     if found:
-        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        lost = [name for name in attributes[1] if attributes[1][name] != attributes[0].get(name)]
+        culprit = f"; attributes that were not saved: {_listed(lost)}" if lost else ""
         raise UserError(
-            f"check: a run that was killed and resumed ended elsewhere than one that was not: "
-            f"{shown} differ; keep all state in buffers, parameters or get_extra_state()"
+            "check: a run that was killed and resumed ended elsewhere than one that was not: "
+            f"{_listed(found)} differ{culprit}; keep all state in buffers, parameters or "
+            "get_extra_state()"
         )
-    return states[0]
+    return states[1]
 
 
 def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
@@ -85,31 +95,80 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.nan_to_num(nan=0.5) if tensor.is_floating_point() else tensor
 
 
-def _in_another_process(work: Any, run: Run, options: TrainOptions, wanted: int) -> None:
-    process = _processes.Process(target=work, args=(run, options))
+def _listed(texts: list[str]) -> str:
+    more = len(texts) - _MOST_NAMED
+    return ", ".join(texts[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _attributes_of(run: Run) -> Path:
+    return run.folder / "attributes.json"
+
+
+def _train(run: Run, options: TrainOptions, saves: int = 0) -> None:
+    """Train a run, or go on with it; note plain attributes of its modules whenever it saves.
+
+    Args:
+        run: To be trained.
+        options: Of training.
+        saves: After how many this process kills itself; 0 for none.
+    """
+    left = saves
+    save = Session.save
+
+    def save_and_note(session: Session) -> None:
+        nonlocal left
+        save(session)
+        write_json(_attributes_of(run), dict(_attributes(session.objects)))
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        setattr(Session, "save", save_and_note)  # noqa: B010
+        train(run, options, resume=True, console=Console(quiet=True))
+    finally:
+        setattr(Session, "save", save)  # noqa: B010
+
+
+def _attributes(objects: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, part in objects.items():
+        for place, module in part.named_modules() if isinstance(part, nn.Module) else ():
+            for key, value in vars(module).items():
+                if isinstance(value, int | float | str):
+                    yield ".".join(filter(None, (name, place, key))), repr(value)
+
+
+def _in_another_process(work: Callable[[], None], wanted: int) -> None:
+    """Do something in a new process, which knows nothing of this one.
+
+    Args:
+        work: What to do.
+        wanted: Exit code of the process, negative if a signal ends it.
+
+    Raises:
+        UserError: If that process raises it, or ends otherwise.
+    """
+    here, there = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_report, args=(there, work))
     process.start()
+    there.close()
+    with suppress(EOFError):  # of a process that ends without a word
+        raise UserError(here.recv())
     process.join()
+    if process.exitcode == 0 != wanted:
+        raise UserError(
+            "check: expected a run that saves after each step, got one that cannot be killed in "
+            "the middle of an epoch; its loop is to call session.pause()"
+        )
     if process.exitcode != wanted:
         raise UserError(
-            f"check: expected the process that trains to end with {wanted}, got "
-            f"{process.exitcode}; its error stands above"
+            f"check: the process that trains ended with exit code {process.exitcode}; its error "
+            "stands above"
         )
 
 
-def _train_and_die(run: Run, options: TrainOptions) -> None:
-    saves = 0
-    save = Session.save
-
-    def save_and_die(session: Session) -> None:
-        nonlocal saves
-        save(session)
-        saves += 1
-        if saves == _SAVES_BEFORE_DEATH:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(Session, "save", save_and_die)  # noqa: B010
-    train(run, options)
-
-
-def _resume(run: Run, options: TrainOptions) -> None:
-    train(run, options, resume=True)
+def _report(connection: Connection, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except (FloatingPointError, OSError, UserError) as error:
+        connection.send(str(error))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -42,19 +42,14 @@ def run_probe(model: nn.Module, images: Tensor, candidates: Candidates) -> Probe
     def record(module: Linear, args: Args, kwargs: Kwargs, output: Tensor) -> None:
         calls.append(Call(module, received(args, kwargs), output))
 
-    handles = [
-        module.register_forward_hook(record, with_kwargs=True) for module in candidates.values()
-    ]
     # Few models draw while evaluating; only CPU and CUDA generators can be saved one by one.
     devices = [images.device] if images.is_cuda else []
-    try:
+    with ExitStack() as stack:
+        stack.callback(_reshard, model)
+        for module in candidates.values():
+            stack.callback(module.register_forward_hook(record, with_kwargs=True).remove)
         with evaluating(model), torch.random.fork_rng(devices), _not_compiled():
-            output = model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-        _reshard(model)
-    return Probe(output, calls)
+            return Probe(model(images), calls)
 
 
 @contextmanager

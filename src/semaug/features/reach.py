@@ -130,12 +130,15 @@ class WithFeatures(nn.Module):
 
     Attributes:
         model: The wrapped model.
+        num_classes: C.
+        num_features: A.
     """
 
     def __init__(self, model: nn.Module, classifier: Classifier, checked: bool) -> None:
         super().__init__()
         self.model = model
         self._classifier, self._checked = classifier, checked
+        self.num_classes, self.num_features = classifier.num_classes, classifier.num_features
         self._tap = FeatureTap()
         classifier.module.register_forward_pre_hook(self._tap, with_kwargs=True)
 
@@ -143,16 +146,6 @@ class WithFeatures(nn.Module):
     def classifier(self) -> nn.Module:
         """The Linear or 1x1 convolution inside the model."""
         return self._classifier.module
-
-    @property
-    def num_features(self) -> int:
-        """A."""
-        return self._classifier.num_features
-
-    @property
-    def num_classes(self) -> int:
-        """C."""
-        return self._classifier.num_classes
 
     @property
     def weight(self) -> Tensor:

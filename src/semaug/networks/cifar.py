@@ -159,9 +159,10 @@ def make_stage(
         out_channels: Of all.
         stride: Of the first; the others have 1.
     """
-    first = block(in_channels, out_channels, stride)
-    rest = [block(out_channels, out_channels, 1) for _ in range(num_blocks - 1)]
-    return nn.Sequential(first, *rest)
+    return nn.Sequential(
+        block(in_channels, out_channels, stride),
+        *(block(out_channels, out_channels, 1) for _ in range(num_blocks - 1)),
+    )
 
 
 def init_by_fan_out(network: CifarNetwork, *, zero_bias: bool = False) -> None:
