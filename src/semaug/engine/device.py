@@ -52,9 +52,7 @@ def settle(recipe: Any, device: torch.device) -> Any:
 
 def count_workers(wanted: int | None) -> int:
     """Return how many processes decode images: as wanted, or one for each core but one."""
-    if wanted is not None:
-        return wanted
-    return max(1, min(_MOST_WORKERS, _num_cores() - 1))
+    return max(1, min(_MOST_WORKERS, _num_cores() - 1)) if wanted is None else wanted
 
 
 @contextmanager

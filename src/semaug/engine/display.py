@@ -48,8 +48,9 @@ class Display:
             f"epoch {session.epoch + 1}/{self._epochs} {self._learned(session.means())}"
             f"{self._tested}{session.images_per_second():,.0f} images/s left"
         )
-        total = session.plan.total_steps
-        self._bar.update(self._task, completed=session.total_step, total=total, text=text)
+        self._bar.update(
+            self._task, completed=session.total_step, total=session.plan.total_steps, text=text
+        )
 
     def show_test(self) -> None:
         """Say on the bar that the run is being tested."""

@@ -97,8 +97,7 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
             continue
         description = read_json(path, _REMEDY)
         _check_description(str(path), description)
-        parts = {"data": description.get("data"), **description["sha256"]}
-        for name, value in parts.items():
+        for name, value in {"data": description.get("data"), **description["sha256"]}.items():
             if only_tested and not name.startswith(("data", "test_")):
                 continue
             first, expected = seen.setdefault(name, (path, value))
@@ -120,8 +119,7 @@ def _compare(path: str, before: Any, now: dict[str, Any]) -> None:
         for name in now
         if name != "sha256" and before.get(name) != now[name]
     ]
-    sums = [name for name in now["sha256"] if before["sha256"].get(name) != now["sha256"][name]]
-    if sums:
+    if sums := [name for name, own in now["sha256"].items() if before["sha256"].get(name) != own]:
         differences.append(f"other sums of {', '.join(sums)}")
     if differences:
         raise UserError(

@@ -65,7 +65,7 @@ def fit(start: Start) -> dict[str, Any]:
         objects,
         measures,
         predictors=predictors,
-        training=streams.training_metrics(builder.metrics(method)[0]),
+        training={metrics[0].name: builder.metrics(method)[0]},
         buffers=[networks] if average is None else [networks, average],
     )
     with streams, session:

@@ -178,9 +178,9 @@ def _layer_scales(method: Method, layer_decay: float) -> dict[nn.Parameter, floa
                 "recipe: `layer_decay` needs a network that knows its layers by group_matcher(), "
                 f"as those of timm, got {type(network).__name__}"
             )
-        model = layered[0]
-        matcher: Any = model.group_matcher
-        places = timm.models.group_parameters(model, matcher(coarse=False), reverse=True)
+        model: Any = layered[0]
+        matcher = model.group_matcher(coarse=False)
+        places = timm.models.group_parameters(model, matcher, reverse=True)
         last = max(places.values())
         for name, parameter in model.named_parameters():
             scales[parameter] = layer_decay ** (last - places[name])

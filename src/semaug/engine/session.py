@@ -331,8 +331,7 @@ class Session:
         }
 
     def _look_at_memory(self) -> None:
-        now = peak_memory(self.device)
-        if now is not None:
+        if (now := peak_memory(self.device)) is not None:
             self.peak_memory = max(round(now, 1), self.peak_memory or 0.0)
 
     def check_losses(self) -> None:
@@ -354,8 +353,12 @@ class Session:
             DivergedError: If a loss or a weight is not a finite number.
         """
         self.check_losses()
-        modules = [part for part in self.objects.values() if isinstance(part, nn.Module)]
-        found = [named for module in modules for named in module.named_parameters()]
+        found = [
+            named
+            for part in self.objects.values()
+            if isinstance(part, nn.Module)
+            for named in part.named_parameters()
+        ]
         if not found:
             return
         names, parameters = zip(*found, strict=True)

@@ -80,16 +80,14 @@ def train(
             with operators(place, deterministic=run.recipe.deterministic):
                 processes = Processes(place, run.recipe.precision)
                 start = Start(run, place, processes, options, console, report)
-                trained: dict[str, Any] = (find(loop) if isinstance(loop, str) else loop)(start)
-                return trained
+                return (find(loop) if isinstance(loop, str) else loop)(start)
         except DivergedError as error:
             run.write_divergence(error.epoch, error.step)
             raise
         except RuntimeError as error:
-            explanation = _explain(error, run.recipe, place)
-            if explanation is None:
-                raise
-            raise UserError(explanation) from error
+            if explanation := _explain(error, run.recipe, place):
+                raise UserError(explanation) from error
+            raise
 
 
 def settled(run: Run, device: torch.device) -> Run:
@@ -114,8 +112,8 @@ def settled(run: Run, device: torch.device) -> Run:
 def _explain(error: RuntimeError, recipe: Any, device: torch.device) -> str | None:
     """Say what a person can do about an error of torch, None if it is a mistake of ours."""
     text = str(error)
-    death = explain_worker_death(error)  # torch raises it anywhere, mostly in a backward pass
-    if death is not None:
+    # Torch raises it anywhere, mostly in a backward pass.
+    if death := explain_worker_death(error):
         return str(death)
     if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
         return (

@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from semaug.methods.ait import LAYERS, METRICS
 from semaug.published.places import Entry, augmented
@@ -122,9 +121,14 @@ def _transfer_in_small() -> Iterator[Entry]:
             for label, name in columns.items():
                 if name is not None:
                     column = f"{test_set.replace('_', ' ')}, {label}"
-                    baseline = None if name == single else single
-                    shown = Entry(views, column, name, test_set=test_set, accuracy=True)
-                    yield replace(shown, baseline=baseline)
+                    yield Entry(
+                        views,
+                        column,
+                        name,
+                        test_set=test_set,
+                        accuracy=True,
+                        baseline=None if name == single else single,
+                    )
 
 
 FIGURES: dict[str, Sequence[Entry]] = {

@@ -193,8 +193,7 @@ def describe_fields(recipe: Any) -> dict[str, str]:
     for one in fields(recipe):
         value = getattr(recipe, one.name)
         if registry_of(one) is not None and not isinstance(value, tuple):
-            own = describe_fields(value)
-            texts |= {f"{one.name}.{name}": text for name, text in own.items()}
+            texts |= {f"{one.name}.{name}": text for name, text in describe_fields(value).items()}
     return texts
 
 
@@ -249,8 +248,7 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
     if name.lower() in _SYNONYMS:
         meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
         raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
-    owners = _owners(options, name)
-    if owners:
+    if owners := _owners(options, name):
         raise UserError(f"recipe: this recipe has no option {name!r}; add {' or '.join(owners)}")
     shorts = {dotted if "." in name else dotted.rpartition(".")[2] for dotted in options}
     raise UserError(unknown_name("recipe", "field", name, shorts))

@@ -74,6 +74,5 @@ def _multiply_adds(network: Any, side: int) -> int:
     None of a network that takes other images, such as features that were kept.
     """
     with suppress(*PROBE_ERRORS), torch.device("meta"):
-        built = network.build(Sizes(num_classes=10, image=(3, side, side)))
-        return multiply_adds(built, side)
+        return multiply_adds(network.build(Sizes(num_classes=10, image=(3, side, side))), side)
     return 0

@@ -186,8 +186,7 @@ def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]
         name = run.label.partition(",")[0]  # changes that the label tells are in the recipe too
         options = json.dumps(flat_options(run.recipe), sort_keys=True)
         members = recipes.setdefault((name, options), [])
-        double = next((other for other in members if other.seed == run.seed), None)
-        if double is not None:
+        if double := next((other for other in members if other.seed == run.seed), None):
             notes.append(f"{run.folder}: same recipe and seed as {double.folder}, and was left out")
             continue
         if members and members[0].code != run.code:

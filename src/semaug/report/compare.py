@@ -200,8 +200,7 @@ def _draw(comparison: Comparison) -> None:
     ]
     count = len(comparison.first.runs)
     title = "single runs" if count == 1 else f"mean of {count} runs, band from lowest to highest"
-    plot = main_plot("curves", Group(title, comparison.measured, tuple(recipes)))
-    if plot is not None:
+    if plot := main_plot("curves", Group(title, comparison.measured, tuple(recipes))):
         save_figure(plot.draw(legend=True), comparison.folder / "curves.png", plot.name)
 
 

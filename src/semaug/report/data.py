@@ -266,8 +266,7 @@ def unequal_settings(
 
 def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
     one, two = first.values(report, predictor), second.values(report, predictor)
-    seeds = sorted(one.keys() & two.keys())
-    if not seeds:
+    if not (seeds := sorted(one.keys() & two.keys())):
         return None
     difference = paired_difference([one[seed] for seed in seeds], [two[seed] for seed in seeds])
     unequal = unequal_settings(

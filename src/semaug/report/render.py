@@ -111,14 +111,15 @@ def _table_of_results(group: Group) -> Table:
         for recipe in group.recipes
         for predictor in recipe.predictors
     ]
-    measured = group.measure.in_unit(group.measured)
-    caption = f"{measured}, {group.measure.better} is better: mean ± standard deviation over runs"
+    caption = (
+        f"{group.measure.in_unit(group.measured)}, {group.measure.better} is better: "
+        "mean ± standard deviation over runs"
+    )
     return Table(_capital(caption), ("recipe", "runs", *REPORTS.values()), tuple(rows))
 
 
 def _table_of_pairs(group: Group) -> Table | None:
-    rows = tuple(_row_of_pair(group, pair) for pair in group.pairs())
-    if not rows:
+    if not (rows := tuple(_row_of_pair(group, pair) for pair in group.pairs())):
         return None
     headings = ("baseline", "compared", "pairs", "difference", "95 % interval", "what it shows")
     measure = group.measure
@@ -139,8 +140,7 @@ def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
     if difference.low is not None and difference.high is not None:
         interval = f"{difference.low:+.2f} to {difference.high:+.2f}".replace("-", "−")
         contains = difference.low <= 0 <= difference.high
-        verdict = group.measure.verdict(difference.mean)
-        shows = "no difference: contains 0" if contains else verdict
+        shows = "no difference: contains 0" if contains else group.measure.verdict(difference.mean)
     elif difference.pairs > 1:
         shows = "the spread is zero: only more seeds can tell"
     if pair.unequal:
@@ -157,8 +157,8 @@ def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
 
 def _tables_of_classes(group: Group, classes: ClassValues) -> list[Table]:
     """Return one table; of many classes first that of those at both ends, then that of all."""
-    measured = f"{group.measured} of each class"
-    caption = f"{group.measure.in_unit(measured)}, mean of last 10 epochs and of runs"
+    caption = group.measure.in_unit(f"{group.measured} of each class")
+    caption += ", mean of last 10 epochs and of runs"
     if classes.compares:
         caption += (
             f"; in brackets, and for sorting, the difference to {classes.recipes[0].label} with "
@@ -196,15 +196,13 @@ def _row_of_class(row: ClassValue, hottest: float) -> tuple[Cell, ...]:
         cell = number(own)
         if own is not None and change is not None:
             text = f"{cell.text} ({number(change, '+.2f').text})"
-            heat = change / hottest if hottest else 0.0
-            cell = Cell(text, change, is_number=True, heat=heat)
+            cell = Cell(text, change, is_number=True, heat=change / hottest if hottest else 0.0)
         cells.append(cell)
     return tuple(cells)
 
 
 def _table_of_fields(group: Group) -> Table | None:
-    differing = group.differing_fields()
-    if not differing:
+    if not (differing := group.differing_fields()):
         return None
     headings = ("field", *(recipe.label for recipe in group.recipes))
     rows = [(words(name), *map(value, values)) for name, values in differing.items()]
@@ -239,8 +237,7 @@ def _tables_of_runs(report: Report, ids: dict[int, str]) -> list[Table]:
     """Return a table for each metric."""
     rows: dict[str, list[tuple[Cell, ...]]] = {}
     for group in report.groups:
-        pairs = [(recipe.label, run) for recipe in group.recipes for run in recipe.runs]
-        for name, run in pairs:
+        for name, run in ((recipe.label, run) for recipe in group.recipes for run in recipe.runs):
             for predictor in run.results or [""]:
                 label, results = label_of(name, predictor), run.results.get(predictor, {})
                 cells = (

@@ -102,8 +102,7 @@ def summarize(
     for predictor in predictors:
         for measure in measures:
             name = row_name(measure.name, predictor)
-            tests = [row[name] for row in rows if row.get(name) is not None]
-            if tests:
+            if tests := [row[name] for row in rows if row.get(name) is not None]:
                 last = tests[-NUM_AVERAGED:]
                 results.setdefault(predictor, {})[measure.name] = {
                     "mean_last_10": sum(last) / len(last),
@@ -132,12 +131,6 @@ def measured(summary: Mapping[str, Any]) -> str:
     return f"{images} {measure_of(summary).name}"
 
 
-def result_of(summary: Mapping[str, Any]) -> str:
-    """Say what a finished run reports, such as ``"test error 1.79 %"``."""
-    value = value_of(summary)
-    return f"{measured(summary)} {'unknown' if value is None else measure_of(summary).text(value)}"
-
-
 def label_of(name: str, predictor: str) -> str:
     """Name one of the predictors of a recipe.
 
@@ -163,8 +156,7 @@ def value_of(
     """
     measure = measure_of(summary)
     found = summary["results"].get(predictor, {}).get(metric or measure.name, {})
-    value: float | None = found.get(report or measure.report)
-    return value
+    return found.get(report or measure.report)
 
 
 def load_summary(folder: str | Path) -> dict[str, Any]:
@@ -178,7 +170,7 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{folder}: expected the folder of a run, got no such folder")
     path = folder / "summary.json"
     if path.exists():
-        summary: dict[str, Any] = read_json(path, _REMEDY)
+        summary = read_json(path, _REMEDY)
         check_format(path, summary)
         return summary
     rows = folder / "metrics.jsonl"
@@ -216,6 +208,5 @@ def load_rows(path: Path) -> tuple[list[dict[str, float]], list[int]]:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) < _LARGEST
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _LARGEST

@@ -62,8 +62,7 @@ def draw_variation(transfers: Mapping[str, Sequence[Transfer]], title: str) -> F
     if all(found.distances is not None for runs in transfers.values() for found in runs):
         quantities["Euclidean distance of features"] = "distances"
     with matplotlib.rc_context(settings("variation")):
-        size = (4.6 * len(quantities), 3.4 + 0.16 * len(transfers))
-        figure = Figure(size, layout="constrained")
+        figure = Figure((4.6 * len(quantities), 3.4 + 0.16 * len(transfers)), layout="constrained")
         row = figure.subplots(1, len(quantities), squeeze=False)[0]
         for axes, (name, field) in zip(row, quantities.items(), strict=True):
             _draw_bars(axes, transfers, field)
@@ -84,8 +83,7 @@ def draw_embeddings(embeddings: Mapping[str, Embedding], title: str) -> Figure:
     columns = min(_MOST_COLUMNS, len(embeddings))
     rows = -(-len(embeddings) // columns)
     with matplotlib.rc_context(settings("features")):
-        size = (max(6.0, 3.6 * columns), 3.6 * rows + 0.9)
-        figure = Figure(size, layout="constrained")
+        figure = Figure((max(6.0, 3.6 * columns), 3.6 * rows + 0.9), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (label, embedding) in zip(grid, embeddings.items(), strict=False):
             _draw_points(axes, embedding)
@@ -145,8 +143,8 @@ def embed_variants(
     """
     test = trained.data.test
     places = choose_samples(test.labels, seed, num_samples)
-    samples = torch.cat([batch.pixels.cpu() for batch in trained.test_pixels(places)])
-    images = samples.repeat_interleave(num_variants, dim=0)
+    samples = [batch.pixels.cpu() for batch in trained.test_pixels(places)]
+    images = torch.cat(samples).repeat_interleave(num_variants, dim=0)
     padding = choose_padding(trained.data, images.shape[-1])
     change = Compose(CropFlip(padding, "zero", flip=False), random_color(hue))
     draws = change.draw(len(images), make_generator(seed, "variants of a picture"))
