@@ -180,14 +180,8 @@ def test_several_networks_have_logits_and_no_features(train_tiny):
     first, second = (
         load_trained(train_tiny("digits_resnet8", seed=k).folder, ON_CPU) for k in (0, 1)
     )
-    both = Trained(
-        **{field.name: getattr(first, field.name) for field in fields(first)}
-        | {
-            "method": Mean(
-                nn.ModuleList([first.method.network, second.method.network]), nn.MSELoss()
-            )
-        }
-    )
+    networks = nn.ModuleList([first.method.network, second.method.network])
+    both = replace(first, method=Mean(networks, nn.MSELoss()))
     images = both.prepare(both.data.test.images[:8])
     logits, features = both.predict_with_features(images)
     torch.testing.assert_close(logits, (first.predict(images) + second.predict(images)) / 2)
