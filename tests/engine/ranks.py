@@ -7,74 +7,43 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import timm
 import torch
-from rich.console import Console
-from torch import nn
 
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.engine.loop import train
 from semaug.engine.session import Session
 from semaug.errors import UserError
-from semaug.recipe.overrides import override, split_overrides
-from semaug.recipes import Subset, find_recipe
-from semaug.runs.run import Run
+from tests.engine.toys import Consistent, Plain
+from tests.tiny import tiny_run, train_quietly
 
+PEERS = "peers=tests.engine.toys:Plain"
+STREAMS = {"network": Plain(), "method": Consistent(unlabeled_batch_size=21)}
+LABELED = ["loss=cross_entropy", "labeled_per_class=7"]  # batches of 32, 32 and 6
 
-class Plain(nn.Module):
-    """A network without batch norm, whose gradient is that of the joint batch."""
-
-    def __init__(self, num_classes=10, drop_rate=0.0):
-        super().__init__()
-        self.num_features = 12
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 6, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(54, 12), nn.Tanh()
-        )
-        self.drop = nn.Dropout(drop_rate)
-        self.fc = nn.Linear(12, num_classes)
-
-    def get_classifier(self):
-        return self.fc
-
-    def forward(self, images):
-        return self.fc(self.drop(self.body(images)))
-
-
-def plain(pretrained=False, num_classes=10, **kwargs):
-    return Plain(num_classes)
-
-
-def plain_dropout(pretrained=False, num_classes=10, **kwargs):
-    return Plain(num_classes, drop_rate=0.5)
-
-
-def make_run(folder, *changes):
-    """Describe a run of three epochs of four steps, of 100 images in batches of 32."""
-    recipe = replace(
-        find_recipe("digits_resnet8_isda"),
-        network="plain",
-        precision="64",
-        epochs=3,
-        batch_size=32,
-        subset=Subset(train_per_class=10, test_images=61),
-    )
-    return Run("run", override(recipe, split_overrides(changes)), root=Path(folder))
-
-
-# What is trained, by name.
+# What is trained, by name: changes, and specs of their own.
 RUNS = {
-    "isda": [],
-    "baseline": ["loss=cross_entropy"],
-    "averaged, clipped": ["ema_decay=0.9", "clip_norm=0.5", "warmup_epochs=1"],
-    "diagonal, epoch": ["covariance=diagonal", "memory=epoch"],
-    "ait": ["method=ait", "views=3", "ai_layer=features", "ai_metric=both"],
-    "multi_ait": ["method=multi_ait", "peers=plain", "peer_weight_decay=0.01"],
-    "dropout": ["network=plain_dropout"],
-    "batch norm": ["network=resnet8_cifar", "precision=32"],
+    "isda": ([], {}),
+    "baseline": (["loss=cross_entropy"], {}),
+    "averaged, clipped": (["ema_decay=0.9", "clip_norm=0.5", "warmup_epochs=1"], {}),
+    "diagonal, epoch": (["covariance=diagonal", "memory=epoch"], {}),
+    "ait": (["method=ait", "views=3", "ai_layer=features", "ai_metric=both"], {}),
+    "multi_ait": (["method=multi_ait", PEERS, "peer_weight_decay=0.01"], {}),
+    "streams": (LABELED, STREAMS),
+    "streams, steps": ([*LABELED, "epochs=none", "steps=10", "evaluate_every_steps=4"], STREAMS),
+    "dropout": ([], {"network": Plain(drop_rate=0.5)}),
+    "batch norm": (["network=resnet8_cifar", "precision=32"], {}),
 }
+
+
+def make_run(folder, name="isda", *more):
+    """Describe a run of three epochs of four steps, of 100 images in batches of 32."""
+    changes, specs = RUNS[name]
+    plain = ["network=tests.engine.toys:Plain"] if "network=" not in "".join(changes) else []
+    small = ["precision=64", "test_images=61", *plain]
+    given = {change.partition("=")[0]: change for change in (*small, *changes, *more)}
+    run = tiny_run(folder, "digits_resnet8_isda", *given.values())
+    return replace(run, recipe=replace(run.recipe, **specs))
 
 
 def stop_at(step, rank):
@@ -91,19 +60,22 @@ def stop_at(step, rank):
 
 
 def go(run, **options):
-    return train(run, device="cpu", threads=1, console=Console(quiet=True), **options)
+    return train_quietly(run, threads=1, **options)
 
 
 def train_whole(folder):
     """Train each run to its end."""
-    for name, changes in RUNS.items():
-        go(make_run(Path(folder, name), *changes))
+    for name in RUNS:
+        go(make_run(f"{folder}/{name}", name))
+
+
+STOPPED = ("isda", "dropout", "streams, steps")
 
 
 def stop_and_resume(folder):
     """Train runs that one process is told to stop in the middle of an epoch, and go on."""
-    for name in ("isda", "dropout"):
-        run = make_run(Path(folder, name), *RUNS[name])
+    for name in STOPPED:
+        run = make_run(f"{folder}/{name}", name)
         stop(run, rank=1)
         go(run, resume=True)
 
@@ -120,21 +92,29 @@ def stop(run, rank=0):
 def refuse(folder):
     """Ask for what several processes cannot do."""
     with pytest.raises(UserError, match="a step has 1 of 100 training images"):
-        go(make_run(folder, "batch_size=33"))
+        go(make_run(folder, "isda", "batch_size=33"))
     with pytest.raises(UserError, match="`sync_batch_norm` needs GPUs"):
-        go(make_run(folder, "sync_batch_norm=true"))
+        go(make_run(folder, "isda", "sync_batch_norm=true"))
+
+
+MOVED = ("isda", "streams, steps")
+
+
+def stop_each(folder):
+    """Train runs up to where another number of processes is to go on."""
+    for name in MOVED:
+        stop(make_run(f"{folder}/{name}", name))
+
+
+def resume_each(folder):
+    """Go on with them."""
+    for name in MOVED:
+        go(make_run(f"{folder}/{name}", name), resume=True)
 
 
 TASKS = {
-    "train_whole": train_whole,
-    "stop_and_resume": stop_and_resume,
-    "stop": lambda folder: stop(make_run(folder)),
-    "resume": lambda folder: go(make_run(folder), resume=True),
-    "refuse": refuse,
+    task.__name__: task for task in (train_whole, stop_and_resume, stop_each, resume_each, refuse)
 }
-
-timm.models.register_model(plain)
-timm.models.register_model(plain_dropout)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from semaug.engine.device import choose_device, settle
+from semaug.engine import device as module
+from semaug.engine.device import choose_device, count_workers, settle
+from semaug.errors import UserError
 from semaug.recipes import find_recipe
 
 
@@ -15,14 +17,20 @@ def test_auto_takes_what_is_there():
 
 
 def test_unknown_device_is_named():
-    with pytest.raises(ValueError, match="expected `device` to be one of 'auto', 'cpu', 'cuda'"):
+    with pytest.raises(UserError, match="expected `device` to be one of 'auto', 'cpu', 'cuda'"):
         choose_device("gpu")
 
 
 def test_missing_cuda_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"expected a CUDA device, but torch .* finds none"):
+    with pytest.raises(UserError, match=r"expected a CUDA device, but torch .* finds none"):
         choose_device("cuda")
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 3)
 
 
 def test_auto_in_a_recipe_is_settled_and_choices_stay():
@@ -45,3 +53,10 @@ def test_gpus_get_bf16_if_they_compute_in_it_without_emulation(
     recipe = find_recipe("digits_resnet8")
     assert settle(recipe, torch.device("cuda", 0)).precision == precision
     assert settle(recipe, torch.device("cpu")).precision == "32"
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (9, 8), (100, 16)])
+def test_all_cores_but_one_decode(monkeypatch, cores, workers):
+    monkeypatch.setattr(module, "_num_cores", lambda: cores)
+    assert count_workers(None) == workers
+    assert [count_workers(wanted) for wanted in (0, 3)] == [0, 3]

@@ -1,73 +1,137 @@
-"""Tests of semaug.engine.images."""
+"""Tests of semaug.engine.images: which images a run sees."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from PIL import Image
+import torch
 
-from semaug.engine import images
+from semaug.data import unpack_selection
+from semaug.engine import images, loop
 from semaug.engine.images import check_same_images
+from semaug.engine.measure import measure
 from semaug.errors import UserError
-from semaug.recipe.overrides import override, split_overrides
+from semaug.recipe.overrides import override
+from semaug.recipe.quick import make_quick
 from semaug.recipes import find_recipe
+from semaug.registry import data_sets
 from semaug.runs.run import Run
 from tests.tiny import train_quietly
 
-
-@pytest.fixture
-def photos(tmp_path):
-    """Return a function that makes a folder of images of some classes."""
-
-    def make(name, *classes):
-        for place, kind in enumerate(classes):
-            for part in ("train", "val"):
-                folder = tmp_path / name / part / kind
-                folder.mkdir(parents=True)
-                for number in range(3):
-                    color = (60 * place, 40 * number, 90)
-                    Image.new("RGB", (18, 18), color).save(folder / f"{number}.png")
-        return tmp_path / name
-
-    return make
+OF_A_FOLDER = ["network=resnet8_cifar", "image_size=16", "batch_size=4", "epochs=1"]
+OF_A_FOLDER += ["train_per_class=none", "test_images=none"]
 
 
 @pytest.fixture
-def run_on_photos(tmp_path):
-    changes = ["network=resnet8_cifar", "image_size=16", "batch_size=4"]
-    changes += ["epochs=1", "warmup_epochs=0"]
-    recipe = override(find_recipe("folder_resnet18"), split_overrides(changes))
-    return Run("folder_resnet18", recipe, root=tmp_path / "runs")
+def run_on_photographs(make_run):
+    return make_run("folder_resnet18", *OF_A_FOLDER)
 
 
-def test_a_finished_run_of_other_images_is_refused(photos, run_on_photos):
+def test_images_are_recorded_exactly(train_tiny):
+    changes = ["train_per_class=none", "hold_out=100", "train_percent=20", "corrupt_percent=30"]
+    run = train_tiny("digits_resnet8", *changes, "epochs=1")
+    told = json.loads((run.folder / "images.json").read_text())
+    assert (told["held_out_images"], told["test_on"]) == (100, "hold_out")
+    assert abs(told["train_images"] - 180) <= 10  # 20 % of each class
+    selection = unpack_selection((run.folder / "images.npz").read_bytes())
+    assert len(selection.indices) == told["train_images"]
+    official = data_sets.make("digits").load(None, None).train.labels
+    assert torch.equal(official[selection.indices], selection.official_labels)
+    drawn = round(0.3 * told["train_images"])
+    assert 0 < (selection.labels != selection.official_labels).sum() <= drawn
+
+
+def test_images_without_labels_are_recorded_too(train_tiny):
+    run = train_tiny("digits_resnet8", "labeled_per_class=3", "epochs=1")
+    told = json.loads((run.folder / "images.json").read_text())
+    assert (told["train_images"], told["unlabeled_images"]) == (30, 100)
+    selection = unpack_selection((run.folder / "images.npz").read_bytes())
+    assert set(selection.indices.tolist()) < set(selection.unlabeled.tolist())
+
+
+def test_all_official_images_need_no_list(train_tiny):
+    run = train_tiny("digits_resnet8", "train_per_class=none", "epochs=1")
+    assert not (run.folder / "images.npz").exists()
+    told = json.loads((run.folder / "images.json").read_text())
+    assert (told["train_images"], told["official_images"]) == (1000, 1000)
+
+
+def test_hold_out_is_what_is_tested(train_tiny, monkeypatch):
+    sizes = []
+
+    def count_and_measure(predict, evaluator, batches, *others):
+        batches = list(batches)
+        sizes.append(sum(len(samples.labels) for samples in batches))
+        return measure(predict, evaluator, batches, *others)
+
+    monkeypatch.setattr(loop, "measure", count_and_measure)
+    run = train_tiny("digits_resnet8", "hold_out=50", "epochs=1", "test_images=none")
+    assert sizes == [50]
+    assert run.summary()["test_on"] == "hold_out"
+
+
+def test_other_images_than_the_run_began_with_are_refused(train_tiny):
+    run = train_tiny("digits_resnet8", "epochs=1")
+    (run.folder / "summary.json").unlink()
+    path = run.folder / "images.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"train_images": 99}))
+    with pytest.raises(UserError, match="began with other images: train_images 99 there and 100 n"):
+        train_quietly(run, resume=True)
+    path.write_text("[1]")
+    with pytest.raises(UserError, match=r"images.json: expected a description of images, .*delete"):
+        train_quietly(run, resume=True)
+
+
+def test_a_folder_whose_files_have_changed_is_refused(photographs, run_on_photographs):
+    root = photographs("ant", "bee")
+    train_quietly(run_on_photographs, data_root=root, workers=0)
+    (run_on_photographs.folder / "summary.json").unlink()
+    (root / "train" / "bee" / "3.png").rename(root / "train" / "bee" / "x.png")
+    with pytest.raises(UserError, match="other images: other sums of train_files; restore"):
+        train_quietly(run_on_photographs, data_root=root, workers=0, resume=True)
+
+
+def test_a_finished_run_of_other_images_is_refused(photographs, run_on_photographs):
     options = {"workers": 0, "resume": True}
-    cats, ants = photos("cats", "cat", "dog"), photos("ants", "ant", "bee", "cow")
-    summary = train_quietly(run_on_photos, data_root=cats, **options)
-    assert train_quietly(run_on_photos, data_root=cats, **options) == summary
-    with pytest.raises(UserError, match=r"images.json: the run began with other images: .*train_f"):
-        train_quietly(run_on_photos, data_root=ants, **options)
+    cats, ants = photographs("cat", "dog", name="cats"), photographs("ant", "bee", name="ants")
+    summary = train_quietly(run_on_photographs, data_root=cats, **options)
+    assert train_quietly(run_on_photographs, data_root=cats, **options) == summary
+    message = r"images.json: the run began with other images: .*train_f"
+    with pytest.raises(UserError, match=message):
+        train_quietly(run_on_photographs, data_root=ants, **options)
     with pytest.raises(FileNotFoundError, match="expected a folder of images"):
-        train_quietly(run_on_photos, data_root=cats.parent / "nowhere", **options)
+        train_quietly(run_on_photographs, data_root=cats.parent / "nowhere", **options)
 
 
-def test_a_folder_is_looked_through_once(photos, run_on_photos, monkeypatch):
-    options = {"workers": 0, "resume": True, "data_root": photos("once", "cat", "dog")}
-    train_quietly(run_on_photos, **options)
-    train_quietly(run_on_photos, **options)
+def test_a_folder_is_looked_through_once(photographs, run_on_photographs, monkeypatch):
+    options = {"workers": 0, "resume": True, "data_root": photographs(name="once")}
+    train_quietly(run_on_photographs, **options)
+    train_quietly(run_on_photographs, **options)
     monkeypatch.setattr(images, "load_data", None)
-    train_quietly(run_on_photos, **options)
+    train_quietly(run_on_photographs, **options)
 
 
 def test_official_sets_are_not_read_again(train_tiny, monkeypatch):
-    run = train_tiny()
+    run = train_tiny("digits_resnet8", "epochs=1")
     monkeypatch.setattr(images, "load_data", None)
-    assert train_tiny(resume=True).summary() == run.summary()
+    assert train_quietly(run, resume=True) == run.summary()
+
+
+@pytest.mark.parametrize("changes", [{}, {"epochs": "1"}, {"hold_out": "5"}, {"hold_out": "500"}])
+def test_quick_takes_a_small_folder_as_it_is(photographs, tmp_path, changes):
+    small = {"network": "resnet8_cifar", "image_size": "16", "batch_size": "7"}
+    recipe = override(make_quick(find_recipe("folder_resnet18")), small | changes)
+    run = replace(Run("run", recipe, root=tmp_path), quick=True)
+    root = photographs("ant", "bee", "cow", train=7, test=2)
+    summary = train_quietly(run, data_root=root, workers=0)
+    assert summary["finished"]
+    assert summary["test_on"] == ("hold_out" if "hold_out" in changes else "test")
 
 
 def test_runs_on_the_same_images_may_be_compared(train_tiny, make_run):
     runs = [train_tiny("digits_resnet8", "epochs=1", root=name) for name in ("one", "two")]
-    begun = make_run(root="begun")  # and told nothing yet
-    check_same_images([begun, *runs])
+    without = make_run(root="without")  # of a loop that has no images of ours
+    check_same_images([without, *runs])
     path = runs[1].folder / "images.json"
     written = json.loads(path.read_text())
     for changed, part in (
@@ -77,7 +141,7 @@ def test_runs_on_the_same_images_may_be_compared(train_tiny, make_run):
         path.write_text(json.dumps(written | changed))
         message = rf"same images, got others by {part} in .*two.*images.json than in .*one.*images"
         with pytest.raises(UserError, match=message):
-            check_same_images([begun, *runs])
+            check_same_images([without, *runs])
     changed = {"sha256": written["sha256"] | {"train_labels": "0"}}
     path.write_text(json.dumps(written | changed))
     check_same_images(runs, only_tested=True)

@@ -16,17 +16,17 @@ from tests.engine import ranks
 from tests.engine.same import assert_same_runs, without_times
 
 SCRIPT = str(Path(__file__).with_name("ranks.py"))
+PATHS = os.pathsep.join([str(Path(SCRIPT).parents[2]), os.environ.get("PYTHONPATH", "")])
 
 
 def start(size, *tasks):
     """Do tasks in so many processes."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-    launcher = torchrun if size > 1 else []
     subprocess.run(
-        [sys.executable, *launcher, SCRIPT, *tasks],
+        [sys.executable, *torchrun, SCRIPT, *tasks],
         check=True,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(SCRIPT).parents[2])},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS},
     )
 
 
@@ -34,17 +34,19 @@ def start(size, *tasks):
 def folder(tmp_path_factory):
     """Return the folder of all that was trained, in folders by the number of processes."""
     folder = tmp_path_factory.mktemp("processes")
-    start(1, f"train_whole={folder}/one", f"stop={folder}/one_then_three")
+    ranks.train_whole(folder / "one")
     start(
         2,
         f"train_whole={folder}/two",
         f"stop_and_resume={folder}/stopped",
-        f"stop={folder}/two_then_one",
+        f"stop_each={folder}/two_then_one",
         f"refuse={folder}/refused",
     )
-    start(1, f"resume={folder}/two_then_one")
-    start(3, f"resume={folder}/one_then_three")
     return folder
+
+
+def of(folder, name):
+    return ranks.make_run(folder / name, name)
 
 
 def assert_close_runs(run, expected):
@@ -52,10 +54,10 @@ def assert_close_runs(run, expected):
     assert len(rows) == len(expected_rows)
     for row, other in zip(rows, expected_rows, strict=True):
         assert row == pytest.approx(other, rel=1e-6)
-    states = [load_checkpoint(r.checkpoint)["method"] for r in (run, expected)]
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[0].items():
-        assert_close(value, states[1][name], rtol=1e-6, atol=1e-9, msg=name)
+    first, second = (load_checkpoint(r.checkpoint)["objects"]["method"] for r in (run, expected))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert_close(value, second[name], rtol=1e-6, atol=1e-9, msg=name)
 
 
 JOINT = [name for name in ranks.RUNS if name not in ("dropout", "batch norm")]
@@ -63,24 +65,32 @@ JOINT = [name for name in ranks.RUNS if name not in ("dropout", "batch norm")]
 
 @pytest.mark.parametrize("name", JOINT)
 def test_two_processes_learn_what_one_learns_from_the_joint_batch(folder, name):
-    assert_close_runs(ranks.make_run(folder / "two" / name), ranks.make_run(folder / "one" / name))
+    assert_close_runs(of(folder / "two", name), of(folder / "one", name))
 
 
-@pytest.mark.parametrize("way", ["two_then_one", "one_then_three"])
-def test_another_number_of_processes_goes_on_alike(folder, way):
-    assert_close_runs(ranks.make_run(folder / way), ranks.make_run(folder / "one" / "isda"))
+def test_one_process_goes_on_where_two_stopped(folder):
+    """With sums, metrics and streams in the middle of an epoch."""
+    ranks.resume_each(folder / "two_then_one")
+    for name in ranks.MOVED:
+        assert_close_runs(of(folder / "two_then_one", name), of(folder / "one", name))
 
 
-@pytest.mark.parametrize("name", ["isda", "dropout"])
+@pytest.mark.slow
+def test_three_processes_go_on_where_one_stopped(folder):
+    ranks.stop_each(folder / "one_then_three")
+    start(3, f"resume_each={folder}/one_then_three")
+    for name in ranks.MOVED:
+        assert_close_runs(of(folder / "one_then_three", name), of(folder / "one", name))
+
+
+@pytest.mark.parametrize("name", ranks.STOPPED)
 def test_a_stop_told_to_one_process_changes_nothing(folder, name):
-    assert_same_runs(
-        ranks.make_run(folder / "two" / name), ranks.make_run(folder / "stopped" / name)
-    )
+    assert_same_runs(of(folder / "two", name), of(folder / "stopped", name))
 
 
 def test_dropout_differs_between_processes(folder):
     states = [
-        load_checkpoint(ranks.make_run(folder / size / "dropout").checkpoint)["method"]
+        load_checkpoint(of(folder / size, "dropout").checkpoint)["objects"]["method"]
         for size in ("one", "two")
     ]
     weights = [state["network.model.fc.weight"] for state in states]
@@ -88,17 +98,17 @@ def test_dropout_differs_between_processes(folder):
 
 
 def test_batch_norm_is_the_same_in_all_processes_when_it_is_tested(folder):
-    run = ranks.make_run(folder / "two" / "batch norm")
+    run = of(folder / "two", "batch norm")
     assert run.summary()["finished"]
-    state = load_checkpoint(run.checkpoint)["method"]
+    state = load_checkpoint(run.checkpoint)["objects"]["method"]
     assert all(value.isfinite().all() for value in state.values())
 
 
 def test_one_process_writes(folder):
-    run = ranks.make_run(folder / "two" / "isda")
+    run = of(folder / "two", "isda")
     assert [row["epoch"] for row in run.metric_rows()] == [1, 2, 3]
     assert not list(run.folder.glob("*.partial"))
-    assert not (folder / "refused" / "run" / "seed0" / "recipe.json").exists()
+    assert not (folder / "refused").exists() or not [*(folder / "refused").rglob("recipe.json")]
 
 
 def test_more_processes_than_gpus_are_named(monkeypatch):

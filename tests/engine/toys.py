@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from semaug._torch.distributed import max_over_ranks
 from semaug.data import DataSet, ImageSet
 from semaug.methods import Method, StepOutput, Stream, Supervised, Term, View
 
@@ -61,7 +62,7 @@ class Consistent:
 
 
 class ConsistentMethod(Supervised):
-    """A student, a teacher that follows it, and a memory of predictions by image."""
+    """A student, a teacher that follows it, and the last prediction, plus 1, of each image."""
 
     def __init__(self, network, loss):
         super().__init__(network, loss)
@@ -89,7 +90,10 @@ class ConsistentMethod(Supervised):
 
     @torch.no_grad()
     def after_step(self, batch, output):
-        self.memory[batch.unlabeled.positions] = output.kept
+        fresh = torch.zeros_like(self.memory)
+        fresh.scatter_reduce_(0, batch.unlabeled.positions, output.kept + 1, "amax")
+        fresh = max_over_ranks(fresh)  # each process saw other images
+        self.memory.copy_(torch.where(fresh > 0, fresh, self.memory))
         average, weights = self.teacher.parameters(), self.network.parameters()
         torch._foreach_lerp_(list(average), list(weights), 0.1)
 

@@ -5,6 +5,7 @@ what is drawn depends on the epoch (:mod:`semaug.engine.seeding`), and a checkpo
 all the rest (:mod:`semaug.engine.session`), in the middle of an epoch too.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from semaug.engine.optimizers import parameter_groups
 from semaug.engine.session import Session
 from semaug.engine.start import Start
 from semaug.engine.streams import Streams
+from semaug.methods import StepOutput
 
 
 def fit(start: Start) -> dict[str, Any]:
@@ -83,14 +85,8 @@ def fit(start: Start) -> dict[str, Any]:
                 wrapped_optimizer.zero_grad()
                 with fabric.autocast():
                     output = wrapped_method.loss(batch)
-                shares = streams.shares(batch, session.step)
-                loss = output.loss
-                if processes.size > 1:  # gradients are averaged, and pieces may differ in size
-                    loss = sum(
-                        term.value * (shares[term.stream] * processes.size)
-                        for term in output.terms.values()
-                    )
-                fabric.backward(loss)
+                values = _values(output, streams.shares(batch, session.step))
+                fabric.backward(values["loss"] * processes.size)  # gradients are averaged
                 if recipe.clip_norm is not None:
                     fabric.clip_gradients(
                         wrapped_method,
@@ -104,7 +100,7 @@ def fit(start: Start) -> dict[str, Any]:
                     average.update(networks)
 
                 streams.count(session.training, output, batch, truths)
-                session.count_step(_values(output), shares[plan.counted])
+                session.count_step(values)
                 session.pause()
             if not session.ended:  # as it is where a test was stopped
                 method.end_epoch()
@@ -133,7 +129,15 @@ def fit(start: Start) -> dict[str, Any]:
         return session.summary()
 
 
-def _values(output: Any) -> dict[str, Tensor]:
-    """Return what is written down of a step: the loss, its terms if there are several, logs."""
-    terms = {f"loss_{name}": term.value for name, term in output.terms.items()}
-    return {"loss": output.loss, **(terms if len(terms) > 1 else {}), **output.logs}
+def _values(output: StepOutput, shares: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return the loss, its terms if there are several, and logs.
+
+    Each is this process's share of the mean over the joint batch of its stream.
+    """
+    terms = {
+        f"loss_{name}": term.value * shares[term.stream] for name, term in output.terms.items()
+    }
+    loss: Any = sum(terms.values())
+    share = shares.get("labeled", next(iter(shares.values())))
+    logs = {name: value * share for name, value in output.logs.items()}
+    return {"loss": loss, **(terms if len(terms) > 1 else {}), **logs}

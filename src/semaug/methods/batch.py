@@ -63,7 +63,7 @@ class StepOutput(NamedTuple):
 
     terms: dict[str, Term]  # parts of the loss, which is their sum
     outputs: Tensor | None = None  # (N, C, ...) logits of the labeled stream, for its metric
-    logs: Mapping[str, Tensor] = {}  # scalars, means over the labeled stream, for the log
+    logs: Mapping[str, Tensor] = {}  # scalars, means over the labeled stream or else the first
     kept: Any = None  # what `after_step` wants back
 
     @property
