@@ -1,9 +1,9 @@
-"""What AIT costs beside its forward passes: a step on pairs against one on as many images.
+"""Cost of AIT beyond its forward passes: a step on N pairs against a step on 2 N images.
 
     python benchmarks/bench_ait.py --threads 2
 
-A step of AIT on N = 64 pairs and one of cross-entropy on 2N = 128 images, taking turns in one
-process; the same with ISDA as the classification loss of both. The target is a ratio of 1.03.
+A step of AIT on N = 64 pairs and a step of cross-entropy on 2N = 128 images take turns in one
+process, then both with ISDA as the classification loss. The target is a ratio of 1.03.
 Medians and quartiles go to ``benchmarks/results/bench_ait.jsonl``.
 """
 

@@ -8,10 +8,10 @@ with shuffled batches of 128 as normalized float32 on the device. Contestants ta
 turn is one epoch. torchvision changes one image after the other, in a ``DataLoader`` with
 two workers or with none, from Pillow's images or from tensors: each time in the fastest way
 we know. kornia works on a whole batch as we do, but its RandAugment and AutoAugment draw one
-operation for all images of a batch, which is less work and another thing to train with.
+operation for all images of a batch, which is less work and another augmentation.
 
-Seconds of a core are those of all processes together, the start of workers among them. The
-target compares them with the better of torchvision's two ``DataLoader``s with workers.
+Core seconds are summed over all processes, including the start of workers. The target compares
+them with the better of torchvision's two ``DataLoader``s with workers.
 """
 
 import argparse

@@ -5,11 +5,11 @@
     python benchmarks/bench_isda.py --only-steps --networks wide_resnet16_8_cifar --classes 100
 
 Part one times loss, statistics and backward pass of our code and of the formula as it is
-written (``literal.py``), on the same batches, taking turns. The floor is what no exact
-full covariance can avoid: for each class present, one pass over its matrix to update it and
-one product of the weight with it. Part two does it for segmentation: every pixel is a
-sample, and the literal formula has variances alone, as the published code. Part three does
-the same for whole training steps of a network with cross-entropy and with ISDA.
+written (``literal.py``), on the same batches, taking turns. The floor is the least that an
+exact full covariance needs: for each class in the batch, one pass over its matrix to update it
+and one product of the weight with it. Part two compares both for segmentation, where every
+pixel is a sample; there the literal formula has variances alone, as the published code. Part
+three times whole training steps of a network with cross-entropy and with ISDA.
 """
 
 import argparse
@@ -48,8 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only-steps", action="store_true", help="part three alone")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="of part three")
-    parser.add_argument("--classes", nargs="+", type=int, default=[10, 100], help="likewise")
-    parser.add_argument("--precisions", nargs="+", default=["32", "bf16"], help="likewise")
+    parser.add_argument("--classes", nargs="+", type=int, default=[10, 100], help="of part three")
+    parser.add_argument("--precisions", nargs="+", default=["32", "bf16"], help="of part three")
     arguments = parse(parser, seconds=15.0)
     device = choose_device(arguments.device)
     torch.manual_seed(0)

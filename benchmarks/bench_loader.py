@@ -5,8 +5,8 @@
 
 Everybody decodes the same synthetic JPEGs of 500 x 375 pixels (about 80 kB, as in ImageNet),
 takes a random resized crop of 224 x 224 and delivers batches of bytes, with the same number of
-processes, which stay from epoch to epoch. Contestants: torchvision's ``ImageFolder`` with images
-of Pillow, which everybody uses ("Pillow"), and with its decoder and tensors ("tensors").
+processes, which persist from epoch to epoch. Contestants: torchvision's ``ImageFolder`` with
+images of Pillow, the usual choice ("Pillow"), and with its own decoder and tensors ("tensors").
 """
 
 import argparse

@@ -4,7 +4,7 @@
     python benchmarks/bench_precision.py --device cuda --network resnet32_cifar
 
 The four combinations take turns on the same images. ``engine/device.py`` holds the
-choice that ``precision=auto channels_last=auto`` stands for.
+choice that ``precision=auto channels_last=auto`` makes.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""What it costs to keep statistics exact over several processes.
+"""Cost of exact statistics over several processes.
 
     python benchmarks/bench_ranks.py                   about a minute
 
-Processes on this machine talk by gloo. Counted: the bytes that a rank gives to collective
-operations in one update, and their number. Timed: an update with the others, and alone on
-a batch of the same size; processes share the cores, so this time says little about networks.
+Processes on this machine communicate by gloo. It counts the collective operations of one update
+and the bytes that a rank gives to them. It times an update of all processes, and an update of a
+single process on a batch of the same size; processes share the cores, so this time says little
+about networks.
 """
 
 import argparse

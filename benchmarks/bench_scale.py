@@ -1,14 +1,15 @@
-"""Covariances at the size of ImageNet: time, memory, and what follows for 1,000 classes.
+"""Covariances at the size of ImageNet: time, memory, and an extrapolation to 1,000 classes.
 
     python benchmarks/bench_scale.py                   on a quiet machine, about five minutes
 
 Features of A = 2048 and batches of N = 256, as ResNet-50 on ImageNet. Part one: full
 covariances of 50, 100 and 200 classes. The shapes give the cost for R classes in a batch: the
-products take 2 R C A^2 operations, and again in the backward pass, if they were not kept; the
-update 2 (N + R) A^2; each pass over a matrix moves 4 A^2 bytes, three for each of R, and one more
-if products are not kept. Seconds per operation and per byte come from the two smaller cases; the
-largest shows whether they hold, and C = 1000 is extrapolated. Part two: low rank at the whole
-size, beside a training step of ResNet-50 of 256 images, in parts that fit into memory.
+products take 2 R C A^2 operations, and again in the backward pass if they were not kept; the
+update takes 2 (N + R) A^2. A pass over a matrix moves 4 A^2 bytes; each of the R classes takes
+three passes, and one more if products are not kept. Seconds per operation and per byte come
+from the two smaller cases; the largest shows whether they hold, and C = 1000 is extrapolated.
+Part two: low rank for 1,000 classes, beside a training step of ResNet-50 on 256 images, in
+parts that fit into memory.
 """
 
 import argparse

@@ -3,13 +3,13 @@
     python benchmarks/bench_training.py --threads 2
     python benchmarks/bench_training.py --device cuda --compile
 
-The plain loop is what most people write: images through PIL, RandomCrop, flip, ToTensor and
+The plain loop is the usual one: images through PIL, RandomCrop, flip, ToTensor and
 Normalize of torchvision in a DataLoader, network and SGD with their defaults, float32. Ours is
 the pipeline and the step of `semaug train`, in float32 and in bf16. Both train the same network
 on the same images, 128 a step, and take turns of several steps in one process.
 
-The workers of the plain loop prepare up to four batches in the turns of the others, a handicap
-for ours. `bare` is the network's step alone, of ours in float32, on one batch that stays.
+The workers of the plain loop prepare up to four batches during the turns of the others, which is
+a handicap for ours. `bare` is our step of the network alone, in float32, on one fixed batch.
 """
 
 import argparse

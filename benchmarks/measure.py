@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def parse(parser: argparse.ArgumentParser, *, seconds: float) -> argparse.Namespace:
-    """Add what every benchmark takes, read the command line, set the threads.
+    """Add the arguments of every benchmark, read the command line, set the threads.
 
     Args:
         parser: With the benchmark's own arguments.

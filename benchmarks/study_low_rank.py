@@ -1,4 +1,4 @@
-"""What a low rank keeps of the covariances of a trained network's features.
+"""Accuracy of low-rank covariances on the features of a trained network.
 
     semaug train cifar100_resnet32_isda network=resnet18 epochs=20 --data-root data
     python benchmarks/study_low_rank.py RUN --data-root data
@@ -7,7 +7,7 @@ Streams the features of all training images in batches through exact and low-ran
 Reported, as means over classes: the share of the variance that the kept directions hold,
 the largest share that any r directions could hold (eigenvalues of the exact matrices),
 and the error of Q with the trained classifier, relative in the Frobenius norm and for
-the worst single element, besides that of the diagonal kind.
+the worst single element; the diagonal kind stands beside them.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""How much old features of a changing network inflate the covariances.
+"""Inflation of the covariances by old features of a changing network.
 
     python benchmarks/study_memory.py --data-root data
     python benchmarks/study_memory.py cifar10_5k_resnet20_isda precision=bf16 --data-root data
 
-The latter takes half an hour on one core of a busy AMD EPYC.
+The second command takes half an hour on one core of a busy AMD EPYC.
 
-Trains a recipe with ISDA as the papers do. Statistics with other memories watch: they get
-the same features and change nothing. After an epoch, each is compared with the truth of that
-moment: the covariances of one augmented pass with the network as it is now, in training mode.
-The trace is the total variance of a class; Q is what the loss sees.
+Trains a recipe with ISDA as the papers do. Statistics with other memories get the same features
+without changing the training. After an epoch, each is compared with the covariances of one
+augmented pass of the current network, in training mode. The trace is the total variance of a
+class; Q is the quadratic form that the loss uses.
 """
 
 import argparse

@@ -46,7 +46,7 @@ def main(epochs: int, resume: str | None) -> None:
 
     module = Digits(steps=epochs * len(loader))
     trainer = pl.Trainer(max_epochs=epochs, default_root_dir="runs/lightning", logger=False)
-    trainer.fit(module, loader, ckpt_path=resume)  # semaug: covariances and ramp go on
+    trainer.fit(module, loader, ckpt_path=resume)  # semaug: restores covariances and ramp
     trainer.test(module, test_loader, verbose=False)
     print(f"test error {trainer.callback_metrics['test_error']:.2f} %")
 

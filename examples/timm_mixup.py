@@ -25,8 +25,8 @@ def main(epochs: int) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
 
-    # semaug: in the statistics, a mixed image counts as one of its most probable class
-    # and labels are smoothed here and not by Mixup, which would leave no target at zero
+    # semaug: in the statistics, a mixed image counts for its most probable class; the loss smooths
+    # labels, not Mixup, because smoothed targets have no zeros, which makes them slow
     isda = semaug.ISDALoss(
         10, model.num_features, strength=0.5, ramp_steps=steps, label_smoothing=0.1
     )

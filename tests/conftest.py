@@ -8,6 +8,7 @@ from rich.console import Console
 from torch import Tensor
 
 import semaug.covariance.rows
+from tests.pairs import pytest_addoption, pytest_collection_modifyitems  # noqa: F401
 
 # Tests compute little, and two threads on a busy machine wait for each other.
 torch.set_num_threads(1)

@@ -11,7 +11,13 @@ from semaug.recipe.overrides import override, split_overrides
 from semaug.recipes import find_recipe
 from semaug.runs.run import Run
 
-SMALL = {"epochs": "3", "batch_size": "32", "train_per_class": "10", "test_images": "60"}
+SMALL = {
+    "epochs": "3",
+    "warmup_epochs": "0",
+    "batch_size": "32",
+    "train_per_class": "10",
+    "test_images": "60",
+}
 
 
 def tiny_recipe(name="digits_resnet8_isda", *changes):

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import AutoAugment as Reference
 from torchvision.transforms import AutoAugmentPolicy
 
-from semaug.augmentation import AutoAugment, auto_augment
+from semaug.augmentation import AutoAugment, operations
 from semaug.augmentation.policies import POLICIES
 from tests.references.pillow import transform_by_images
 
@@ -57,7 +57,7 @@ def test_operations_are_as_likely_as_the_policy_says(generator, monkeypatch, pol
         halves.append([operations[k] for k in choice.tolist()])
         return images
 
-    monkeypatch.setattr(auto_augment, "apply_operations", record)
+    monkeypatch.setattr(operations, "apply_operations", record)
     count = 20_000
     images = torch.zeros(1, 3, 1, 1, dtype=torch.uint8).expand(count, -1, -1, -1)
     AutoAugment(policy)(images, AutoAugment(policy).draw(count, generator))

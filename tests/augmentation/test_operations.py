@@ -5,7 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from semaug.augmentation import operations
-from semaug.augmentation.operations import Operation, apply_operations, magnitude_of
+from semaug.augmentation.operations import (
+    Operation,
+    apply_operations,
+    computed_once,
+    magnitude_of,
+)
 from tests.references.pillow import magnitude_by_torchvision, operate_by_images
 
 WITH_SIGN = ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"]
@@ -131,27 +136,34 @@ def test_magnitudes_are_those_of_torchvision(name, num_levels):
             assert magnitude_of(operation, *size) == magnitude_by_torchvision(operation, *size)
 
 
-@pytest.mark.parametrize(
-    ("operation", "message"),
-    [
-        (Operation("Blur"), r"`name` to be one of 'Identity', .*; got 'Blur'"),
-        (Operation("Rotate", 10), "`level` from 0 to 9, got 10"),
-        (Operation("Rotate", -1), "`level` >= 0, got -1"),
-        (Operation("Rotate", 0, 1), "`num_levels` >= 2, got 1"),
-    ],
-)
-def test_operations_that_do_not_exist_are_named(mixed, operation, message):
-    with pytest.raises(ValueError, match=message):
-        apply_operations(mixed[0], (operation,), torch.zeros(600, dtype=torch.int64))
+@pytest.fixture
+def calls():
+    return []
 
 
-@pytest.mark.parametrize(
-    ("operation", "message"),
-    [
-        (Operation("Rotate", 2.5), r"Operation: expected `level` to be an int, got 2\.5"),
-        (Operation("Rotate", 2, 10.5), r"Operation: expected `num_levels` to be an int, got 10\.5"),
-    ],
-)
-def test_levels_that_are_no_ints_are_named(mixed, operation, message):
-    with pytest.raises(TypeError, match=message):
-        apply_operations(mixed[0], (operation,), torch.zeros(600, dtype=torch.int64))
+@pytest.fixture
+def squares(calls):
+    @computed_once
+    def squares(count):
+        """Return the first squares."""
+        calls.append(count)
+        return torch.arange(count) ** 2
+
+    return squares
+
+
+def test_computes_once_for_each_argument(squares, calls):
+    assert squares(3).tolist() == squares(3).tolist() == [0, 1, 4]
+    assert squares(4).tolist() == [0, 1, 4, 9]
+    assert calls == [3, 4]
+    assert squares.__doc__ == "Return the first squares."
+
+
+def test_a_compiled_function_takes_the_result_for_a_constant(squares, calls):
+    def add(numbers):
+        return numbers + squares(3)
+
+    compiled = torch.compile(add, fullgraph=True, backend="eager")
+    for _ in range(3):
+        assert compiled(torch.ones(3)).tolist() == [1, 2, 5]
+    assert calls == [3]

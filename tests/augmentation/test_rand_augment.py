@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision import transforms
 
-from semaug.augmentation import RandAugment, rand_augment
+from semaug.augmentation import RandAugment, operations
 from tests.references.pillow import transform_by_images
 
 SETTINGS = [RandAugment(), RandAugment(3, 30), RandAugment(1, 0), RandAugment(2, 5, num_bins=11)]
@@ -81,7 +81,7 @@ def test_every_operation_and_direction_is_equally_likely(generator, monkeypatch)
         choices.append(choice)
         return images
 
-    monkeypatch.setattr(rand_augment, "apply_operations", record)
+    monkeypatch.setattr(operations, "apply_operations", record)
     augment = RandAugment()
     images = torch.zeros(1, 3, 1, 1, dtype=torch.uint8).expand(56_000, -1, -1, -1)
     augment(images, augment.draw(56_000, generator))

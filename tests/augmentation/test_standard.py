@@ -23,7 +23,7 @@ from semaug.augmentation import (
 )
 from semaug.augmentation.standard import VIEW_PARTS
 from semaug.data import DataSet, FileSet, ImageSet, RandomResizedCrop, ResizeCenterCrop
-from semaug.data.file_set import FilePaths
+from semaug.data.image_set import FilePaths
 from semaug.errors import UserError
 from semaug.registry import augmentations
 

@@ -15,11 +15,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from semaug.cli.options import make_run
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.methods import Supervised
-from semaug.recipes import RECIPES
+from semaug.recipes import TABLES, make_run
 
 TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
 
@@ -27,7 +26,7 @@ TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
 def test_train_prints_the_error_and_where_everything_is(semaug, tmp_path):
     status, output, _ = semaug("train", "digits_resnet8_isda", *TINY, "--device", "cpu")
     assert status == 0
-    assert re.search(r"test error \d+\.\d\d % \(mean of the last 2 epochs\)", output)
+    assert re.search(r"test error \d+\.\d\d % \(mean of .*last \d+ epochs\)", output)
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name == (
         "digits_resnet8_isda,batch_size=32,epochs=2,test_images=60,train_per_class=10"
@@ -88,7 +87,7 @@ def test_compare_of_two_settings_of_one_recipe(semaug, tmp_path):
     assert "strength=0.25" in output
     files = (tmp_path / "runs").rglob("recipe.json")
     recipes = [json.loads(path.read_text())["recipe"] for path in files]
-    assert {(one["loss"]["strength"], one["momentum"]) for one in recipes} == {
+    assert {(one["loss"]["strength"], one["optimizer"]["momentum"]) for one in recipes} == {
         (0.25, 0.8),
         (1, 0.8),
     }
@@ -111,8 +110,11 @@ def test_compare_of_one_seed_says_so(semaug):
             "unknown recipe 'digits_resnet'; did you mean 'digits_resnet8'?",
         ),
         (["train", "digits_resnet8", "learning_rate=1"], "did you mean 'lr'?"),
-        (["train", "digits_resnet8", "epochs=fast"], "`epochs` to be a whole number, got 'fast'"),
-        (["train", "digits_resnet8", "strength=1"], "`strength` has no effect"),
+        (
+            ["train", "digits_resnet8", "epochs=fast"],
+            "`epochs` to be a whole number or 'none', got 'fast'",
+        ),
+        (["train", "digits_resnet8", "strength=1"], "no option 'strength'; add loss=isda"),
         (["train", "digits_resnet8", "seed=one"], "`seed` to be a whole number >= 0, got 'one'"),
         (["train", "digits_resnet8", "seed=1", "--seed", "2"], "expected one seed, got several"),
         (["train", "digits_resnet8", "--device", "gpu"], "`device` to be one of 'auto', 'cpu'"),
@@ -131,7 +133,7 @@ def test_compare_of_one_seed_says_so(semaug):
         (["compare", "digits_resnet8,seed=1", "digits_resnet8"], "choose with --seeds"),
         (
             ["compare", "digits_resnet8", "cifar10_resnet32"],
-            "tested on the same images, got data=digits and data=cifar10",
+            "got data=digits and data=cifar10",
         ),
         (
             ["compare", "cifar10_resnet32", "cifar10_resnet32_isda", "--data-root", "none"],
@@ -139,7 +141,7 @@ def test_compare_of_one_seed_says_so(semaug):
         ),
         (
             ["compare", "digits_resnet8", "cifar10_resnet32", "strength=1"],
-            "`strength` has no effect",
+            "no option 'strength'; add loss=isda",
         ),
     ],
 )
@@ -166,10 +168,10 @@ def test_files_that_cannot_be_written_end_in_one_line(semaug, tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError, ZeroDivisionError])
 def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch, error):
-    def fail(name):
+    def fail(*arguments):
         raise error("a mistake of ours")
 
-    monkeypatch.setattr("semaug.cli.options.find_recipe", fail)
+    monkeypatch.setattr("semaug.cli.train.make_run", fail)
     with pytest.raises(error, match="a mistake of ours"):
         semaug("train", "digits_resnet8")
 
@@ -201,20 +203,20 @@ def test_version_is_that_of_the_package(semaug):
 
 @pytest.mark.parametrize("package", ["timm", "lightning_fabric.fabric"])
 def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package):
-    def fail(name):
+    def fail(*arguments):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
-    monkeypatch.setattr("semaug.cli.options.find_recipe", fail)
+    monkeypatch.setattr("semaug.cli.train.make_run", fail)
     status, _, error = semaug("train", "digits_resnet8")
     assert status == 2
     assert 'pip install "semaug[train]"' in error
 
 
 def test_other_missing_modules_are_not_explained_away(semaug, monkeypatch):
-    def fail(name):
+    def fail(*arguments):
         raise ModuleNotFoundError("No module named 'semaug.lost'", name="semaug.lost")
 
-    monkeypatch.setattr("semaug.cli.options.find_recipe", fail)
+    monkeypatch.setattr("semaug.cli.train.make_run", fail)
     with pytest.raises(ModuleNotFoundError, match=r"semaug\.lost"):
         semaug("train", "digits_resnet8")
 
@@ -223,7 +225,8 @@ def test_list_tells_every_name(semaug):
     status, output, _ = semaug("list")
     assert status == 0
     names = output.split()
-    for name in (*RECIPES, "isda", "cross_entropy", "resnet32_cifar", "cifar100", "digits"):
+    recipes = [name for table in TABLES.values() for name in table]
+    for name in (*recipes, "isda", "cross_entropy", "resnet32_cifar", "cifar100", "digits"):
         assert name in names
 
 
@@ -260,7 +263,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, number, status):
     assert process.returncode == status
     assert "stopped in epoch" in error
     assert (
-        f"go on with: semaug train digits_resnet8 --device cpu epochs=1000 --threads 1 "
+        f"continue with: semaug train digits_resnet8 --device cpu epochs=1000 --threads 1 "
         f"--runs {tmp_path} --resume" in error
     )
 

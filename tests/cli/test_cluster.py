@@ -18,7 +18,7 @@ def asked(monkeypatch):
         calls.append((len(runs), jobs, cluster))
         return [train_one(run, options, console) for run in runs]
 
-    monkeypatch.setattr("semaug.cli.options.run_on_cluster", run_on_cluster)
+    monkeypatch.setattr("semaug.cli.queue.run_on_cluster", run_on_cluster)
     return calls
 
 

@@ -10,9 +10,10 @@ from torchvision.datasets import utils
 from typer.testing import CliRunner
 
 from semaug.cli.data import data_command
-from semaug.data import DATA_SETS, DataSet, ImageSet
-from semaug.data.official import Download, OfficialFiles
+from semaug.data import DataSet, ImageSet
+from semaug.data.source import Download, OfficialFiles
 from semaug.errors import UserError
+from semaug.registry import data_sets
 from tests.data.toy_source import register
 
 CONTENT = b"all of it"
@@ -47,7 +48,7 @@ def test_list_tells_every_set_and_what_is_there(run, toy, tmp_path):
     result = run("list")
     assert result.exit_code == 0
     words = result.stdout.split()
-    assert set(DATA_SETS) <= set(words)
+    assert set(data_sets.names()) <= set(words)
     assert re.search(r"toy +missing +three images", result.stdout)
     assert re.search(r"digits +1,797", result.stdout)
     run("fetch", "toy")

@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from semaug.cli.options import Queue, check_files, make_run, with_options
-from semaug.data import cifar
+from semaug.cli.options import check_files, with_options
+from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
+from semaug.recipes import make_run
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_the_signature_shows_every_option():
     def command(*, options: TrainOptions) -> None:
         """Do nothing."""
 
-    names = [field.name for field in fields(TrainOptions) if field.name != "trust_code"]
+    names = [field.name for field in fields(TrainOptions)]
     assert list(inspect.signature(command).parameters) == names
     assert command.__doc__ == "Do nothing."
 
@@ -71,11 +72,12 @@ def test_missing_files_are_named_before_anything_is_trained(tmp_path):
 
 
 def test_files_that_are_there_are_not_read(tmp_path):
-    folder = tmp_path / cifar.CIFAR10.folder
+    run = run_of("cifar10_resnet32", tmp_path)
+    folder = tmp_path / run.recipe.data.files.folder
     folder.mkdir()
-    for name in cifar.CIFAR10.md5:
+    for name in run.recipe.data.files.md5:
         (folder / name).touch()
-    check_files([run_of("cifar10_resnet32", tmp_path)], tmp_path)
+    check_files([run], tmp_path)
 
 
 def test_a_run_that_began_had_its_files(tmp_path):

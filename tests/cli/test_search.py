@@ -26,7 +26,7 @@ def trained(monkeypatch):
         runs.extend(some)
         return train_runs(some, *arguments)
 
-    monkeypatch.setattr("semaug.cli.options.train_runs", spy)
+    monkeypatch.setattr("semaug.cli.queue.train_runs", spy)
     return runs
 
 
@@ -90,12 +90,12 @@ def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_p
 
 
 def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
-    fields = ["milestones_percent=40,80", "lr=0.05,0.1", "weight_decay=0,0.0001"]
+    fields = ["schedule=step", "milestones_percent=40,80", "lr=0.05,0.1", "weight_decay=0,0.0001"]
     assert run_search("digits_resnet8", *fields, *TINY, "--holdout", "50")[0] == 0
     recipes = [run.recipe for run in trained[:-1]]
-    grid = [(recipe.lr, recipe.weight_decay) for recipe in recipes]
+    grid = [(recipe.optimizer.lr, recipe.optimizer.weight_decay) for recipe in recipes]
     assert grid == [(0.05, 0.0), (0.05, 0.0001), (0.1, 0.0), (0.1, 0.0001)]
-    assert {run.recipe.milestones_percent for run in trained} == {(40.0, 80.0)}
+    assert {run.recipe.schedule.milestones_percent for run in trained} == {(40.0, 80.0)}
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,14 @@ def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
         (["strenght=0.1,0.5"], "unknown field 'strenght'; did you mean 'strength'?"),
         (["strength=0.5", "lr=0.1"], "expected a field with several values, .* got strength=0.5 l"),
         (["strength=0.1,-1"], "expected `strength` >= 0"),
-        (["strength=0.1,large"], "expected `strength` to be a number or 'none', got 'large'"),
+        (["strength=0.1,large"], "expected `loss.strength` to be a number, got 'large'"),
         (["strength=0.1,,1"], "expected values of `strength` with commas between, got '0.1,,1'"),
         (["strength=0.5,0.50"], "expected each value once, got strength=0.5 twice"),
         (["strength=0.1,1", "seed=1"], "search: expected no `seed`"),
         (["strength=0.1,1", "hold_out=50"], "search: expected no `hold_out`; choose with --hold"),
-        (["train_per_class=10,20"], "expected one value of `train_per_class`, got 10,20; errors"),
+        (["strength=0.1,1", "subset.hold_out=50"], "search: expected no `hold_out`; choose with"),
+        (["train_per_class=10,20"], "expected one value of `train_per_class`, got 10,20; results"),
+        (["subset.subset_seed=0,1"], "expected one value of `subset.subset_seed`, got 0,1; res"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(run_search, tmp_path, arguments, message):

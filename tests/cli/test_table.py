@@ -9,6 +9,7 @@ def test_table_shows_published_and_what_was_not_run(semaug):
     status, output, _ = semaug("table", "isda-2", "--rows", "ResNet-32")
     assert status == 0
     assert "7.09 ± 0.12 (5)" in output
+    assert "isda-2: error in % (lower is better)" in output
     assert output.count("not run") == 4
     assert "not the papers" not in output
 
@@ -22,8 +23,8 @@ def test_table_trains_what_is_missing_once(semaug, tmp_path):
     assert "measured with changed fields: not the papers' settings" in output
     summaries = list((tmp_path / "runs").rglob("summary.json"))
     assert len(summaries) == 4
-    strengths = {json.loads(path.read_text())["recipe"]["loss"]["strength"] for path in summaries}
-    assert strengths == {None, 0.1}
+    losses = [json.loads(path.read_text())["recipe"]["loss"] for path in summaries]
+    assert {loss.get("strength") for loss in losses} == {None, 0.1}
     again = semaug(*arguments)[1]
     assert "runs: " not in again  # nothing was left to train
     assert output.splitlines()[-8:] == again.splitlines()[-8:]
@@ -80,7 +81,22 @@ def test_table_is_no_command_for_torchrun(semaug, monkeypatch):
 
 def test_a_field_that_no_recipe_has_is_refused(semaug):
     status, _, errors = semaug("table", "isda-2", "ai_weight=3")
-    assert (status, "`ai_weight` has no effect on any of these recipes" in errors) == (2, True)
+    assert (status, "no option 'ai_weight'; add method=ait or method=dml" in errors) == (2, True)
+    status, _, errors = semaug("table", "isda-11", "epochs=3")
+    assert (status, "expected no changes, for there is no recipe for isda-11" in errors) == (
+        2,
+        True,
+    )
+
+
+def test_what_a_person_trained_stands_in_the_table(semaug):
+    """However its changes were given."""
+    arguments = ["seed=3", "loss=isda", "loss.covariance=identity", "strength=.5", *TINY]
+    small = ["batch_size=50", "test_images=20"]
+    status, _, errors = semaug("train", "cifar10_5k_resnet20_isda", *arguments, *small)
+    assert status == 0, errors
+    arguments = ["table", "isda-8-small", "--rows", "Identity", *TINY, *small]
+    assert "(1)" in semaug(*arguments)[1]
 
 
 def test_a_run_that_cannot_be_tested_elsewhere_is_left_out(semaug, tmp_path):
@@ -88,7 +104,7 @@ def test_a_run_that_cannot_be_tested_elsewhere_is_left_out(semaug, tmp_path):
     arguments += ["batch_size=50", "test_images=20", "--threads", "1"]
     output = semaug(*arguments)[1]
     assert output.count("(1)") == 8
-    folder = next((tmp_path / "runs").glob("*rh_ait*")) / "seed0"
+    folder = next((tmp_path / "runs").glob("cifar10_5k_resnet20_ait,*")) / "seed0"
     (folder / "checkpoint.pt").unlink()
     (folder / "transfer.json").unlink()
     status, output, _ = semaug(*arguments)

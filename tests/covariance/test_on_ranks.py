@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 import semaug.covariance.rows
 from tests.covariance import ranks
+from tests.processes import run_together
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +17,7 @@ def results(tmp_path_factory):
     """What each rank of four, and then of two, has in the end."""
     folder = tmp_path_factory.mktemp("ranks")
     for world_size in (4, 2):  # two go on from what four have saved
-        torch.multiprocessing.spawn(
-            ranks.run_rank, args=(world_size, str(folder)), nprocs=world_size
-        )
+        run_together(ranks.run_rank, world_size, str(folder))
     return {
         world_size: [torch.load(folder / f"{world_size}-{rank}.pt") for rank in range(world_size)]
         for world_size in (4, 2)

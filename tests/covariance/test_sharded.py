@@ -7,6 +7,7 @@ from torch.testing import assert_close
 import semaug.covariance.sharded
 from semaug import ClassCovariance, ISDALoss, explicit_augmentation_loss
 from tests.covariance import sharded_ranks as ranks
+from tests.processes import run_together
 
 NUM_RANKS = 3
 
@@ -14,9 +15,7 @@ NUM_RANKS = 3
 @pytest.fixture(scope="module", params=[False, True], ids=["cpu path", "static path"])
 def on_ranks(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
-    torch.multiprocessing.spawn(
-        ranks.run_rank, args=(NUM_RANKS, request.param, str(folder)), nprocs=NUM_RANKS
-    )
+    run_together(ranks.run_rank, NUM_RANKS, request.param, str(folder))
     return [torch.load(folder / f"rank{rank}.pt") for rank in range(NUM_RANKS)]
 
 

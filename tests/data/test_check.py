@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from semaug.data import DataSet, ImageSet, tiny_imagenet
 from semaug.data.check import check
-from semaug.data.official import Download, OfficialFiles
+from semaug.data.source import Download, OfficialFiles
 from tests.data.toy_source import register
 
 

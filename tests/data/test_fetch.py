@@ -18,7 +18,7 @@ import pytest
 from torchvision.datasets import utils
 
 from semaug.data.fetch import fetch
-from semaug.data.official import Download, OfficialFiles
+from semaug.data.source import Download, OfficialFiles
 from semaug.registry import data_sets
 from tests.data.toy_source import register as register_set
 

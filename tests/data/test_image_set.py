@@ -1,4 +1,4 @@
-"""Tests of semaug.data.image_set."""
+"""Tests of semaug.data.image_set: sets in memory."""
 
 import pytest
 import torch

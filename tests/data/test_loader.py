@@ -16,9 +16,8 @@ from torch.testing import assert_close
 
 from semaug.data.decode import decode_file
 from semaug.data.errors import LoadError, explain_worker_death
-from semaug.data.file_set import FilePaths, FileSet
-from semaug.data.image_set import ImageSet
-from semaug.data.loader import LoadedBatch, Loader, batches
+from semaug.data.image_set import FilePaths, FileSet, ImageSet
+from semaug.data.loader import LoadedBatch, Loader, batches, epoch_order
 from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 from tests.data.image_files import write_image
 
@@ -28,6 +27,12 @@ WORKERS = [0, 1, 2]
 
 # Of torch, where there is one core.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+
+def test_an_epoch_visits_every_image_once():
+    order = epoch_order(100, torch.Generator().manual_seed(0))
+    assert order.tolist() != list(range(100))
+    assert sorted(order.tolist()) == list(range(100))
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +363,7 @@ def test_processes_survive_a_signal_that_comes_while_they_start(pictures, order,
 def test_a_program_that_closes_nothing_ends(pictures):
     code = """if True:
         import sys, torch
-        from semaug.data.file_set import FilePaths, FileSet
+        from semaug.data.image_set import FilePaths, FileSet
         from semaug.data.loader import Loader
         files = FileSet(FilePaths.of(sys.argv[1], ["0.png"] * 9), torch.zeros(9).long(), ("a",))
         loader = Loader(files, batch_size=1, workers=2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semaug.data import DataSet, ImageSet
-from semaug.data.file_set import FilePaths, FileSet
+from semaug.data.image_set import FilePaths, FileSet
 from semaug.data.selection import select
 from semaug.data.splits import (
     corrupt_labels,

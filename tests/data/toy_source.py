@@ -1,6 +1,6 @@
 """A data set of a test, under a name."""
 
-from semaug.data import DATA_SETS, DataSource
+from semaug.data import DataSource
 from semaug.registry import data_sets
 
 
@@ -23,5 +23,4 @@ def register(monkeypatch, name, data=None, description="a few images", **facts):
 
     source = type("Toy", (DataSource,), {"__doc__": description, "load": load, **facts})
     monkeypatch.setitem(data_sets._members, name, source)
-    monkeypatch.setitem(DATA_SETS, name, source())
     return source

@@ -1,6 +1,6 @@
-"""Train a run to its end, and the same run once more with kills in between.
+"""Train runs to their ends, and the same runs once more with kills in between.
 
-Run as: python kill_and_resume.py FOLDER THREADS WHEN...
+Run as: python kill_and_resume.py FOLDER THREADS RUN=WHEN,WHEN...
 
 Each process dies at one of the POINTS, or, if WHEN is a number, so many seconds after it first
 saved something. All processes are forks of this one, which has imported everything already.
@@ -13,14 +13,27 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
-from semaug.data import load_data
-from semaug.engine import loop
+from semaug.engine import session
 from semaug.engine.session import Session
+from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
 from semaug.runs.record import Record
 from semaug.runs.run import Run
+from tests.engine.toys import Consistent, Plain
+from tests.tiny import train_quietly
+
+
+def describe_runs(folder):
+    """Return pairs of the same run by its name, one of which is to be killed."""
+    isda = override(find_recipe("digits_resnet8_isda"), {"epochs": "5", "batch_size": "96"})
+    changes = {"epochs": "none", "steps": "50", "evaluate_every_steps": "12"}
+    changes |= {"labeled_per_class": "20", "ema_decay": "0.9", "optimizer": "adamw"}
+    streams = override(find_recipe("digits_resnet8"), changes)
+    streams = replace(streams, method=Consistent(), network=Plain(drop_rate=0.5))
+    return {
+        name: [Run(name, recipe, root=Path(folder) / root) for root in ("whole", "killed")]
+        for name, recipe in (("isda", isda), ("streams", streams))
+    }
 
 
 def die(*arguments):
@@ -37,7 +50,7 @@ def die_between_row_and_save():
 
 
 def die_before_the_summary():
-    loop.write_summary = die
+    session.write_summary = die
 
 
 POINTS = {
@@ -51,15 +64,7 @@ def start(run, prepare=lambda: None):
     child = os.fork()
     if child == 0:
         prepare()
-        quiet = Console(quiet=True)
-        loop.train(
-            run,
-            device="cpu",
-            threads=int(sys.argv[2]),
-            resume=True,
-            checkpoint_seconds=0.02,
-            console=quiet,
-        )
+        train_quietly(run, resume=True, threads=int(sys.argv[2]), checkpoint_seconds=0.02)
         os._exit(0)
     return child
 
@@ -88,14 +93,15 @@ def last_saved(run):
 
 
 if __name__ == "__main__":
-    recipe = replace(find_recipe("digits_resnet8_isda"), epochs=5, batch_size=96)
-    whole, killed = (Run("run", recipe, root=Path(sys.argv[1]) / name) for name in ("a", "b"))
-    load_data("digits")
-    for when in sys.argv[3:]:
-        if when in POINTS:
-            kill_at(killed, when)
-        else:
-            kill_after(killed, float(when))
-    assert killed.summary() is None, "finished before the last kill"
-    finish(killed)
-    finish(whole)
+    for argument in sys.argv[3:]:
+        name, _, moments = argument.partition("=")
+        whole, killed = describe_runs(sys.argv[1])[name]
+        whole.recipe.data.load(Path(), None)
+        for when in moments.split(","):
+            if when in POINTS:
+                kill_at(killed, when)
+            else:
+                kill_after(killed, float(when))
+        assert killed.summary() is None, "finished before the last kill"
+        finish(killed)
+        finish(whole)

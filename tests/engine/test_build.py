@@ -1,32 +1,51 @@
 """Tests of semaug.engine.build."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
+import timm
 import torch
+from torch import nn
 
-from semaug.data import load_data
-from semaug.engine import build
-from semaug.engine.build import build_data, build_method
-from semaug.engine.pipeline import Pipeline
+from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
+from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.losses import ExplicitAugmentationLoss
+from semaug.methods import Supervised
+from semaug.metrics import Error, MeanIoU, MeanIoUSpec
+from tests.tiny import tiny_recipe
 
 # Batch norm on one pixel, and a hidden layer between `num_features` and the classifier.
 MOBILE = "network=mobilenetv3_small_050"
 
 
 @pytest.fixture
-def build_from(make_run):
+def builder_of(tmp_path):
+    """Return a function that makes the builder of a tiny run."""
+
+    def make(*arguments, **options):
+        recipe = replace(tiny_recipe(*arguments), **options)
+        data, _ = recipe.subset.select(recipe.data.load(tmp_path, None))
+        streams = Streams(recipe, data)
+        return Builder(recipe, data, streams.plan, streams.example_images(), seed=0)
+
+    return make
+
+
+@pytest.fixture
+def build_from(builder_of):
     """Return a function that builds the method of a tiny run."""
+    return lambda *arguments, **options: builder_of(*arguments, **options).method()
 
-    def build(*arguments):
-        recipe = make_run(*arguments).recipe
-        data, _ = build_data(recipe, None, torch.device("cpu"))
-        images = Pipeline(recipe, data).example_images()
-        return build_method(recipe, data, images, seed=0, num_steps=1)
 
-    return build
+def test_the_builder_knows_all_sizes(builder_of):
+    builder = builder_of("digits_resnet8", "epochs=2")
+    sizes = builder.sizes
+    assert (sizes.num_classes, sizes.num_steps, sizes.num_images) == (10, 8, 100)
+    assert (sizes.image, sizes.num_features) == ((3, 8, 8), None)
+    assert builder.example_images.shape == (2, 3, 8, 8)
+    assert builder.plan.total_steps == 8
 
 
 def test_isda_has_the_size_of_what_the_classifier_receives(build_from):
@@ -63,6 +82,30 @@ def test_initial_weights_depend_on_seed_and_network_alone(build_from):
         assert torch.equal(value, expected[name])
 
 
+def test_each_network_has_weights_of_its_own_and_the_first_those_it_has_alone(build_from):
+    peers = "peers=resnet8_cifar,resnet20_cifar"
+    alone, together = (
+        build_from("digits_resnet8", *changes) for changes in ([], ["method=dml", peers])
+    )
+    first, second, _ = together.network
+    for name, value in alone.network.state_dict().items():
+        assert torch.equal(value, first.state_dict()[name])
+    assert not torch.equal(first.get_classifier().weight, second.get_classifier().weight)
+
+
+def test_a_method_may_ask_for_several_networks_and_losses(builder_of):
+    builder = builder_of("digits_resnet8_isda")
+    first, second = builder.network(), builder.network("resnet20_cifar")
+    assert first.conv1.weight.shape == second.conv1.weight.shape
+    assert not torch.equal(first.conv1.weight, second.conv1.weight)
+    sizes = [builder.loss(num_features=size).estimator.num_features for size in (3, 7)]
+    assert sizes == [3, 7]
+    other = tiny_recipe("digits_resnet8").loss
+    assert isinstance(builder.loss(spec=other), nn.CrossEntropyLoss)
+    network, loss = builder.with_loss("resnet20_cifar")
+    assert loss.estimator.num_features == network.num_features
+
+
 @pytest.mark.parametrize("name", ["digits_resnet8", "digits_resnet8_isda"])
 def test_a_network_for_other_sizes_is_named(build_from, name):
     message = r"^recipe: network=vit_tiny_patch16_224 cannot take data=digits of 3 x 8 x 8 pixels: "
@@ -70,13 +113,45 @@ def test_a_network_for_other_sizes_is_named(build_from, name):
         build_from(name, "network=vit_tiny_patch16_224")
 
 
-def test_a_network_without_a_classifier_is_named(build_from, monkeypatch):
-    create = build.timm.create_model
-    monkeypatch.setattr(
-        build.timm, "create_model", lambda name, num_classes: create(name, num_classes=0)
-    )
-    with pytest.raises(UserError, match=r"^recipe: loss=isda network=resnet8_cifar: with_features"):
-        build_from("digits_resnet8_isda")
+@pytest.mark.parametrize(
+    ("peers", "message"),
+    [
+        ("resnet9_cifar", "unknown network 'resnet9_cifar'; did you mean 'resnet8_cifar'"),
+        ("vit_tiny_patch16_224", "peers=vit_tiny_patch16_224 cannot take data=digits"),
+    ],
+)
+def test_a_peer_that_does_not_fit_is_named(build_from, peers, message):
+    with pytest.raises(UserError, match=f"^recipe: {message}"):
+        build_from("digits_resnet8", "method=dml", f"peers={peers}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headless:
+    """A network whose features are all there is."""
+
+    def build(self, sizes):
+        return timm.create_model("resnet8_cifar", num_classes=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A network that cannot be built."""
+
+    def build(self, sizes):
+        raise ValueError("no network of this size")
+
+
+def test_a_network_without_a_classifier_is_named(build_from, builder_of):
+    message = r"^recipe: loss=isda network=.*test_build.*:Headless: with_features"
+    with pytest.raises(UserError, match=message):
+        build_from("digits_resnet8_isda", network=Headless())
+    with pytest.raises(UserError, match=message.replace("network=", "peers=")):
+        builder_of("digits_resnet8_isda").with_loss(Headless(), "peers")
+
+
+def test_a_network_that_cannot_be_built_is_named(build_from):
+    with pytest.raises(UserError, match=r"^recipe: network=.*:Broken: no network of this size"):
+        build_from("digits_resnet8", network=Broken())
 
 
 @pytest.mark.parametrize("batch_size", [1, 33])  # 100 training images
@@ -86,24 +161,35 @@ def test_a_step_of_one_image_is_tried_before_it_fails(build_from, batch_size):
         build_from("digits_resnet8", MOBILE, f"batch_size={batch_size}")
 
 
+def test_a_step_of_one_image_is_none_where_batches_are_always_full(build_from):
+    build_from("digits_resnet8", MOBILE, "batch_size=33", "epochs=none", "steps=10")
+
+
 def test_a_step_of_one_image_leaves_no_trace(build_from):
     untried, tried = (build_from("digits_resnet8", f"batch_size={n}") for n in (32, 33))
     for name, value in untried.state_dict().items():
         assert torch.equal(value, tried.state_dict()[name])
 
 
+def test_several_views_of_one_image_are_enough(build_from):
+    build_from("digits_resnet8", MOBILE, "batch_size=33", "method=ait")
+
+
 @pytest.mark.parametrize(("rate", "expected"), [("none", {0.5}), ("0", set()), ("0.2", {0.2})])
-def test_dropout_of_a_network_itself_can_be_changed(make_run, rate, expected):
-    recipe = make_run("digits_resnet8", "network=cnn13_cifar", f"block_drop_rate={rate}").recipe
-    network = build._create_network(recipe, 10, "network")
-    rates = {module.p for module in network.modules() if isinstance(module, torch.nn.Dropout)}
+def test_dropout_of_a_network_itself_can_be_changed(builder_of, rate, expected):
+    changes = ["network=cnn13_cifar", f"block_drop_rate={rate}"]
+    recipe = tiny_recipe("digits_resnet8", *changes)
+    network = recipe.network.build(builder_of("digits_resnet8").sizes)
+    rates = {module.p for module in network.modules() if isinstance(module, nn.Dropout)}
     assert rates - {0.0} == expected
 
 
-def test_dropout_inside_blocks_reaches_the_network(build_from):
-    method = build_from("digits_resnet8", "network=wide_resnet16_8_cifar", "block_drop_rate=0.3")
-    rates = {m.p for m in method.network.modules() if isinstance(m, torch.nn.Dropout)}
-    assert 0.3 in rates
+def test_dropout_inside_blocks_reaches_the_network(builder_of):
+    recipe = tiny_recipe("digits_resnet8", "network=wide_resnet16_8_cifar", "block_drop_rate=0.3")
+    sizes = builder_of("digits_resnet8").sizes
+    with torch.device("meta"):
+        network = recipe.network.build(sizes)
+    assert 0.3 in {m.p for m in network.modules() if isinstance(m, nn.Dropout)}
 
 
 def test_a_network_without_dropout_inside_its_blocks_is_named(build_from):
@@ -112,41 +198,10 @@ def test_a_network_without_dropout_inside_its_blocks_is_named(build_from):
         build_from("digits_resnet8", "block_drop_rate=0.3")
 
 
-def test_a_set_without_test_images_is_named(make_run, monkeypatch):
-    digits = load_data("digits")
-    alone = replace(digits, test=digits.test.subset(torch.arange(0)))
-    monkeypatch.setattr(build, "load_data", lambda name, root, workers: alone)
-    message = "data=digits has no images to test on; keep some .* back with hold_out=N"
-    recipe = make_run("digits_resnet8", "test_images=none").recipe
-    with pytest.raises(UserError, match=message):
-        build_data(recipe, None, torch.device("cpu"))
-    recipe = make_run("digits_resnet8", "test_images=none", "hold_out=20").recipe
-    assert len(build_data(recipe, None, torch.device("cpu"))[0].test) == 20
-
-
-def test_quick_holds_out_half_of_the_classes_where_each_has_one_image(make_run):
-    changes = ("train_per_class=1", "hold_out=300", "test_images=none")
-    recipe = make_run("digits_resnet8", *changes).recipe
-    data, _ = build_data(recipe, None, torch.device("cpu"), quick=True)
-    assert (len(data.train), len(data.test)) == (5, 5)
-
-
-def test_too_many_test_images_are_named(make_run):
-    recipe = make_run("digits_resnet8", "test_images=1000").recipe
-    with pytest.raises(UserError, match="expected `test_images` <= 797, got 1000"):
-        build_data(recipe, None, torch.device("cpu"))
-
-
-def test_data_that_cannot_be_had_is_an_error_for_users(make_run):
-    recipe = make_run("digits_resnet8", "train_per_class=900").recipe
-    with pytest.raises(UserError, match="expected `train_per_class` <= "):
-        build_data(recipe, None, torch.device("cpu"))
-
-
 EXPLICIT = ("loss=explicit", "strength=0.25", "num_samples=3", "covariance=diagonal")
 
 
-@pytest.mark.parametrize(("ramp", "steps"), [("linear", 1), ("constant", None)])
+@pytest.mark.parametrize(("ramp", "steps"), [("linear", 12), ("constant", None)])
 def test_explicit_augmentation_takes_the_words_of_the_recipe(build_from, ramp, steps):
     criterion = build_from("digits_resnet8", *EXPLICIT, f"ramp={ramp}").criterion
     assert isinstance(criterion, ExplicitAugmentationLoss)
@@ -155,6 +210,54 @@ def test_explicit_augmentation_takes_the_words_of_the_recipe(build_from, ramp, s
 
 
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])
-def test_explicit_augmentation_of_mixed_images_is_refused(build_from, mix):
+def test_explicit_augmentation_of_mixed_images_is_refused(mix):
     with pytest.raises(UserError, match="recipe: loss=explicit takes labels only, so no `mixup`"):
-        build_from("digits_resnet8", *EXPLICIT, f"{mix}=1")
+        tiny_recipe("digits_resnet8", *EXPLICIT, f"{mix}=1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsOnly:
+    """A loss of a stranger that takes labels only."""
+
+    soft_targets: ClassVar[bool] = False
+
+    def build(self, sizes):
+        return nn.CrossEntropyLoss()
+
+
+def test_mixed_images_need_a_loss_of_soft_targets():
+    recipe = tiny_recipe("digits_resnet8", "mixup=1")
+    with pytest.raises(UserError, match="LabelsOnly takes labels only, so no `mixup`"):
+        replace(recipe, loss=LabelsOnly())
+
+
+def test_the_recipe_may_measure_something_else(builder_of):
+    builder = builder_of("digits_resnet8")
+    method = builder.method()
+    assert [type(metric) for metric in builder.metrics(method)] == [Error]
+    builder = builder_of("digits_resnet8", metrics=(MeanIoUSpec(), *builder.recipe.metrics))
+    assert [type(metric) for metric in builder.metrics(method)] == [MeanIoU]
+
+
+def test_batch_norm_of_several_processes_needs_gpus():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    with pytest.raises(UserError, match="`sync_batch_norm` needs GPUs; torch has none for a CPU"):
+        synchronize_batch_norm(network, torch.device("cpu"))
+    changed = synchronize_batch_norm(network, torch.device("cuda"))
+    assert isinstance(changed[1], nn.SyncBatchNorm)
+
+
+def test_compiled_methods_stay_the_modules_that_they_are(monkeypatch):
+    compiled = []
+
+    def compile(function, *, dynamic):
+        compiled.append((function.__name__, dynamic))
+        return lambda *arguments: ("compiled", *arguments)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    method = Supervised(nn.Linear(2, 2), nn.CrossEntropyLoss())
+    names = list(method.state_dict())
+    compile_steps(method)
+    assert compiled == [("loss", False), ("predict_each", False)]
+    assert method.loss("batch") == ("compiled", method, "batch")
+    assert list(method.state_dict()) == names

@@ -77,7 +77,7 @@ def test_probabilities_of_images_are_averaged(images, classify, flip, scales):
         seen = resize(images, round(20 * scale), round(13 * scale))
         for one in (seen, seen.flip(3))[: 1 + flip]:
             probabilities.append(classify(one)[""].softmax(1))
-    found = evaluate(Whole(flip=flip, scales=scales), classify, images)[""]
+    found = evaluate(Whole(mirror=flip, scales=scales), classify, images)[""]
     assert_close(found, sum(probabilities) / len(probabilities))
     assert_close(found.sum(1), torch.ones(2))
 
@@ -90,7 +90,7 @@ def test_one_pass_at_another_scale_is_a_single_pass(images, classify):
 @pytest.mark.parametrize("flip", [True, False])
 def test_probabilities_of_pixels_are_averaged_at_the_size_of_the_truth(images, dense, flip):
     scales = (0.5, 1.5)
-    found = evaluate(Whole(flip=flip, scales=scales), dense, images, (20, 13))
+    found = evaluate(Whole(mirror=flip, scales=scales), dense, images, (20, 13))
     for name in ("", "teacher"):
         total, count = torch.zeros(2, 4, 20, 13), 0
         for scale in scales:
@@ -109,7 +109,7 @@ def test_mirrored_outputs_are_mirrored_back(images):
     def predict(images):
         return {"": images}
 
-    found = evaluate(Whole(flip=True), predict, images, (20, 13))[""]
+    found = evaluate(Whole(mirror=True), predict, images, (20, 13))[""]
     assert_close(found, images.softmax(1))
 
 
@@ -168,7 +168,7 @@ def test_a_larger_window_changes_nothing_for_a_network_of_single_pixels(images):
 
 
 def test_windows_scales_and_mirror_images_go_together(images, dense):
-    spec = SlidingWindow(window=9, stride_percent=50, flip=True, scales=(1.0, 1.5))
+    spec = SlidingWindow(window=9, stride_percent=50, mirror=True, scales=(1.0, 1.5))
     found = evaluate(spec, dense, images, (20, 13))["teacher"]
     total = torch.zeros(2, 4, 20, 13)
     for scale in spec.scales:
@@ -184,7 +184,7 @@ def test_windows_scales_and_mirror_images_go_together(images, dense):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_averages_are_float32_or_better(images, dtype):
     outputs = images.to(dtype)
-    found = evaluate(Whole(flip=True), lambda _: {"": outputs}, images, (20, 13))[""]
+    found = evaluate(Whole(mirror=True), lambda _: {"": outputs}, images, (20, 13))[""]
     wide = torch.promote_types(dtype, torch.float32)
     expected = (outputs.to(wide).softmax(1) + outputs.flip(3).to(wide).softmax(1)) / 2
     assert found.dtype == wide

@@ -1,36 +1,80 @@
 """Runs that are killed, stopped and resumed end bit for bit where uninterrupted ones end."""
 
+import errno
 import os
 import random
 import signal
 import subprocess
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from semaug.engine import build, loop
+from semaug.engine import loop
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.engine.loop import train
-from semaug.engine.schedule import learning_rate_schedule
+from semaug.engine.measure import measure
 from semaug.engine.session import Session
-from semaug.recipes.digits_resnet8_isda import recipe
-from semaug.runs.run import Run
+from semaug.runs.checkpoint import load_checkpoint
+from tests.engine import toys
+from tests.engine.kill_and_resume import describe_runs
 from tests.engine.same import assert_same_runs
+from tests.tiny import train_quietly
+
+# A kill after it saved nothing, one that loses a row, and one at the very end.
+WORST = ["before_a_save", "between_row_and_save", "before_a_save", "before_the_summary"]
 
 
 def test_killed_runs_end_bit_for_bit_where_an_uninterrupted_run_ends(tmp_path):
     chance = random.Random()
-    seconds = [str(chance.uniform(0, 0.12)) for _ in range(6)]
-    print("killed after seconds:", seconds)  # shown if the test fails
-    kill_and_compare(tmp_path, 1, seconds)
+    moments = [str(chance.uniform(0, 0.1)) for _ in range(5)]
+    print("killed after seconds:", moments)  # shown if the test fails
+    kill_and_compare(tmp_path, 1, isda=[*moments, *WORST], streams=WORST)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_kills_at_the_worst_moments_change_nothing(tmp_path, threads):
-    points = ["before_a_save", "between_row_and_save", "before_a_save", "before_the_summary"]
-    kill_and_compare(tmp_path, threads, points)
+@pytest.mark.slow
+def test_kills_of_runs_with_two_threads_change_nothing(tmp_path):
+    kill_and_compare(tmp_path, 2, isda=["between_row_and_save", "before_the_summary"])
+
+
+def kill_and_compare(folder, threads, **moments):
+    """Train runs whole and with kills, and assert that both end alike."""
+    script = Path(__file__).with_name("kill_and_resume.py")
+    command = [sys.executable, str(script), str(folder), str(threads)]
+    command += [f"{name}={','.join(own)}" for name, own in moments.items()]
+    paths = [str(script.parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment["OMP_WAIT_POLICY"] = "passive"  # on a busy machine threads would wait and wait
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, **environment})
+    for name in moments:
+        whole, killed = describe_runs(folder)[name]
+        assert len(killed.metric_rows()) == 5
+        assert_same_runs(whole, killed)
+
+
+def stop_at(monkeypatch, step, number=signal.SIGINT):
+    """Send a signal to the run after so many steps."""
+    count_step = Session.count_step
+
+    def count_and_stop(self, *arguments):
+        count_step(self, *arguments)
+        if self.total_step == step:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Session, "count_step", count_and_stop)
+
+
+def stopped_and_resumed(run, monkeypatch, step):
+    """Train a run that is stopped in the middle of its second epoch."""
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        message = r"epoch 2 of 3 after step \d of \d, saved"
+        with pytest.raises(InterruptedRunError, match=message) as stop:
+            train_quietly(run)
+        assert stop.value.signal_number == signal.SIGINT
+    train_quietly(run, resume=True)
+    return run
 
 
 EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
@@ -45,78 +89,122 @@ EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
         [*EXPLICIT, "covariance=learned"],
         ["method=ait", "views=3"],
         ["method=multi_ait", "peers=resnet8_cifar", "ai_weight=0.5"],
+        ["ema_decay=0.9"],
+        ["mixup=0.2", "cutmix=1"],
+        ["policy=autoaugment_svhn", "cutout=3", "jitter=0.4,0.4,0.4", "grayscale=0.2"],
+        ["clip_norm=0.5", "warmup_epochs=1.5", "deterministic=true"],
+        ["whitening=true", "corrupt_percent=20", "train_percent=50", "batch_size=16"],
+        ["optimizer=adamw", "decay_norms=false", "schedule=poly"],
+        ["optimizer=lion", "layer_decay=0.7"],
+        ["epochs=none", "steps=11", "evaluate_every_steps=4"],
     ],
+    ids=" ".join,
 )
-def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(
-    train_tiny, make_run, quiet, monkeypatch, changes
-):
-    whole = train_tiny("digits_resnet8_isda", *changes, root="whole")
-    stopped = make_run("digits_resnet8_isda", *changes, root="stopped")
-    send_signal_at_step(monkeypatch, 6)
-    with pytest.raises(InterruptedRunError, match=r"epoch 2 of 3 after step 3 of 4, saved") as stop:
-        train(stopped, **quiet)
-    assert stop.value.signal_number == signal.SIGINT
-    monkeypatch.undo()
-    train(stopped, resume=True, **quiet)
+def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(make_run, monkeypatch, changes):
+    whole, stopped = (make_run("digits_resnet8_isda", *changes, root=root) for root in ("a", "b"))
+    train_quietly(whole)
+    assert_same_runs(whole, stopped_and_resumed(stopped, monkeypatch, 7))
+
+
+@pytest.mark.parametrize(
+    ("specs", "changes"),
+    [
+        ({"network": toys.Plain(drop_rate=0.5)}, []),
+        ({"network": toys.Plain(), "method": toys.Consistent()}, ["labeled_per_class=10"]),
+        (
+            {"network": toys.Plain(drop_rate=0.5), "method": toys.Consistent()},
+            ["labeled_per_class=4", "epochs=none", "steps=11", "evaluate_every_steps=4"],
+        ),
+        (
+            {"network": toys.Pixelwise(), "data": toys.Squares()},
+            ["train_per_class=none", "test_images=none", "batch_size=3"],
+        ),
+        ({"network": toys.Plain(), "method": toys.Noting()}, ["ema_decay=0.5"]),
+        ({"loss": toys.Offset(lr=0.3)}, []),
+    ],
+    ids=["dropout", "two streams", "two streams in steps", "masks", "counts of epochs", "loss"],
+)
+def test_a_stop_changes_nothing_for_specs_of_others(make_run, monkeypatch, specs, changes):
+    whole, stopped = (make_run("digits_resnet8", *changes, root=root) for root in ("a", "b"))
+    whole, stopped = (replace(run, recipe=replace(run.recipe, **specs)) for run in (whole, stopped))
+    train_quietly(whole)
+    assert_same_runs(whole, stopped_and_resumed(stopped, monkeypatch, 6))
+
+
+def test_a_stop_while_testing_changes_nothing(make_run, monkeypatch):
+    """Nor does a method end its epoch twice, though the epoch is tested anew."""
+    runs = [make_run("digits_resnet8", root=root) for root in ("whole", "stopped")]
+    specs = {"method": toys.Noting(), "network": toys.Plain()}
+    whole, stopped = (replace(run, recipe=replace(run.recipe, **specs)) for run in runs)
+    train_quietly(whole)
+
+    def stop_and_measure(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return measure(*arguments)
+
+    for epoch in (1, 2):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "measure", stop_and_measure)
+            message = f"epoch {epoch} of 3 after step 4 of 4, saved"
+            with pytest.raises(InterruptedRunError, match=message) as stop:
+                train_quietly(stopped, resume=True)
+            assert stop.value.signal_number == signal.SIGTERM
+        if epoch == 1:
+            with monkeypatch.context() as patch:
+                stop_at(patch, 5)
+                with pytest.raises(InterruptedRunError):
+                    train_quietly(stopped, resume=True)
+    train_quietly(stopped, resume=True)
     assert_same_runs(whole, stopped)
+    state = load_checkpoint(stopped.checkpoint)["objects"]["method"]
+    assert (state["starts"], state["ends"]) == (3, 3)
 
 
-def test_a_stop_while_testing_changes_nothing(train_tiny, make_run, quiet, monkeypatch):
-    whole = train_tiny(root="whole")
-    stopped = make_run(root="stopped")
-    monkeypatch.setattr(loop, "count_wrong", lambda *_: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(InterruptedRunError, match=r"epoch 1 of 3 after step 4 of 4, saved") as stop:
-        train(stopped, **quiet)
-    assert stop.value.signal_number == signal.SIGTERM
-    monkeypatch.undo()
-    train(stopped, resume=True, **quiet)
-    assert_same_runs(whole, stopped)
-
-
-def test_dropout_goes_on_with_the_numbers_it_would_have_drawn(make_run, quiet, monkeypatch):
-    create = build.timm.create_model
-    with_dropout = partial(create, drop_rate=0.5)
-    monkeypatch.setattr(build.timm, "create_model", with_dropout)
-    whole, stopped = make_run(root="whole"), make_run(root="stopped")
-    train(whole, **quiet)
-    send_signal_at_step(monkeypatch, 5)
-    with pytest.raises(InterruptedRunError):
-        train(stopped, **quiet)
-    monkeypatch.undo()
-    monkeypatch.setattr(build.timm, "create_model", with_dropout)
-    train(stopped, resume=True, **quiet)
-    assert_same_runs(whole, stopped)
-
-
-def test_a_checkpoint_in_time_is_in_the_middle_of_an_epoch(make_run, quiet, monkeypatch):
+def test_checkpoints_in_time_are_in_the_middle_of_an_epoch(make_run, monkeypatch):
     steps = []
     save = Session.save
     monkeypatch.setattr(Session, "save", lambda self: (steps.append(self.step), save(self)))
-    train(make_run(), checkpoint_seconds=0, **quiet)
+    train_quietly(make_run("digits_resnet8"), checkpoint_seconds=0)
     assert steps == 3 * [1, 2, 3, 4, 0]
 
 
-def send_signal_at_step(monkeypatch, step):
-    """Interrupt the run while the learning rate of the step is asked for."""
+def test_a_full_disk_ends_the_run_which_goes_on_once_there_is_room(make_run, monkeypatch):
+    whole, stopped = (make_run("digits_resnet8", root=root) for root in ("a", "b"))
+    train_quietly(whole)
+    saves = []
+    save = torch.save
 
-    def schedule(*arguments):
-        rate = learning_rate_schedule(*arguments)
+    def save_until_it_is_full(state, file):
+        saves.append(state)
+        if len(saves) == 6:
+            file.write(b"a part")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(state, file)
 
-        def rate_with_signal(now):
-            if now == step:
-                signal.raise_signal(signal.SIGINT)
-            return rate(now)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", save_until_it_is_full)
+        with pytest.raises(OSError, match=r"could not be written .*No space left"):
+            train_quietly(stopped, checkpoint_seconds=0)
+    kept = load_checkpoint(stopped.checkpoint)
+    assert (kept["epoch"], kept["step"]) == (1, 0)
+    assert not list(stopped.folder.glob("*.partial"))
+    train_quietly(stopped, resume=True)
+    assert_same_runs(whole, stopped)
 
-        return rate_with_signal
 
-    monkeypatch.setattr(loop, "learning_rate_schedule", schedule)
-
-
-def kill_and_compare(folder, threads, moments):
-    """Train a run whole and with kills, and assert that both end alike."""
-    script = Path(__file__).with_name("kill_and_resume.py")
-    command = [sys.executable, str(script), str(folder), str(threads), *moments]
-    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    whole, killed = (Run("run", recipe(), root=folder / name) for name in ("a", "b"))
-    assert len(killed.metric_rows()) == 5
-    assert_same_runs(whole, killed)
+def test_a_folder_of_photographs_goes_on_with_any_number_of_workers(
+    photographs, make_run, monkeypatch
+):
+    root = photographs("ant", "bee", "cow", train=7, test=2)
+    changes = ["network=resnet8_cifar", "image_size=16", "loss=isda", "strength=0.5"]
+    changes += ["train_per_class=none", "test_images=none", "batch_size=6", "epochs=2"]
+    whole, stopped = (make_run("folder_resnet18", *changes, root=name) for name in ("a", "b"))
+    train_quietly(whole, data_root=root, workers=1)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 6)
+        with pytest.raises(InterruptedRunError, match="epoch 2 of 2 after step 2 of 4"):
+            train_quietly(stopped, data_root=root, workers=2)
+    assert train_quietly(stopped, data_root=root, workers=0, resume=True)["finished"]
+    assert_same_runs(whole, stopped)
+    method = load_checkpoint(whole.checkpoint)["objects"]["method"]
+    assert method["criterion.estimator.count"].tolist() == 3 * [14]

@@ -76,8 +76,8 @@ def as_is(function):
     ("make", "wrap_model", "wrap_step"),
     [
         (step_with_features, compiled, as_is),
-        (step_with_features, as_is, compiled),
-        (step_attached, compiled, as_is),
+        pytest.param(step_with_features, as_is, compiled, marks=pytest.mark.full),
+        pytest.param(step_attached, compiled, as_is, marks=pytest.mark.full),
         (step_attached, as_is, compiled),
         (step_attached_to_compiled, compiled, as_is),
     ],
@@ -86,6 +86,7 @@ def test_compiled_steps_equal_eager_ones(make, wrap_model, wrap_step):
     assert_close(run(make, wrap_model, wrap_step), run(make, as_is, as_is))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 def test_inductor_gives_the_gradients_of_eager():
     step, model, _ = step_attached(as_is, lambda f: compiled(f, "inductor"))

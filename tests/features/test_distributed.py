@@ -6,12 +6,13 @@ from torch.testing import assert_close
 
 from tests.features import ranks
 from tests.features.networks import small_batch
+from tests.processes import run_together
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(ranks.run_rank, args=(2, str(folder)), nprocs=2)
+    run_together(ranks.run_rank, 2, str(folder))
     return torch.load(folder / "results.pt")
 
 

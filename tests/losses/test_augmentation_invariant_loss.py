@@ -219,12 +219,18 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize("name", COMPILED)
+SHORT = ("both", "first", "isda")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=[pytest.mark.full] * (x not in SHORT)) for x in COMPILED]
+)
 def test_compiles_to_one_graph(normal, gradients, name):
     check_compiled(normal, gradients, name, "aot_eager")
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["both"])
 def test_the_compiler_of_torch_gives_the_same(normal, gradients, name):
     check_compiled(normal, gradients, name, "inductor")

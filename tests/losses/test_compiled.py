@@ -110,7 +110,14 @@ def step_of(head, loss):
     return step
 
 
-@pytest.mark.parametrize("name", CASES)
+# Estimators of all kinds are compiled in tests/covariance/test_compiled.py.
+SHORT = ("learned, 10", "diagonal, 40", "ramp and all options", "soft", "upsampled", "multi-label",
+         "explicit, full", "consistency, pseudo-label")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=[pytest.mark.full] * (x not in SHORT)) for x in CASES]
+)
 def test_compiles_to_one_graph_that_serves_every_mix_of_labels(name, monkeypatch):
     check(name, monkeypatch, "aot_eager", num_steps=20)
 

@@ -13,7 +13,7 @@ from semaug.methods.supervised import SupervisedMethod
 from semaug.recipe.overrides import override
 from semaug.recipe.plan import passes_per_image, streams_of
 from semaug.recipes import find_recipe
-from semaug.registry import methods
+from semaug.registry import methods, networks
 
 
 def augments(recipe):
@@ -38,8 +38,8 @@ def test_methods_state_what_the_papers_choose():
     [
         (SupervisedMethod(), 1, 1, 1),
         (AITMethod(views=3), 1, 3, 3),
-        (DML(peers=("a", "b")), 3, 1, 3),
-        (MultiAIT(peers=("a",)), 2, 2, 2),
+        (DML(peers=("resnet8_cifar", "resnet20_cifar")), 3, 1, 3),
+        (MultiAIT(peers=("resnet8_cifar",)), 2, 2, 2),
     ],
 )
 def test_views_and_passes_follow_from_the_method(method, networks, views, passes):
@@ -105,7 +105,13 @@ def test_options_of_other_methods_are_refused(changes, message):
 def test_another_method_of_peers_keeps_them_and_has_a_weight_of_its_own():
     recipe = override(find_recipe("digits_resnet8"), {"method": "dml", "peers": "resnet8_cifar"})
     together = override(recipe, {"method": "multi_ait"}).method
-    assert together == MultiAIT(peers=("resnet8_cifar",))
+    assert together == MultiAIT(peers=(networks.make("resnet8_cifar"),))
+
+
+def test_peers_are_networks():
+    for peers in ("resnet8_cifra", "resnet8_cifar,resnet8_cifra"):
+        with pytest.raises(UserError, match="unknown network 'resnet8_cifra'; did you mean 'resne"):
+            override(find_recipe("digits_resnet8"), {"method": "dml", "peers": peers})
 
 
 def test_lines_about_methods_name_all_their_options():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from semaug.data import DATA_SETS
 from semaug.networks import NETWORKS
 from semaug.published import METHODS, METRICS, PAPERS, find_published, load_published
+from semaug.registry import data_sets
 
 NUMBERS = load_published()
 CARD = Path(__file__).parents[2] / "docs" / "published.md"
@@ -38,7 +38,7 @@ def test_networks_are_ours_or_known_not_to_be():
 
 def test_data_sets_are_ours_or_known_not_to_be():
     others = {"cifar", "cityscapes", "coco"}
-    assert {number.data for number in NUMBERS} - DATA_SETS.keys() == others
+    assert {number.data for number in NUMBERS} - set(data_sets.names()) == others
 
 
 def test_numbers_are_numbers_in_their_range():

@@ -3,10 +3,12 @@
 import pytest
 
 from semaug.published import find_published, load_published
-from semaug.published.places import cells_of, recipe_of
-from semaug.recipes import RECIPES, find_recipe
+from semaug.published.places import Entry, cells_of, entry_of, recipe_of
+from semaug.recipes import find_recipe, recipe_names, split_name
+from semaug.registry import data_sets, losses, networks
 
 METHODS = {"cutout": "cutout", "rand_augment": "randaugment", "auto_augment": "autoaugment"}
+WRN = "wide_resnet28_10"
 
 
 def errors_of(paper, table):
@@ -32,8 +34,9 @@ def test_every_cell_of_a_table_has_its_recipe(paper, table, cells):
         assert name is not None, number
         assert number in cells_of(name)
         recipe = find_recipe(name)
-        assert (recipe.data, recipe.network) == (number.data, number.network)
-        assert (recipe.loss.name == "isda") == ("isda" in number.method)
+        assert data_sets.name_of(recipe.data) == number.data
+        assert networks.name_of(recipe.network) == number.network
+        assert (losses.name_of(recipe.loss) == "isda") == ("isda" in number.method)
         for method, part in METHODS.items():
             assert (method in number.method) == (f"_{part}" in name)
 
@@ -52,14 +55,14 @@ def test_imagenet_has_all_cells_that_are_the_papers_own():
         ("isda", 2, "DenseNet-BC-100-12", "CIFAR-10, Basic", "cifar10_densenet_bc100_12"),
         ("isda", 4, "CIFAR-100, Shake-Shake (26, 2x32d)", "RA + ISDA",
          "cifar100_shake_shake26_2x32d_randaugment_isda"),
-        ("isda", 5, "ISDA + Dropout", "Wide-ResNet-28-10, CIFAR-10",
-         "cifar10_wide_resnet28_10_isda"),
+        ("isda", 5, "ISDA + Dropout", "Wide-ResNet-28-10, CIFAR-10", f"cifar10_{WRN}_isda"),
         ("isda", 5, "Basic + Dropout", "ResNet-110, CIFAR-10", None),
         ("isda", 5, "Focal Loss", "ResNet-110, CIFAR-10", None),
         ("isda", 5, "Basic", "ResNet-110, CIFAR-10", "cifar10_resnet110"),
         ("isda", 8, "Constant λ0", "CIFAR-100 + Cutout",
-         "cifar100_wide_resnet28_10_cutout_isda_constant"),
-        ("isda", 8, "Single covariance matrix", "CIFAR-10", "cifar10_wide_resnet28_10_isda_shared"),
+         f"cifar100_{WRN}_cutout_isda,ramp=constant"),
+        ("isda", 8, "Single covariance matrix", "CIFAR-10",
+         f"cifar10_{WRN}_isda,covariance=shared"),
         ("isda-neurips", 1, "DenseNet-BC-190-40 + ISDA", "CIFAR-100",
          "cifar100_densenet_bc190_40_isda"),
         ("isda-neurips", 4, "ResNet-50", "Top-1", None),
@@ -73,15 +76,92 @@ def test_cells_lead_to_recipes(paper, table, row, column, expected):
 
 
 def test_both_directions_agree():
-    told = {number: name for name in RECIPES for number in cells_of(name)}
-    assert told == {number: recipe_of(number) for number in load_published() if recipe_of(number)}
+    told = {number: recipe_of(number) for number in load_published() if recipe_of(number)}
+    assert {number: name for name in set(told.values()) for number in cells_of(name)} == told
+    assert {split_name(name)[0] for name in told.values()} <= set(recipe_names())
 
 
 def test_recipes_without_a_cell_have_none():
     assert cells_of("digits_resnet8") == ()
-    assert cells_of("cifar100_wide_resnet28_10_cutout_explicit5") == ()
+    assert cells_of(f"cifar100_{WRN}_cutout,loss=explicit,num_samples=5,strength=0.5") == ()
 
 
 def test_unknown_recipe_is_named():
-    with pytest.raises(ValueError, match="cells_of: unknown recipe 'cifar10_resnet33'; did you me"):
+    with pytest.raises(ValueError, match="unknown recipe 'cifar10_resnet33'; did you mean"):
         cells_of("cifar10_resnet33")
+
+
+# AIT.
+
+
+def entries(table, *rows):
+    numbers = [
+        number for number in find_published("ait", table) if number.row in (rows or [number.row])
+    ]
+    return [entry_of(number) for number in numbers if number.metric.endswith("accuracy_percent")]
+
+
+def test_every_accuracy_of_ait_is_what_its_recipe_leaves_of_an_error():
+    for table in range(1, 6):
+        assert entries(table)
+        for entry in entries(table):
+            assert entry.recipe is not None
+            assert entry.accuracy
+            measure = entry.measure
+            assert (measure.name.endswith("accuracy"), measure.better) == (True, "higher")
+
+
+def test_two_networks_are_two_predictors_of_a_run():
+    *_, first, second = entries(2, "MobileNetV2, WRN-28-10")
+    decay, peers = "peer_weight_decay=0.0005", f"peers={WRN}_cifar"
+    name = f"cifar100_mobilenetv2_single,method=multi_ait,{decay},{peers}"
+    assert first.recipe == second.recipe == name
+    assert (first.predictor, second.predictor) == ("", "network 2")
+    recipe = find_recipe(name)
+    assert (recipe.optimizer.weight_decay, recipe.method.peer_weight_decay) == (1e-4, (5e-4,))
+    assert recipe.batch_size == 128
+    (name,) = {entry.recipe for entry in entries(2, "Resnet32, Resnet32") if "DML" in entry.column}
+    assert name == "cifar100_resnet32_single,method=dml,peers=resnet32_cifar"
+    assert find_recipe(name).method.ai_weight == 1
+
+
+def test_corrupted_labels_and_parts_are_changes():
+    names = [entry.recipe for entry in entries(3)]
+    assert {find_recipe(name).subset.corrupt_percent for name in names} == {20, 50, 80}
+    names = [entry.recipe for entry in entries(4)]
+    assert {find_recipe(name).subset.train_percent for name in names} == {10, 30, 50}
+    assert "cifar100_resnet32_ait,corrupt_percent=80" in [entry.recipe for entry in entries(3)]
+    assert {(entry.metric, entry.measure.name) for entry in entries(4)} == {
+        ("error", "accuracy"), ("top5_error", "top5_accuracy"),
+    }  # fmt: skip
+
+
+def test_augmentations_are_changes_and_their_columns_are_test_sets():
+    found = {entry.row: entry for entry in entries(5)}
+    last = found["rg,rc"]
+    assert last.recipe == (
+        "cifar100_resnet32_ait,grayscale=0.1,jitter=0.1,0.1,0.1,padding=0,view_augments=rg,rc"
+    )
+    assert (last.test_set, found["rp"].recipe) == ("random_color", "cifar100_resnet32_ait")
+    cropped = {entry.recipe for entry in entries(5, "rp")}
+    assert cropped == {"cifar100_resnet32_single", "cifar100_resnet32_ait"}
+    heavy = find_recipe(found["rpgc"].recipe).augment
+    assert (heavy.padding, heavy.grayscale, heavy.jitter) == (4, 0.1, (0.1, 0.1, 0.1))
+    plain = find_recipe(found["rh"].recipe).augment
+    assert (plain.padding, plain.grayscale, plain.jitter, plain.flip) == (0, 0, (), True)
+
+
+# What is shown.
+
+
+def test_metrics_say_which_way_is_better():
+    told = {
+        metric: (measure.name, measure.unit, measure.better)
+        for metric in ("error", "top5_error", "miou")
+        for measure in [Entry("", "", None, metric).measure]
+    }
+    assert told == {
+        "error": ("error", "%", "lower"),
+        "top5_error": ("top5_error", "%", "lower"),
+        "miou": ("miou", "%", "higher"),
+    }

@@ -2,29 +2,44 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from semaug.errors import UserError
+from semaug.metrics import MeanIoUSpec
 from semaug.published.costs import count_cost
+from semaug.published.places import Entry
 from semaug.published.table import as_plain_data, fill_table, find_table, notes_on, table_names
-from semaug.recipes import RECIPES, find_recipe
-from semaug.runs.run import Run
-from semaug.runs.work import count_work
+from semaug.recipe.overrides import override
+from semaug.recipe.plain import recipe_to_plain_data
+from semaug.recipes import make_run
+from semaug.runs.run import FORMAT
 from semaug.transfer import TEST_SETS
+
+ERROR = {"name": "error", "unit": "%", "better": "lower", "report": "mean_last_10"}
 
 
 @pytest.fixture
 def make_runs(tmp_path):
-    def make(recipe):
-        return [Run(recipe, find_recipe(recipe), seed, root=tmp_path) for seed in range(3)]
-
-    return make
+    return lambda recipe: [make_run(recipe, {}, seed, False, tmp_path) for seed in range(3)]
 
 
-def finish(run, error, **more):
+def finish(run, value, predictor="", recipe=None, main=ERROR, **more):
+    """Write the summary of a run that came to a value of its main metric."""
     run.folder.mkdir(parents=True)
-    summary = {"error_mean_last_10": error, "recipe": run.recipe.as_plain_data(), **more}
+    reports = {"mean_last_10": -1.0, "last": -2.0, "best": -3.0, main["report"]: value}
+    summary = {
+        "format": FORMAT,
+        "metric": main,
+        "results": {predictor: {main["name"]: reports}},
+        "recipe": recipe_to_plain_data(recipe or run.recipe),
+        **{"seconds": 7.0, "device": "a CPU", "commit": "abc", **more},
+    }
     (run.folder / "summary.json").write_text(json.dumps(summary))
+
+
+# Places.
 
 
 def test_places_of_a_table_come_in_its_order():
@@ -47,24 +62,8 @@ def test_a_whole_label_is_that_row_alone():
     assert find_table("ait-1", ["cifar10, resnet-32"]) == find_table(
         "ait-1", ["CIFAR-10, Resnet32"]
     )
-    with pytest.raises(ValueError, match="choose from CIFAR-10, MobileNetV2; CIFAR-10, Resnet32; "):
+    with pytest.raises(UserError, match="choose from CIFAR-10, MobileNetV2; CIFAR-10, Resnet32; "):
         find_table("ait-1", ["VGG"])
-
-
-def test_figures_have_a_row_for_each_recipe_of_theirs():
-    rows = {entry.row: entry.recipe for entry in find_table("isda-8-small")}
-    assert list(rows) == list({entry.row: None for entry in find_table("isda-8")})
-    assert rows["Basic"] == "cifar10_5k_resnet20"
-    assert rows["Constant λ0"] == "cifar10_5k_resnet20_isda_constant"
-    strengths = [find_recipe(entry.recipe).loss.strength for entry in find_table("isda-fig11")]
-    assert strengths == [None, 0.1, 0.25, 0.5, 0.75, 1.0, 5.0, 10.0]
-    draws = {(entry.row, entry.column): entry.recipe for entry in find_table("isda-fig10")}
-    assert len(draws) == 2 * (1 + 2 * 5 + 2)
-    learned = find_recipe(draws["M = 5", "CIFAR-100 + AutoAugment, learned"]).loss
-    assert (learned.num_samples, learned.covariance) == (5, "learned")
-    for name in ("isda-fig10-small", "isda-fig11-small", "isda-8-small"):
-        recipes = [find_recipe(entry.recipe) for entry in find_table(name)]
-        assert {recipe.subset.train_per_class for recipe in recipes} == {500}
 
 
 @pytest.mark.parametrize(
@@ -75,17 +74,29 @@ def test_figures_have_a_row_for_each_recipe_of_theirs():
     ],
 )
 def test_unknown_names_are_named(arguments, message):
-    with pytest.raises(ValueError, match="table: unknown") as error:
+    with pytest.raises(UserError) as error:
         find_table(*arguments)
     assert str(error.value) == message
 
 
+def test_every_baseline_stands_in_its_table():
+    for name in table_names():
+        entries = find_table(name)
+        assert {entry.baseline for entry in entries} - {None} <= {x.recipe for x in entries}, name
+
+
+def test_small_test_sets_are_those_of_the_paper():
+    columns = {entry.test_set for entry in find_table("ait-5-small")}
+    assert columns == {entry.test_set for entry in find_table("ait-5")} == set(TEST_SETS)
+
+
+# What was measured.
+
+
 def test_finished_runs_are_what_was_measured(make_runs):
     cell, other = fill_table(find_table("isda-2", ["ResNet-32"])[3:], make_runs)
-    assert (cell.entry.recipe, other.entry.recipe) == (
-        "cifar100_resnet32",
-        "cifar100_resnet32_isda",
-    )
+    assert cell.entry.recipe == "cifar100_resnet32"
+    assert other.entry.recipe == "cifar100_resnet32_isda"
     assert cell.measured() == "not run"
     cell.runs[1].folder.mkdir(parents=True)
     (cell.runs[1].folder / "recipe.json").write_text("{}")  # begun, and perhaps diverged
@@ -100,21 +111,54 @@ def test_finished_runs_are_what_was_measured(make_runs):
 
 def test_a_run_of_another_recipe_is_not_shown(make_runs):
     cell = fill_table(find_table("isda-2", ["ResNet-32"])[3:], make_runs)[0]
-    other = replace(cell.runs[0].recipe, lr=0.3).as_plain_data()
-    finish(cell.runs[0], 12.3, recipe=other)
+    finish(cell.runs[0], 12.3, recipe=override(cell.runs[0].recipe, {"lr": "0.3"}))
     assert cell.measured() == "another recipe"
-    early = cell.runs[1].recipe.as_plain_data()
-    del early["ema_decay"]  # a field that came later, at its default
-    finish(cell.runs[1], 31.0, recipe=early)
+    decided = override(cell.runs[1].recipe, {"precision": "bf16", "channels_last": "true"})
+    finish(cell.runs[1], 31.0, recipe=decided)  # by the device
     assert cell.measured() == "31.00 (1)"
 
 
 def test_accuracies_are_what_is_left_of_errors(make_runs):
-    entry = find_table("ait-1", ["CIFAR-10, Resnet32"])[0]
-    assert entry.recipe == "cifar10_resnet32_single"
-    (cell,) = fill_table([entry], make_runs)
+    (cell, *_) = fill_table(find_table("ait-1", ["CIFAR-10, Resnet32"])[:1], make_runs)
     finish(cell.runs[0], 7.5)
     assert cell.measured() == "92.50 (1)"
+
+
+def test_a_metric_that_grows_with_quality_is_shown_as_it_is(make_runs):
+    """Differences to the baseline keep their sign: more is better."""
+    recipe = "digits_resnet8,metrics=miou"
+    entry = Entry("row", "column", f"{recipe},lr=0.5", "miou", baseline=recipe)
+    (cell,) = fill_table([entry], make_runs)
+    miou = {"name": "miou", "unit": "%", "better": "higher", "report": "last"}
+    for runs, value in ((cell.runs, 70.0), (cell.baseline_runs, 60.0)):
+        assert runs[0].recipe.metrics == (MeanIoUSpec(),)
+        finish(runs[0], value, main=miou)
+    assert cell.measured() == "70.00 (1)"
+    assert cell.difference().mean == 10.0
+    (written,) = as_plain_data("mine", [cell])["cells"]
+    assert (written["metric"], written["unit"], written["better"]) == ("miou", "%", "higher")
+
+
+def test_second_networks_are_predictors_of_the_summary(make_runs):
+    (entry,) = [x for x in find_table("ait-2", ["Resnet32, Resnet32"]) if x.column == "DML, Net2"]
+    (cell,) = fill_table([entry], make_runs)
+    finish(cell.runs[0], 30.0, predictor="network 2")
+    assert cell.measured() == "70.00 (1)"
+    finish(cell.runs[1], 20.0)  # which does not tell of a second one
+    assert cell.measured() == "70.00 (1)"
+
+
+def test_other_test_sets_are_read_from_what_transfer_wrote(make_runs, monkeypatch):
+    (entry, *_) = find_table("ait-5", ["rg"])
+    (cell,) = fill_table([entry], make_runs)
+    finish(cell.runs[1], 40.0)
+    assert cell.measured() == "not measured"
+    accuracies = {"original": 61.25, "grayscale": 50.0}
+    monkeypatch.setattr(
+        "semaug.published.table.transfer_accuracies",
+        lambda folder: accuracies if folder == cell.runs[1].folder else None,
+    )
+    assert cell.measured() == "61.25 (1)"
 
 
 def test_what_has_no_recipe_or_is_not_measured_is_told(make_runs):
@@ -127,91 +171,14 @@ def test_what_has_no_recipe_or_is_not_measured_is_told(make_runs):
     assert told == {"not run", "not measured", "no recipe"}
 
 
-def test_all_tables_can_be_filled(make_runs):
-    recipes = set()
-    for name in table_names():
-        recipes |= {cell.entry.recipe for cell in fill_table(find_table(name), make_runs)}
-    assert len(recipes) > 100
-    assert recipes - {None} <= set(RECIPES)
+def test_costs_are_counted(make_runs):
+    cell = fill_table(find_table("isda-2", ["ResNet-32"]), make_runs)[0]
+    assert (cell.entry.column, cell.measured()) == ("Params", "0.5")
+    (written,) = as_plain_data("isda-2", [cell])["cells"]
+    assert (written["measured"], written["metric"], written["better"]) == ("0.5", None, None)
 
 
-def test_numbers_of_ait_are_those_of_its_recipes():
-    numbers = {name: find_table(name) for name in ("ait-1", "ait-2", "ait-3", "ait-4", "ait-5")}
-    assert all(entry.recipe for entries in numbers.values() for entry in entries)
-    assert all(entry.accuracy for entries in numbers.values() for entry in entries)
-    last = numbers["ait-2"][-1]
-    assert (last.recipe, last.quantity) == (
-        "cifar100_mobilenetv2_wide_resnet28_10_multi_ait", "error_mean_last_10_2",
-    )  # fmt: skip
-    decay = find_recipe(last.recipe).method.peer_weight_decay
-    assert (find_recipe(last.recipe).weight_decay, decay) == (1e-4, (5e-4,))
-    assert {entry.quantity for entry in numbers["ait-4"]} == {
-        "error_mean_last_10", "top5_error_mean_last_10",
-    }  # fmt: skip
-    entry = numbers["ait-5"][-1]
-    assert (entry.row, entry.recipe) == ("rg,rc", "cifar100_resnet32_rg_rc_ait")
-    assert (entry.test_set, numbers["ait-1"][0].test_set) == ("random_color", None)
-    cropped = [entry.recipe for entry in numbers["ait-5"] if entry.row == "rp"]
-    assert set(cropped) == {"cifar100_resnet32_single", "cifar100_resnet32_ait"}
-
-
-def test_second_networks_are_read_from_the_summary(make_runs):
-    (entry,) = [x for x in find_table("ait-2", ["Resnet32, Resnet32"]) if x.column == "DML, Net2"]
-    (cell,) = fill_table([entry], make_runs)
-    finish(cell.runs[0], 40.0, error_mean_last_10_2=30.0)
-    assert cell.measured() == "70.00 (1)"
-
-
-def test_other_test_sets_are_read_from_what_transfer_wrote(make_runs, monkeypatch):
-    (entry, *_) = find_table("ait-5", ["rg"])
-    (cell,) = fill_table([entry], make_runs)
-    finish(cell.runs[1], 40.0)
-    assert cell.measured() == "not measured"
-    accuracies = {"original": 61.25, "grayscale": 50.0}
-    monkeypatch.setattr(
-        "semaug.transfer.transfer_accuracies",
-        lambda folder: accuracies if folder == cell.runs[1].folder else None,
-    )
-    assert cell.measured() == "61.25 (1)"
-
-
-def test_fair_baselines_take_the_work_of_ait():
-    for row in {entry.row for entry in find_table("ait-1-fair")}:
-        recipes = {
-            entry.column.partition(" (")[0]: find_recipe(entry.recipe)
-            for entry in find_table("ait-1-fair", [row])
-        }
-        single, ait = recipes["one view"], recipes["AIT"]
-        work = {name: count_work(recipe, 50_000) for name, recipe in recipes.items()}
-        assert work["AIT"] == work["AIT's pairs, λ = 0"] == work["AIT + ISDA"]
-        longer = work["one view, twice the epochs"]
-        assert longer.forward_passes == work["AIT"].forward_passes
-        assert longer.optimizer_steps == pytest.approx(work["AIT"].optimizer_steps, rel=1e-3)
-        assert work["one view"].images_seen == work["AIT"].images_seen
-        assert single.batch_size == ait.batch_size * ait.method.num_views
-        assert recipes["AIT's pairs, λ = 0"] == replace(
-            ait, method=replace(ait.method, ai_weight=0.0)
-        )
-
-
-def test_layers_metrics_and_weights_stand_where_they_belong():
-    layers = [entry for entry in find_table("ait-fig3") if "," not in entry.column]
-    assert len(layers) == 3 * 3
-    for entry in layers:
-        method = find_recipe(entry.recipe).method
-        assert (entry.row, entry.column) == (method.ai_layer.replace("_", " "), method.ai_metric)
-        assert method.ai_weight == 1
-    weights = find_table("ait-fig4")
-    assert len(weights) == 2 * 6
-    for entry in weights:
-        recipe = find_recipe(entry.recipe)
-        assert entry.row == f"λ = {recipe.method.ai_weight:g}"
-        assert entry.column == {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[recipe.data]
-
-
-def test_small_test_sets_are_those_of_the_paper():
-    columns = {entry.test_set for entry in find_table("ait-5-small")}
-    assert columns == {entry.test_set for entry in find_table("ait-5")} == set(TEST_SETS)
+# Differences.
 
 
 def test_differences_are_taken_seed_by_seed(make_runs):
@@ -220,8 +187,8 @@ def test_differences_are_taken_seed_by_seed(make_runs):
     assert baseline.difference() is isda.difference() is None
     for run, error in zip(baseline.runs, (30.0, 31.0, 35.0), strict=True):
         finish(run, error)
-    finish(isda.runs[0], 29.5, seconds=7.0, device="a CPU", commit="abc")
-    finish(isda.runs[2], 33.5)
+    finish(isda.runs[0], 29.5)
+    finish(isda.runs[2], 33.5, seconds=8.0, device="a GPU")
     difference = isda.difference()
     assert (difference.mean, difference.pairs) == (-1.0, 2)
     assert baseline.difference() is None
@@ -229,8 +196,10 @@ def test_differences_are_taken_seed_by_seed(make_runs):
     written = as_plain_data("isda-8-small", cells.values())
     *_, last = json.loads(json.dumps(written))["cells"]
     assert (last["row"], last["mean"], last["values"]) == ("ISDA", 31.5, {"0": 29.5, "2": 33.5})
+    assert (last["metric"], last["better"]) == ("error", "lower")
     assert last["minus_baseline"]["mean"] == -1.0
-    assert (last["seconds"], last["devices"], last["commits"]) == ([7.0], ["a CPU"], ["abc"])
+    assert (last["seconds"], last["commits"]) == ([7.0, 8.0], ["abc"])
+    assert last["devices"] == ["a CPU", "a GPU"]
     assert written["cells"][1]["mean"] is None
 
 
@@ -265,7 +234,10 @@ def test_unequal_work_and_settings_are_told(make_runs):
     assert written[pairs.entry.row]["times_work_of_baseline"] is None
 
 
-def test_every_baseline_stands_in_its_table():
-    for name in table_names():
-        entries = find_table(name)
-        assert {entry.baseline for entry in entries} - {None} <= {x.recipe for x in entries}, name
+def test_a_table_may_be_filled_with_fewer_seeds(make_runs):
+    (cell,) = fill_table(find_table("isda-8-small", ["ISDA"]), make_runs)
+    fewer = replace(cell, runs=cell.runs[:1], baseline_runs=())
+    finish(cell.runs[0], 30.0)
+    assert fewer.measured() == "30.00 (1)"
+    assert fewer.difference() is None
+    assert Path(cell.runs[0].folder).parent.name == "cifar10_5k_resnet20_isda"

@@ -14,14 +14,15 @@ import pytest
 from rich.console import Console
 
 from semaug.engine.interrupt import InterruptedRunError, watch_interrupts
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.errors import UserError
 from semaug.queue import cluster
 from semaug.queue.cluster import Task, parse_cluster_options, run_on_cluster
 from semaug.queue.outcome import Outcome, log_of
 from tests.engine.same import assert_same_runs
 from tests.queue import fake_slurm
+from tests.queue.summaries import summary_of
 
 OPTIONS = TrainOptions(device="cpu", threads=1)
 QUIET = Console(quiet=True)
@@ -78,7 +79,7 @@ class Executor:
     def end(self, task):
         if self.endings:
             return self.endings.pop(0)
-        return Outcome(task.run, {"error_mean_last_10": 1.0})
+        return Outcome(task.run, summary_of(1.0))
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_a_job_without_a_result_fails_its_run(make_run, run_local, executor):
 
 def test_a_run_that_another_process_trains_is_waited_for(make_run, run_local, executor):
     taken, free = make_run(seed=0), make_run(seed=1)
-    executor.endings = [Outcome(free, {"error_mean_last_10": 1.0}), None]
+    executor.endings = [Outcome(free, summary_of(1.0)), None]
     locked = threading.Event()
 
     def hold():
@@ -296,7 +297,7 @@ def test_jobs_submitted_before_are_waited_for(
     assert written == {"job": "0", "folder": str(executor.folder)}
 
     def written_job(folder, job_id):
-        job = Job(folder, job_id, state, Outcome(run, {"error_mean_last_10": 2.0}))
+        job = Job(folder, job_id, state, Outcome(run, summary_of(2.0)))
         threading.Timer(0.2, setattr, (job, "state", "COMPLETED")).start()
         return job
 
@@ -306,7 +307,7 @@ def test_jobs_submitted_before_are_waited_for(
     (outcome,) = run_local([run], 1, output, cluster="slurm")
     assert len(executor.batches) == times
     assert ("job 0 was submitted before" in output.getvalue()) == (times == 0)
-    assert outcome.summary == {"error_mean_last_10": 1.0 if times else 2.0}
+    assert outcome.summary == summary_of(1.0 if times else 2.0)
 
 
 def test_ctrl_c_stops_waiting(make_run, run_local, executor, monkeypatch):
@@ -329,7 +330,7 @@ def test_ctrl_c_does_not_reach_jobs(make_run, run_local, executor, monkeypatch):
         "end",
         lambda task: (
             masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-            or Outcome(task.run, {"error_mean_last_10": 1.0})
+            or Outcome(task.run, summary_of(1.0))
         ),
     )
     run_local([make_run()])

@@ -1,12 +1,15 @@
 """Tests of semaug.queue.display."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
 from semaug.queue.display import JobsDisplay, report_failure
 from semaug.queue.outcome import Outcome, log_of
+from semaug.runs.read import value_of
+from tests.queue.summaries import summary_of
 
 
 @pytest.fixture
@@ -21,14 +24,25 @@ def test_a_terminal_has_a_line_for_each_running_job(train_tiny, make_run, screen
     console = Console(file=screen, force_terminal=True, width=120)
     with JobsDisplay(console, 1, 2) as display:
         display.show_running([trained, fresh])
-        display.show_outcome(Outcome(trained, {"error_mean_last_10": 12.345}))
+        display.show_outcome(Outcome(trained, summary_of(12.345)))
         display.show_running([fresh])
     shown = screen.getvalue()
-    error = trained.summary()["error_last"]
+    error = value_of(trained.summary(), report="last")
     assert f"epoch 3/3 error {error:.2f} % digits_resnet8_isda seed 0" in shown
     assert "epoch 0/3 digits_resnet8_isda seed 1" in shown
     assert "2 of 3: digits_resnet8_isda seed 0 finished, error 12.35 %" in shown
     assert "2 of 3 runs are done" in shown
+
+
+def test_a_run_that_counts_steps_shows_steps(make_run, screen):
+    run = make_run("digits_resnet8", "epochs=none", "steps=100")
+    run.folder.mkdir(parents=True)
+    (run.folder / "recipe.json").write_text(json.dumps(summary_of(0, "miou", "higher")))
+    run.metrics.write_text('{"epoch": 2, "step": 40, "test_miou": 61.234}\n')
+    console = Console(file=screen, force_terminal=True, width=120)
+    with JobsDisplay(console, 0, 1) as display:
+        display.show_running([run])
+    assert "step 40/100 miou 61.23 % digits_resnet8" in screen.getvalue()
 
 
 def test_elsewhere_there_is_a_line_for_each_outcome(make_run, screen):

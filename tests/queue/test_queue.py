@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.queue import outcome, queue, workers
 from semaug.queue.outcome import Outcome, log_of
 from semaug.queue.queue import train_missing, train_runs
 from tests.engine.same import assert_same_runs
+from tests.queue.summaries import summary_of
 
 OPTIONS = TrainOptions(device="cpu", threads=1)
 QUIET = Console(quiet=True)
@@ -36,7 +37,10 @@ def test_runs_equal_runs_alone_and_failures_stop_none(make_run, jobs):
         assert_same_runs(run, alone)
         text = output.getvalue() if jobs == 1 else log_of(run).read_text()
         assert "epoch 3/3" in text
-    for one, message in ((outcomes[1], "cannot take data=digits"), (outcomes[3], "a finite loss, got nan")):
+    for one, message in (
+        (outcomes[1], "cannot take data=digits"),
+        (outcomes[3], "a finite loss, got nan"),
+    ):
         assert one.summary is None
         assert message in one.error
         assert message in one.last_lines()[-1]
@@ -108,7 +112,7 @@ def test_a_run_of_another_process_is_waited_for_last(make_run, monkeypatch):
         tries.append(run.seed)
         if run.seed == 0 and tries.count(0) < 3:
             return None
-        return Outcome(run, {"error_mean_last_10": 1.0, "seed": run.seed})
+        return Outcome(run, summary_of(1.0, seed=run.seed))
 
     monkeypatch.setattr(queue, "train_one", train_one)
     outcomes = train_runs(runs, OPTIONS, 1, Console(file=output, width=120))
@@ -122,7 +126,7 @@ def test_a_stop_says_how_many_runs_are_done(make_run, monkeypatch):
     def train_one(run, options, console):
         if run.seed == 1:
             raise InterruptedRunError("stopped in epoch 2", signal.SIGTERM)
-        return Outcome(run, {"error_mean_last_10": 1.0})
+        return Outcome(run, summary_of(1.0))
 
     monkeypatch.setattr(queue, "train_one", train_one)
     runs = [make_run(seed=seed) for seed in range(3)]

@@ -9,11 +9,13 @@ from rich.console import Console
 
 from semaug.data import load_data, select
 from semaug.engine.options import TrainOptions
-from semaug.engine.pipeline import Pipeline
+from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
 from semaug.queue.queue import train_runs
 from semaug.queue.search import Candidate, search
+from semaug.runs.read import value_of
+from tests.queue.summaries import summary_of
 
 HELD_OUT = 50
 
@@ -40,7 +42,7 @@ def make_candidates(make_run):
     return make
 
 
-def pretend(errors):
+def pretend(errors, name="error", better="lower"):
     """Return what pretends to train: errors by strength and seed, None is a divergence."""
     asked = []
 
@@ -54,8 +56,7 @@ def pretend(errors):
             return Outcome(run, error="got nan", diverged=True)
         if isinstance(error, str):
             return Outcome(run, error=error)
-        summary = {"error_mean_last_10": error, "device": "none", "commit": "0"}
-        return Outcome(run, summary)
+        return Outcome(run, summary_of(error, name, better, device="none", commit="0"))
 
     train_all.asked = asked
     return train_all
@@ -63,17 +64,17 @@ def pretend(errors):
 
 def test_test_images_are_seen_once_after_the_choice(make_candidates, tmp_path, monkeypatch):
     evaluated, phases = [], []
-    batches = Pipeline.test_batches
+    batches = Streams.test_batches
 
-    def spy(pipeline):
-        evaluated.append((len(phases), pipeline.data.test))
-        return batches(pipeline)
+    def spy(streams):
+        evaluated.append((len(phases), streams.data.test))
+        return batches(streams)
 
     def train_all(runs):
         phases.append(list(runs))
         return train_runs(runs, TrainOptions(device="cpu"), 1, Console(quiet=True))
 
-    monkeypatch.setattr(Pipeline, "test_batches", spy)
+    monkeypatch.setattr(Streams, "test_batches", spy)
     candidates = make_candidates("0.1", "0.5")
     result = search(candidates, train_all, tmp_path / "search")
 
@@ -85,10 +86,10 @@ def test_test_images_are_seen_once_after_the_choice(make_candidates, tmp_path, m
     for phase, images in evaluated:
         assert torch.equal(images.images, seen[phase].images)
         assert torch.equal(images.labels, seen[phase].labels)
-    chosen = min(candidates, key=lambda one: one.choosing[0].summary()["error_mean_last_10"])
+    chosen = min(candidates, key=lambda one: value_of(one.choosing[0].summary()))
     assert result.chosen.candidate == chosen
     assert phases == [[one.choosing[0] for one in candidates], list(chosen.final)]
-    assert result.final == (chosen.final[0].summary()["error_mean_last_10"],)
+    assert result.final == (value_of(chosen.final[0].summary()),)
     assert chosen.final[0].summary()["test_on"] == "test"
 
 
@@ -104,6 +105,14 @@ def test_the_lowest_mean_wins_and_everything_is_written(make_candidates, tmp_pat
     assert [row["values"] for row in errors] == [[9.0, 2.0], [5.0, 5.0], [4.0, 6.0]]
     assert errors[2]["std"] == pytest.approx(2**0.5)
     assert written["final"]["test"] == {"mean": 5.0, "std": 0.0, "values": [5.0, 5.0]}
+
+
+def test_the_highest_mean_wins_where_higher_is_better(make_candidates, tmp_path):
+    train_all = pretend({0.1: [70.0], 0.25: [90.0], 0.5: [80.0]}, "accuracy", "higher")
+    result = search(make_candidates("0.1", "0.25", "0.5"), train_all, tmp_path)
+    assert result.chosen.candidate.values == {"strength": "0.25"}
+    assert result.measure.in_unit() == "accuracy in percent"
+    assert json.loads((tmp_path / "search.json").read_text())["metric"]["name"] == "accuracy"
 
 
 def test_a_value_that_diverged_is_not_chosen(make_candidates, tmp_path):

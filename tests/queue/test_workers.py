@@ -12,14 +12,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from semaug.engine.loop import train
 from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.queue import workers
 from semaug.queue.outcome import log_of
 from semaug.queue.queue import train_runs
 from semaug.queue.workers import share_out
 from tests.engine.same import assert_same_runs
 from tests.queue.queue_of_runs import make_runs
+from tests.queue.summaries import summary_of
 
 OPTIONS = TrainOptions(device="cpu", threads=1)
 QUIET = Console(quiet=True)
@@ -67,18 +68,11 @@ def last_saved(run):
     return run.checkpoint.stat().st_mtime_ns if run.checkpoint.exists() else 0
 
 
-def test_ctrl_c_does_not_reach_workers(make_run, monkeypatch):
-    masks, start = [], workers._processes.Process.start
-
-    def spy(process):
-        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-        start(process)
-
-    monkeypatch.setattr(workers._processes.Process, "start", spy)
-    monkeypatch.setattr(workers, "_work", sys.exit)
-    train_runs([make_run()], OPTIONS, 2, QUIET)
-    assert signal.SIGINT in masks[0]
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+def test_ctrl_c_does_not_reach_workers(tmp_path):
+    script = Path(__file__).with_name("queue_of_runs.py")
+    command = [sys.executable, str(script), str(tmp_path), "2", "deaf"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "1 of 1: epochs1 seed 0 failed: deaf to Ctrl-C: True" in done.stdout
 
 
 def test_the_death_of_a_worker_fails_its_run(make_run, monkeypatch, capfd):
@@ -108,7 +102,7 @@ def test_a_run_that_another_process_trains_is_waited_for(make_run, monkeypatch):
         def take(self):
             run, self.run = self.run, None
             busy = run.seed == 0 and tries.count(0) < 3
-            return run, None if busy else workers.Outcome(run, {"error_mean_last_10": 1.0})
+            return run, None if busy else workers.Outcome(run, summary_of(1.0))
 
     monkeypatch.setattr(workers, "_Worker", Worker)
     monkeypatch.setattr(workers, "_ready", lambda some: [one for one in some if one.run])

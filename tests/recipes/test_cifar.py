@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
-import pytest
-
-from semaug.engine.schedule import learning_rate_schedule
-from semaug.recipes import Augment, Loss, find_recipe
-from semaug.recipes.cifar import FIGURE_10, FIGURE_11, TABLE_2, TABLE_4, TABLE_8
+from semaug.augmentation import Augment
+from semaug.engine.optimizers import SGD
+from semaug.engine.schedules import Cosine
+from semaug.losses import ISDA, CrossEntropy
+from semaug.recipe.plan import StreamPlan, make_plan
+from semaug.recipes import find_recipe
+from semaug.recipes.cifar import TABLE_2, TABLE_4
+from semaug.registry import data_sets, networks
 
 WRN = "wide_resnet28_10"
+CIFAR = ("cifar10", "cifar100")
 
 # Typed from the paper: epochs, batch size, weight decay, lr, factor and epochs of its changes.
 TABLE_9 = {
@@ -23,101 +27,57 @@ TABLE_9 = {
     "shake_shake26_2x32d": (1800, 64, 1e-4, 0.1, None, "cosine"),
     "shake_shake26_2x112d": (1800, 64, 1e-4, 0.1, None, "cosine"),
 }
+HEAVIER = {
+    "cutout": [Augment(cutout=16), Augment(cutout=8)],
+    "randaugment": [Augment(policy="randaugment", cutout=16)] * 2,
+    "autoaugment": [Augment(policy="autoaugment_cifar10", cutout=16)] * 2,
+}
 
 
-@pytest.mark.parametrize("loss", ["", "_isda"])
-@pytest.mark.parametrize("data", ["cifar10", "cifar100"])
-@pytest.mark.parametrize("network", TABLE_9)
-def test_settings_are_those_of_table_9(network, data, loss):
-    epochs, batch_size, weight_decay, lr, factor, changes = TABLE_9[network]
-    recipe = find_recipe(f"{data}_{network}{loss}")
-    assert (recipe.data, recipe.network) == (data, f"{network}_cifar")
-    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (
-        epochs,
-        batch_size,
-        weight_decay,
-    )
-    assert (recipe.lr, recipe.momentum, recipe.nesterov) == (lr, 0.9, True)
-    assert recipe.augment == Augment(padding=4, flip=True)
-    assert recipe.block_drop_rate == (0.3 if network == WRN else None)
-    assert recipe.loss == (Loss("isda", 0.5, "linear", "full") if loss else Loss("cross_entropy"))
-    if changes == "cosine":
-        assert recipe.schedule == "cosine"
-        return
-    assert (recipe.schedule, recipe.lr_factor) == ("step", factor)
-    steps_per_epoch = -(-50_000 // batch_size)
-    rate = learning_rate_schedule(recipe, steps_per_epoch)
-    found = [
+def epochs_of_changes(recipe):
+    """Return after which epochs the learning rate falls."""
+    plan = make_plan(recipe, {"labeled": StreamPlan(50_000, recipe.batch_size)})
+    rate, steps = recipe.schedule.build(plan), plan.steps_per_epoch
+    lr = recipe.optimizer.lr
+    return [
         epoch
-        for epoch in range(1, epochs)
-        if rate(epoch * steps_per_epoch) < rate(epoch * steps_per_epoch - 1)
+        for epoch in range(1, recipe.epochs)
+        if rate(lr, epoch * steps) < rate(lr, epoch * steps - 1)
     ]
-    assert found == changes
 
 
-@pytest.mark.parametrize("network", [WRN, "shake_shake26_2x32d", "shake_shake26_2x112d"])
-@pytest.mark.parametrize(
-    ("data", "name", "expected"),
-    [
-        ("cifar10", "cutout", Augment(cutout=16)),
-        ("cifar100", "cutout", Augment(cutout=8)),
-        ("cifar10", "randaugment", Augment(policy="randaugment", cutout=16)),
-        ("cifar100", "randaugment", Augment(policy="randaugment", cutout=16)),
-        ("cifar10", "autoaugment", Augment(policy="autoaugment_cifar10", cutout=16)),
-        ("cifar100", "autoaugment", Augment(policy="autoaugment_cifar10", cutout=16)),
-    ],
-)
-def test_rows_of_table_4_differ_from_those_of_table_2_in_the_augmentation_alone(
-    network, data, name, expected
-):
-    recipe = find_recipe(f"{data}_{network}_{name}")
-    assert recipe == replace(find_recipe(f"{data}_{network}"), augment=expected)
+def test_settings_are_those_of_table_9():
+    names = [f"{data}_{network}" for network in TABLE_9 for data in CIFAR]
+    assert set(TABLE_2) == set(names)
+    for name in names:
+        recipe = TABLE_2[name].recipe
+        data, _, network = name.partition("_")
+        epochs, batch_size, weight_decay, lr, factor, changes = TABLE_9[network]
+        dropout = {"block_drop_rate": 0.3} if network == WRN else {}
+        assert recipe.network == networks.make(f"{network}_cifar", **dropout)
+        assert data_sets.name_of(recipe.data) == data
+        assert (recipe.epochs, recipe.batch_size) == (epochs, batch_size)
+        assert recipe.optimizer == SGD(lr=lr, momentum=0.9, weight_decay=weight_decay)
+        assert recipe.augment == Augment(padding=4, flip=True)
+        assert recipe.loss == CrossEntropy()
+        assert find_recipe(f"{name}_isda").loss == ISDA(strength=0.5)
+        if changes == "cosine":
+            assert recipe.schedule == Cosine()
+        else:
+            assert recipe.schedule.lr_factor == factor
+            assert epochs_of_changes(recipe) == changes
 
 
-@pytest.mark.parametrize("start", [f"cifar10_{WRN}", f"cifar100_{WRN}", f"cifar100_{WRN}_cutout"])
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("identity", {"covariance": "identity"}),
-        ("diagonal", {"covariance": "diagonal"}),
-        ("shared", {"covariance": "shared"}),
-        ("constant", {"ramp": "constant"}),
-    ],
-)
-def test_rows_of_table_8_change_one_thing_about_isda(start, name, change):
-    recipe = find_recipe(f"{start}_isda")
-    changed = find_recipe(f"{start}_isda_{name}")
-    assert changed == replace(recipe, loss=replace(recipe.loss, **change))
-
-
-@pytest.mark.parametrize("augmentation", ["cutout", "autoaugment"])
-@pytest.mark.parametrize("m", [1, 2, 5, 10, 20])
-def test_points_of_figure_10_draw_m_features(augmentation, m):
-    name = f"cifar100_{WRN}_{augmentation}"
-    estimated = Loss("explicit", 0.5, "linear", "full", num_samples=m)
-    assert find_recipe(f"{name}_explicit{m}").loss == estimated
-    learned = replace(estimated, covariance="learned")
-    assert find_recipe(f"{name}_explicit{m}_learned").loss == learned
-    assert find_recipe(f"{name}_isda_learned").loss == Loss("isda", 0.5, covariance="learned")
-
-
-@pytest.mark.parametrize("strength", ["0.1", "0.25", "0.75", "1", "5", "10"])
-def test_points_of_figure_11_have_their_strength(strength):
-    loss = find_recipe(f"cifar100_{WRN}_cutout_isda_strength{strength}").loss
-    assert loss == Loss("isda", float(strength))
-
-
-def test_tables_have_as_many_rows_as_the_papers():
-    assert len(TABLE_2) == (9 + 1) * 2 * 2  # and DenseNet-BC-190-40
-    assert len(TABLE_4) == 2 * 3 * 3 * 2
-    assert len(TABLE_8) == 4 * 3
-    assert len(FIGURE_10) == 2 * (5 + 5 + 1)
-    assert len(FIGURE_11) == 6
+def test_rows_of_table_4_differ_from_those_of_table_2_in_the_augmentation_alone():
+    assert len(TABLE_4) == 2 * 3 * 3
+    for network in (WRN, "shake_shake26_2x32d", "shake_shake26_2x112d"):
+        for name, both in HEAVIER.items():
+            for data, augment in zip(CIFAR, both, strict=True):
+                base = TABLE_2[f"{data}_{network}"].recipe
+                assert TABLE_4[f"{data}_{network}_{name}"].recipe == replace(base, augment=augment)
 
 
 def test_descriptions_name_every_part():
-    row = FIGURE_10[f"cifar100_{WRN}_cutout_explicit5_learned"]
-    assert row.description == (
-        "Wide-ResNet-28-10 on CIFAR-100 with Cutout and explicit augmentation "
-        "(M = 5, learned covariances)."
+    assert TABLE_4[f"cifar100_{WRN}_cutout"].description == (
+        "Wide-ResNet-28-10 on CIFAR-100 with Cutout and cross-entropy."
     )

@@ -1,9 +1,12 @@
 """Tests of semaug.recipes.imagenet."""
 
-import pytest
-
-from semaug.recipes import Augment, Loss, find_recipe
+from semaug.augmentation import Augment
+from semaug.engine.optimizers import SGD
+from semaug.engine.schedules import Cosine
+from semaug.losses import ISDA, CrossEntropy
+from semaug.recipes import find_recipe
 from semaug.recipes.imagenet import TABLE_1
+from semaug.registry import networks
 
 # Typed from Table 1 and Appendix A: networks and their lambda_0.
 STRENGTHS = {
@@ -17,18 +20,15 @@ STRENGTHS = {
 }
 
 
-@pytest.mark.parametrize("network", STRENGTHS)
-def test_settings_are_those_of_appendix_a(network):
-    recipe = find_recipe(f"imagenet_{network}")
-    assert (recipe.data, recipe.network) == ("imagenet", network)
-    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (300, 512, 0.2)
-    assert (recipe.schedule, recipe.weight_decay, recipe.momentum) == ("cosine", 1e-4, 0.9)
-    assert recipe.nesterov
-    assert recipe.augment == Augment(image_size=224, padding=0, flip=True)
-    assert recipe.loss == Loss("cross_entropy")
-    isda = find_recipe(f"imagenet_{network}_isda").loss
-    assert isda == Loss("isda", STRENGTHS[network], "linear", "diagonal")
-
-
-def test_every_network_of_table_1_is_there():
-    assert len(TABLE_1) == 2 * len(STRENGTHS)
+def test_settings_are_those_of_appendix_a():
+    assert set(TABLE_1) == {f"imagenet_{network}" for network in STRENGTHS}
+    for network, strength in STRENGTHS.items():
+        recipe = TABLE_1[f"imagenet_{network}"].recipe
+        assert networks.name_of(recipe.network) == network
+        assert (recipe.epochs, recipe.batch_size) == (300, 512)
+        assert recipe.optimizer == SGD(lr=0.2, momentum=0.9, nesterov=True, weight_decay=1e-4)
+        assert recipe.schedule == Cosine()
+        assert recipe.augment == Augment(image_size=224, padding=0, flip=True)
+        assert recipe.loss == CrossEntropy()
+        isda = ISDA(strength=strength, covariance="diagonal")
+        assert find_recipe(f"imagenet_{network}_isda").loss == isda

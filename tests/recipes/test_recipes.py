@@ -1,211 +1,182 @@
 """Tests of semaug.recipes."""
 
 import json
-import re
 from dataclasses import replace
 from importlib import import_module
-from itertools import chain
+from pathlib import Path
 
 import pytest
-import timm
 
-import semaug.networks  # noqa: F401 (registers ours)
-from semaug.data import DATA_SETS
+from semaug.errors import UserError
+from semaug.losses import CrossEntropy
+from semaug.recipe.overrides import override
+from semaug.recipe.plain import recipe_to_plain_data
 from semaug.recipes import (
-    RECIPES,
-    SINGLE_RECIPES,
     TABLES,
-    Loss,
     describe_recipe,
     find_recipe,
+    make_run,
+    recipe_names,
+    split_name,
 )
+from semaug.registry import recipes
+
+NAMES = [name for table in TABLES.values() for name in table]
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_names_what_exists(name):
-    recipe = find_recipe(name)
-    assert recipe.data in DATA_SETS
-    assert timm.is_model(recipe.network)
-    assert describe_recipe(name).endswith(".")
+def label(recipe, quick=False, **changes):
+    return make_run(recipe, changes, 0, quick, Path("runs")).label
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if re.search("_(isda|explicit)", name)])
-def test_what_augments_features_differs_from_its_baseline_in_the_loss_alone(name):
-    baseline = find_recipe(re.sub("_(isda|explicit).*", "", name))
-    assert baseline.loss == Loss("cross_entropy")
-    assert find_recipe(name).loss.name in ("isda", "explicit")
-    assert replace(find_recipe(name), loss=baseline.loss) == baseline
+# Recipes.
 
 
-def test_no_name_stands_twice():
-    assert len(set(RECIPES)) == len(RECIPES)
-    assert set(RECIPES) == {*SINGLE_RECIPES, *chain.from_iterable(TABLES.values())}
+def test_every_recipe_has_a_twin_that_differs_in_the_loss_alone():
+    for table in TABLES.values():
+        for name, row in table.items():
+            recipe, twin = find_recipe(name), find_recipe(f"{name}_isda")
+            assert recipe == row.recipe
+            assert recipe.loss == CrossEntropy()
+            assert twin == override(recipe, {"loss": "isda", **row.isda})
+            assert replace(twin, loss=recipe.loss) == recipe
+
+
+def test_every_recipe_has_one_line():
+    for name in NAMES:
+        line = describe_recipe(name)
+        assert line.endswith(".")
+        assert "cross-entropy" in line
+        assert describe_recipe(f"{name}_isda") == line.replace("cross-entropy", "ISDA")
 
 
 def test_no_recipe_has_two_names():
+    assert len(set(NAMES)) == len(NAMES)
+    assert set(recipe_names()) >= {*NAMES, *(f"{name}_isda" for name in NAMES)}
     names = {}
-    for name in RECIPES:
-        plain = json.dumps(find_recipe(name).as_plain_data(), sort_keys=True)
+    for name in recipe_names():
+        plain = json.dumps(recipe_to_plain_data(find_recipe(name)), sort_keys=True)
         names.setdefault(plain, []).append(name)
     assert [same for same in names.values() if len(same) > 1] == []
 
 
-def test_the_small_protocol_trains_on_500_images_of_each_class():
-    recipe = find_recipe("cifar10_5k_resnet20")
-    assert (recipe.subset.train_per_class, recipe.subset.test_images) == (500, None)
+@pytest.mark.parametrize("name", ["ait", "cifar", "digits", "folder", "imagenet", "small"])
+def test_every_file_tells_how_to_run_it_and_where_its_result_is(name):
+    header = import_module(f"semaug.recipes.{name}").__doc__
+    lines = {line.partition(":")[0]: line for line in header.splitlines()}
+    for start in ("Run", "Result", "Smoke", "Source"):
+        assert len(lines[start]) > 15
+    assert "semaug" in lines["Run"]
+    assert "--quick" in lines["Smoke"]
 
 
-def test_unknown_recipe_is_named():
-    with pytest.raises(ValueError, match="unknown recipe 'cifar_resnet32'; did you mean 'cifar10"):
-        find_recipe("cifar_resnet32")
+def test_settings_of_one_recipe_are_those_that_runs_on_disk_have():
+    plain = recipe_to_plain_data(find_recipe("cifar100_wide_resnet28_10_cutout_isda"))
+    expected = {
+        "data": {"name": "cifar100"},
+        "network": {"name": "wide_resnet28_10_cifar", "block_drop_rate": 0.3},
+        "loss": {"name": "isda", "strength": 0.5, "ramp": "linear", "covariance": "full"},
+        "epochs": 240,
+        "steps": None,
+        "batch_size": 128,
+        "report": "mean_last_10",
+    }
+    for name, value in expected.items():
+        found = plain[name]
+        assert value == ({key: found[key] for key in value} if isinstance(value, dict) else found)
 
 
-ON_CIFAR = {
-    "augment": {
-        "cutmix": 0.0,
-        "cutout": 0,
-        "flip": True,
-        "grayscale": 0.0,
-        "image_size": None,
-        "jitter": [],
-        "mixup": 0.0,
-        "padding": 4,
-        "padding_mode": "zero",
-        "policy": None,
-        "randaugment_magnitude": None,
-        "randaugment_ops": None,
-        "whitening": False,
-    },
-    "batch_size": 128,
-    "block_drop_rate": None,
-    "channels_last": "auto",
-    "clip_norm": None,
-    "compile": False,
-    "data": "cifar10",
-    "deterministic": False,
-    "ema_decay": None,
-    "epochs": 160,
-    "evaluate_every_epochs": 1,
-    "evaluation_batch_size": 1000,
-    "loss": {
-        "covariance": None,
-        "memory": None,
-        "name": "cross_entropy",
-        "num_samples": None,
-        "ramp": None,
-        "strength": None,
-    },
-    "lr": 0.1,
-    "lr_factor": 0.1,
-    "method": {
-        "ai_convention": None,
-        "ai_layer": None,
-        "ai_metric": None,
-        "ai_target_gradient": None,
-        "ai_weight": None,
-        "name": "supervised",
-        "peer_weight_decay": [],
-        "peers": [],
-        "view_augments": [],
-        "views": None,
-    },
-    "milestones_percent": [50.0, 75.0],
-    "momentum": 0.9,
-    "nesterov": True,
-    "network": "resnet32_cifar",
-    "precision": "auto",
-    "schedule": "step",
-    "subset": {
-        "corrupt_percent": None,
-        "hold_out": None,
-        "imbalance": None,
-        "subset_seed": 0,
-        "test_images": None,
-        "train_per_class": None,
-        "train_percent": None,
-    },
-    "sync_batch_norm": False,
-    "warmup_epochs": 0.0,
-    "weight_decay": 1e-4,
-}
+# Names.
 
-ISDA = {
-    "covariance": "full",
-    "memory": None,
-    "name": "isda",
-    "num_samples": None,
-    "ramp": "linear",
-    "strength": 0.5,
-}
+
+def test_changes_stand_behind_a_name():
+    text = "cifar10_resnet32_isda,milestones_percent=50,75,strength=0.25,view=a=b"
+    name, changes = split_name(text)
+    assert name == "cifar10_resnet32_isda"
+    assert changes == {"milestones_percent": "50,75", "strength": "0.25", "view": "a=b"}
+    assert split_name("my_recipe.py:center,lr=0.5") == ("my_recipe.py:center", {"lr": "0.5"})
+    recipe = find_recipe("digits_resnet8,loss=isda,strength=0.5")
+    assert recipe == find_recipe("digits_resnet8_isda")
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"),
+    ("name", "message"),
     [
-        ("cifar10_resnet32", {}),
-        ("cifar100_resnet32", {"data": "cifar100"}),
         (
-            "cifar10_5k_resnet20",
-            {
-                "network": "resnet20_cifar",
-                "subset": ON_CIFAR["subset"] | {"train_per_class": 500},
-                "epochs": 100,
-                "evaluate_every_epochs": 20,
-            },
+            "cifar_resnet32",
+            "semaug: unknown recipe 'cifar_resnet32'; did you mean 'cifar10_resnet32",
         ),
         (
-            "cifar100_wide_resnet28_10_cutout_isda",
-            {
-                "data": "cifar100",
-                "network": "wide_resnet28_10_cifar",
-                "block_drop_rate": 0.3,
-                "loss": ISDA,
-                "augment": ON_CIFAR["augment"] | {"cutout": 8},
-                "epochs": 240,
-                "milestones_percent": [25.0, 50.0, 100 * 160 / 240, 100 * 200 / 240],
-                "lr_factor": 0.2,
-                "weight_decay": 5e-4,
-            },
+            "digits_resnet9_isda",
+            "unknown recipe 'digits_resnet9_isda'; did you mean 'digits_resnet8_is",
         ),
-        (
-            "imagenet_resnet50_isda",
-            {
-                "data": "imagenet",
-                "network": "resnet50",
-                "loss": ISDA | {"strength": 7.5, "covariance": "diagonal"},
-                "augment": ON_CIFAR["augment"] | {"image_size": 224, "padding": 0},
-                "epochs": 300,
-                "batch_size": 512,
-                "evaluation_batch_size": 256,
-                "lr": 0.2,
-                "schedule": "cosine",
-            },
-        ),
-        (
-            "cifar100_resnet32_wide_resnet28_10_multi_ait",
-            {
-                "data": "cifar100",
-                "nesterov": False,
-                "method": ON_CIFAR["method"]
-                | {
-                    "name": "multi_ait",
-                    "ai_weight": 3.0,
-                    "ai_target_gradient": True,
-                    "peers": ["wide_resnet28_10_cifar"],
-                    "peer_weight_decay": [5e-4],
-                },
-            },
-        ),
+        ("digits_resnet8_isda_isda", "unknown recipe"),
+        ("digits_resnet8,epoch=3", "unknown field 'epoch'; did you mean 'epochs'?"),
+        ("digits_resnet8,epochs=", "expected `field=value`, such as epochs=20, got 'epochs='"),
+        ("json:loads", "json:loads: expected a function without arguments: missing a required"),
+        ("json:JSONDecoder", "JSONDecoder: expected a recipe, or a function that returns one, got"),
+        ("json:nothing", "json: unknown name 'nothing'"),
     ],
 )
-def test_no_recipe_changes_unnoticed(name, changes):
-    """Runs on disk belong to these values."""
-    assert find_recipe(name).as_plain_data() == ON_CIFAR | changes
+def test_names_that_lead_nowhere_are_named(name, message):
+    with pytest.raises(UserError) as error:
+        find_recipe(name)
+    assert message in str(error.value)
 
 
-@pytest.mark.parametrize("name", SINGLE_RECIPES)
-def test_every_file_tells_how_to_run_it_and_where_its_result_is(name):
-    header = import_module(f"semaug.recipes.{name}").__doc__
-    assert f"Run:     semaug train {name} seed=0" in header
-    own_images = find_recipe(name).data == "folder"
-    assert ("Result:  none" if own_images else "Result:  see results/README.md") in header
+# From outside.
+
+RECIPE = find_recipe("digits_resnet8,epochs=2")
+
+
+def of_a_function():
+    """Digits, briefly."""
+    return RECIPE
+
+
+def of_something_else():
+    return 7
+
+
+def test_recipes_and_functions_of_any_module_are_recipes(monkeypatch):
+    for name in ("RECIPE", "of_a_function"):
+        place = f"tests.recipes.test_recipes:{name}"
+        assert find_recipe(f"{place},lr=0.2") == override(RECIPE, {"lr": "0.2"})
+        assert label(place, lr="0.2") == f"{place},lr=0.2"
+    with pytest.raises(UserError, match="of_something_else: expected a recipe, or a function that"):
+        find_recipe("tests.recipes.test_recipes:of_something_else")
+    monkeypatch.setattr(recipes, "_members", dict(recipes._members))
+    recipes.register("mine")(of_a_function)
+    assert find_recipe("mine") == RECIPE
+    assert find_recipe("mine_isda").loss.strength == 0.5
+    assert describe_recipe("mine") == "Digits, briefly."
+
+
+# Runs.
+
+
+def test_a_run_has_one_folder_however_its_changes_are_given():
+    expected = "digits_resnet8,epochs=3,lr=0.2"
+    assert label("digits_resnet8", epochs="3", lr="2e-1") == expected
+    assert label("digits_resnet8,lr=0.20,epochs=3") == expected
+    assert label("digits_resnet8,epochs=3", **{"optimizer.lr": ".2"}) == expected
+    assert label("digits_resnet8,epochs=6", epochs="50%", lr="200%") == expected
+    assert label("digits_resnet8,epochs=5,lr=0.2", epochs="3") == expected
+    assert label("digits_resnet8,epochs=3", epochs="30") == "digits_resnet8"
+    assert label("digits_resnet8_isda,strength=0.5") == "digits_resnet8_isda"
+    assert label("digits_resnet8,loss=isda,strength=0.5", loss="cross_entropy") == "digits_resnet8"
+
+
+def test_a_recipe_may_be_an_object():
+    run = make_run(RECIPE, {"lr": "0.2"}, 3, False, Path("runs"), name="mine")
+    assert run.folder == Path("runs/mine,lr=0.2/seed3")
+    assert run.recipe == override(RECIPE, {"lr": "0.2"})
+
+
+def test_what_stands_behind_a_name_is_shrunk_and_changes_enlarge_again():
+    longer = "cifar10_5k_resnet20,epochs=200"
+    run = make_run(longer, {}, 0, True, Path("runs"))
+    assert (run.recipe.epochs, run.label) == (2, "cifar10_5k_resnet20,quick")
+    run = make_run(longer, {"epochs": "4", "lr": "50%"}, 0, True, Path("runs"))
+    assert (run.recipe.epochs, run.recipe.optimizer.lr) == (4, 0.05)
+    assert run.label == "cifar10_5k_resnet20,quick,epochs=4,lr=0.05"
+    assert make_run(longer, {"epochs": "50%"}, 0, True, Path("runs")).recipe.epochs == 2

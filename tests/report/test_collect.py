@@ -4,8 +4,12 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
+from semaug.engine.options import TrainOptions
+from semaug.engine.train import train
 from semaug.errors import UserError
+from semaug.recipes import make_run
 from semaug.report import collect
 from semaug.runs.read import Measure
 
@@ -38,6 +42,25 @@ def test_a_run_is_read_as_it_was_written(write_run):
     assert run.images_per_second == 1002.5
     assert report.created == "2026-01-02 03:04 UTC"
     assert report.notes == ()
+
+
+def test_what_training_writes_is_read_whether_it_is_finished_or_not(tmp_path):
+    name = "digits_resnet8,train_per_class=5,test_images=20,epochs=2,metrics=accuracy,report=last"
+    run = make_run(name, {}, 3, False, tmp_path)
+    summary = train(run, TrainOptions(device="cpu"), console=Console(quiet=True))
+    finished = only_run(collect([tmp_path]))
+    (run.folder / "summary.json").unlink()
+    unfinished = only_run(collect([tmp_path]))
+    assert finished.results == {"": summary["results"][""]["accuracy"]}
+    assert finished.by_class == summary["by_class"]
+    assert (unfinished.results, unfinished.state) == ({}, "epoch 2 of 2")
+    for found in (finished, unfinished):
+        assert (found.label, found.seed) == (run.label, 3)
+        assert found.measure == Measure("accuracy", "%", "higher", "last")
+        assert (found.recipe, found.device) == (summary["recipe"], summary["device"])
+        assert (found.versions, found.commit) == (summary["versions"], summary["commit"])
+        assert [row["epoch"] for row in found.rows] == [1, 2]
+        assert set(found.images) > {"train_labels", "test_labels"}
 
 
 def test_classes_and_memory_are_read(write_run):
@@ -163,8 +186,7 @@ def test_of_some_runs_the_summary_is_all_that_was_kept(write_run):
         (alone / name).unlink()
     report = collect([alone])
     assert (only_run(report).state, only_run(report).results[""]["best"]) == ("finished", 13.75)
-    (note,) = report.notes
-    assert "metrics.jsonl: cannot be read (No such file or directory), so this run has no" in note
+    assert report.notes == ()
 
 
 def test_a_run_that_diverged_says_so(write_run):
@@ -253,9 +275,8 @@ def test_damaged_lines_are_counted_and_the_others_stay(write_run):
     assert [row["epoch"] for row in only_run(report).rows] == [1, 2, 3]
     assert only_run(report).rows[2] == {"epoch": 3, "lr": 5}
     (note,) = report.notes
-    assert (
-        note == f"{folder / 'metrics.jsonl'}: lines 3, 4, 5, 6, 7, ... damaged, and were left out"
-    )
+    damaged = "left out what is damaged, line 3, 4, 5, 6, 7, ..."
+    assert note == f"{folder / 'metrics.jsonl'}: {damaged}"
 
 
 def test_files_that_cannot_be_opened_are_noted(write_run):

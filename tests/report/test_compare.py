@@ -14,7 +14,6 @@ from semaug.engine.train import train
 from semaug.errors import UserError
 from semaug.recipe.overrides import override, split_overrides
 from semaug.recipes import find_recipe
-from semaug.report import plots
 from semaug.report.compare import (
     Arm,
     Comparison,
@@ -198,16 +197,14 @@ def test_each_predictor_is_compared_with_the_one_of_its_name(make_arm, tmp_path)
 def test_curves_are_those_of_a_report(make_arm, tmp_path, monkeypatch):
     drawn = []
 
-    def write_plot(plot, path):
-        drawn.append(plot)
-        path.write_bytes(b"")
+    def save(figure, path, name):
+        drawn.append(figure)
 
-    monkeypatch.setattr("semaug.report.compare.write_plot", write_plot)
+    monkeypatch.setattr("semaug.report.compare.save_figure", save)
     arms = [make_arm(name, ERROR, {"": 1.5}, {"": 2.5}) for name in "ab"]
     compare_runs(*arms, tmp_path)
-    (plot,) = drawn
-    assert isinstance(plot, plots.Plot)
-    (axes,) = plot.draw(legend=True).axes
+    (figure,) = drawn
+    (axes,) = figure.axes
     assert "mean of 2 runs, band from lowest to highest: test error and training" in (
         axes.get_title()
     )

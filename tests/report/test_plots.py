@@ -106,7 +106,7 @@ def test_only_errors_far_apart_share_a_logarithm(write_run, tmp_path, scale, bet
     ((plot, *_),) = plots_of(collect([tmp_path]))
     (axes,) = plot.draw(legend=False).axes
     assert axes.get_yscale() == axis
-    assert axes.get_ylabel() == f"frechet in nats, {better} is better"
+    assert axes.get_ylabel() == f"frechet in nats {'↓' if better == 'lower' else '↑'}"
 
 
 def test_other_predictors_have_pictures_of_their_own(write_run, tmp_path):
@@ -118,7 +118,7 @@ def test_other_predictors_have_pictures_of_their_own(write_run, tmp_path):
     assert columns["test miou and training miou"] == ("test_miou", "train_miou")
     assert columns["test miou, teacher"] == ("test_miou_teacher",)
     assert columns["test miou, network 2"] == ("test_miou_network_2",)
-    assert plots[0].draw(legend=False).axes[0].get_ylabel() == "miou, higher is better"
+    assert plots[0].draw(legend=False).axes[0].get_ylabel() == "miou ↑"
 
 
 def test_a_name_is_no_formula_and_no_markup(write_run):

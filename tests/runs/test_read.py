@@ -108,9 +108,12 @@ def test_rows_come_in_order_and_damaged_lines_are_counted(tmp_path):
     lines = [{"epoch": 2, "x": None}, {"epoch": 1, "x": 5}, {"x": 3}, {"epoch": 2, "x": 7}]
     content = "\n".join(map(json.dumps, lines)) + '\n{"epoch": 3, "x'
     (tmp_path / "metrics.jsonl").write_text(content)
-    assert load_rows(tmp_path) == ([{"epoch": 1, "x": 5}, {"epoch": 2, "x": 7}], [3, 5])
+    assert load_rows(tmp_path / "metrics.jsonl") == (
+        [{"epoch": 1, "x": 5}, {"epoch": 2, "x": 7}],
+        [3, 5],
+    )
     with pytest.raises(FileNotFoundError):
-        load_rows(tmp_path / "nowhere")
+        load_rows(tmp_path / "nowhere.jsonl")
 
 
 def test_the_summary_of_an_unfinished_run_says_how_far_it_is(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from semaug.data import FileSet, load_data
-from semaug.data.file_set import FilePaths
+from semaug.data.image_set import FilePaths
 from semaug.transfer import sets
 from semaug.transfer.sets import (
     TEST_SETS,

@@ -50,17 +50,16 @@ def paper_flops(model: nn.Module, image_size: int, *, num_channels: int = 3) -> 
         ValueError: If a size is below 1.
     """
     check_positive_int("paper_flops", image_size=image_size, num_channels=num_channels)
-    total = 0
+    counts: list[int] = []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += _operations(module, inputs[0], output)
+        counts.append(_operations(module, inputs[0], output))
 
     with ExitStack() as stack:
         for module in model.modules():
             stack.callback(module.register_forward_hook(count).remove)
         _forward_one_image(model, image_size, num_channels)
-    return total
+    return sum(counts)
 
 
 def multiply_adds(model: nn.Module, image_size: int, *, num_channels: int = 3) -> int:

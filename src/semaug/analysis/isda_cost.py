@@ -103,15 +103,10 @@ def isda_multiply_adds(
     _check("isda_multiply_adds", num_classes, num_features, batch_size, covariance)
     rows = min(num_classes, batch_size)
     pairs = rows * num_classes * num_features
-    if covariance == "diagonal":
-        statistics = (batch_size + 2 * rows) * num_features
-        return _for_one_image(batch_size, 2 * pairs, statistics, 3 * pairs)
     products = batch_size * rows if accelerator else batch_size
-    statistics = (products + 2 * rows) * num_features**2
-    return _for_one_image(batch_size, pairs * num_features, statistics, 2 * pairs)
-
-
-def _for_one_image(batch_size: int, *counts: int) -> IsdaCost:
+    counts = pairs * num_features, (products + 2 * rows) * num_features**2, 2 * pairs
+    if covariance == "diagonal":
+        counts = 2 * pairs, (batch_size + 2 * rows) * num_features, 3 * pairs
     return IsdaCost(*(count / batch_size for count in counts))
 
 

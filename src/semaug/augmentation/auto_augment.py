@@ -4,23 +4,20 @@ Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501
 """
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from semaug._torch.checks import check_one_of, check_shapes
-from semaug.augmentation.constants import computed_once
-from semaug.augmentation.operations import Operation, apply_operations
-from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
+from semaug._torch.checks import check_one_of
+from semaug.augmentation.operations import Operation, Operations, computed_once
 from semaug.augmentation.policies import POLICIES
 
 # N images, H and W pixels; P pairs of operations, and K operations in all of them.
 
 
 @dataclass(frozen=True)
-class AutoAugment(Augmentation):
+class AutoAugment(Operations):
     """Apply one pair of operations to each image, drawn from those found for a data set.
 
     All pairs are equally likely. Each half of a pair has its own probability to be applied,
@@ -36,43 +33,21 @@ class AutoAugment(Augmentation):
         ValueError: If there is no such policy.
     """
 
+    num_draws = 5  # which pair, whether to apply its halves, and their directions
+
     policy: str = "cifar10"
 
     def __post_init__(self) -> None:
         check_one_of("AutoAugment", "policy", self.policy, POLICIES)
 
-    @property
-    def num_draws(self) -> int:
-        """Five: which pair, whether to apply its halves, and their directions."""
-        return 5
-
-    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Augment a batch.
-
-        Args:
-            images: ``(N, 3, H, W)`` uint8.
-            draws: ``(N, 5)``, the rows of :meth:`draw` for these images. On an accelerator
-                they should lie there already: moving them makes the host wait.
-
-        Returns:
-            ``(N, 3, H, W)`` uint8, contiguous.
-
-        Raises:
-            TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
-            ValueError: If shapes disagree, or images do not have three channels.
-        """
-        check_shapes("AutoAugment", images=(images, "N 3 H W"))
-        check_images_and_draws("AutoAugment", images, draws, self.num_draws)
-        check_bytes("AutoAugment", images)
-        draws = draws.to(images.device)
-        operations, pairs = _operations(self.policy), _pairs(self.policy, images.device)
+    def choose(self, draws: Tensor) -> tuple[tuple[Operation, ...], Tensor]:
+        """Return the operations of the policy, and which two each image gets."""
+        pairs = _pairs(self.policy, draws.device)
         num_pairs = len(pairs.probability)
         pair = (draws[:, 0] * num_pairs).long().clamp_(max=num_pairs - 1)
         choice = pairs.positive[pair] + (draws[:, 3:] < 0.5)
-        choice = torch.where(draws[:, 1:3] <= pairs.probability[pair], choice, 0)
-        for own in choice.unbind(1):
-            images = apply_operations(images, operations, own)
-        return images
+        applied = draws[:, 1:3] <= pairs.probability[pair]
+        return _operations(self.policy), torch.where(applied, choice, 0)
 
 
 class _Pairs(NamedTuple):
@@ -86,8 +61,7 @@ class _Pairs(NamedTuple):
 def _operations(policy: str) -> tuple[Operation, ...]:
     """Number the operations of a policy: nothing, and then each one in both directions."""
     distinct = sorted({half for pair in _halves(policy) for half in pair})
-    both = [(operation, operation._replace(negative=True)) for operation in distinct]
-    return (Operation(), *chain.from_iterable(both))
+    return (Operation(), *(x for own in distinct for x in (own, own._replace(negative=True))))
 
 
 @computed_once

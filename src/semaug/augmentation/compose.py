@@ -61,7 +61,7 @@ class Compose(Augmentation):
             TypeError: If ``draws`` are not floating-point numbers.
             ValueError: If shapes disagree.
         """
-        check_images_and_draws("Compose", images, draws, self.num_draws)
+        check_images_and_draws(self, images, draws)
         for augmentation, own in self._split(draws):
             images = augmentation(images, own)
         return images
@@ -73,7 +73,7 @@ class Compose(Augmentation):
             TypeError: If a dtype is another one.
             ValueError: If shapes disagree, or one of the augmentations cannot move masks.
         """
-        check_masks_and_draws("Compose", masks, draws, self.num_draws)
+        check_masks_and_draws(self, masks, draws)
         for augmentation, own in self._split(draws):
             masks = augmentation.move(masks, own)
         return masks

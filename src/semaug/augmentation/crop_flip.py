@@ -1,6 +1,8 @@
 """Random crops, shifts and mirror images of a whole batch, each image with its own draws."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +19,94 @@ from semaug.data.image_set import IGNORED
 # N images of C channels, H and W pixels.
 
 
+class _Shift(Augmentation):
+    """Pad each image, cut out its old size at a random place, and mirror every second one.
+
+    A subclass has fields ``padding_mode`` and, under the name of ``pixels_field``, how many pixels
+    are padded on each side.
+    """
+
+    pixels_field: ClassVar[str]
+
+    padding_mode: str
+    flip: bool
+
+    def __post_init__(self) -> None:
+        function = type(self).__name__
+        check_int(function, self.pixels_field, getattr(self, self.pixels_field), 0)
+        check_one_of(function, "padding_mode", self.padding_mode, _PAD)
+        check_bool(function, "flip", self.flip)
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: ``(N, C, H, W)`` of any dtype and memory format.
+            draws: ``(N, num_draws)``, the rows of :meth:`draw` for these images. On an
+                accelerator they should lie there already: moving them makes the host wait.
+
+        Returns:
+            ``(N, C, H, W)`` of the same dtype, contiguous.
+
+        Raises:
+            TypeError: If ``draws`` are not floating-point numbers.
+            ValueError: If shapes disagree, or more is padded than the longer side of the
+                images, or for ``"reflect"`` not less than the shorter one.
+        """
+        check_images_and_draws(self, images, draws)
+        return self._shifted(images, draws, fill=0)
+
+    def move(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Move masks as images; reflected pixels keep their label.
+
+        Args:
+            masks: ``(N, H, W)`` of an integer dtype that holds 255.
+            draws: ``(N, num_draws)``, those of the images.
+
+        Returns:
+            ``(N, H, W)``, 255 outside of the mask.
+
+        Raises:
+            TypeError: If a dtype is another one.
+            ValueError: If shapes disagree, or what is padded does not fit the masks.
+        """
+        check_masks_and_draws(self, masks, draws)
+        return self._shifted(masks.unsqueeze(1), draws, fill=IGNORED).squeeze(1)
+
+    def _shifted(self, images: Tensor, draws: Tensor, *, fill: int) -> Tensor:
+        """Pad, crop where columns 0 and 1 of ``draws`` say, mirror where column 2 does."""
+        padding = self._fitting_padding(*images.shape[-2:])
+        if len(images) == 0:
+            return images.contiguous()
+        padded = _PAD[self.padding_mode](images.contiguous(), padding, fill)
+        draws = draws.to(images.device)
+        top, left = (draws[:, :2] * (2 * padding + 1)).long().unbind(1)  # 0..2 * padding
+        source = torch.arange(len(images), device=images.device)
+        if self.flip:
+            # A crop mirrored is a crop of the mirrored image, as far from its other side. So
+            # both images lie ready and one copy of rows does everything.
+            mirrored = draws[:, 2] < 0.5
+            padded = torch.cat([padded, padded.flip(-1)])
+            source = source + mirrored * len(images)
+            left = torch.where(mirrored, 2 * padding - left, left)
+        return _crop(padded, source, top, left, height=images.shape[-2], width=images.shape[-1])
+
+    def _fitting_padding(self, height: int, width: int) -> int:
+        """Refuse what would only add crops without any of the image, and fill the memory."""
+        name, padding = self.pixels_field, getattr(self, self.pixels_field)
+        reflects = self.padding_mode == "reflect" and padding >= min(height, width)
+        if reflects or padding > max(height, width):
+            at_most = "at most the size of the images"
+            wanted = "below the size of the images to reflect them" if reflects else at_most
+            raise ValueError(
+                f"{type(self).__name__}: expected `{name}` {wanted}, "
+                f"got {name} {padding} for {height} x {width} pixels"
+            )
+        return padding
+
+
 @dataclass(frozen=True)
-class CropFlip(Augmentation):
+class CropFlip(_Shift):
     """Pad each image, crop it at a random place to its old size, and mirror every second one.
 
     The augmentation of nearly all networks on CIFAR: Lee et al., arXiv:1409.5185; He et al.,
@@ -35,69 +123,17 @@ class CropFlip(Augmentation):
         ValueError: If ``padding`` is negative or ``padding_mode`` unknown.
     """
 
+    pixels_field = "padding"
+    draw_names = ("crop", "crop", "flip")
+    num_draws = len(draw_names)  # the flip is drawn with ``flip`` off too
+
     padding: int = 4
     padding_mode: str = "zero"
     flip: bool = True
 
-    def __post_init__(self) -> None:
-        _check_settings("CropFlip", "padding", self.padding, self.padding_mode)
-        check_bool("CropFlip", "flip", self.flip)
-
-    @property
-    def num_draws(self) -> int:
-        """Three: vertical place, horizontal place, flip; with ``flip`` off too."""
-        return 3
-
-    @property
-    def draw_names(self) -> tuple[str, ...]:
-        """``("crop", "crop", "flip")``."""
-        return ("crop", "crop", "flip")
-
-    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Augment a batch.
-
-        Args:
-            images: ``(N, C, H, W)`` of any dtype and memory format.
-            draws: ``(N, 3)``, the rows of :meth:`draw` for these images. On an accelerator
-                they should lie there already: moving them makes the host wait.
-
-        Returns:
-            ``(N, C, H, W)`` of the same dtype, contiguous.
-
-        Raises:
-            TypeError: If ``draws`` are not floating-point numbers.
-            ValueError: If shapes disagree, or ``padding`` is above the longer side of the
-                images, or for ``"reflect"`` not below the shorter one.
-        """
-        check_images_and_draws("CropFlip", images, draws, self.num_draws)
-        _check_padding("CropFlip", "padding", self.padding, self.padding_mode, images)
-        return _crop_flip(images, draws, self.padding, self.padding_mode, flip=self.flip)
-
-    def move(self, masks: Tensor, draws: Tensor) -> Tensor:
-        """Crop and mirror masks as images; reflected pixels keep their label.
-
-        Args:
-            masks: ``(N, H, W)`` of an integer dtype that holds 255.
-            draws: ``(N, 3)``, those of the images.
-
-        Returns:
-            ``(N, H, W)``, 255 outside of the mask.
-
-        Raises:
-            TypeError: If a dtype is another one.
-            ValueError: If shapes disagree, or ``padding`` does not fit the masks.
-        """
-        check_masks_and_draws("CropFlip", masks, draws, self.num_draws)
-        pixels = masks.unsqueeze(1)
-        _check_padding("CropFlip", "padding", self.padding, self.padding_mode, pixels)
-        moved = _crop_flip(
-            pixels, draws, self.padding, self.padding_mode, flip=self.flip, fill=IGNORED
-        )
-        return moved.squeeze(1)
-
 
 @dataclass(frozen=True)
-class Translate(Augmentation):
+class Translate(_Shift):
     """Shift each image by up to ``pixels`` pixels up or down, and left or right.
 
     Every one of the ``(2 * pixels + 1) ** 2`` shifts is equally likely, as in a
@@ -114,102 +150,12 @@ class Translate(Augmentation):
         ValueError: If ``pixels`` is negative or ``padding_mode`` unknown.
     """
 
+    pixels_field = "pixels"
+    num_draws = 2  # vertical shift, horizontal shift
+    flip = False
+
     pixels: int = 2
     padding_mode: str = "zero"
-
-    def __post_init__(self) -> None:
-        _check_settings("Translate", "pixels", self.pixels, self.padding_mode)
-
-    @property
-    def num_draws(self) -> int:
-        """Two: vertical shift, horizontal shift."""
-        return 2
-
-    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Augment a batch.
-
-        Args:
-            images: ``(N, C, H, W)`` of any dtype and memory format.
-            draws: ``(N, 2)``, the rows of :meth:`draw` for these images. On an accelerator
-                they should lie there already: moving them makes the host wait.
-
-        Returns:
-            ``(N, C, H, W)`` of the same dtype, contiguous.
-
-        Raises:
-            TypeError: If ``draws`` are not floating-point numbers.
-            ValueError: If shapes disagree, or ``pixels`` is above the longer side of the
-                images, or for ``"reflect"`` not below the shorter one.
-        """
-        check_images_and_draws("Translate", images, draws, self.num_draws)
-        _check_padding("Translate", "pixels", self.pixels, self.padding_mode, images)
-        return _crop_flip(images, draws, self.pixels, self.padding_mode, flip=False)
-
-    def move(self, masks: Tensor, draws: Tensor) -> Tensor:
-        """Shift masks as images; reflected pixels keep their label.
-
-        Args:
-            masks: ``(N, H, W)`` of an integer dtype that holds 255.
-            draws: ``(N, 2)``, those of the images.
-
-        Returns:
-            ``(N, H, W)``, 255 outside of the mask.
-
-        Raises:
-            TypeError: If a dtype is another one.
-            ValueError: If shapes disagree, or ``pixels`` does not fit the masks.
-        """
-        check_masks_and_draws("Translate", masks, draws, self.num_draws)
-        own = masks.unsqueeze(1)
-        _check_padding("Translate", "pixels", self.pixels, self.padding_mode, own)
-        moved = _crop_flip(own, draws, self.pixels, self.padding_mode, flip=False, fill=IGNORED)
-        return moved.squeeze(1)
-
-
-def _check_settings(function: str, name: str, padding: int, padding_mode: str) -> None:
-    check_int(function, name, padding, 0)
-    check_one_of(function, "padding_mode", padding_mode, _PAD)
-
-
-def _check_padding(
-    function: str, name: str, padding: int, padding_mode: str, images: Tensor
-) -> None:
-    """Refuse what would only add crops without any of the image, and fill the memory."""
-    height, width = images.shape[-2:]
-    if padding_mode == "reflect" and padding >= min(height, width):
-        wanted = "below the size of the images to reflect them"
-    elif padding > max(height, width):
-        wanted = "at most the size of the images"
-    else:
-        return
-    raise ValueError(
-        f"{function}: expected `{name}` {wanted}, "
-        f"got {name} {padding} for {height} x {width} pixels"
-    )
-
-
-def _crop_flip(
-    images: Tensor, draws: Tensor, padding: int, padding_mode: str, *, flip: bool, fill: int = 0
-) -> Tensor:
-    """Pad, crop where columns 0 and 1 of ``draws`` say, mirror where column 2 does."""
-    if len(images) == 0:
-        return images.contiguous()
-    padded = _PAD[padding_mode](images.contiguous(), padding, fill)
-    draws = draws.to(images.device)
-    top, left = (draws[:, :2] * (2 * padding + 1)).long().unbind(1)  # 0..2 * padding
-    source = torch.arange(len(images), device=images.device)
-    if flip:
-        # A crop mirrored is a crop of the mirrored image, as far from its other side. So
-        # both images lie ready and one copy of rows does everything.
-        mirrored = draws[:, 2] < 0.5
-        padded = torch.cat([padded, padded.flip(-1)])
-        source = source + mirrored * len(images)
-        left = torch.where(mirrored, 2 * padding - left, left)
-    return _crop(padded, source, top, left, height=images.shape[-2], width=images.shape[-1])
-
-
-def _pad_with_constant(images: Tensor, padding: int, fill: int) -> Tensor:
-    return F.pad(images, (padding,) * 4, value=fill)
 
 
 def _pad_by_reflection(images: Tensor, padding: int, fill: int) -> Tensor:
@@ -224,7 +170,10 @@ def _reflected(size: int, padding: int, device: torch.device) -> Tensor:
     return (size - 1) - (size - 1 - places).abs()
 
 
-_PAD = {"zero": _pad_with_constant, "reflect": _pad_by_reflection}
+_PAD: dict[str, Callable[[Tensor, int, int], Tensor]] = {
+    "zero": lambda images, padding, fill: F.pad(images, (padding,) * 4, value=fill),
+    "reflect": _pad_by_reflection,
+}
 
 
 def _crop(

@@ -4,7 +4,6 @@ Source: DeVries & Taylor, 2017, https://arxiv.org/abs/1708.04552
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,7 +43,8 @@ class Cutout(Augmentation):
         ValueError: If ``size`` is below 1, or ``fill`` not finite.
     """
 
-    moves_pixels: ClassVar[bool] = False
+    moves_pixels = False
+    num_draws = 2  # row and column of the middle
 
     size: int
     fill: float | tuple[float, ...] = 0
@@ -52,11 +52,6 @@ class Cutout(Augmentation):
     def __post_init__(self) -> None:
         check_positive_int("Cutout", size=self.size)
         check_fill("Cutout", self.fill)
-
-    @property
-    def num_draws(self) -> int:
-        """Two: row and column of the middle."""
-        return 2
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
@@ -75,12 +70,11 @@ class Cutout(Augmentation):
             ValueError: If shapes disagree, ``fill`` has not one number for each channel, or
                 one that the dtype of the images cannot hold.
         """
-        check_images_and_draws("Cutout", images, draws, self.num_draws)
+        check_images_and_draws(self, images, draws)
         fill = fill_of("Cutout", self.fill, images)
         draws = draws.to(images.device)
         height, width = images.shape[-2:]
-        rows = self._covered(draws[:, 0], height)
-        columns = self._covered(draws[:, 1], width)
+        rows, columns = self._covered(draws[:, 0], height), self._covered(draws[:, 1], width)
         hole = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(1)  # (N, 1, H, W)
         # Several times faster than masked_fill, and the same for finite numbers.
         kept = images * ~hole

@@ -41,7 +41,7 @@ def mixup(images: Tensor, targets: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]
         TypeError: If one of them does not hold floating-point numbers.
         ValueError: If shapes disagree.
     """
-    _check("mixup", images, targets, lam)
+    _check("mixup", images=(images, "N C H W"), targets=(targets, "N K"), lam=(lam, "N"))
     return _mix(images, lam.view(-1, 1, 1, 1)), _mix(targets, lam.unsqueeze(1))
 
 
@@ -67,9 +67,8 @@ def cutmix(images: Tensor, targets: Tensor, lam: Tensor, places: Tensor) -> tupl
         TypeError: If one of them does not hold floating-point numbers.
         ValueError: If shapes disagree.
     """
-    _check("cutmix", images, targets, lam)
-    check_shapes("cutmix", images=(images, "N C H W"), places=(places, "N 2"))
-    check_floating("cutmix", places=places)
+    rest = {"targets": (targets, "N K"), "lam": (lam, "N"), "places": (places, "N 2")}
+    _check("cutmix", images=(images, "N C H W"), **rest)
     box, kept = _box(lam, places, height=images.shape[2], width=images.shape[3])
     return torch.where(box, images.roll(1, 0), images), _mix(targets, kept.unsqueeze(1))
 
@@ -98,6 +97,8 @@ class Mix:
     torch.Size([8, 10])
     """
 
+    num_draws = 4  # lam, row and column of the box, which of the two
+
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
     switch_probability: float = 0.5
@@ -109,11 +110,6 @@ class Mix:
         if self.mixup_alpha == 0 and self.cutmix_alpha == 0:
             raise ValueError("Mix: expected `mixup_alpha` or `cutmix_alpha` > 0, got 0 for both")
         check_probability("Mix", "switch_probability", self.switch_probability)
-
-    @property
-    def num_draws(self) -> int:
-        """Four: lam, row and column of the box, which of the two."""
-        return 4
 
     def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
         """Draw the decisions of one epoch, one row for each image of the set.
@@ -175,9 +171,9 @@ class Mix:
         return torch.full_like(draws[:, 3], self.cutmix_alpha > 0, dtype=torch.bool)
 
 
-def _check(function: str, images: Tensor, targets: Tensor, lam: Tensor) -> None:
-    check_shapes(function, images=(images, "N C H W"), targets=(targets, "N K"), lam=(lam, "N"))
-    check_floating(function, images=images, targets=targets, lam=lam)
+def _check(function: str, **tensors: tuple[Tensor, str]) -> None:
+    check_shapes(function, **tensors)
+    check_floating(function, **{name: tensor for name, (tensor, _) in tensors.items()})
 
 
 def _mix(own: Tensor, share: Tensor) -> Tensor:
@@ -188,8 +184,7 @@ def _mix(own: Tensor, share: Tensor) -> Tensor:
 def _box(lam: Tensor, places: Tensor, *, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Return which pixels lie in the box, (N, 1, H, W) bool, and the share outside, (N,)."""
     side = 0.5 * (1 - lam).sqrt()  # half of it, in shares of the image
-    rows = _near(places[:, 0], side, height)
-    columns = _near(places[:, 1], side, width)
+    rows, columns = _near(places[:, 0], side, height), _near(places[:, 1], side, width)
     area = rows.sum(dim=1) * columns.sum(dim=1)
     box = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(1)
     return box, 1 - area.to(lam.dtype) / (height * width)
@@ -197,8 +192,7 @@ def _box(lam: Tensor, places: Tensor, *, height: int, width: int) -> tuple[Tenso
 
 def _near(place: Tensor, side: Tensor, length: int) -> Tensor:
     """Tell which of ``length`` rows, or columns, the box covers, (N, length) bool."""
-    middle = (place * length).long()
-    half = (side * length).long()
+    middle, half = ((x * length).long() for x in (place, side))
     row = torch.arange(length, device=place.device)
     return (row >= (middle - half).unsqueeze(1)) & (row < (middle + half).unsqueeze(1))
 

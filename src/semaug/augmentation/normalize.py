@@ -37,8 +37,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     if min(std) <= 0:
         raise ValueError(f"normalize: expected every `std` > 0, got {tuple(std)}")
     # The compiler keeps constants itself, and warns of caches.
-    compiling = torch.compiler.is_compiling()
-    constants = _channel_constants if compiling else _cached_channel_constants
+    constants = _channel_constants if torch.compiler.is_compiling() else _cached_channel_constants
     offset, scale = constants(tuple(mean), tuple(std), images.device)
     return images.float().sub_(offset).mul_(scale)
 

@@ -11,29 +11,55 @@ of torchvision's ``AutoAugment``, and every image comes out as there, from Pillo
 for a GPU, which may round a product and a sum at once, this has not been tested.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
+from functools import lru_cache, wraps
 from operator import index
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from semaug._torch.checks import check_int, check_one_of
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
-from semaug.augmentation.blend import color, sharpness
-from semaug.augmentation.constants import computed_once
-from semaug.augmentation.lookup import (
+from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
+from semaug.augmentation.pixels import (
     auto_contrast,
+    color,
     constant_tables,
     equalize,
     look_up,
     mean_luminance,
+    sharpness,
 )
 from semaug.covariance.rows import is_static
 
 # N images, H and W pixels; K operations to choose from.
 
 MAX_PIXELS = 2**22  # above that, places of pixels are computed when needed; int64, so 32 MiB
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def computed_once(function: Function) -> Function:
+    """Keep the last results of a function; while compiling, take them for constants.
+
+    ``torch.compile`` would look into the function and compute tables in every step anew. It
+    must not see the cache itself, which it goes around with a warning.
+
+    Args:
+        function: Of hashable arguments. While compiling they must be constants as well:
+            sizes of images go through :func:`operator.index` first.
+
+    Returns:
+        The same function.
+    """
+    cached = lru_cache(maxsize=16)(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return cached(*args, **kwargs)
+
+    return torch.compiler.assume_constant_result(call)
 
 
 class Operation(NamedTuple):
@@ -81,8 +107,7 @@ def magnitude_of(operation: Operation, height: int, width: int) -> float:
     low, high = _RANGES[name]
     high *= {"TranslateX": width, "TranslateY": height}.get(name, 1)
     levels = torch.linspace(low, high, num_levels, dtype=torch.float32, device="cpu")
-    magnitude = levels[level].item()
-    return -magnitude if negative and name != "Solarize" else magnitude
+    return levels[level].item() * (-1 if negative and name != "Solarize" else 1)
 
 
 class Tables(NamedTuple):
@@ -108,10 +133,6 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
 
     Returns:
         ``(N, 3, H, W)`` uint8, contiguous.
-
-    Raises:
-        TypeError: If a level, or the number of them, is not an int.
-        ValueError: If an operation has an unknown name, or a level that it does not have.
     """
     images = images.contiguous()
     if images.numel() == 0:
@@ -119,9 +140,38 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
     # The compiler takes tables for constants, and so what they depend on.
     height, width = map(index, images.shape[-2:])
     tables = _tables(operations, height, width, images.device)
-    if is_static(images.device):
-        return _apply_to_all(images, tables, choice)
-    return _apply_to_groups(images, tables, choice)
+    apply = _apply_to_all if is_static(images.device) else _apply_to_groups
+    return apply(images, tables, choice)
+
+
+class Operations(Augmentation):
+    """One operation after the other, each drawn from a list."""
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: ``(N, 3, H, W)`` uint8.
+            draws: ``(N, num_draws)``, the rows of :meth:`draw` for these images. On an
+                accelerator they should lie there already: moving them makes the host wait.
+
+        Returns:
+            ``(N, 3, H, W)`` uint8, contiguous.
+
+        Raises:
+            TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
+            ValueError: If shapes disagree, or images do not have three channels.
+        """
+        check_images_and_draws(self, images, draws, shape="N 3 H W")
+        check_bytes(type(self).__name__, images)
+        operations, choices = self.choose(draws.to(images.device))
+        for choice in choices.unbind(1):
+            images = apply_operations(images, operations, choice)
+        return images
+
+    @abstractmethod
+    def choose(self, draws: Tensor) -> tuple[tuple[Operation, ...], Tensor]:
+        """Return K operations, and which of them each image gets: ``(N, times)`` int64."""
 
 
 def _apply_to_all(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
@@ -130,8 +180,7 @@ def _apply_to_all(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     present = {_KIND_OF[operation.name] for operation in tables.operations}
     result = images
     for number in sorted(present - {0}):
-        changed = _KINDS[number](images, tables, choice)
-        result = torch.where(kind == number, changed, result)
+        result = torch.where(kind == number, _KINDS[number][0](images, tables, choice), result)
     return result
 
 
@@ -141,21 +190,15 @@ def _apply_to_groups(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     sizes = torch.bincount(kind, minlength=len(_KINDS)).tolist()
     sorted_images, sorted_choice = images.index_select(0, order), choice[order]
     groups = zip(_KINDS, sorted_images.split(sizes), sorted_choice.split(sizes), strict=True)
-    changed = [function(own, tables, chosen) for function, own, chosen in groups if len(own)]
+    changed = [function(own, tables, chosen) for (function, _), own, chosen in groups if len(own)]
     # Many times faster than to copy each image to its place.
     return torch.cat(changed).index_select(0, order.argsort())
 
 
-def _keep(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
-    return images
-
-
 def _affine(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     if tables.pixels is None:
-        pixels = source_pixels(tables.coefficients[choice], *images.shape[-2:])
-    else:
-        pixels = tables.pixels.index_select(0, tables.matrix[choice])
-    return move(images, pixels)
+        return move(images, source_pixels(tables.coefficients[choice], *images.shape[-2:]))
+    return move(images, tables.pixels.index_select(0, tables.matrix[choice]))
 
 
 def _constant(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
@@ -168,46 +211,18 @@ def _contrast(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     return look_up(images, tables.look_up.index_select(0, row).unsqueeze(1))
 
 
-def _auto_contrast(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
-    return look_up(images, auto_contrast(images))
-
-
-def _equalize(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
-    return look_up(images, equalize(images))
-
-
-def _color(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
-    return color(images, tables.factor[choice])
-
-
-def _sharpness(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
-    return sharpness(images, tables.factor[choice])
-
-
-_KINDS: list[Callable[[Tensor, Tables, Tensor], Tensor]] = [
-    _keep,
-    _affine,
-    _constant,
-    _contrast,
-    _auto_contrast,
-    _equalize,
-    _color,
-    _sharpness,
+# What computes each kind of operation, and which ones these are.
+_KINDS: list[tuple[Callable[[Tensor, Tables, Tensor], Tensor], tuple[str, ...]]] = [
+    (lambda images, tables, choice: images, ("Identity",)),
+    (_affine, ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")),
+    (_constant, ("Posterize", "Solarize", "Invert", "Brightness")),
+    (_contrast, ("Contrast",)),
+    (lambda images, tables, choice: look_up(images, auto_contrast(images)), ("AutoContrast",)),
+    (lambda images, tables, choice: look_up(images, equalize(images)), ("Equalize",)),
+    (lambda images, tables, choice: color(images, tables.factor[choice]), ("Color",)),
+    (lambda images, tables, choice: sharpness(images, tables.factor[choice]), ("Sharpness",)),
 ]
-_KIND_OF = {
-    name: _KINDS.index(function)
-    for function, names in {
-        _keep: ["Identity"],
-        _affine: ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"],
-        _constant: ["Posterize", "Solarize", "Invert", "Brightness"],
-        _contrast: ["Contrast"],
-        _auto_contrast: ["AutoContrast"],
-        _equalize: ["Equalize"],
-        _color: ["Color"],
-        _sharpness: ["Sharpness"],
-    }.items()
-    for name in names
-}
+_KIND_OF = {name: kind for kind, (_, names) in enumerate(_KINDS) for name in names}
 
 
 @computed_once
@@ -215,13 +230,11 @@ def _tables(
     operations: tuple[Operation, ...], height: int, width: int, device: torch.device
 ) -> Tables:
     """Compute what does not depend on pixels, for images of one size on one device."""
-    for operation in operations:
-        _check(operation)
     names = [operation.name for operation in operations]
     magnitudes = [magnitude_of(operation, height, width) for operation in operations]
     named = list(zip(names, magnitudes, strict=True))
-    matrices = [fixed_point(inverse_matrix(*pair, height, width)) for pair in named]
-    coefficients = torch.tensor(matrices)
+    matrices = (inverse_matrix(*pair, height, width) for pair in named)
+    coefficients = torch.tensor([fixed_point(matrix) for matrix in matrices])
     distinct, matrix = coefficients.unique(dim=0, return_inverse=True)
     fits = len(distinct) * height * width <= MAX_PIXELS
     look_up = [constant_tables(*pair) for pair in named]
@@ -236,14 +249,3 @@ def _tables(
         pixels=source_pixels(distinct, height, width).to(device) if fits else None,
         matrix=matrix.to(device),
     )
-
-
-def _check(operation: Operation) -> None:
-    check_one_of("Operation", "name", operation.name, _KIND_OF)
-    check_int("Operation", "num_levels", operation.num_levels, 2)
-    check_int("Operation", "level", operation.level, 0)
-    if operation.level >= operation.num_levels:
-        raise ValueError(
-            f"Operation: expected `level` from 0 to {operation.num_levels - 1}, "
-            f"got {operation.level}"
-        )

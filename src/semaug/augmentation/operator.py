@@ -95,15 +95,16 @@ class Augmentation(ABC):
         return masks
 
 
-def check_masks_and_draws(function: str, masks: Tensor, draws: Tensor, num_draws: int) -> None:
-    """Check what masks are moved with.
+def check_masks_and_draws(augment: Augmentation, masks: Tensor, draws: Tensor) -> None:
+    """Check what an augmentation moves masks with.
 
     Raises:
         TypeError: If the masks cannot hold the label 255, or ``draws`` are no floating-point
             numbers.
         ValueError: If shapes disagree.
     """
-    check_shapes(function, masks=(masks, "N H W"), draws=(draws, f"N {num_draws}"))
+    function = type(augment).__name__
+    check_shapes(function, masks=(masks, "N H W"), draws=(draws, f"N {augment.num_draws}"))
     check_floating(function, draws=draws)
     dtype = masks.dtype
     if dtype.is_floating_point or dtype.is_complex or dtype in (torch.bool, torch.int8):
@@ -112,14 +113,17 @@ def check_masks_and_draws(function: str, masks: Tensor, draws: Tensor, num_draws
         )
 
 
-def check_images_and_draws(function: str, images: Tensor, draws: Tensor, num_draws: int) -> None:
+def check_images_and_draws(
+    augment: Augmentation, images: Tensor, draws: Tensor, *, shape: str = "N C H W"
+) -> None:
     """Check what an augmentation is called with.
 
     Raises:
         TypeError: If ``draws`` are not floating-point numbers.
         ValueError: If shapes disagree.
     """
-    check_shapes(function, images=(images, "N C H W"), draws=(draws, f"N {num_draws}"))
+    function = type(augment).__name__
+    check_shapes(function, images=(images, shape), draws=(draws, f"N {augment.num_draws}"))
     check_floating(function, draws=draws)
 
 

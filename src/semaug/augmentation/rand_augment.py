@@ -8,10 +8,8 @@ from operator import index
 
 from torch import Tensor
 
-from semaug._torch.checks import check_int, check_shapes
-from semaug.augmentation.constants import computed_once
-from semaug.augmentation.operations import Operation, apply_operations
-from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
+from semaug._torch.checks import check_int
+from semaug.augmentation.operations import Operation, Operations, computed_once
 
 # N images, H and W pixels.
 
@@ -34,7 +32,7 @@ _NAMES = (
 
 
 @dataclass(frozen=True)
-class RandAugment(Augmentation):
+class RandAugment(Operations):
     """Apply operations to each image, each drawn from the same fourteen.
 
     All are equally likely, doing nothing among them. Those that have a direction go either
@@ -72,31 +70,11 @@ class RandAugment(Augmentation):
         """Two for each operation: which one, and its direction."""
         return 2 * self.num_ops
 
-    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Augment a batch.
-
-        Args:
-            images: ``(N, 3, H, W)`` uint8.
-            draws: ``(N, 2 * num_ops)``, the rows of :meth:`draw` for these images. On an
-                accelerator they should lie there already: moving them makes the host wait.
-
-        Returns:
-            ``(N, 3, H, W)`` uint8, contiguous.
-
-        Raises:
-            TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
-            ValueError: If shapes disagree, or images do not have three channels.
-        """
-        check_shapes("RandAugment", images=(images, "N 3 H W"))
-        check_images_and_draws("RandAugment", images, draws, self.num_draws)
-        check_bytes("RandAugment", images)
-        draws = draws.to(images.device)
+    def choose(self, draws: Tensor) -> tuple[tuple[Operation, ...], Tensor]:
+        """Return the fourteen operations in both directions, and which each image gets."""
         name = (draws[:, ::2] * len(_NAMES)).long().clamp_(max=len(_NAMES) - 1)
-        choice = 2 * name + (draws[:, 1::2] < 0.5)
         operations = _operations(index(self.magnitude), index(self.num_bins))
-        for own in choice.unbind(1):
-            images = apply_operations(images, operations, own)
-        return images
+        return operations, 2 * name + (draws[:, 1::2] < 0.5)
 
 
 @computed_once

@@ -48,6 +48,9 @@ class RandomScaleCrop(Augmentation):
             0 < lowest <= highest, or ``fill`` not finite.
     """
 
+    draw_names = ("scale", "crop", "crop", "flip")
+    num_draws = len(draw_names)  # the flip is drawn with ``flip`` off too
+
     size: int | tuple[int, int]
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
@@ -68,16 +71,6 @@ class RandomScaleCrop(Augmentation):
         check_bool("RandomScaleCrop", "flip", self.flip)
         check_fill("RandomScaleCrop", self.fill)
 
-    @property
-    def num_draws(self) -> int:
-        """Four: scale, vertical place, horizontal place, flip; with ``flip`` off too."""
-        return 4
-
-    @property
-    def draw_names(self) -> tuple[str, ...]:
-        """``("scale", "crop", "crop", "flip")``."""
-        return ("scale", "crop", "crop", "flip")
-
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
 
@@ -94,7 +87,7 @@ class RandomScaleCrop(Augmentation):
                 floating-point numbers.
             ValueError: If shapes disagree, or ``fill`` does not fit the images.
         """
-        check_images_and_draws("RandomScaleCrop", images, draws, self.num_draws)
+        check_images_and_draws(self, images, draws)
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise TypeError(
                 "RandomScaleCrop: expected `images` of bytes or of a floating-point dtype, got "
@@ -102,8 +95,8 @@ class RandomScaleCrop(Augmentation):
             )
         numbers = fill_of("RandomScaleCrop", self.fill, images)
         fill = torch.cat([images.new_full((1, 1, 1), number) for number in numbers])
-        crop = partial(self._crop_images, fill)
-        return in_pieces(crop, images.contiguous(), draws.to(images.device))
+        draws = draws.to(images.device)
+        return in_pieces(partial(self._crop_images, fill), images.contiguous(), draws)
 
     def move(self, masks: Tensor, draws: Tensor) -> Tensor:
         """Resize masks to the nearest pixel, crop and mirror them as images.
@@ -119,7 +112,7 @@ class RandomScaleCrop(Augmentation):
             TypeError: If a dtype is another one.
             ValueError: If shapes disagree.
         """
-        check_masks_and_draws("RandomScaleCrop", masks, draws, self.num_draws)
+        check_masks_and_draws(self, masks, draws)
         places, inside = self._places(draws.to(masks.device), masks.shape[1:])
         moved = masks.contiguous().unsqueeze(1)
         for dim, (numerator, denominator) in zip((2, 3), places, strict=True):

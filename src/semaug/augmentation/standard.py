@@ -11,8 +11,7 @@ from semaug.augmentation.cutout import Cutout
 from semaug.augmentation.mix import Mix
 from semaug.augmentation.operator import Augmentation
 from semaug.augmentation.rand_augment import RandAugment
-from semaug.data.file_set import FileSet
-from semaug.data.image_set import DataSet
+from semaug.data.image_set import DataSet, FileSet
 from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 from semaug.errors import UserError, check_option
 from semaug.registry import augmentations
@@ -20,8 +19,9 @@ from semaug.registry import augmentations
 _IMAGE_SIZE = 224  # of images that lie in files
 _RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
 
-# What a view of its own may have, by the letters of Table 5 of AIT.
+# What a view of its own may have, by the letters of Table 5 of AIT; and what goes with it.
 VIEW_PARTS = {"p": "padding", "g": "grayscale", "c": "jitter", "a": "policy", "o": "cutout"}
+_DETAILS = {"padding": ["padding_mode"], "policy": ["randaugment_ops", "randaugment_magnitude"]}
 
 
 @augmentations.register("standard")
@@ -41,7 +41,7 @@ class Augment:
         randaugment_magnitude: Their magnitude, M of RandAugment, 0 to 30; None is 9.
         grayscale: Probability to lose the colors.
         jitter: Largest change of brightness, contrast, saturation and hue, up to four numbers;
-            none of them is no jitter.
+            empty is no jitter.
         cutout: Side of the square hole, in pixels; 0 is none.
         whitening: Whether images are ZCA-whitened instead of normalized by channel.
         mixup: alpha of Mixup; 0 is none.
@@ -95,13 +95,12 @@ class Augment:
             ("randaugment_magnitude", 9, range(31)),
         ):
             value = getattr(self, name)
-            if self.policy != "randaugment":
-                if value is not None:
-                    raise UserError(f"recipe: `{name}` has no effect without policy=randaugment")
-                continue
-            value = default if value is None else value
-            check_option(name, value, value in wanted, f"from {wanted[0]} to {wanted[-1]}")
-            object.__setattr__(self, name, value)  # so that the run folder states it
+            if self.policy == "randaugment":
+                value = default if value is None else value
+                check_option(name, value, value in wanted, f"from {wanted[0]} to {wanted[-1]}")
+                object.__setattr__(self, name, value)  # so that the run folder states it
+            elif value is not None:
+                raise UserError(f"recipe: `{name}` has no effect without policy=randaugment")
 
     def changed(self, **options: Any) -> "Augment":
         """Return it with options replaced; another policy drops those of the old one."""
@@ -116,22 +115,21 @@ class Augment:
             UserError: If an option has no meaning for these images.
         """
         self._check_fit(data)
-        parts: list[Augmentation] = []
-        if self.padding or self.flip:
-            parts.append(CropFlip(self.padding, self.padding_mode, self.flip))
-        if self.policy == "randaugment":
-            assert self.randaugment_ops is not None
-            assert self.randaugment_magnitude is not None
-            parts.append(RandAugment(self.randaugment_ops, self.randaugment_magnitude))
-        elif self.policy is not None:
-            parts.append(AutoAugment(self.policy.removeprefix("autoaugment_")))
-        if self.grayscale:
-            parts.append(Grayscale(self.grayscale))
-        if any(self.jitter):
-            parts.append(ColorJitter(*self.jitter))
-        if self.cutout:
-            parts.append(Cutout(self.cutout, fill=0 if self.whitening else data.mean_color))
-        return Compose(*parts)
+        crop = CropFlip(self.padding, self.padding_mode, self.flip)
+        fill = 0 if self.whitening else data.mean_color
+        parts = [
+            crop if self.padding or self.flip else None,
+            self._build_policy() if self.policy else None,
+            Grayscale(self.grayscale) if self.grayscale else None,
+            ColorJitter(*self.jitter) if any(self.jitter) else None,
+            Cutout(self.cutout, fill) if self.cutout else None,
+        ]
+        return Compose(*filter(None, parts))
+
+    def _build_policy(self) -> Augmentation:
+        if self.randaugment_ops is None or self.randaugment_magnitude is None:
+            return AutoAugment(str(self.policy).removeprefix("autoaugment_"))
+        return RandAugment(self.randaugment_ops, self.randaugment_magnitude)
 
     @property
     def mixes(self) -> bool:
@@ -159,41 +157,38 @@ class Augment:
         Raises:
             UserError: If a letter names what there is none of.
         """
-        nothing = Augment(padding=0)
-        absent: dict[str, Any] = {}
         for letter, name in VIEW_PARTS.items():
-            if letter not in letters:
-                absent[name] = getattr(nothing, name)
-            elif not getattr(self, name):
+            if letter in letters and not getattr(self, name):
                 raise UserError(
                     f"recipe: `view_augments` has {'r' + letters!r}, but there is no `{name}` "
                     "to have"
                 )
-        if "padding" in absent:
-            absent["padding_mode"] = nothing.padding_mode
-        if "policy" in absent:
-            absent |= {"randaugment_ops": None, "randaugment_magnitude": None}
-        return replace(self, **absent)
+        absent = [name for letter, name in VIEW_PARTS.items() if letter not in letters]
+        nothing = vars(Augment(padding=0))
+        names = [x for name in absent for x in (name, *_DETAILS.get(name, ()))]
+        return replace(self, **{name: nothing[name] for name in names})
 
     def _check_fit(self, data: DataSet) -> None:
         """Refuse what has no meaning for images in memory, for those in files, or for masks."""
-        in_files = isinstance(data.train, FileSet)
-        if in_files and self.padding > 0:
-            raise UserError(
-                f"recipe: images of data={data.name} lie in files and get a random resized crop, "
-                f"so `padding` has no meaning for them, got {self.padding}; add padding=0"
-            )
-        if in_files and self.whitening:
-            raise UserError(
-                "recipe: expected no `whitening` of images that lie in files, as in "
-                f"data={data.name}"
-            )
-        if not in_files and self.image_size is not None:
-            raise UserError(
-                f"recipe: `image_size` has no effect, for images of data={data.name} have one size"
-            )
-        if data.has_masks and self.mixes:
-            raise UserError(
-                "recipe: expected no `mixup` and no `cutmix` of images with masks, as in "
-                f"data={data.name}"
-            )
+        in_files, name = isinstance(data.train, FileSet), data.name
+        for is_wrong, reason in (
+            (
+                in_files and self.padding > 0,
+                f"images of data={name} lie in files and get a random resized crop, "
+                f"so `padding` has no meaning for them, got {self.padding}; add padding=0",
+            ),
+            (
+                in_files and self.whitening,
+                f"expected no `whitening` of images that lie in files, as in data={name}",
+            ),
+            (
+                not in_files and self.image_size is not None,
+                f"`image_size` has no effect, for images of data={name} have one size",
+            ),
+            (
+                data.has_masks and self.mixes,
+                f"expected no `mixup` and no `cutmix` of images with masks, as in data={name}",
+            ),
+        ):
+            if is_wrong:
+                raise UserError(f"recipe: {reason}")

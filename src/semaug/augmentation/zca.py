@@ -94,8 +94,7 @@ class ZCA(nn.Module):
             raise ValueError(f"ZCA.fit: expected finite `regularization` > 0, got {regularization}")
         if len(images) == 0:
             raise ValueError("ZCA.fit: expected at least one of `images`, got none")
-        num_channels, height, width = images.shape[1:]
-        zca = cls(num_channels, height, width, contrast_normalization=contrast_normalization)
+        zca = cls(*images.shape[1:], contrast_normalization=contrast_normalization)
         zca.to(images.device)
 
         mean, covariance = zca._moments(images)
@@ -150,11 +149,11 @@ class ZCA(nn.Module):
 
     def _pixels(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the pixels of each image in a row, (N, D), before the mean is taken off."""
+        pixels = images.flatten(1).to(dtype)
         if images.dtype == torch.uint8:
-            pixels = images.flatten(1).to(dtype).div_(255)
+            pixels.div_(255)
         else:
             check_floating("ZCA", images=images)
-            pixels = images.flatten(1).to(dtype)
         if not self.contrast_normalization:
             return pixels
         centered = pixels - pixels.mean(dim=1, keepdim=True)
@@ -166,8 +165,7 @@ class ZCA(nn.Module):
         pieces = images.split(_IMAGES_AT_ONCE)
         totals = [self._pixels(piece, torch.float64).sum(dim=0) for piece in pieces]
         mean = torch.stack(totals).sum(dim=0) / len(images)
-        size = len(mean)
-        scatter = torch.zeros(size, size, dtype=torch.float64, device=images.device)
+        scatter = mean.new_zeros(len(mean), len(mean))
         for piece in pieces:
             centered = self._pixels(piece, torch.float64) - mean
             scatter.addmm_(centered.mT, centered)

@@ -25,9 +25,9 @@ def check_command(
     """Train four steps of a recipe, kill, resume, and compare every tensor.
 
     For recipes, losses, methods, networks and data sets of your own. The recipe is shrunk as by
-    --quick. One run goes through; another one is killed in the middle of an epoch and resumed in a
-    new process. They must end bit for bit alike. What does not fit, or does not survive, is named.
-    Nothing is written into your folders.
+    --quick. One run is never stopped; another run is killed in the middle of an epoch and resumed
+    in a new process. Both must end with the same tensors, bit for bit. Errors name options that do
+    not fit, and state that a checkpoint lacks. Nothing is written into your folders.
 
     [bold]Examples[/bold]
 

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from semaug.cli.options import (
     Overrides,
-    Queue,
     Quick,
     Runs,
     changes_for,
@@ -17,6 +16,7 @@ from semaug.cli.options import (
     with_options,
 )
 from semaug.cli.printing import print_comparison
+from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import summaries_of
@@ -31,16 +31,15 @@ __all__ = ["compare_command"]
 def compare_command(
     first: Annotated[
         str,
-        typer.Argument(
-            metavar="A[,FIELD=VALUE]...", help="Recipe of the baseline, and changes of its own"
-        ),
+        typer.Argument(metavar="A[,FIELD=VALUE]...", help="Recipe of the baseline, with changes"),
     ],
     second: Annotated[
-        str, typer.Argument(metavar="B[,FIELD=VALUE]...", help="Recipe to compare with it")
+        str,
+        typer.Argument(metavar="B[,FIELD=VALUE]...", help="Recipe to compare with the baseline"),
     ],
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="First of the seeds")] = 0,
     quick: Quick = False,
     runs: Runs = Path("runs"),
     *,
@@ -49,14 +48,13 @@ def compare_command(
 ) -> None:
     """Train two recipes on the same seeds and compare them pair by pair.
 
-    Both arms of a pair begin with the same weights and see the same images in the same
-    order, augmented alike; where a method has several views, that goes for the first. Stop
-    at any moment: the same command goes on, and reuses runs that are finished. Start it in
-    several processes and they share the runs.
+    Both runs of a pair begin with the same weights and see the same images in the same order with
+    the same augmentation (with several views, that of the first view). The same command continues
+    after a stop and reuses finished runs. Several processes of the command share the runs.
 
-    Changed fields apply to both arms; options of a loss or a method, such as
-    strength, to the arms that have them. Fields behind the name of a recipe are changed in
-    that arm alone. Both must be tested on the same images.
+    Changes of fields apply to both recipes, options of a loss or a method, such as strength, to the
+    recipes that have them. Changes after a comma apply to that recipe alone. Both recipes must be
+    tested on the same images.
 
     [bold]Examples[/bold]
 

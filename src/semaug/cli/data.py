@@ -12,11 +12,12 @@ from rich.text import Text
 from semaug.cli.group import Command
 from semaug.cli.options import DataRoot
 from semaug.cli.printing import make_table
-from semaug.data import DATA_SETS, LoadError
+from semaug.data import LoadError
 from semaug.data.check import CheckReport, PartReport, check
 from semaug.data.fetch import fetch
 from semaug.data.registry import data_root as find_root
 from semaug.errors import UserError, as_user_error
+from semaug.registry import data_sets
 from semaug.runs.words import say
 
 __all__ = ["data_command"]
@@ -44,12 +45,12 @@ def list_sets(data_root: DataRoot = None) -> None:
     console, root = Console(), find_root(data_root)
     title = f"Data sets, for data=; files in {root}"
     table = make_table(title, ["name", "files", "what it is"], lines=False)
-    for name, source in DATA_SETS.items():
-        state = ""
-        if source.files is not None:
-            paths = [root / source.files.folder / file for file in source.files.md5 or ("",)]
+    for name, description in data_sets.describe().items():
+        state, files = "", data_sets.get(name).files
+        if files is not None:
+            paths = [root / files.folder / file for file in files.md5 or ("",)]
             state = "found" if all(path.exists() for path in paths) else "missing"
-        table.add_row(Text(name, style="bold"), state, Text(source.description))
+        table.add_row(Text(name, style="bold"), state, Text(description))
     console.print(table)
 
 
@@ -57,8 +58,9 @@ def list_sets(data_root: DataRoot = None) -> None:
 def fetch_set(name: SetName, data_root: DataRoot = None) -> None:
     """Download what is missing or damaged of a data set.
 
-    Stop at any moment: files are whole or absent. A folder of very many files is read through;
-    if anything is wrong, it is put in place anew, and what was there is kept beside it.
+    After a stop at any moment, files are whole or absent. A folder of very many files is read
+    completely; if a file is missing or damaged, the whole folder is put in place anew, and the old
+    folder is kept beside it.
 
     [bold]Example[/bold]
 
@@ -79,7 +81,9 @@ def check_set(
     data_root: DataRoot = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Decode by so many. Else one for each core", show_default=False),
+        typer.Option(
+            min=1, help="Threads that decode; default: one for each core", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Read every file of a data set, and count and measure what is in it.

@@ -38,9 +38,9 @@ def evaluate_command(
 ) -> None:
     """Test the networks of finished runs again, and compare with the recorded results.
 
-    They see the images that the run tested on: those held out, if there were such. The results
-    are those of the last epoch, exactly: on the same device and, on a CPU, with the same number
-    of threads.
+    They are tested on the test images of their run, or on its held-out images if there are any. The
+    results equal those of the last epoch exactly on the same device and, on a CPU, with the same
+    number of threads.
 
     [bold]Examples[/bold]
 
@@ -57,7 +57,11 @@ def evaluate_command(
         results = _test(run, summary, options, console)
         if results is None:
             kind = type(run.recipe).__name__
-            say(console, f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`", style="yellow")
+            say(
+                console,
+                f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`",
+                style="yellow",
+            )
             continue
         for line, is_same in _compare(results, summary):
             say(console, f"{folder}: {line}", style="" if is_same else "yellow")

@@ -25,7 +25,7 @@ def flops_command(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="See: semaug list networks. Or any of timm's",
+            help="See: semaug list networks; or any network of timm",
             show_default=False,
         ),
     ],
@@ -33,17 +33,18 @@ def flops_command(
     image_size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Height and width. Else what the network is for", show_default=False
+            min=1, help="Height and width; default: those of the network", show_default=False
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of a training step")] = 128,
     covariance: Annotated[
-        str, typer.Option(help="Of ISDA: full, or diagonal as in the papers for ImageNet")
+        str,
+        typer.Option(help="Covariances of ISDA: full, or diagonal as in the papers for ImageNet"),
     ] = "full",
 ) -> None:
     """Count what one image costs in a network, and what ISDA adds.
 
-    Only counts: nothing is trained, and no weights are drawn.
+    The command only counts: it trains nothing and draws no weights.
 
     [bold]Examples[/bold]
 

@@ -17,8 +17,8 @@ COMMANDS = {
     "list": "List the names that other commands take.",
     "table": "Print a table of the papers, published next to measured.",
     "search": "Choose values on held-out training images, then train on all images and test once.",
-    "report": "Write a page about runs, finished or not: curves, errors, differences, recipes.",
-    "evaluate": "Test the networks of finished runs again, and compare with the recorded errors.",
+    "report": "Write a page about runs, finished or not: curves, results, differences, recipes.",
+    "evaluate": "Test the networks of finished runs again, and compare with the recorded results.",
     "transfer": "Test trained networks on test images as they are, cropped, grey, and in other "
     "colors.",
     "flops": "Count what one image costs in a network, and what ISDA adds.",

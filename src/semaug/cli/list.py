@@ -39,13 +39,13 @@ def list_command(
         str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(_KINDS)}")
     ] = "all",
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Whose fields to list")
+        str, typer.Argument(metavar="RECIPE", help="Recipe whose fields are listed")
     ] = "digits_resnet8",
 ) -> None:
     """List the names that other commands take.
 
-    Each recipe has a twin with ISDA, whose name ends in _isda, and each name may have changes
-    behind it: cifar10_resnet32_isda,strength=0.25.
+    Each recipe has a variant with ISDA, whose name ends in _isda, and each name may be followed by
+    changes: cifar10_resnet32_isda,strength=0.25.
 
     [bold]Examples[/bold]
 

@@ -2,21 +2,16 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from semaug.data.registry import data_root as find_root
-from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
 from semaug.errors import UserError, as_user_error
-from semaug.queue.cluster import parse_cluster_options, run_on_cluster
-from semaug.queue.outcome import Outcome
-from semaug.queue.queue import train_runs
 from semaug.recipe.overrides import applicable, override, split_overrides
 from semaug.recipes import find_recipe
 from semaug.runs.run import Run
@@ -24,7 +19,6 @@ from semaug.runs.run import Run
 __all__ = [
     "DataRoot",
     "Overrides",
-    "Queue",
     "Quick",
     "RecipeName",
     "Runs",
@@ -46,9 +40,7 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-Quick = Annotated[
-    bool, typer.Option("--quick", help="Shrink to two epochs on few images: does it run at all?")
-]
+Quick = Annotated[bool, typer.Option("--quick", help="Smoke test: two epochs on a few images")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
@@ -63,7 +55,7 @@ _DECLARED: dict[str, Any] = {
         int | None,
         typer.Option(
             min=1,
-            help="CPU threads, part of what makes runs equal bit for bit. Else what torch chooses",
+            help="CPU threads; equal runs need equal numbers. Default: torch's own",
             show_default=False,
         ),
     ],
@@ -71,7 +63,7 @@ _DECLARED: dict[str, Any] = {
         int | None,
         typer.Option(
             min=0,
-            help="Processes that decode images in files; changes no result. Else cores - 1",
+            help="Processes that decode images in files; changes no result. Default: cores - 1",
             show_default=False,
         ),
     ],
@@ -105,30 +97,6 @@ _DECLARED: dict[str, Any] = {
         ),
     ],
 }
-
-
-@dataclass(frozen=True)
-class Queue:
-    """What trains several runs: processes of this machine, or jobs of a cluster."""
-
-    jobs: int = 1
-    cluster: str | None = None
-    cluster_option: list[str] | None = None
-
-    def train(self, runs: Sequence[Run], options: TrainOptions, console: Console) -> list[Outcome]:
-        """Train the runs that are not finished, and return the outcome of each.
-
-        Raises:
-            UserError: If the cluster or one of its options is unknown, or has no cluster.
-        """
-        if self.cluster is None:
-            if self.cluster_option:
-                raise UserError("cluster: expected --cluster with --cluster-option")
-            return train_runs(runs, options, self.jobs, console)
-        asked = parse_cluster_options(self.cluster_option or [])
-        return run_on_cluster(
-            runs, options, self.jobs, console, cluster=self.cluster, cluster_options=asked
-        )
 
 
 def with_options(*, leave_out: Sequence[str] = ()) -> Callable[[Callable[..., None]], Any]:

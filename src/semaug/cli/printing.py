@@ -57,7 +57,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         say(console, line, style="bold")
     duration = in_words(summary["seconds"])
     say(console, f"{epochs} epochs in {duration} on {summary['device']}")
-    say(console, f"all about it in {run.folder}: summary.json, metrics.jsonl, tensorboard")
+    say(console, f"results in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -102,14 +102,18 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 def _print_work(console: Console, arms: Sequence[Arm]) -> None:
     """Say what a run of each arm takes, and in what they differ."""
     works = [work_of(arm.summaries[0]) for arm in arms]
+    known = [work for work in works if work is not None]
+    if not known:
+        return
     if works[0] == works[1]:
         say(console, f"each run: {works[0]}")
         return
     for arm, work in zip(arms, works, strict=True):
-        say(console, f"each run of {arm.label}: {work}")
-    first, second = (asdict(work) for work in works if work)
-    unequal = [name.replace("_", " ") for name in first if first[name] != second[name]]
-    say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
+        say(console, f"each run of {arm.label}: {work or 'steps and passes not recorded'}")
+    if len(known) == 2:
+        first, second = map(asdict, known)
+        unequal = [name.replace("_", " ") for name in first if first[name] != second[name]]
+        say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
 
 
 def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:

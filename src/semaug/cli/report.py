@@ -1,4 +1,4 @@
-"""``semaug report``: what runs came to, as one page."""
+"""``semaug report``: results of runs, as one page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,24 +18,24 @@ def report_command(
         list[Path],
         typer.Argument(
             metavar="RUNS",
-            help="Folders of runs, or folders that hold such",
+            help="Folders of runs, or folders that contain runs",
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page, an HTML file")] = Path(
-        "report.html"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File of the page, in HTML")
+    ] = Path("report.html"),
     plots: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write each picture there, as PNG and SVG", show_default=False
+            metavar="FOLDER", help="Folder for each picture as PNG and SVG", show_default=False
         ),
     ] = None,
 ) -> None:
-    """Write a page about runs, finished or not: curves, errors, differences, recipes.
+    """Write a page about runs, finished or not: curves, results, differences, recipes.
 
-    The page is one file that needs no network. Runs that cannot be read are named
-    on it, and left out.
+    The page is a single file that needs no network. It names runs that cannot be read, and leaves
+    them out.
 
     [bold]Examples[/bold]
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from semaug.cli.options import (
-    Queue,
     Quick,
     RecipeName,
     Runs,
@@ -19,6 +18,7 @@ from semaug.cli.options import (
     with_options,
 )
 from semaug.cli.printing import make_table
+from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
@@ -43,7 +43,7 @@ def search_command(
         list[str],
         typer.Argument(
             metavar="FIELD=VALUE,VALUE...",
-            help="Values to choose from, such as strength=0.25,0.5; or one value, for all runs",
+            help="Values to choose from, such as strength=0.25,0.5, or a single value for all runs",
             show_default=False,
         ),
     ],
@@ -52,12 +52,14 @@ def search_command(
         typer.Option(
             "--holdout",
             min=1,
-            help="Training images kept back to choose on, 5000 in the papers",
+            help="Number of held-out training images, 5000 in the papers",
             show_default=False,
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each choice, and at the end")] = 1,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seeds count up from here")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs of each value, and of the chosen one")
+    ] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="First of the seeds")] = 0,
     quick: Quick = False,
     runs: Runs = Path("runs"),
     *,
@@ -66,10 +68,10 @@ def search_command(
 ) -> None:
     """Choose values on held-out training images, then train on all images and test once.
 
-    All combinations of the values are trained without the images held out, and the one
-    with the best main metric on those is chosen: what the recipe reports, mean over seeds.
-    Then it is trained on everything, and it alone is tested on the test images. Stop at
-    any moment: the same command goes on, and reuses runs that are finished.
+    All combinations of the values are trained without the held-out images. The combination with
+    the best main metric on the held-out images is chosen: the reported number, mean over seeds.
+    Only this combination is trained on all training images and tested on the test images. The same
+    command continues after a stop and reuses finished runs.
 
     [bold]Examples[/bold]
 
@@ -156,10 +158,10 @@ def _check_different(candidates: Sequence[Candidate]) -> None:
 def _print_result(console: Console, result: SearchResult) -> None:
     num_seeds = len(result.final)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    measure = result.measure
-    title = f"{measure.name} on held-out images ({measure.better} is better), {seeds} each"
+    measure, what = result.measure, REPORTS[result.measure.report]
+    title = f"Held-out {measure.in_unit()} ({measure.better} is better), {seeds} each"
     say(console, title, style="italic")
-    table = make_table(None, [*result.chosen.candidate.values], REPORTS[measure.report])
+    table = make_table(None, [*result.chosen.candidate.values], what)
     for row in result.rows:
         cell = with_spread(row.results) if row.results else "diverged"
         style = "bold" if row is result.chosen else ""
@@ -168,12 +170,8 @@ def _print_result(console: Console, result: SearchResult) -> None:
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    found = f"{measure.name} {with_spread(result.final)} {measure.unit}".rstrip()
-    say(
-        console,
-        f"trained with it on all images: test {found} ({REPORTS[measure.report]}), {seeds}",
-        style="bold",
-    )
+    tested = f"test {measure.name} {with_spread(result.final)} {measure.unit}".rstrip()
+    say(console, f"trained with it on all images: {tested} ({what}), {seeds}", style="bold")
     say(console, f"wrote {result.folder / 'search.json'}")
 
 

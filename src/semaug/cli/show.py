@@ -1,4 +1,4 @@
-"""``semaug show``: a picture of what a recipe does to images."""
+"""``semaug show``: a picture of the augmented training images of a recipe."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +19,11 @@ __all__ = ["show_command"]
 def show_command(
     recipe: RecipeName,
     overrides: Overrides = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture, a PNG")] = Path(
-        "augmented.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File of the picture, a PNG")
+    ] = Path("augmented.png"),
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Same as seed=N; else 0", show_default=False)
+        int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Rows, one for each image")] = 6,
     epochs: Annotated[

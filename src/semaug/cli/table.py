@@ -1,4 +1,4 @@
-"""``semaug table``: what the papers print, and what was measured here."""
+"""``semaug table``: published numbers next to measured ones."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,6 @@ from rich.text import Text
 
 from semaug.cli.options import (
     Overrides,
-    Queue,
     Quick,
     Runs,
     changes_for,
@@ -18,6 +17,7 @@ from semaug.cli.options import (
     with_options,
 )
 from semaug.cli.printing import make_table
+from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
 from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
@@ -39,14 +39,14 @@ def table_command(
     overrides: Overrides = None,
     rows: Annotated[
         list[str] | None,
-        typer.Option(help="Only rows with this in their label; may be repeated"),
+        typer.Option(help="Only rows whose label contains this text; may be repeated"),
     ] = None,
-    run: Annotated[bool, typer.Option("--run", help="Train what is missing")] = False,
+    run: Annotated[bool, typer.Option("--run", help="Train the missing runs")] = False,
     seeds: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Runs of each recipe, from seed 0 on: 3, or without --run all that are there",
+            help="Runs of each recipe, from seed 0 on; default: 3, without --run all existing runs",
             show_default=False,
         ),
     ] = None,
@@ -54,9 +54,7 @@ def table_command(
     runs: Runs = Path("runs"),
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Write the table there as JSON, too", show_default=False
-        ),
+        typer.Option("--output", "-o", help="File for the table as JSON", show_default=False),
     ] = None,
     *,
     queue: Queue,
@@ -64,14 +62,14 @@ def table_command(
 ) -> None:
     """Print a table of the papers, published next to measured.
 
-    Measured is what the recipe reports, the mean of the last ten epochs, and on other test sets
-    the accuracy of the last one: mean ± standard deviation over seeds, and their number. With
-    --run what is missing is trained; the same command goes on after a stop, and in several
-    processes they share the runs.
+    Measured numbers are those that the recipe reports (mean of the last ten epochs), and on other
+    test sets the accuracies of the last epoch: mean ± standard deviation over seeds, and the number
+    of runs. With --run the missing runs are trained. The same command continues after a stop, and
+    several processes of it share the runs.
 
-    Changed fields make other runs, so a table can be tried at a smaller size; the papers'
-    numbers are not for it then. Tables whose name ends in -small are made for two CPU cores.
-    Parameters and operations are counted, not trained.
+    With changes of fields a table can be tried at a smaller size; the papers' numbers do not apply
+    to it then. Tables whose names end in -small are made for two CPU cores. Parameters and
+    operations are counted without training.
 
     [bold]Examples[/bold]
 

@@ -29,18 +29,20 @@ def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Same as seed=N; else 0", show_default=False)
+        int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)
     ] = None,
     quick: Quick = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run that was stopped")
+    ] = False,
     runs: Runs = Path("runs"),
     *,
     options: TrainOptions,
 ) -> None:
     """Train one recipe with one seed.
 
-    A run may be stopped at any moment, even killed. With --resume it goes on, and
-    on a CPU ends bit for bit where it would have ended.
+    A run may be stopped at any moment, even killed. With --resume it continues, and on a CPU ends
+    bit for bit where the uninterrupted run ends.
 
     [bold]Examples[/bold]
 

@@ -38,7 +38,7 @@ def transfer_command(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="Folders of finished runs, or folders that hold such",
+            help="Folders of finished runs, or folders that contain finished runs",
             show_default=False,
         ),
     ],
@@ -46,7 +46,7 @@ def transfer_command(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Test on corrupted images too: NAME.npy and labels.npy as in CIFAR-10-C, or a "
+            help="Also test on corrupted images: NAME.npy and labels.npy as in CIFAR-10-C, or a "
             "folder of images for each class",
             show_default=False,
         ),
@@ -55,31 +55,28 @@ def transfer_command(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write there, as PNG and SVG: distances between test sets, and a map of features",
+            help="Folder for pictures as PNG and SVG: distances of test sets, a map of features",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of crops and colors of the test sets, not of runs")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of crops and colors of the test sets")] = 0,
     hue: Annotated[
         float,
-        typer.Option(min=0, max=0.5, help="Turn hues by up to this; 0.1 in AIT's released code"),
+        typer.Option(min=0, max=0.5, help="Largest turn of hues; 0.1 in AIT's released code"),
     ] = 0.0,
     *,
     options: TrainOptions,
 ) -> None:
     """Test trained networks on test images as they are, cropped, grey, and in other colors.
 
-    Every network of every finished run that classifies images is tested, on the test images of
-    the run and with its last weights: accuracy on the four test sets of augmentation invariant
-    training (AIT, Table 5), and how far predictions (KL divergence) and features (Euclidean
-    distance) of an image are apart between these sets (Fig. 5). Where a run has several networks,
-    such as peers or a teacher, each has a row. Images in files are tested as the run tested them,
-    resized and their middle cut out.
+    Tested is every network of every finished run that classifies images, with its last weights and
+    on the test images of its run: accuracy on the four test sets of augmentation invariant training
+    (AIT, Table 5), and distances of predictions (KL divergence) and features (Euclidean) of an
+    image between these sets (Fig. 5). Each network of a run, such as peers or a teacher, has a row.
+    Images in files are resized and center-cropped, as in the test of the run.
 
-    The sets are the same for all networks. The results of a run are kept in its folder, as
-    transfer.json, and read from there the next time.
+    The sets are the same for all networks. transfer.json in the folder of a run keeps the results,
+    and the command reads them from there the next time.
 
     [bold]Examples[/bold]
 

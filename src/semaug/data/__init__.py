@@ -18,11 +18,9 @@ torch.Size([4, 3, 8, 8])
 
 from semaug.data.description import describe_selection, pack_selection, unpack_selection
 from semaug.data.errors import LoadError, explain_worker_death
-from semaug.data.file_set import FileSet
-from semaug.data.image_set import IGNORED, DataSet, ImageSet
-from semaug.data.loader import LoadedBatch, Loader, batches
-from semaug.data.order import epoch_order
-from semaug.data.registry import DATA_SETS, load_data
+from semaug.data.image_set import IGNORED, DataSet, FileSet, ImageSet
+from semaug.data.loader import LoadedBatch, Loader, batches, epoch_order
+from semaug.data.registry import load_data
 from semaug.data.selection import Selection, select
 from semaug.data.source import DataSource
 from semaug.data.splits import (
@@ -37,7 +35,6 @@ from semaug.data.subset import Subset
 from semaug.data.views import RandomResizedCrop, ResizeCenterCrop
 
 __all__ = [
-    "DATA_SETS",
     "IGNORED",
     "DataSet",
     "DataSource",

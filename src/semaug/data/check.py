@@ -1,24 +1,22 @@
 """Checking a data set: every file read, every image counted, every problem named."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from semaug.data.file_set import FilePaths, FileSet
+from semaug.data.errors import WHAT_TO_DO
 from semaug.data.folder import IMAGE_EXTENSIONS
-from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.official import fetch_command, open_official
+from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
 from semaug.data.registry import data_root
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, fetch_command, open_official
 from semaug.registry import data_sets
 
 # N images of C channels, H and W pixels.
@@ -123,10 +121,9 @@ def check(
 
 
 def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
-    files, problems = getattr(source, "files", None), []
-    if files is None:
-        return []
-    for name in files.md5:
+    files: Any = getattr(source, "files", None)
+    problems = []
+    for name in files.md5 if files else ():
         try:
             with open_official(files, root, name):
                 pass
@@ -140,62 +137,44 @@ def _measure(data: DataSet, root: Path, progress: Progress, threads: int | None)
     problems: list[Problem] = []
     total, done = len(data.train) + len(data.test), 0
     for name, images in (("train", data.train), ("test", data.test)):
-        found = _Found()
+        histogram, heights, widths = np.zeros((1, 256), np.int64), set[int](), set[int]()
         for one in _look_at_all(images, threads):
             if isinstance(one, Problem):
                 problems.append(one)
                 done += 1
             else:
-                found = found.merge(one)
+                histogram = histogram + one.histogram
+                heights.add(one.height)
+                widths.add(one.width)
                 done += one.num_images
             progress(done, total)
-        if found.num_images:
-            parts[name] = _report(images, found)
+        if heights:
+            parts[name] = _report(images, histogram, heights, widths)
     return CheckReport(data.name, root, data.num_classes, parts, tuple(problems))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What some images hold.
+class _Found(NamedTuple):
+    """What images of one size hold."""
 
-    Args:
-        num_images: How many.
-        histogram: ``(C, 256)`` int64, pixels of each level in each channel.
-        height: Least and greatest.
-        width: Likewise.
-    """
-
-    num_images: int = 0
-    histogram: np.ndarray | int = 0
-    height: tuple[int, int] = (sys.maxsize, 0)
-    width: tuple[int, int] = (sys.maxsize, 0)
-
-    @classmethod
-    def of(cls, images: Tensor) -> Self:
-        """Look at ``(N, C, H, W)`` bytes, N > 0."""
-        channels = images.cpu().transpose(0, 1).flatten(1, 2).contiguous().numpy()  # (C, NH, W)
-        # Twice as fast as `numpy.bincount`, and in one thread.
-        histogram = np.array([Image.fromarray(channel).histogram() for channel in channels])
-        height, width = images.shape[2:]
-        return cls(len(images), histogram, (height, height), (width, width))
-
-    def merge(self, other: Self) -> Self:
-        """Put two findings together."""
-        return type(self)(
-            self.num_images + other.num_images,
-            self.histogram + other.histogram,
-            _span(self.height, other.height),
-            _span(self.width, other.width),
-        )
+    num_images: int
+    histogram: np.ndarray  # (C, 256) int64, pixels of each level in each channel
+    height: int
+    width: int
 
 
-def _span(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
-    return min(first[0], second[0]), max(first[1], second[1])
+def _look_at(images: Tensor) -> _Found:
+    """Look at ``(N, C, H, W)`` bytes, N > 0."""
+    channels = images.cpu().transpose(0, 1).flatten(1, 2).contiguous().numpy()  # (C, NH, W)
+    # Twice as fast as `numpy.bincount`, and in one thread.
+    histogram = np.array([Image.fromarray(channel).histogram() for channel in channels])
+    return _Found(len(images), histogram, *images.shape[2:])
 
 
-def _report(images: ImageSet | FileSet, found: _Found) -> PartReport:
+def _report(
+    images: ImageSet | FileSet, histogram: np.ndarray, heights: set[int], widths: set[int]
+) -> PartReport:
     counts = _class_sizes(images.labels, len(images.classes))
-    share = found.histogram / np.sum(found.histogram, axis=1, keepdims=True)  # (C, 256)
+    share = histogram / np.sum(histogram, axis=1, keepdims=True)  # (C, 256)
     levels = np.arange(256) / 255
     mean = share @ levels
     variance = (share * (levels - mean[:, None]) ** 2).sum(1)
@@ -203,8 +182,8 @@ def _report(images: ImageSet | FileSet, found: _Found) -> PartReport:
         num_images=len(images),
         smallest_class=int(counts.min()),
         largest_class=int(counts.max()),
-        height=found.height,
-        width=found.width,
+        height=(min(heights), max(heights)),
+        width=(min(widths), max(widths)),
         mean=tuple(mean.tolist()),
         std=tuple(np.sqrt(variance).tolist()),
     )
@@ -220,11 +199,8 @@ def _class_sizes(labels: Tensor, num_classes: int) -> Tensor:
 
 def _look_at_all(images: ImageSet | FileSet, threads: int | None) -> Iterator[_Found | Problem]:
     if isinstance(images, FileSet):
-        yield from _look_at_files(images.paths, threads)
-        return
-    for chunk in images.images.split(_CHUNK):
-        if len(chunk):
-            yield _Found.of(chunk)
+        return _look_at_files(images.paths, threads)
+    return (_look_at(chunk) for chunk in images.images.split(_CHUNK) if len(chunk))
 
 
 def _look_at_files(
@@ -232,15 +208,15 @@ def _look_at_files(
 ) -> Iterator[_Found | Problem]:
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for start in range(0, len(paths), _CHUNK):  # a pool queues all that it is given
-            places = range(start, min(start + _CHUNK, len(paths)))
-            yield from pool.map(_look_at_file, [paths[place] for place in places])
+            stop = min(start + _CHUNK, len(paths))
+            yield from pool.map(_look_at_file, [paths[place] for place in range(start, stop)])
 
 
 def _look_at_file(path: Path) -> _Found | Problem:
     from semaug.data.decode import decode_file  # imports torchvision, which is slow
 
     try:
-        return _Found.of(decode_file(path).unsqueeze(0))
+        return _look_at(decode_file(path).unsqueeze(0))
     except (OSError, ValueError) as error:
         return Problem(path, _reason(error))
 
@@ -248,12 +224,10 @@ def _look_at_file(path: Path) -> _Found | Problem:
 def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[Problem]:
     """Name every damaged image of a set that decodes all of them when it is read."""
     files = getattr(source, "files", None)
-    if files is None or files.md5:
+    if not files or files.md5:
         return []
-    from semaug.data.decode import WHAT_TO_DO  # imports torchvision, which is slow
-
-    folder = root / files.folder
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS)
+    inside = (root / files.folder).rglob("*")
+    paths = sorted(path for path in inside if path.suffix.lower() in IMAGE_EXTENSIONS)
     found = [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
     remedy = f"; fetch it with: {fetch_command(files.name, root)}"  # one alone cannot be
     return [Problem(one.path, one.message.removesuffix(WHAT_TO_DO) + remedy) for one in found]

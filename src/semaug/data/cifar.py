@@ -5,7 +5,7 @@ Every file is compared with its official MD5 sum before it is read further.
 Source: Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.official import Download, OfficialFiles, open_official
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, Download, OfficialFiles, open_official
 from semaug.data.unpickle import load_arrays
 from semaug.registry import data_sets
 
@@ -47,9 +46,7 @@ class CifarFiles(OfficialFiles):
     std: tuple[float, float, float]
 
 
-def _archive(name: str, md5: str, files: Iterable[str]) -> Download:
-    return Download(f"https://www.cs.toronto.edu/~kriz/{name}", md5, tuple(files))
-
+_ADDRESS = "https://www.cs.toronto.edu/~kriz/"
 
 _MD5_10 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -84,10 +81,9 @@ class _Cifar(DataSource):
             ValueError: If a file is not the official one, byte for byte.
         """
         files = self.files
-        names = _read(files, root, files.meta)[files.classes_key]
-        classes = tuple(name.decode() for name in names)
-        train = _read_images(files, root, files.train, classes)
-        test = _read_images(files, root, files.test, classes)
+        meta = _read(files, root, files.meta)
+        classes = tuple(name.decode() for name in meta[files.classes_key])
+        train, test = (_read_images(files, root, x, classes) for x in (files.train, files.test))
         return DataSet(files.name, train, test, files.mean, files.std)
 
 
@@ -106,7 +102,11 @@ class Cifar10(_Cifar):
         classes_key=b"label_names",
         md5=_MD5_10,
         downloads=(
-            _archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", _MD5_10),
+            Download(
+                f"{_ADDRESS}cifar-10-python.tar.gz",
+                "c58f30108f718f92721af3b95e74349a",
+                tuple(_MD5_10),
+            ),
         ),
         mean=(0.49139968, 0.48215841, 0.44653091),
         std=(0.24703223, 0.24348513, 0.26158784),
@@ -128,7 +128,11 @@ class Cifar100(_Cifar):
         classes_key=b"fine_label_names",
         md5=_MD5_100,
         downloads=(
-            _archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", _MD5_100),
+            Download(
+                f"{_ADDRESS}cifar-100-python.tar.gz",
+                "eb9058c3a382ffc7106e4002c42a8d85",
+                tuple(_MD5_100),
+            ),
         ),
         mean=(0.50707516, 0.48654887, 0.44091784),
         std=(0.26733429, 0.25643846, 0.27615047),

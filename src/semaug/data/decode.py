@@ -18,13 +18,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from semaug.data.errors import WHAT_TO_DO
+
 try:
     from torchvision.io import decode_image
 except ImportError:
     decode_image = None
-
-# Ends the message on a file that cannot be read, for those who know better.
-WHAT_TO_DO = "; copy or fetch the file again, or take it out of its folder"
 
 
 def decode_file(path: str | os.PathLike[str]) -> Tensor:

@@ -93,8 +93,7 @@ def unpack_selection(content: bytes) -> Selection:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
             about["classes"] = tuple(about["classes"])
-            for name in _TENSORS:
-                about[name] = torch.from_numpy(arrays[name].astype(np.int64))
+            about |= {x: torch.from_numpy(arrays[x].astype(np.int64)) for x in _TENSORS}
         return Selection(**about)
     except _MALFORMED as error:
         raise ValueError(f"unpack_selection: expected a packed selection, got {error}") from error

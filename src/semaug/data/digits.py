@@ -55,6 +55,6 @@ class Digits(DataSource):
         images = grey.unsqueeze(1).repeat(1, 3, 1, 1)
         labels = torch.from_numpy(digits.target).to(torch.int64)
         everything = ImageSet(images, labels, tuple(str(digit) for digit in range(10)))
-        order = torch.arange(len(everything))
-        train, test = everything.subset(order[:_NUM_TRAIN]), everything.subset(order[_NUM_TRAIN:])
+        places = torch.arange(len(images)).tensor_split((_NUM_TRAIN,))
+        train, test = map(everything.subset, places)
         return DataSet("digits", train, test, (_MEAN,) * 3, (_STD,) * 3)

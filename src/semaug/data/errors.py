@@ -1,5 +1,8 @@
 """What goes wrong while files are read, other than the files themselves. No torch here."""
 
+# Ends the message on an image that cannot be read, for those who know better.
+WHAT_TO_DO = "; copy or fetch the file again, or take it out of its folder"
+
 _OF_TORCH = "DataLoader worker (pid"  # every report of a dead process has this
 
 

@@ -13,9 +13,8 @@ from itertools import count
 from pathlib import Path
 from urllib.error import URLError
 
-from semaug.data.official import Download, OfficialFiles, has_md5
 from semaug.data.registry import data_root
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, Download, OfficialFiles, has_md5
 from semaug.registry import data_sets
 
 Report = Callable[[str], None]
@@ -117,10 +116,8 @@ def _remove_leftovers(root: Path) -> None:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of somebody else
-        return True
+    except OSError as error:  # another one than that: of somebody else
+        return not isinstance(error, ProcessLookupError)
     return True
 
 
@@ -130,9 +127,8 @@ def _obtain(files: OfficialFiles, download: Download, root: Path, scratch: Path)
         _download(download, scratch, root / files.folder)
         return scratch
     lying = (place / download.name for place in (root, root / files.folder))
-    archive = next((path for path in lying if has_md5(path, download.md5)), None)
-    if archive is None:
-        archive = _download(download, scratch, root)
+    found = next((path for path in lying if has_md5(path, download.md5)), None)
+    archive = found or _download(download, scratch, root)
     unpacked = scratch / "unpacked"
     if zipfile.is_zipfile(archive):
         shutil.unpack_archive(archive, unpacked, "zip")

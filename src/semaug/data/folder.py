@@ -9,14 +9,16 @@ passed over: they are what editors and other systems leave behind.
 """
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
-from semaug.data.file_set import FilePaths, FileSet
-from semaug.data.image_set import DataSet
+from semaug.data.errors import WHAT_TO_DO
+from semaug.data.image_set import DataSet, FilePaths, FileSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
@@ -77,17 +79,21 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
             "that holds train/ and val/ with --data-root or SEMAUG_DATA"
         )
     parts = _folders_in(root)
-    if _TRAIN not in parts:
-        if found := [name for name in _TESTS if name in parts]:
-            raise FileNotFoundError(
-                f"load_data: expected training images in {str(root / _TRAIN)!r}, got no such "
-                f"folder beside {', '.join(found)}"
-            )
-        train = find_images(root)
-        return DataSet("folder", train, _nothing(train), IMAGENET_MEAN, IMAGENET_STD)
-    train = find_images(root / _TRAIN)
-    name = _choose_test(root, parts, test)
-    held = _nothing(train) if name is None else find_images(root / name, train.classes)
+    found = [name for name in _TESTS if name in parts]
+    if found and _TRAIN not in parts:
+        raise FileNotFoundError(
+            f"load_data: expected training images in {str(root / _TRAIN)!r}, got no such "
+            f"folder beside {', '.join(found)}"
+        )
+    train = find_images(root / _TRAIN if _TRAIN in parts else root)
+    if test is None and len(found) > 1:
+        raise ValueError(
+            f"load_data: expected one folder to test on in {str(root)!r}, got "
+            f"{' and '.join(found)}; choose with load_folder(root, test={found[0]!r}), or give a "
+            f"folder with links to train and to the one that is meant"
+        )
+    name = (test or next(iter(found), None)) if _TRAIN in parts else None
+    held = find_images(root / name, train.classes) if name else train.subset(torch.arange(0))
     return DataSet("folder", train, held, IMAGENET_MEAN, IMAGENET_STD)
 
 
@@ -99,9 +105,10 @@ def find_classes(folder: Path, passed_over: Collection[str] = ()) -> list[str]:
     """
     found = sorted(_folders_in(folder).difference(passed_over))
     if not found:
+        count = sum(_is_image(path.name) for path in folder.iterdir())
         raise FileNotFoundError(
             f"load_data: expected one folder for each class in {str(folder)!r}, got "
-            + _describe_files(folder)
+            + (f"{count:,} images directly in it" if count else "none")
         )
     return found
 
@@ -125,37 +132,40 @@ def find_images(
     """
     found = find_classes(folder, passed_over)
     _check_same_classes(folder, found, found if classes is None else classes)
-    names: list[str] = []
-    counts = []
-    for name in found:
-        images = _images_below(folder, name)
-        counts.append(len(images))
-        names.extend(images)
-    if empty := [name for name, count in zip(found, counts, strict=True) if count == 0]:
+    images = {name: _images_below(folder, name) for name in found}
+    if empty := [name for name in found if not images[name]]:
         # The classes of other parts are those of the training images.
         remedy = "; add some, or remove the folder" if classes is None else "; add some"
         raise ValueError(
             f"load_data: expected images ({', '.join(IMAGE_EXTENSIONS)}) of every class in "
             f"{str(folder)!r}, got none of {_listed(empty)}{remedy}"
         )
-    labels = torch.arange(len(found)).repeat_interleave(torch.tensor(counts))
+    counts = torch.tensor([len(own) for own in images.values()])
+    names = chain.from_iterable(images.values())
+    labels = torch.arange(len(found)).repeat_interleave(counts)
     return FileSet(FilePaths.of(folder, names), labels, tuple(found))
 
 
-def _choose_test(root: Path, parts: Iterable[str], test: str | None) -> str | None:
-    """Name the folder of the test images, or None if there is none."""
-    found = [name for name in _TESTS if name in parts] if test is None else [test]
-    if len(found) > 1:
+def check_counts(folder: Path, images: FileSet, num_images: int, num_classes: int) -> None:
+    """Check that all images of a well-known set are there.
+
+    Raises:
+        ValueError: If images or classes are missing or too many.
+    """
+    if (len(images), len(images.classes)) != (num_images, num_classes):
         raise ValueError(
-            f"load_data: expected one folder to test on in {str(root)!r}, got "
-            f"{' and '.join(found)}; choose with load_folder(root, test={found[0]!r}), or give a "
-            f"folder with links to train and to the one that is meant"
+            f"load_data: expected {num_images:,} images of {num_classes:,} classes in "
+            f"{str(folder)!r}, got {len(images):,} of {len(images.classes):,}"
         )
-    return found[0] if found else None
 
 
-def _nothing(images: FileSet) -> FileSet:
-    return images.subset(torch.arange(0))
+@contextmanager
+def explained(remedy: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Add to the message of errors what mends them."""
+    try:
+        yield
+    except kinds as error:
+        raise type(error)(f"{str(error).removesuffix(WHAT_TO_DO)}; {remedy}") from error
 
 
 def _folders_in(folder: Path) -> set[str]:
@@ -187,20 +197,13 @@ def _fail(error: OSError) -> None:
 
 
 def _check_same_classes(folder: Path, found: Sequence[str], wanted: Sequence[str]) -> None:
-    missing = sorted(set(wanted) - set(found))
-    extra = sorted(set(found) - set(wanted))
-    if not missing and not extra:
-        return
-    problems = [f"no {_listed(missing)}"] * bool(missing) + [f"also {_listed(extra)}"] * bool(extra)
-    raise ValueError(
-        f"load_data: expected the {len(wanted)} classes of the training images in "
-        f"{str(folder)!r}, got {' and '.join(problems)}"
-    )
-
-
-def _describe_files(folder: Path) -> str:
-    count = sum(_is_image(path.name) for path in folder.iterdir())
-    return f"{count:,} images directly in it" if count else "none"
+    missing, extra = set(wanted) - set(found), set(found) - set(wanted)
+    sides = (("no", sorted(missing)), ("also", sorted(extra)))
+    if problems := [f"{word} {_listed(names)}" for word, names in sides if names]:
+        raise ValueError(
+            f"load_data: expected the {len(wanted)} classes of the training images in "
+            f"{str(folder)!r}, got {' and '.join(problems)}"
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,14 +6,18 @@
 Source: Russakovsky et al., 2015, https://arxiv.org/abs/1409.0575
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from semaug.data.file_set import FileSet
-from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_classes, find_images
-from semaug.data.image_set import DataSet
+from semaug.data.folder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_counts,
+    explained,
+    find_classes,
+    find_images,
+)
+from semaug.data.image_set import DataSet, FileSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
 
@@ -60,28 +64,18 @@ class ImageNet(DataSource):
             FileNotFoundError: If there are none; the message says how to unpack them.
         """
         for part in _NUM_IMAGES:
-            with _explain(root / _FOLDER, part):
+            with explained(_remedy(root / _FOLDER, part), FileNotFoundError):
                 find_classes(root / _FOLDER / part)
 
 
 def _find(folder: Path, part: str, train: FileSet | None) -> FileSet:
-    with _explain(folder, part):
+    remedy = _remedy(folder, part)
+    with explained(remedy, FileNotFoundError):
         images = find_images(folder / part, None if train is None else train.classes)
-    if (len(images.classes), len(images)) != (_NUM_CLASSES, _NUM_IMAGES[part]):
-        raise ValueError(
-            f"load_data: expected {_NUM_IMAGES[part]:,} images of {_NUM_CLASSES:,} classes in "
-            f"{str(folder / part)!r}, got {len(images):,} of {len(images.classes):,}; "
-            f"{_remedy(folder, part)}; a part of ImageNet can be read as the data set 'folder'"
-        )
+    remedy += "; a part of ImageNet can be read as the data set 'folder'"
+    with explained(remedy, ValueError):
+        check_counts(folder / part, images, _NUM_IMAGES[part], _NUM_CLASSES)
     return images
-
-
-@contextmanager
-def _explain(folder: Path, part: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; {_remedy(folder, part)}") from error
 
 
 def _remedy(folder: Path, part: str) -> str:

@@ -7,7 +7,6 @@ An epoch may begin at any step: what came before is not read.
 
 import math
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
@@ -15,19 +14,34 @@ from torch import Tensor
 
 from semaug._torch.checks import (
     check_floating,
+    check_int,
     check_labels,
     check_positive_int,
     check_range,
     check_shapes,
 )
-from semaug.data.file_set import FileSet
-from semaug.data.image_set import ImageSet
+from semaug.data.image_set import FileSet, ImageSet
 from semaug.data.views import View
 
 if TYPE_CHECKING:
-    from semaug.data.workers import FileReader, Request
+    from semaug.data.workers import FileReader
 
 # N images of the set, n images of a batch, C channels, H and W pixels.
+
+
+def epoch_order(num_images: int, generator: torch.Generator) -> Tensor:
+    """Draw the order in which one epoch visits the images.
+
+    Batches are consecutive pieces of it; a shorter one at the end is kept.
+
+    Args:
+        num_images: Size of the set.
+        generator: On the CPU.
+
+    Returns:
+        ``(num_images,)`` int64, a permutation, on the CPU.
+    """
+    return torch.randperm(num_images, generator=generator)
 
 
 class LoadedBatch(NamedTuple):
@@ -80,19 +94,16 @@ class Loader:
         world_size: int = 1,
     ) -> None:
         check_positive_int("Loader", batch_size=batch_size, world_size=world_size)
-        check_index("Loader", "workers", workers)
-        check_index("Loader", "rank", rank, world_size)
+        check_int("Loader", "workers", workers, 0)
+        _check_index("Loader", "rank", rank, world_size)
         if view is not None and isinstance(images, ImageSet):
             raise ValueError(
                 f"Loader: expected no `view` of images that lie in memory, ready and of one size, "
                 f"got {view}"
             )
-        self.images = images
-        self.batch_size = batch_size
-        self._view = view
-        self._workers = workers
-        self._rank = rank
-        self._world_size = world_size
+        self.images, self.batch_size = images, batch_size
+        self._view, self._workers = view, workers
+        self._rank, self._world_size = rank, world_size
         self._reader: FileReader | None = None
 
     def epoch(
@@ -125,7 +136,7 @@ class Loader:
         check_labels("epoch", order, "order")
         check_range("epoch", "order", order, len(self.images))
         steps = math.ceil(len(order) / self.batch_size)
-        check_index("epoch", "first_step", first_step, steps + 1)
+        _check_index("epoch", "first_step", first_step, steps + 1)
         draws = self._check_draws(view_draws, len(order))
         pieces = self._pieces(len(order), first_step)
         if isinstance(self.images, FileSet):
@@ -140,12 +151,7 @@ class Loader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _pieces(self, length: int, first_step: int) -> Iterator[slice]:
@@ -159,27 +165,19 @@ class Loader:
     def _from_files(
         self, images: FileSet, order: Tensor, draws: Tensor, pieces: list[slice]
     ) -> Iterator[LoadedBatch]:
-        reader = self._reader_of(images)
-        results = reader.read(_requests(order.cpu(), draws, pieces))
+        from semaug.data.workers import FileReader, requests  # torchvision is slow to import
+
         labels = images.labels
+        if self._reader is None:
+            self._reader = FileReader(
+                images.paths, self._view, workers=self._workers, pin_memory=labels.is_cuda
+            )
+        results = self._reader.read(requests(order.cpu(), draws, pieces))
         order = order.to(labels.device)
         for piece, pixels in zip(pieces, results, strict=True):
             positions = order[piece]
             pixels = pixels.to(labels.device, non_blocking=True)
             yield LoadedBatch(pixels, labels[positions], positions, piece)
-
-    def _reader_of(self, images: FileSet) -> "FileReader":
-        """Return what reads the files, made when first needed: torchvision is slow to import."""
-        if self._reader is None:
-            from semaug.data.workers import FileReader
-
-            self._reader = FileReader(
-                images.paths,
-                self._view,
-                workers=self._workers,
-                pin_memory=images.labels.is_cuda,
-            )
-        return self._reader
 
     def _check_draws(self, draws: Tensor | None, length: int) -> Tensor:
         """Check the draws of the view, and return them, or none for each place of the order."""
@@ -261,25 +259,8 @@ def _from_memory(images: ImageSet, order: Tensor, pieces: Iterator[slice]) -> It
         yield LoadedBatch(images.images[positions], labels, positions, piece)
 
 
-def _requests(order: Tensor, draws: Tensor, pieces: list[slice]) -> Iterator["Request"]:
-    from semaug.data.workers import Request
-
-    for piece in pieces:
-        count = piece.stop - piece.start
-        # An empty batch gets its shape from a neighbor; rank 0 always has an image.
-        shown = piece if count else slice(piece.start - 1, piece.start)
-        yield Request(order[shown].numpy(), draws[shown].numpy(), count)
-
-
-def check_index(function: str, name: str, value: int, stop: int | None = None) -> None:
-    """Check an int from 0 to below ``stop``.
-
-    Raises:
-        TypeError: If it is no int.
-        ValueError: If it is out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
-    if value < 0 or (stop is not None and value >= stop):
-        wanted = ">= 0" if stop is None else f"in 0..{stop - 1}"
-        raise ValueError(f"{function}: expected `{name}` {wanted}, got {value}")
+def _check_index(function: str, name: str, value: int, stop: int) -> None:
+    """Check an int from 0 to below ``stop``."""
+    if isinstance(value, int) and not 0 <= value < stop:
+        raise ValueError(f"{function}: expected `{name}` in 0..{stop - 1}, got {value}")
+    check_int(function, name, value, 0)

@@ -3,15 +3,11 @@
 import os
 from pathlib import Path
 
-from semaug._torch.checks import check_positive_int
+from semaug._torch.checks import check_int, check_positive_int
 from semaug.data import cifar, digits, folder, imagenet, svhn, tiny_imagenet  # noqa: F401
 from semaug.data.image_set import DataSet
-from semaug.data.loader import check_index
 from semaug.data.selection import select
-from semaug.data.source import DataSource
 from semaug.registry import data_sets
-
-DATA_SETS: dict[str, DataSource] = {name: data_sets.make(name) for name in data_sets.names()}
 
 
 def load_data(
@@ -46,14 +42,12 @@ def load_data(
     """
     source = data_sets.make(name)
     if workers is not None:
-        check_index("load_data", "workers", workers)
+        check_int("load_data", "workers", workers, 0)
     if train_per_class is not None:
         check_positive_int("load_data", train_per_class=train_per_class)
-    data = source.load(data_root(root), workers)
-    return select(data, train_per_class=train_per_class)[0]
+    return select(source.load(data_root(root), workers), train_per_class=train_per_class)[0]
 
 
 def data_root(root: str | Path | None = None) -> Path:
     """Return the folder of the data sets: ``root``, else ``SEMAUG_DATA``, else ``data``."""
-    chosen = root if root is not None else os.environ.get("SEMAUG_DATA") or "data"
-    return Path(chosen).expanduser()
+    return Path(os.environ.get("SEMAUG_DATA") or "data" if root is None else root).expanduser()

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from semaug._torch.checks import check_one_of, check_positive_int
 from semaug.data import splits
-from semaug.data.file_set import FileSet
-from semaug.data.image_set import DataSet, ImageSet
+from semaug.data.image_set import DataSet, FileSet, ImageSet
 
 # n of the N official training images, C classes.
 
@@ -104,9 +103,8 @@ def select(
     }
     if data.has_masks:
         _check_goes_without_classes(data.name, options)
-        official = torch.zeros(len(data.train), dtype=torch.int64)  # all of one class
-    else:
-        official = data.train.labels.cpu()
+    one_class = torch.zeros(len(data.train), dtype=torch.int64)
+    official = one_class if data.has_masks else data.train.labels.cpu()
     test_on = _choose_test(test_on, hold_out)
     indices = torch.arange(len(official))
     held_out = unlabeled = indices[:0]
@@ -135,8 +133,7 @@ def select(
         _check_class_sizes("labeled_per_class", labeled_per_class, labels, data.train.classes)
         num_labeled = labeled_per_class * data.num_classes
         indices = indices[splits.labeled_subset(labels, num_labeled, seed)[0]]
-    official = official[:0] if data.has_masks else official[indices]
-    labels = official
+    labels = official = official[:0] if data.has_masks else official[indices]
     if corrupt_percent is not None:
         labels = splits.corrupt_labels(labels, data.num_classes, corrupt_percent, seed)
     selection = Selection(
@@ -155,15 +152,17 @@ def select(
 
 
 def _apply(selection: Selection, data: DataSet) -> DataSet:
-    test, unlabeled = data.test, data.unlabeled
-    if selection.test_on == "hold_out":
-        test = data.train.subset(selection.held_out)
-    if selection.options["labeled_per_class"] is not None:
-        unlabeled = _part(data.train, selection.unlabeled)
+    holds_out, options = selection.test_on == "hold_out", selection.options
+    parts_labels = options["labeled_per_class"] is not None
     train = _part(data.train, selection.indices)
-    if selection.options["corrupt_percent"] is not None:
+    if options["corrupt_percent"] is not None:
         train = train.with_labels(selection.labels)
-    return replace(data, train=train, test=test, unlabeled=unlabeled)
+    return replace(
+        data,
+        train=train,
+        test=data.train.subset(selection.held_out) if holds_out else data.test,
+        unlabeled=_part(data.train, selection.unlabeled) if parts_labels else data.unlabeled,
+    )
 
 
 def _part(images: ImageSet | FileSet, places: Tensor) -> ImageSet | FileSet:
@@ -192,9 +191,4 @@ def _check_goes_without_classes(data: str, options: Mapping[str, Any]) -> None:
 def _check_class_sizes(name: str, count: int, labels: Tensor, classes: tuple[str, ...]) -> None:
     check_positive_int("select", **{name: count})
     sizes = torch.bincount(labels, minlength=len(classes))
-    fewest = int(sizes.argmin())
-    if count > sizes[fewest]:
-        raise ValueError(
-            f"select: expected `{name}` <= {sizes[fewest]}, the number of training "
-            f"images of class {classes[fewest]!r}, got {count}"
-        )
+    splits.check_enough("select", name, count, sizes, classes)

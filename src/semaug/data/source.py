@@ -1,13 +1,59 @@
-"""What a data set says of itself, and how it is read."""
+"""What a data set says of itself, how it is read, and its official files.
 
+Official files must be those of the publisher, byte for byte; a message says what mends others.
+"""
+
+import hashlib
+import shlex
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import getdoc
+from functools import partial
+from io import BufferedReader
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
 from semaug.data.image_set import DataSet
-from semaug.data.official import OfficialFiles, find_official
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file of the network.
+
+    Args:
+        url: Where it is.
+        md5: Official sum.
+        provides: Names of the data files in it: what an archive unpacks, or its own name.
+    """
+
+    url: str
+    md5: str
+    provides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class OfficialFiles:
+    """The files of one data set.
+
+    Args:
+        name: Name for :func:`semaug.data.load_data`.
+        folder: Folder under the data root that holds them.
+        md5: Official sum of each file, by its name; none of a folder of very many files, which
+            is provided whole.
+        downloads: What provides them all.
+    """
+
+    name: str
+    folder: str
+    md5: Mapping[str, str]
+    downloads: tuple[Download, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +76,6 @@ class DataSource(ABC):
     is_users_own: ClassVar[bool] = False
     files: ClassVar[OfficialFiles | None] = None
     how_to_get: ClassVar[str] = "get it as its author says"
-
-    @property
-    def description(self) -> str:
-        """One line for a person who chooses, the first one of the docstring."""
-        return (getdoc(type(self)) or "").partition("\n")[0].removesuffix(".")
 
     @abstractmethod
     def load(self, root: Path, workers: int | None = None) -> DataSet:
@@ -64,5 +105,111 @@ class DataSource(ABC):
                 find_official(self.files, root, name)
 
     def is_whole(self, root: Path) -> bool:
-        """Tell whether :meth:`load` would read files that have no official sums."""
+        """Tell whether :meth:`load` reads the set, for files that have no official sums.
+
+        Raises:
+            LoadError: If a process was killed.
+        """
+        try:
+            self.load(root)
+        except (OSError, ValueError):
+            return False
         return True
+
+
+def find_official(files: OfficialFiles, root: Path, name: str) -> Path:
+    """Return where a file lies, without opening it.
+
+    Args:
+        files: The data set.
+        root: Data root.
+        name: One of ``files.md5``.
+
+    Raises:
+        FileNotFoundError: If it is missing; the message says where it lies instead, if it
+            does, and what mends it.
+    """
+    path = root / files.folder / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"load_data: expected {files.name} under {str(root)!r}, got no file {str(path)!r}; "
+            + _remedy_for_missing(files, root, name)
+        )
+    return path
+
+
+@contextmanager
+def open_official(files: OfficialFiles, root: Path, name: str) -> Iterator[BufferedReader]:
+    """Open a file after comparing it with its official MD5 sum.
+
+    Args:
+        files: The data set.
+        root: Data root.
+        name: One of ``files.md5``.
+
+    Raises:
+        FileNotFoundError: If it is missing, as :func:`find_official`.
+        ValueError: If it is not the official one, byte for byte.
+    """
+    path = find_official(files, root, name)
+    with path.open("rb") as file:
+        md5 = md5_of(file)
+        if md5 != files.md5[name]:
+            raise ValueError(
+                f"load_data: expected {str(path)!r} with MD5 sum {files.md5[name]}, got {md5} "
+                f"({path.stat().st_size:,} bytes), so it is damaged or cut short; fetch it with: "
+                + fetch_command(files.name, root)
+            )
+        yield file
+
+
+def md5_of(file: BufferedReader) -> str:
+    """Return the MD5 sum of an open file, and go back to its start."""
+    digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def has_md5(path: Path, md5: str) -> bool:
+    """Tell whether a file is there, can be read, and has this sum."""
+    try:
+        with path.open("rb") as file:
+            return md5_of(file) == md5
+    except OSError:
+        return False
+
+
+def fetch_command(name: str, root: Path) -> str:
+    """Return the command that downloads a data set.
+
+    >>> fetch_command("cifar10", Path("my data"))
+    "semaug data fetch cifar10 --data-root 'my data'"
+    """
+    return shlex.join(["semaug", "data", "fetch", name, "--data-root", str(root)])
+
+
+def _remedy_for_missing(files: OfficialFiles, root: Path, name: str) -> str:
+    for found, md5, remedy in _misplaced(files, root, name):
+        if has_md5(found, md5):
+            return f"found {str(found)!r}; {remedy}"
+    return (
+        f"fetch it with: {fetch_command(files.name, root)}, or name the folder that holds "
+        f"{files.folder}/ with --data-root or SEMAUG_DATA"
+    )
+
+
+def _misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Path, str, str]]:
+    """List where the file may lie instead, its sum, and what mends it.
+
+    Only neighbors of its place, never a whole disk.
+    """
+    folders = sorted(path for path in root.glob("*") if path.is_dir())
+    for parent in (root.resolve().parent, *folders):
+        remedy = f"add: --data-root {shlex.quote(str(parent))}"
+        yield parent / files.folder / name, files.md5[name], remedy
+    remedy = f"unpack it with: {fetch_command(files.name, root)}"
+    archives = [one for one in files.downloads if name in one.provides and name != one.name]
+    for archive, place in product(archives, (root, root / files.folder)):
+        yield place / archive.name, archive.md5, remedy
+    for place in (root, *folders):
+        yield place / name, files.md5[name], f"move it to {str(root / files.folder)!r}"

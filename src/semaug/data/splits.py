@@ -10,6 +10,7 @@ Classes are 0 to the highest label.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ def first_per_class(labels: Tensor, num_per_class: int) -> Tensor:
     """
     labels, sizes = _check_classes("first_per_class", labels)
     check_positive_int("first_per_class", num_per_class=num_per_class)
-    _check_enough("first_per_class", "num_per_class", num_per_class, sizes)
+    check_enough("first_per_class", "num_per_class", num_per_class, sizes)
     return _places(_ranks(labels, torch.arange(len(labels))) < num_per_class)
 
 
@@ -110,7 +111,7 @@ def labeled_subset(labels: Tensor, num_labeled: int, seed: int) -> tuple[Tensor,
             f"labeled_subset: expected `num_labeled` to be a multiple of {len(sizes)}, the number "
             f"of classes, got {num_labeled}"
         )
-    _check_enough("labeled_subset", "num_labeled / C", num_per_class, sizes)
+    check_enough("labeled_subset", "num_labeled / C", num_per_class, sizes)
     labeled = _random_ranks("labeled_subset", labels, seed) < num_per_class
     return _places(labeled), _places(~labeled)
 
@@ -210,8 +211,8 @@ def corrupt_labels(labels: Tensor, num_classes: int, percent: float, seed: int) 
     _check_percent("corrupt_labels", percent)
     generator = _make_generator("corrupt_labels", seed)
     chosen = torch.randperm(len(labels), generator=generator)
-    drawn = torch.randint(num_classes, (len(labels),), generator=generator)
     chosen = chosen[: num_drawn_labels(len(labels), percent)]
+    drawn = torch.randint(num_classes, (len(labels),), generator=generator)
     corrupted = labels.clone()
     corrupted[chosen] = drawn[chosen].to(labels.device)
     return corrupted
@@ -227,8 +228,8 @@ def num_drawn_labels(num_images: int, percent: float) -> int:
 
 
 def _random_ranks(function: str, labels: Tensor, seed: int) -> Tensor:
-    generator = _make_generator(function, seed)
-    return _ranks(labels, torch.randperm(len(labels), generator=generator))
+    order = torch.randperm(len(labels), generator=_make_generator(function, seed))
+    return _ranks(labels, order)
 
 
 def _ranks(labels: Tensor, order: Tensor) -> Tensor:
@@ -263,12 +264,27 @@ def _check_classes(function: str, labels: Tensor) -> tuple[Tensor, Tensor]:
     return labels.cpu(), torch.bincount(labels.cpu())
 
 
-def _check_enough(function: str, name: str, wanted: int, sizes: Tensor) -> None:
+def check_enough(
+    function: str, name: str, wanted: int, sizes: Tensor, classes: Sequence[str] | None = None
+) -> None:
+    """Check that each class has as many images as are wanted.
+
+    Args:
+        function: Who asks, for messages.
+        name: Of the number, likewise.
+        wanted: Images of each class.
+        sizes: ``(C,)``, images that there are.
+        classes: Names; None names classes by their numbers.
+
+    Raises:
+        ValueError: If one has fewer.
+    """
     fewest = int(sizes.argmin())
     if wanted > sizes[fewest]:
+        label = fewest if classes is None else classes[fewest]
         raise ValueError(
             f"{function}: expected `{name}` <= {sizes[fewest]}, the number of images of class "
-            f"{fewest}, got {wanted}"
+            f"{label!r}, got {wanted}"
         )
 
 

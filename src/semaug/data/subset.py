@@ -17,7 +17,7 @@ class Subset:
     """Which images a run sees, chosen in the order of the fields; see ``docs/data.md``.
 
     Args:
-        train_per_class: Train on the first so many images of each class; None is all.
+        train_per_class: Number of training images of each class, in official order; None is all.
         hold_out: Images of the training part that are kept back, as many of each class, and
             tested on instead of the test part, for choosing options; None is none.
         imbalance: How many times more images the first class keeps than the last, with an
@@ -28,7 +28,7 @@ class Subset:
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
             seeds share their images.
-        test_images: Test on so many images, evenly spread over the set; None is all.
+        test_images: Number of test images, evenly spread over the set; None is all.
 
     Raises:
         UserError: If a number is out of range.
@@ -44,8 +44,13 @@ class Subset:
     test_images: int | None = None
 
     def __post_init__(self) -> None:
-        counts = ("train_per_class", "hold_out", "labeled_per_class", "test_images")
-        for name in (*counts, "imbalance"):
+        for name in (
+            "train_per_class",
+            "hold_out",
+            "labeled_per_class",
+            "test_images",
+            "imbalance",
+        ):
             value = getattr(self, name)
             inside = value is None or 1 <= value < float("inf")
             check_option(name, value, inside, ">= 1 or none")
@@ -59,8 +64,7 @@ class Subset:
 
     def chooses_training_images(self) -> bool:
         """Whether a run trains on anything but the official training images and labels."""
-        unchanged = type(self)(subset_seed=self.subset_seed, test_images=self.test_images)
-        return self != unchanged
+        return self != Subset(subset_seed=self.subset_seed, test_images=self.test_images)
 
     def select(self, data: DataSet, *, quick: bool = False) -> tuple[DataSet, Selection]:
         """Choose among the images of a data set.
@@ -92,12 +96,11 @@ class Subset:
         return data, selection
 
     def _choices(self) -> dict[str, Any]:
-        choices = {**vars(self), "seed": self.subset_seed}
-        del choices["subset_seed"], choices["test_images"]
-        return choices
+        own = {k: v for k, v in vars(self).items() if k not in ("subset_seed", "test_images")}
+        return {**own, "seed": self.subset_seed}
 
     def _at_most(self, data: DataSet) -> "Subset":
-        """Lower numbers of images to what there is; of images with masks, to so many in all."""
+        """Limit numbers of images to the size of the set; with masks, in all classes together."""
         num_images, num_classes, num_test = len(data.train), data.num_classes, len(data.test)
         if data.has_masks:
             num_kept = min(num_images, num_classes * (self.train_per_class or num_images))

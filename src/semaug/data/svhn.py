@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.official import Download, OfficialFiles, open_official
-from semaug.data.source import DataSource
+from semaug.data.source import DataSource, Download, OfficialFiles, open_official
 from semaug.registry import data_sets
 
 _TRAIN, _TEST, _EXTRA = (f"{part}_32x32.mat" for part in ("train", "test", "extra"))
@@ -89,11 +88,7 @@ def _read_images(files: OfficialFiles, root: Path, names: Sequence[str]) -> Imag
             parts.append(loadmat(file))
     labels = np.concatenate([part["y"].ravel() for part in parts]).astype(np.int64)
     images = np.empty((len(labels), 3, 32, 32), dtype=np.uint8)
-    start = 0
-    for part in parts:
-        pixels = part.pop("X")  # (32, 32, 3, N); let go of it once it is copied
-        images[start : start + pixels.shape[3]] = pixels.transpose(3, 2, 0, 1)
-        start += pixels.shape[3]
+    np.concatenate([part["X"].transpose(3, 2, 0, 1) for part in parts], out=images)
     # In the files the digit 0 has the label 10.
     return ImageSet(
         torch.from_numpy(images),

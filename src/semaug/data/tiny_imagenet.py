@@ -13,18 +13,21 @@ Source: Stanford CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
-from semaug.data.file_set import FilePaths, FileSet
-from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD, find_images
-from semaug.data.image_set import DataSet, ImageSet
-from semaug.data.loader import LoadedBatch, batches
-from semaug.data.official import Download, OfficialFiles, fetch_command
-from semaug.data.source import DataSource
+from semaug.data.folder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_counts,
+    explained,
+    find_images,
+)
+from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
+from semaug.data.loader import batches
+from semaug.data.source import DataSource, Download, OfficialFiles, fetch_command
 from semaug.registry import data_sets
 
 _FOLDER = "tiny-imagenet-200"
@@ -72,7 +75,7 @@ class TinyImageNet(DataSource):
             ValueError: If classes or images are missing or too many, the annotations or an image
                 are damaged, or an image has another size; the message says how to fetch them again.
         """
-        with _explain(root):
+        with explained(_remedy(root), FileNotFoundError, ValueError):
             train, test = _find(root / _FOLDER)
             names = _name_classes(root / _FOLDER / "words.txt", train.classes)
             both = [ImageSet(_read(x, workers), x.labels, names) for x in (train, test)]
@@ -85,46 +88,23 @@ class TinyImageNet(DataSource):
             FileNotFoundError: If a file or folder is missing; the message says how to fetch it.
             ValueError: If classes or images are missing or too many.
         """
-        with _explain(root):
+        with explained(_remedy(root), FileNotFoundError, ValueError):
             _find(root / _FOLDER)
 
-    def is_whole(self, root: Path) -> bool:
-        """Tell whether :meth:`load` would read the set. All images are decoded.
 
-        Raises:
-            LoadError: If a process was killed.
-        """
-        try:
-            for files in _find(root / _FOLDER):
-                for _ in _decode(files, None):
-                    pass
-        except (OSError, ValueError):
-            return False
-        return True
-
-
-@contextmanager
-def _explain(root: Path) -> Iterator[None]:
-    """Say how to fetch what is missing or damaged."""
-    remedy = (
+def _remedy(root: Path) -> str:
+    return (
         f"fetch it with: {fetch_command('tiny_imagenet', root)}, or name the folder that holds "
         f"{_FOLDER}/ with --data-root or SEMAUG_DATA"
     )
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; {remedy}") from error
-    except ValueError as error:
-        from semaug.data.decode import WHAT_TO_DO  # imports torchvision, which is slow
-
-        raise ValueError(f"{str(error).removesuffix(WHAT_TO_DO)}; {remedy}") from error
 
 
 def _find(folder: Path) -> tuple[FileSet, FileSet]:
     """Find the files of both parts, and count them."""
     train = find_images(folder / "train")
     test = _find_test(folder / "val", train.classes)
-    _check_counts(folder, train=train, val=test)
+    for part, images in (("train", train), ("val", test)):
+        check_counts(folder / part, images, _NUM_IMAGES[part], _NUM_CLASSES)
     return train, test
 
 
@@ -151,8 +131,7 @@ def _parse(annotations: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, s
     """Yield label and name of each image."""
     ids = {name: label for label, name in enumerate(classes)}
     for number, line in enumerate(_lines_of(annotations), start=1):
-        name, _, rest = line.partition("\t")
-        class_id = rest.partition("\t")[0]
+        name, class_id, *_ = (*line.split("\t"), "")
         if not line.strip():
             continue
         if not name or class_id not in ids:
@@ -167,35 +146,20 @@ def _lines_of(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").split("\n")
 
 
-def _check_counts(folder: Path, **parts: FileSet) -> None:
-    for part, images in parts.items():
-        counts = len(images), len(images.classes)
-        if counts != (_NUM_IMAGES[part], _NUM_CLASSES):
-            raise ValueError(
-                f"load_data: expected {_NUM_IMAGES[part]:,} images of {_NUM_CLASSES} classes in "
-                f"{str(folder / part)!r}, got {counts[0]:,} of {counts[1]}"
-            )
-
-
 def _read(files: FileSet, workers: int | None) -> torch.Tensor:
     """Decode all files: ``(N, 3, 64, 64)``."""
     pixels = torch.empty(len(files), *_SHAPE, dtype=torch.uint8)
-    for batch in _decode(files, workers):
-        pixels[batch.positions] = batch.pixels
-    return pixels
-
-
-def _decode(files: FileSet, workers: int | None) -> Iterator[LoadedBatch]:
     order = torch.arange(len(files))
     workers = _default_workers() if workers is None else workers
     for batch in batches(files, order, batch_size=_BATCH_SIZE, workers=workers):
         if batch.pixels.shape[1:] != _SHAPE:
-            path = files.paths[int(batch.positions[0])]
             raise ValueError(
                 f"load_data: expected images of {_SHAPE[1]} x {_SHAPE[2]} pixels, got "
-                f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for {str(path)!r}"
+                f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for "
+                f"{str(files.paths[int(batch.positions[0])])!r}"
             )
-        yield batch
+        pixels[batch.positions] = batch.pixels
+    return pixels
 
 
 def _name_classes(words: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -207,7 +171,5 @@ def _name_classes(words: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _default_workers() -> int:
-    if sys.platform != "linux":
-        return 0
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     return min(cores, _MOST_WORKERS) if cores > 1 else 0

@@ -7,9 +7,9 @@ the set at once, so that workers, batch size and the moment of resuming change n
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,16 +24,27 @@ _BITS = 24  # of a float32 in [0, 1)
 _LONGEST = 100  # longer over shorter side that is resized whole
 
 
-class View(Protocol):
+class View(ABC):
     """What makes a picture of a fixed size of an image. It must be picklable."""
 
     @property
+    @abstractmethod
     def num_draws(self) -> int:
         """How many uniform numbers it takes for an image."""
 
     def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
-        """Draw ``(num_images, num_draws)`` float32, uniform in [0, 1), on the CPU."""
+        """Draw the decisions of one epoch.
 
+        Args:
+            num_images: Size of the set.
+            generator: On the CPU.
+
+        Returns:
+            ``(num_images, num_draws)`` float32, uniform in [0, 1), on the CPU.
+        """
+        return torch.rand(num_images, self.num_draws, generator=generator, dtype=torch.float32)
+
+    @abstractmethod
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
         """Turn ``(C, H, W)`` uint8 and one row of draws into a picture, uint8 too.
 
@@ -42,7 +53,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True)
-class RandomResizedCrop:
+class RandomResizedCrop(View):
     """Cut out a box of random area, shape and place, and resize it to a square.
 
     The area is uniform in ``scale`` (a share of the image's), the logarithm of width over height
@@ -65,6 +76,8 @@ class RandomResizedCrop:
         ValueError: If ``size`` is below 1, or a range is not two numbers, empty or not positive.
     """
 
+    num_draws = 2  # the upper and the lower half of a seed
+
     size: int = 224
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -73,23 +86,6 @@ class RandomResizedCrop:
         check_positive_int("RandomResizedCrop", size=self.size)
         _check_interval("scale", self.scale)
         _check_interval("ratio", self.ratio)
-
-    @property
-    def num_draws(self) -> int:
-        """Two: the upper and the lower half of a seed."""
-        return 2
-
-    def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
-        """Draw the decisions of one epoch.
-
-        Args:
-            num_images: Size of the set.
-            generator: On the CPU.
-
-        Returns:
-            ``(num_images, 2)`` float32, uniform in [0, 1), on the CPU.
-        """
-        return torch.rand(num_images, self.num_draws, generator=generator, dtype=torch.float32)
 
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
         """Crop and resize an image.
@@ -105,9 +101,7 @@ class RandomResizedCrop:
             TypeError: If the image is not of bytes, or ``draws`` are not floating-point numbers.
             ValueError: If a shape is another one.
         """
-        _check_image("RandomResizedCrop", image)
-        check_shapes("RandomResizedCrop", draws=(draws, "2"))
-        check_floating("RandomResizedCrop", draws=draws)
+        _check_image_and_draws(self, image, draws)
         top, left, rows, columns = self.box(image.shape[1], image.shape[2], draws)
         return _resize(image[:, top : top + rows, left : left + columns], self.size, self.size)
 
@@ -141,7 +135,7 @@ class RandomResizedCrop:
 
 
 @dataclass(frozen=True)
-class ResizeCenterCrop:
+class ResizeCenterCrop(View):
     """Make the shorter side ``resize`` pixels long, and cut out the square in the middle.
 
     Equal to torchvision's ``Resize(resize)`` and ``CenterCrop(size)``. Nothing about it is random.
@@ -157,6 +151,8 @@ class ResizeCenterCrop:
         ValueError: If a size is below 1, or ``size`` above ``resize``.
     """
 
+    num_draws = 0
+
     resize: int = 256
     size: int = 224
 
@@ -166,15 +162,6 @@ class ResizeCenterCrop:
             raise ValueError(
                 f"ResizeCenterCrop: expected `size` <= `resize`, got {self.size} and {self.resize}"
             )
-
-    @property
-    def num_draws(self) -> int:
-        """None."""
-        return 0
-
-    def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
-        """Return ``(num_images, 0)`` float32; the generator is not used."""
-        return torch.empty(num_images, 0, dtype=torch.float32)
 
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
         """Resize and crop an image.
@@ -190,19 +177,17 @@ class ResizeCenterCrop:
             TypeError: If the image is not of bytes.
             ValueError: If a shape is another one.
         """
-        _check_image("ResizeCenterCrop", image)
-        check_shapes("ResizeCenterCrop", draws=(draws, "0"))
+        _check_image_and_draws(self, image, draws)
         shorter = min(image.shape[1:])
         image = _cut_ends(image, _LONGEST * shorter)
-        height, width = image.shape[1:]
-        height, width = (int(self.resize * side / shorter) for side in (height, width))
+        height, width = (int(self.resize * side / shorter) for side in image.shape[1:])
         top, left = (round((side - self.size) / 2) for side in (height, width))
         resized = _resize(image, height, width)
         return resized[:, top : top + self.size, left : left + self.size]
 
 
 @dataclass(frozen=True)
-class SeveralViews:
+class SeveralViews(View):
     """The same view of an image several times, each with draws of its own.
 
     The file is read and decoded once. The pipeline of a run does not call :meth:`draw`: it draws
@@ -227,11 +212,6 @@ class SeveralViews:
     def num_draws(self) -> int:
         """Those of the view, V times."""
         return self.view.num_draws * self.num_views
-
-    def draw(self, num_images: int, generator: torch.Generator) -> Tensor:
-        """Draw ``(num_images, num_draws)`` float32, view after view."""
-        draws = [self.view.draw(num_images, generator) for _ in range(self.num_views)]
-        return torch.cat(draws, dim=1)
 
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
         """View an image.
@@ -260,8 +240,10 @@ def _check_interval(name: str, interval: tuple[float, float]) -> None:
         raise ValueError(f"{wanted}, got {interval!r}")
 
 
-def _check_image(function: str, image: Tensor) -> None:
-    check_shapes(function, image=(image, "C H W"))
+def _check_image_and_draws(view: View, image: Tensor, draws: Tensor) -> None:
+    function = type(view).__name__
+    check_shapes(function, image=(image, "C H W"), draws=(draws, str(view.num_draws)))
+    check_floating(function, draws=draws)
     if image.dtype != torch.uint8:
         raise TypeError(f"{function}: expected `image` of dtype torch.uint8, got {image.dtype}")
     if image.numel() == 0:
@@ -275,9 +257,9 @@ def _cut_ends(image: Tensor, longest: int) -> Tensor:
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
-    if image.shape[1:] == (height, width):
-        return image
     size = (height, width)
+    if image.shape[1:] == size:
+        return image
     return F.interpolate(image.unsqueeze(0), size=size, mode="bilinear", antialias=True).squeeze(0)
 
 

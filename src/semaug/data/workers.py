@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from semaug.data.decode import decode_file
 from semaug.data.errors import LoadError, explain_worker_death, killed
-from semaug.data.file_set import FilePaths
+from semaug.data.image_set import FilePaths
 from semaug.data.views import View
 
 _AHEAD = 2  # batches that each process works on, or holds ready
@@ -39,6 +40,15 @@ class Request(NamedTuple):
     wanted: int  # how many of these; 0 asks for an empty batch of the right shape
 
 
+def requests(order: Tensor, draws: Tensor, pieces: Iterable[slice]) -> Iterator[Request]:
+    """Ask for pieces of an order, on the CPU; some may be empty, the first place is in one."""
+    for piece in pieces:
+        count = piece.stop - piece.start
+        # An empty batch gets its shape from a neighbor; rank 0 always has an image.
+        shown = piece if count else slice(piece.start - 1, piece.start)
+        yield Request(order[shown].numpy(), draws[shown].numpy(), count)
+
+
 class FileReader:
     """Reads, decodes and views files.
 
@@ -53,10 +63,8 @@ class FileReader:
     def __init__(
         self, paths: FilePaths, view: View | None, *, workers: int, pin_memory: bool
     ) -> None:
-        self._files = _Files(paths, view)
-        self._workers = workers
-        self._pin_memory = pin_memory
-        self._requests = _Requests()
+        self._files, self._requests = _Files(paths, view), _Requests()
+        self._workers, self._pin_memory = workers, pin_memory
         self._loader: DataLoader[Any] | None = None
         self._results: Any = None  # an iterator of torch
         self._round = 0
@@ -107,7 +115,6 @@ class FileReader:
                 batch_size=None,  # a request is a batch
                 sampler=self._requests,
                 num_workers=self._workers,
-                collate_fn=_unchanged,
                 pin_memory=self._pin_memory,
                 worker_init_fn=_leave_signals_to_the_parent,
                 multiprocessing_context=_context(),
@@ -149,12 +156,12 @@ class FileReader:
         return sum(not process.is_alive() for process in started)
 
 
+@dataclass(frozen=True)
 class _Files(Dataset[Any]):
     """What a process needs to answer a request."""
 
-    def __init__(self, paths: FilePaths, view: View | None) -> None:
-        self.paths = paths
-        self.view = view
+    paths: FilePaths
+    view: View | None
 
     def __getitem__(self, request: Request) -> Tensor | Exception:
         """Answer, with an error as a value: raised here, torch would wrap it."""
@@ -178,8 +185,7 @@ class _Files(Dataset[Any]):
                 )
             pictures.append(picture)
         # In a process of its own, this stacks straight into shared memory.
-        batch: Tensor = default_collate(pictures)
-        return batch[: request.wanted]
+        return default_collate(pictures)[: request.wanted]
 
 
 class _Requests:
@@ -200,18 +206,13 @@ def _context() -> Any:
 @contextmanager
 def _signals_wait() -> Iterator[None]:
     """Keep what ends a run waiting, for the processes that start now too, until they know of it."""
-    if sys.platform != "linux":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    if sys.platform == "linux":
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _unchanged(result: Any) -> Any:
-    return result
+        if sys.platform == "linux":
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -52,8 +52,7 @@ class Builder:
 
     def method(self) -> Method:
         """Build the method of the recipe."""
-        method: Method = self.recipe.method.build(self)
-        return method
+        return self.recipe.method.build(self)
 
     def network(self, spec: Any = None, field: str = "network") -> nn.Module:
         """Build a network, and try it on the images.
@@ -69,13 +68,12 @@ class Builder:
         """
         spec = networks.make(spec) if isinstance(spec, str) else spec or self.recipe.network
         self._num_networks += 1
-        number = self._num_networks
-        purpose = "weights" if number == 1 else f"weights of network {number}"
-        torch.manual_seed(derive_seed(self.seed, purpose))
+        which = "" if self._num_networks == 1 else f" of network {self._num_networks}"
+        torch.manual_seed(derive_seed(self.seed, f"weights{which}"))
         name = f"recipe: {field}={networks.name_of(spec)}"
         with as_user_error(f"{name}: ", TypeError, ValueError):
-            network: nn.Module = spec.build(self.sizes)
-        size = " x ".join(str(length) for length in self.example_images.shape[1:])
+            network = spec.build(self.sizes)
+        size = " x ".join(map(str, self.example_images.shape[1:]))
         context = f"{name} cannot take data={self.data.name} of {size} pixels: "
         with as_user_error(context, *PROBE_ERRORS):
             run_probe(network, self.example_images, {})
@@ -92,10 +90,7 @@ class Builder:
             UserError: If options do not fit together.
         """
         with as_user_error("recipe: ", ValueError):
-            loss: nn.Module = (spec or self.recipe.loss).build(
-                replace(self.sizes, num_features=num_features)
-            )
-        return loss
+            return (spec or self.recipe.loss).build(replace(self.sizes, num_features=num_features))
 
     def with_loss(
         self, network: Any = None, field: str = "network", *, several_views: bool = False
@@ -129,8 +124,8 @@ class Builder:
     def metrics(self, method: Method) -> list[Metric]:
         """Build what is measured, on the device: of the recipe, or what the method measures."""
         chosen = [spec.build(self.sizes) for spec in self.recipe.metrics]
-        found: list[Metric] = chosen or method.metrics(self.sizes)
-        return [metric.to(self.data.test.labels.device) for metric in found]
+        device = self.data.test.labels.device
+        return [metric.to(device) for metric in chosen or method.metrics(self.sizes)]
 
     def name_of_network(self) -> str:
         """Return the name of the network of the recipe."""

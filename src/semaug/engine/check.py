@@ -29,8 +29,6 @@ from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.files import read_json, write_json
 from semaug.runs.run import Run
 
-__all__ = ["check_run", "differences"]
-
 _STEPS, _TEST_EVERY = 4, 2
 _SAVES_BEFORE_DEATH = 4  # after steps 1 and 2, the test, and step 3: in the middle of an epoch
 _TIMES = ("seconds", "epoch_seconds", "images_per_second", "peak_memory", "peak_memory_mib")
@@ -63,7 +61,9 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
         _train(whole, own)
         states = [load_checkpoint(one.checkpoint) for one in (stopped, whole)]
         attributes = [read_json(_attributes_of(one), "") for one in (stopped, whole)]
-    found = sorted(differences(*states), key=lambda place: not place.startswith("objects."))
+    found = sorted(
+        differences(states[0], states[1]), key=lambda place: not place.startswith("objects.")
+    )
     if found:
         lost = [name for name in attributes[1] if attributes[1][name] != attributes[0].get(name)]
         culprit = f"; attributes that were not saved: {_listed(lost)}" if lost else ""

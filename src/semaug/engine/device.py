@@ -11,14 +11,6 @@ import torch
 from semaug._torch.checks import check_one_of
 from semaug.errors import UserError, as_user_error
 
-__all__ = [
-    "DEVICES",
-    "choose_device",
-    "count_workers",
-    "operators",
-    "settle",
-]
-
 _MOST_WORKERS = 16  # more of them wait for memory and disk
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -60,9 +52,7 @@ def settle(recipe: Any, device: torch.device) -> Any:
 
 def count_workers(wanted: int | None) -> int:
     """Return how many processes decode images: as wanted, or one for each core but one."""
-    if wanted is not None:
-        return wanted
-    return max(1, min(_MOST_WORKERS, _num_cores() - 1))
+    return max(1, min(_MOST_WORKERS, _num_cores() - 1)) if wanted is None else wanted
 
 
 @contextmanager

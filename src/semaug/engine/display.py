@@ -18,8 +18,6 @@ from semaug.runs.read import row_name
 if TYPE_CHECKING:
     from semaug.engine.session import Session
 
-__all__ = ["Display", "show_progress"]
-
 _SECONDS_BETWEEN_REFRESHES = 0.3  # each makes an accelerator wait
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -50,8 +48,9 @@ class Display:
             f"epoch {session.epoch + 1}/{self._epochs} {self._learned(session.means())}"
             f"{self._tested}{session.images_per_second():,.0f} images/s left"
         )
-        total = session.plan.total_steps
-        self._bar.update(self._task, completed=session.total_step, total=total, text=text)
+        self._bar.update(
+            self._task, completed=session.total_step, total=session.plan.total_steps, text=text
+        )
 
     def show_test(self) -> None:
         """Say on the bar that the run is being tested."""

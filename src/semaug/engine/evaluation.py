@@ -35,14 +35,14 @@ class Whole:
     """Each image as a whole.
 
     Args:
-        flip: Whether the mirror image is predicted too, and probabilities are averaged.
+        mirror: Whether the mirror image is predicted too, and probabilities are averaged.
         scales: Factors by which images are resized; over several, probabilities are averaged.
 
     Raises:
         UserError: If there is no scale, or one is not positive.
     """
 
-    flip: bool = False
+    mirror: bool = False
     scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class Whole:
         self, predict: Predict, images: Tensor, size: tuple[int, int] | None
     ) -> dict[str, Tensor]:
         """Return the outputs for images, of height and width ``size`` if these are masks'."""
-        passes = list(product(self.scales, (False, True)[: 1 + self.flip]))
+        passes = list(product(self.scales, (False, True)[: 1 + self.mirror]))
         totals: dict[str, Tensor] = {}
         for scale, mirrored in passes:
             seen = _resize(images, [max(1, round(side * scale)) for side in images.shape[2:]])
@@ -75,7 +75,7 @@ class Whole:
 @evaluations.register("sliding_window")
 @dataclass(frozen=True, kw_only=True)
 class SlidingWindow(Whole):
-    """Window after window of each image, for masks; outputs are averaged where windows overlap.
+    """Sliding windows over each image, for masks; outputs are averaged where windows overlap.
 
     An image smaller than the window is padded with zeros, the mean color, on the right and below.
 

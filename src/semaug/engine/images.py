@@ -16,8 +16,6 @@ from semaug.errors import UserError
 from semaug.runs.files import read_json, write_atomically, write_json
 from semaug.runs.run import Run
 
-__all__ = ["check_images_now", "check_same_images", "describe_images", "record_images"]
-
 
 def record_images(run: Run, data: DataSet, selection: Selection) -> None:
     """Write ``images.json``, and every place and label to ``images.npz`` if not all are official.
@@ -99,8 +97,7 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
             continue
         description = read_json(path, _REMEDY)
         _check_description(str(path), description)
-        parts = {"data": description.get("data"), **description["sha256"]}
-        for name, value in parts.items():
+        for name, value in {"data": description.get("data"), **description["sha256"]}.items():
             if only_tested and not name.startswith(("data", "test_")):
                 continue
             first, expected = seen.setdefault(name, (path, value))
@@ -122,8 +119,7 @@ def _compare(path: str, before: Any, now: dict[str, Any]) -> None:
         for name in now
         if name != "sha256" and before.get(name) != now[name]
     ]
-    sums = [name for name in now["sha256"] if before["sha256"].get(name) != now["sha256"][name]]
-    if sums:
+    if sums := [name for name, own in now["sha256"].items() if before["sha256"].get(name) != own]:
         differences.append(f"other sums of {', '.join(sums)}")
     if differences:
         raise UserError(

@@ -21,8 +21,6 @@ from semaug.engine.session import Session
 from semaug.engine.start import Start
 from semaug.engine.streams import Streams
 
-__all__ = ["fit"]
-
 
 def fit(start: Start) -> dict[str, Any]:
     """Train a method to its end and return the summary of the run."""
@@ -67,7 +65,7 @@ def fit(start: Start) -> dict[str, Any]:
         objects,
         measures,
         predictors=predictors,
-        training=streams.training_metrics(builder.metrics(method)[0]),
+        training={metrics[0].name: builder.metrics(method)[0]},
         buffers=[networks] if average is None else [networks, average],
     )
     with streams, session:
@@ -108,7 +106,8 @@ def fit(start: Start) -> dict[str, Any]:
                 streams.count(session.training, output, batch, truths)
                 session.count_step(_values(output), shares[plan.counted])
                 session.pause()
-            method.end_epoch()
+            if not session.ended:  # as it is where a test was stopped
+                method.end_epoch()
             session.finish_steps()
 
             # What the loss does to images, and the test.

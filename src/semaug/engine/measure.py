@@ -10,8 +10,6 @@ from semaug.engine.evaluation import Evaluator, Predict
 from semaug.methods import Samples
 from semaug.metrics import Metric
 
-__all__ = ["Tested", "measure"]
-
 
 @dataclass(frozen=True)
 class Tested:

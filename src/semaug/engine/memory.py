@@ -6,11 +6,10 @@ than half a GiB. Processes that decode images are not counted.
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
-
-__all__ = ["peak_memory", "reset_peak_memory"]
 
 _MIB = 1 << 20
 _PROCESS = Path("/proc/self")  # of Linux
@@ -27,24 +26,19 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.init()  # there are no statistics before
         torch.cuda.reset_peak_memory_stats(device)
         return
-    try:
+    with suppress(OSError):  # no Linux, or one that does not allow it
         (_PROCESS / "clear_refs").write_text(_RESET_PEAK)
-    except OSError:  # no Linux, or one that does not allow it
-        return
 
 
 def peak_memory(device: torch.device) -> float | None:
     """Return the peak in MiB; None on a CPU where the system does not tell it (Windows)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _MIB
-    try:
-        status = (_PROCESS / "status").read_text()
-    except OSError:
-        return _peak_since_start()
-    for line in status.splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmHWM":  # "high water mark", such as "539532 kB"
-            return int(value.split()[0]) / 1024
+    with suppress(OSError):
+        for line in (_PROCESS / "status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "VmHWM":  # "high water mark", such as "539532 kB"
+                return int(value.split()[0]) / 1024
     return _peak_since_start()
 
 

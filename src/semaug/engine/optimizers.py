@@ -24,7 +24,8 @@ class Optimizer:
 
     Args:
         layer_decay: Multiply the learning rate by this for each layer further from the
-            classifier, in networks that know their layers as those of timm; none is alike.
+            classifier, in networks that know their layers as those of timm; None is one rate for
+            all.
         decay_norms: Whether biases and the parameters of normalization are decayed too, as in
             the papers.
 
@@ -178,9 +179,9 @@ def _layer_scales(method: Method, layer_decay: float) -> dict[nn.Parameter, floa
                 "recipe: `layer_decay` needs a network that knows its layers by group_matcher(), "
                 f"as those of timm, got {type(network).__name__}"
             )
-        model = layered[0]
-        matcher: Any = model.group_matcher
-        places = timm.models.group_parameters(model, matcher(coarse=False), reverse=True)
+        model: Any = layered[0]
+        matcher = model.group_matcher(coarse=False)
+        places = timm.models.group_parameters(model, matcher, reverse=True)
         last = max(places.values())
         for name, parameter in model.named_parameters():
             scales[parameter] = layer_decay ** (last - places[name])

@@ -23,8 +23,6 @@ from semaug.engine.torchrun import num_processes, process_rank
 from semaug.errors import UserError
 from semaug.recipe.plan import Plan
 
-__all__ = ["Processes"]
-
 # As Fabric calls what recipes call "32", "bf16" and "64".
 _FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "32": "32-true",

@@ -8,8 +8,6 @@ import hashlib
 
 import torch
 
-__all__ = ["derive_seed", "make_generator"]
-
 
 def derive_seed(seed: int, purpose: str, epoch: int = 0) -> int:
     """Mix a seed, a purpose and an epoch into an integer from 0 to below 2**63.

@@ -1,4 +1,4 @@
-"""The state of a run while it trains, and how it is saved and taken up again."""
+"""The state of a run while it trains, and how it is saved and restored."""
 
 import math
 import signal
@@ -83,6 +83,7 @@ class Session:
         self.training = nn.ModuleDict(training or {}).to(self.device)
         self.epoch = 0  # whole epochs done, their test included
         self.step = 0  # steps done in the epoch after them
+        self.ended = False  # whether all that comes after its steps was done, but for the test
         self.sums: dict[str, Tensor] = {}  # (steps_per_epoch,) float32: values of each step
         self.epoch_seconds = 0.0  # spent on the steps of this epoch
         self.seconds = 0.0  # spent in all, tests included
@@ -210,6 +211,7 @@ class Session:
         """
         self.check_finite()
         self.lap(of_steps=True)
+        self.ended = True
 
     def finish_epoch(
         self,
@@ -248,6 +250,7 @@ class Session:
         for metric in self.training.values():
             metric.reset()  # type: ignore[operator]
         self.epoch, self.step, self.epoch_seconds, self.sums = self.epoch + 1, 0, 0.0, {}
+        self.ended = False
         if self._record is not None:
             self._record.add(row)
         self.save()
@@ -328,8 +331,7 @@ class Session:
         }
 
     def _look_at_memory(self) -> None:
-        now = peak_memory(self.device)
-        if now is not None:
+        if (now := peak_memory(self.device)) is not None:
             self.peak_memory = max(round(now, 1), self.peak_memory or 0.0)
 
     def check_losses(self) -> None:
@@ -351,8 +353,12 @@ class Session:
             DivergedError: If a loss or a weight is not a finite number.
         """
         self.check_losses()
-        modules = [part for part in self.objects.values() if isinstance(part, nn.Module)]
-        found = [named for module in modules for named in module.named_parameters()]
+        found = [
+            named
+            for part in self.objects.values()
+            if isinstance(part, nn.Module)
+            for named in part.named_parameters()
+        ]
         if not found:
             return
         names, parameters = zip(*found, strict=True)
@@ -435,7 +441,7 @@ class Session:
         )
 
 
-_KEPT = ("epoch", "step", "epoch_seconds", "seconds", "peak_memory", "rows", "by_class")
+_KEPT = ("epoch", "step", "ended", "epoch_seconds", "seconds", "peak_memory", "rows", "by_class")
 
 
 def _finite(value: Any) -> float | None:
@@ -453,6 +459,6 @@ def _warn_of_another_device(console: Console, starts: Sequence[Mapping[str, Any]
         say(
             console,
             f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
-            "will make it end otherwise than without a stop",
+            "will make its result differ from that of an uninterrupted run",
             style="yellow",
         )

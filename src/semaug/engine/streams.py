@@ -32,10 +32,7 @@ from semaug.data.views import SeveralViews
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error
 from semaug.methods import Batch, Samples, StepOutput, Stream
-from semaug.metrics import Metric
 from semaug.recipe.plan import Plan, StreamPlan, make_plan, streams_of
-
-__all__ = ["Streams"]
 
 _AT_ONCE = 1000  # images that are whitened
 _IGNORED = -100  # by losses
@@ -74,10 +71,13 @@ class Streams:
             name: _Stream(name, spec, self, load) for name, spec in streams_of(recipe).items()
         }
         plans = {name: stream.plan for name, stream in self.streams.items()}
-        self.plan: Plan = make_plan(recipe, plans)
-        test_view = self.view_of_test() if isinstance(data.test, FileSet) else None
-        batch_size = recipe.evaluation_batch_size
-        self.test_loader = load(data.test, batch_size=batch_size, view=test_view)
+        self.plan = make_plan(recipe, plans)
+        make_view = getattr(recipe.augment, "test_view", ResizeCenterCrop)
+        self.test_loader = load(
+            data.test,
+            batch_size=recipe.evaluation_batch_size,
+            view=make_view() if isinstance(data.test, FileSet) else None,
+        )
         for stream in self.streams.values():
             stream.try_it()
 
@@ -92,11 +92,6 @@ class Streams:
     def first(self) -> "_Stream":
         """The stream that epochs count."""
         return self.streams[self.plan.counted]
-
-    def view_of_test(self) -> Any:
-        """Return how images in files are seen by a test."""
-        views = getattr(self.recipe.augment, "test_view", ResizeCenterCrop)
-        return views()
 
     def train_batches(
         self, seed: int, epoch: int, first_step: int = 0
@@ -139,12 +134,11 @@ class Streams:
             OSError: If a file cannot be read.
             UserError: If a file is damaged; the message names it.
         """
-        stream = self.first
-        num_images = len(stream.images)
+        num_images = len(self.first.images)
         count = min(_SAMPLES, num_images)
         order = torch.arange(count) * num_images // count
-        parts = [(stream.parts(seed, epoch, self.plan)[0][0], order)]
-        return Batch({self.plan.counted: stream.at_once(seed, parts)})
+        own_epoch = self.first.parts(seed, epoch, self.plan)[0][0]
+        return Batch({self.plan.counted: self.first.at_once(seed, [(own_epoch, order)])})
 
     def test_batches(self) -> Iterator[Samples]:
         """Yield the test images in order, as they are.
@@ -157,8 +151,7 @@ class Streams:
             pixels = loaded.pixels
             if self.white is not None:
                 pixels = self.white["test"][loaded.positions]
-            labels = self.mask(loaded.labels)
-            yield Samples(self.prepare(pixels), labels, positions=loaded.positions)
+            yield Samples(self.prepare(pixels), self.mask(loaded.labels), None, loaded.positions)
 
     def mask(self, labels: Tensor) -> Tensor:
         """Mark pixels of no class, such as 255 in a mask, as torch's losses ignore them."""
@@ -190,10 +183,6 @@ class Streams:
             / self.plan.joint_size(name, step)
             for name, samples in batch.streams.items()
         }
-
-    def training_metrics(self, metric: Metric) -> dict[str, Metric]:
-        """Return the metric of the training images; it stands for the labels of the first view."""
-        return {metric.name: metric}
 
     @torch.no_grad()
     def count(
@@ -294,14 +283,13 @@ class _Stream:
 
     def _generator(self, seed: int, purpose: str, epoch: int) -> torch.Generator:
         """Seed draws by their purpose; those of the stream "labeled" have no name behind."""
-        name = purpose if self.name == "labeled" else f"{purpose}, {self.name}"
-        return make_generator(seed, name, epoch)
+        whose = "" if self.name == "labeled" else f", {self.name}"
+        return make_generator(seed, purpose + whose, epoch)
 
     def _load(self, order: Tensor, view_draws: Tensor | None) -> LoadedBatch:
         """Return a few images at once, decoded in this process."""
-        size = len(order)
         batches = load_batches(
-            self.images, order, batch_size=size, view=self.view, view_draws=view_draws
+            self.images, order, batch_size=len(order), view=self.view, view_draws=view_draws
         )
         return next(read(batches))
 

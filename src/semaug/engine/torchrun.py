@@ -2,8 +2,6 @@
 
 import os
 
-__all__ = ["is_first_process", "num_processes", "process_rank"]
-
 
 def num_processes() -> int:
     """Return how many processes train together; 1 without torchrun."""

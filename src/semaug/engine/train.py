@@ -22,8 +22,6 @@ from semaug.runs.environment import describe_device
 from semaug.runs.folder import check_same_recipe, read_start
 from semaug.runs.run import Run
 
-__all__ = ["settled", "train"]
-
 
 def train(
     run: Run,
@@ -41,7 +39,7 @@ def train(
         resume: Go on from the checkpoint, if there is one. Without it, a folder that holds
             a run is an error. A finished run returns its summary.
         console: Where to show progress.
-        report: Gets what this means for the run, such as ``"starts"``, once it is known that
+        report: Called with the state of the run, such as ``"starts"``, once it is known that
             nothing is missing or misspelt.
 
     Returns:
@@ -49,7 +47,7 @@ def train(
 
     Raises:
         FileNotFoundError: If the data is missing.
-        FloatingPointError: If losses or weights stop being finite numbers, or did before.
+        FloatingPointError: If the run diverges, or diverged before.
         InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
         OSError: If the disk does not take what is written.
         UserError: If something in the recipe does not exist or does not fit the images,
@@ -82,16 +80,14 @@ def train(
             with operators(place, deterministic=run.recipe.deterministic):
                 processes = Processes(place, run.recipe.precision)
                 start = Start(run, place, processes, options, console, report)
-                trained: dict[str, Any] = (find(loop) if isinstance(loop, str) else loop)(start)
-                return trained
+                return (find(loop) if isinstance(loop, str) else loop)(start)
         except DivergedError as error:
             run.write_divergence(error.epoch, error.step)
             raise
         except RuntimeError as error:
-            explanation = _explain(error, run.recipe, place)
-            if explanation is None:
-                raise
-            raise UserError(explanation) from error
+            if explanation := _explain(error, run.recipe, place):
+                raise UserError(explanation) from error
+            raise
 
 
 def settled(run: Run, device: torch.device) -> Run:
@@ -116,8 +112,8 @@ def settled(run: Run, device: torch.device) -> Run:
 def _explain(error: RuntimeError, recipe: Any, device: torch.device) -> str | None:
     """Say what a person can do about an error of torch, None if it is a mistake of ours."""
     text = str(error)
-    death = explain_worker_death(error)  # torch raises it anywhere, mostly in a backward pass
-    if death is not None:
+    # Torch raises it anywhere, mostly in a backward pass.
+    if death := explain_worker_death(error):
         return str(death)
     if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
         return (

@@ -32,8 +32,6 @@ from semaug.runs.files import read_json
 from semaug.runs.read import load_summary
 from semaug.runs.run import Run
 
-__all__ = ["Trained", "load_finished_run", "load_state", "load_trained"]
-
 # N images, C classes, A features, H and W pixels.
 
 _WHITENED_AT_ONCE = 1000  # as the streams do
@@ -77,8 +75,7 @@ class Trained:
     @property
     def recipe(self) -> Recipe:
         """What was trained."""
-        recipe: Recipe = self.run.recipe
-        return recipe
+        return self.run.recipe
 
     @cached_property
     def predictors(self) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -109,7 +106,7 @@ class Trained:
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
-            predictor: Name of what predicts.
+            predictor: Name of the predictor.
         """
         with self._mode():
             return self.predictors[predictor](images)
@@ -124,7 +121,7 @@ class Trained:
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
-            predictor: Name of what predicts.
+            predictor: Name of the predictor.
         """
         with_features = self._with_features[predictor]
         if with_features is None:
@@ -238,20 +235,26 @@ def load_finished_run(
     """
     folder = Path(folder)
     summary = load_summary(folder)
-    path = folder / "summary.json"
-    remedy = "restore a copy of it, or delete it and train the run with --resume"
-    context = f"{path}: expected the summary of a run; {remedy}: "
+    context = (
+        f"{folder / 'summary.json'}: expected the summary of a run; restore a copy of it, or "
+        "delete it and train the run with --resume: "
+    )
     with as_user_error(context, AttributeError, KeyError, TypeError):
-        names = [*outside_names(summary["recipe"])]
-        load_recorded(folder, summary["code"], names, trusted=trust_code)
-        recipe = recipe_from_plain_data(summary["recipe"])
-        name, overrides, quick = summary["name"], summary["overrides"], bool(summary["quick"])
-        run = _Finished(name, recipe, int(summary["seed"]), overrides, quick, folder)
+        plain = summary["recipe"]
+        load_recorded(folder, summary["code"], [*outside_names(plain)], trusted=trust_code)
+        run = _Finished(
+            summary["name"],
+            recipe_from_plain_data(plain),
+            int(summary["seed"]),
+            summary["overrides"],
+            bool(summary["quick"]),
+            folder,
+        )
     return run, summary
 
 
 class _Finished(Run):
-    """A run that lies where it lies, whatever it is called."""
+    """A run in a given folder, whatever its name."""
 
     @property
     def folder(self) -> Path:
@@ -294,9 +297,8 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
     with torch.random.fork_rng(devices=[]):
         method = builder.method()
     method.to(place, streams.dtype).to(memory_format=streams.layout)
-    path = run.folder / "checkpoint.pt"
     state = load_state(run, streams.plan.epochs)
-    context = f"{path}: holds the state of another version: "
+    context = f"{run.checkpoint}: holds the state of another version: "
     with as_user_error(context, KeyError, RuntimeError, ValueError):
         method.load_state_dict(state["method"])
         if run.recipe.ema_decay is not None:
@@ -305,8 +307,9 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
             average.load_state_dict(state["average"])
             networks.load_state_dict(average.averaged.state_dict())
     method.eval().requires_grad_(False)
-    processes = Processes(place, run.recipe.precision)
-    return Trained(run, method, streams, builder, processes, sums, workers)
+    return Trained(
+        run, method, streams, builder, Processes(place, run.recipe.precision), sums, workers
+    )
 
 
 def load_state(run: Run, epochs: int | None = None) -> dict[str, Any]:
@@ -315,17 +318,15 @@ def load_state(run: Run, epochs: int | None = None) -> dict[str, Any]:
     Raises:
         UserError: If the checkpoint is missing, damaged, or of an unfinished run.
     """
-    path = run.folder / "checkpoint.pt"
-    if not path.exists():
-        raise UserError(f"{path}: expected the weights of the run, got no such file")
-    state = load_checkpoint(path)
+    if not run.checkpoint.exists():
+        raise UserError(f"{run.checkpoint}: expected the weights of the run, got no such file")
+    state = load_checkpoint(run.checkpoint)
     if epochs is not None and state["epoch"] != epochs:
         raise UserError(
-            f"{path}: expected the weights after epoch {epochs}, got those after epoch "
+            f"{run.checkpoint}: expected the weights after epoch {epochs}, got those after epoch "
             f"{state['epoch']}"
         )
-    objects: dict[str, Any] = state["objects"]
-    return objects
+    return state["objects"]
 
 
 def _check_images(folder: Path, now: Mapping[str, str], name: str) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -42,17 +42,14 @@ def run_probe(model: nn.Module, images: Tensor, candidates: Candidates) -> Probe
     def record(module: Linear, args: Args, kwargs: Kwargs, output: Tensor) -> None:
         calls.append(Call(module, received(args, kwargs), output))
 
-    handles = [
-        module.register_forward_hook(record, with_kwargs=True) for module in candidates.values()
-    ]
-    try:
-        with evaluating(model), _same_random_state(images.device), _not_compiled():
-            output = model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-        _reshard(model)
-    return Probe(output, calls)
+    # Few models draw while evaluating; only CPU and CUDA generators can be saved one by one.
+    devices = [images.device] if images.is_cuda else []
+    with ExitStack() as stack:
+        stack.callback(_reshard, model)
+        for module in candidates.values():
+            stack.callback(module.register_forward_hook(record, with_kwargs=True).remove)
+        with evaluating(model), torch.random.fork_rng(devices), _not_compiled():
+            return Probe(model(images), calls)
 
 
 @contextmanager
@@ -65,11 +62,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before.items():
             module.training = training
-
-
-def _same_random_state(device: torch.device) -> AbstractContextManager[None]:
-    # Few models draw while evaluating; only CPU and CUDA generators can be saved one by one.
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def _reshard(model: nn.Module) -> None:

@@ -130,12 +130,15 @@ class WithFeatures(nn.Module):
 
     Attributes:
         model: The wrapped model.
+        num_classes: C.
+        num_features: A.
     """
 
     def __init__(self, model: nn.Module, classifier: Classifier, checked: bool) -> None:
         super().__init__()
         self.model = model
         self._classifier, self._checked = classifier, checked
+        self.num_classes, self.num_features = classifier.num_classes, classifier.num_features
         self._tap = FeatureTap()
         classifier.module.register_forward_pre_hook(self._tap, with_kwargs=True)
 
@@ -143,16 +146,6 @@ class WithFeatures(nn.Module):
     def classifier(self) -> nn.Module:
         """The Linear or 1x1 convolution inside the model."""
         return self._classifier.module
-
-    @property
-    def num_features(self) -> int:
-        """A."""
-        return self._classifier.num_features
-
-    @property
-    def num_classes(self) -> int:
-        """C."""
-        return self._classifier.num_classes
 
     @property
     def weight(self) -> Tensor:
@@ -176,12 +169,12 @@ class WithFeatures(nn.Module):
             ValueError: If the classifier got more than one feature vector for an image, or
                 does not make the logits by itself.
         """
-        self._tap.begin()
+        self._tap.restart(owned=True)
         try:
             logits = logits_of("with_features", self.model(*args, **kwargs))
             inputs = self._tap.inputs
         finally:
-            self._tap.end()
+            self._tap.restart()
         if inputs is None:
             raise RuntimeError(
                 "with_features: expected the model to call the classifier "
@@ -216,7 +209,7 @@ class AttachedLoss(nn.Module):
     def detach(self) -> None:
         """Take the hook off the model, after the last call."""
         self._handle.remove()
-        self._tap.clear()
+        self._tap.restart()
 
     def forward(self, logits: Any, labels: Tensor) -> Tensor:
         """Compute the loss of the latest forward.
@@ -249,7 +242,7 @@ class AttachedLoss(nn.Module):
 
     def _take(self, logits: Tensor) -> tuple[Tensor, bool]:
         inputs, training, overwrote = self._tap.inputs, self._tap.training, self._tap.overwrote
-        self._tap.clear()
+        self._tap.restart()
         if inputs is None:
             raise RuntimeError(
                 "attach: expected a forward of the model before each call of the criterion, "
@@ -277,7 +270,7 @@ class AttachedLoss(nn.Module):
 class FeatureTap:
     """Forward pre-hook that keeps what a module received last.
 
-    Between ``begin`` and ``end`` it belongs to one forward: it starts and ends empty.
+    Restarted as ``owned``, it belongs to one forward: it starts and ends empty.
     Otherwise it keeps the latest forward, but not the repetition of a forward by
     activation checkpointing during backward, which would leave a stale capture alive.
     A copy of it, deep or pickled, starts empty, so that an EMA teacher neither shares the
@@ -290,13 +283,16 @@ class FeatureTap:
     """
 
     def __init__(self) -> None:
-        self.owned = False
-        self.clear()
+        self.restart()
 
-    def clear(self) -> None:
-        """Forget the capture."""
+    def restart(self, owned: bool = False) -> None:
+        """Forget the capture, and begin to belong to one forward or to none.
+
+        It is no context manager: torch 2.11 compiles none here.
+        """
         self.inputs: Tensor | None = None
         self.training = self.overwrote = False
+        self.owned = owned
 
     def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         """Keep what the module receives."""
@@ -307,16 +303,6 @@ class FeatureTap:
         else:
             return
         self.inputs, self.training = received(args, kwargs), module.training
-
-    def begin(self) -> None:
-        """Start a forward that the tap belongs to; torch 2.11 compiles no ``with`` here."""
-        self.clear()
-        self.owned = True
-
-    def end(self) -> None:
-        """End it, empty."""
-        self.clear()
-        self.owned = False
 
     def __reduce__(self) -> tuple[type["FeatureTap"], tuple[()]]:
         return FeatureTap, ()

@@ -7,6 +7,7 @@ from semaug.losses.cross_entropy import CrossEntropy
 from semaug.losses.diagnostics import isda_diagnostics
 from semaug.losses.explicit import (
     ExpectedLoss,
+    Explicit,
     ExplicitAugmentationLoss,
     expected_loss,
     explicit_augmentation_loss,
@@ -21,6 +22,7 @@ __all__ = [
     "AugmentationInvariantLoss",
     "CrossEntropy",
     "ExpectedLoss",
+    "Explicit",
     "ExplicitAugmentationLoss",
     "ISDALoss",
     "MultiLabelISDALoss",

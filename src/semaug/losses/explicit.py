@@ -13,7 +13,8 @@ Literal form: tests/references/losses.py, ``noisy_logits``; tests/references/isd
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from semaug.covariance.batch import IGNORE_INDEX
 from semaug.covariance.form import Form, Noise, at_working_precision
 from semaug.covariance.quadratic_form import as_form, check_fits
 from semaug.covariance.rows import ClassRows, class_rows
+from semaug.errors import check_option
 from semaug.losses._arguments import (
     CrossEntropyOptions,
     Reduction,
@@ -34,9 +36,12 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._strength import Ramp, Ramped
+from semaug.losses.isda import FeatureAugmentation
+from semaug.registry import Sizes, losses
 
 __all__ = [
     "ExpectedLoss",
+    "Explicit",
     "ExplicitAugmentationLoss",
     "expected_loss",
     "explicit_augmentation_loss",
@@ -296,3 +301,28 @@ def _mean_over_draws(logits: Tensor, labels: Tensor, options: CrossEntropyOption
         return options.cross_entropy(logits.flatten(0, 1), repeated)
     losses = options._replace(reduction="none").cross_entropy(logits.flatten(0, 1), repeated)
     return reduced(losses.view(num_samples, len(labels)).mean(dim=0), options.reduction)
+
+
+@losses.register("explicit")
+@dataclass(frozen=True, kw_only=True)
+class Explicit(FeatureAugmentation):
+    """The same with draws of features instead of infinitely many.
+
+    Args:
+        num_samples: How many features are drawn for each image, M in the papers.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    soft_targets: ClassVar[bool] = False
+
+    num_samples: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("num_samples", self.num_samples, self.num_samples >= 1, ">= 1")
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        """Build the loss."""
+        return ExplicitAugmentationLoss(**self.options(sizes), num_samples=self.num_samples)

@@ -25,7 +25,7 @@ tests/references/losses.py, ``isda_by_loops`` and ``upsampled_isda_by_loops``.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ from semaug.losses._references import reference_logsumexp, used_references
 from semaug.losses._strength import Ramp, Ramped
 from semaug.registry import Sizes, losses
 
-__all__ = ["ISDALoss", "isda_loss"]
+__all__ = ["ISDA", "FeatureAugmentation", "ISDALoss", "isda_loss"]
 
 # N samples, C classes, A features, K reference classes, P pairs of a sample and a class,
 # H x W pixels of labels, h x w pixels of logits and features.
@@ -343,10 +343,9 @@ def _sum_of_bounds(
     return (bounds * share).sum(dim=1)
 
 
-@losses.register("isda")
 @dataclass(frozen=True, kw_only=True)
-class ISDA:
-    """Cross-entropy after infinite augmentation of the features.
+class FeatureAugmentation:
+    """Options of losses that augment features.
 
     Args:
         strength: lambda_0 in the papers.
@@ -369,15 +368,30 @@ class ISDA:
     def __post_init__(self) -> None:
         check_option("strength", self.strength, 0 <= self.strength < float("inf"), ">= 0")
 
+    def options(self, sizes: Sizes) -> dict[str, Any]:
+        """Return what the module is built with.
+
+        Raises:
+            ValueError: If the memory is out of range.
+        """
+        assert sizes.num_features is not None
+        num_classes, num_features = sizes.num_classes, sizes.num_features
+        return {
+            "num_classes": num_classes,
+            "num_features": num_features,
+            "strength": self.strength,
+            "ramp_steps": sizes.num_steps if self.ramp == "linear" else None,
+            "covariance": ClassCovariance(
+                num_classes, num_features, self.covariance, memory=self.memory
+            ),
+        }
+
+
+@losses.register("isda")
+@dataclass(frozen=True, kw_only=True)
+class ISDA(FeatureAugmentation):
+    """Cross-entropy after infinite augmentation of the features."""
+
     def build(self, sizes: Sizes) -> nn.Module:
         """Build the loss."""
-        assert sizes.num_features is not None
-        return ISDALoss(
-            sizes.num_classes,
-            sizes.num_features,
-            strength=self.strength,
-            ramp_steps=sizes.num_steps if self.ramp == "linear" else None,
-            covariance=ClassCovariance(
-                sizes.num_classes, sizes.num_features, self.covariance, memory=self.memory
-            ),
-        )
+        return ISDALoss(**self.options(sizes))

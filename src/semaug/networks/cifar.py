@@ -52,8 +52,8 @@ class CifarNetwork(nn.Module):
             channels: Of the stem, and of each stage.
         """
         for i, (before, after) in enumerate(pairwise(channels), start=1):
-            stage = make_stage(block, num_blocks, before, after, 1 if i == 1 else 2)
-            self.add_module(f"layer{i}", stage)
+            stride = 1 if i == 1 else 2
+            self.add_module(f"layer{i}", make_stage(block, num_blocks, before, after, stride))
 
     def finish(
         self,
@@ -159,9 +159,10 @@ def make_stage(
         out_channels: Of all.
         stride: Of the first; the others have 1.
     """
-    first = block(in_channels, out_channels, stride)
-    rest = [block(out_channels, out_channels, 1) for _ in range(num_blocks - 1)]
-    return nn.Sequential(first, *rest)
+    return nn.Sequential(
+        block(in_channels, out_channels, stride),
+        *(block(out_channels, out_channels, 1) for _ in range(num_blocks - 1)),
+    )
 
 
 def init_by_fan_out(network: CifarNetwork, *, zero_bias: bool = False) -> None:

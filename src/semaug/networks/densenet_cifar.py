@@ -20,6 +20,7 @@ Source: Huang et al., CVPR 2017, section 3, https://arxiv.org/abs/1608.06993; wh
 Pleiss et al., 2017, https://arxiv.org/abs/1707.06990
 """
 
+from collections import OrderedDict
 from functools import partial
 from typing import Any
 
@@ -43,26 +44,27 @@ VARIANTS = {
 _BOTTLENECK = 4  # channels between the convolutions of a layer, for each new map
 
 
-class DenseLayer(nn.Module):
+class DenseLayer(nn.Sequential):
     """Makes ``growth_rate`` new maps of all that were made before."""
 
     def __init__(self, in_channels: int, growth_rate: int, drop_rate: float) -> None:
-        super().__init__()
         between = _BOTTLENECK * growth_rate
-        self.bn1 = nn.BatchNorm2d(in_channels)
-        self.act1 = nn.ReLU(inplace=True)
-        self.conv1 = nn.Conv2d(in_channels, between, 1, bias=False)
-        self.drop1 = nn.Dropout(drop_rate)
-        self.bn2 = nn.BatchNorm2d(between)
-        self.act2 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(between, growth_rate, 3, 1, 1, bias=False)
-        self.drop2 = nn.Dropout(drop_rate)
+        super().__init__(
+            OrderedDict(
+                bn1=nn.BatchNorm2d(in_channels),
+                act1=nn.ReLU(inplace=True),
+                conv1=nn.Conv2d(in_channels, between, 1, bias=False),
+                drop1=nn.Dropout(drop_rate),
+                bn2=nn.BatchNorm2d(between),
+                act2=nn.ReLU(inplace=True),
+                conv2=nn.Conv2d(between, growth_rate, 3, 1, 1, bias=False),
+                drop2=nn.Dropout(drop_rate),
+            )
+        )
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Map several (N, C_i, H, W), together ``in_channels``, to (N, growth_rate, H, W)."""
-        x = self.act1(self.bn1(torch.cat(maps, 1)))
-        x = self.drop1(self.conv1(x))
-        return self.drop2(self.conv2(self.act2(self.bn2(x))))
+        return super().forward(torch.cat(maps, 1))
 
 
 class DenseBlock(nn.Sequential):
@@ -84,29 +86,26 @@ class DenseBlock(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W), the input among them."""
         maps = [x]
+        is_checkpointed = self.grad_checkpointing and self.training
         for layer in self:
-            if self.grad_checkpointing and self.training:
-                maps.append(checkpointed(layer, *maps))
-            else:
-                maps.append(layer(*maps))
+            maps.append(checkpointed(layer, *maps) if is_checkpointed else layer(*maps))
         return torch.cat(maps, 1)
 
 
-class Transition(nn.Module):
-    """Halves channels, height and width between two blocks."""
+class Transition(nn.Sequential):
+    """Halves channels, height and width between two blocks, rounding down."""
 
     def __init__(self, in_channels: int, drop_rate: float) -> None:
-        super().__init__()
+        super().__init__(
+            OrderedDict(
+                bn=nn.BatchNorm2d(in_channels),
+                act=nn.ReLU(inplace=True),
+                conv=nn.Conv2d(in_channels, in_channels // 2, 1, bias=False),
+                drop=nn.Dropout(drop_rate),
+                pool=nn.AvgPool2d(2),
+            )
+        )
         self.out_channels = in_channels // 2
-        self.bn = nn.BatchNorm2d(in_channels)
-        self.act = nn.ReLU(inplace=True)
-        self.conv = nn.Conv2d(in_channels, self.out_channels, 1, bias=False)
-        self.drop = nn.Dropout(drop_rate)
-        self.pool = nn.AvgPool2d(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, floor(C / 2), floor(H / 2), floor(W / 2))."""
-        return self.pool(self.drop(self.conv(self.act(self.bn(x)))))
 
 
 class CifarDenseNet(CifarNetwork):
@@ -153,14 +152,13 @@ class CifarDenseNet(CifarNetwork):
         self.layer2 = block(self.transition1.out_channels)
         self.transition2 = Transition(self.layer2.out_channels, block_drop_rate)
         self.layer3 = block(self.transition2.out_channels)
-        num_features = self.layer3.out_channels
-        blocks = {"layer1": self.layer1.out_channels, "layer2": self.layer2.out_channels}
+        ends = [block.out_channels for block in self.stages()]
         self.finish(
-            {"conv1": 2 * growth_rate, **blocks, "act": num_features},
+            {"conv1": 2 * growth_rate, "layer1": ends[0], "layer2": ends[1], "act": ends[2]},
             num_classes,
             global_pool,
             drop_rate,
-            norm=nn.BatchNorm2d(num_features),
+            norm=nn.BatchNorm2d(ends[2]),
             act=nn.ReLU(inplace=True),
             zero_bias=True,
         )

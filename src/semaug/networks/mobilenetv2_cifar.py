@@ -106,8 +106,8 @@ class CifarMobileNetV2(CifarNetwork):
         self.make_stem(in_chans, channels[0], act=nn.ReLU6(inplace=True))
         for i, (expansion, _, num_blocks, stride) in enumerate(_STAGES, start=1):
             block = partial(InvertedResidual, expansion=expansion)
-            stage = make_stage(block, num_blocks, channels[i - 1], channels[i], stride)
-            self.add_module(f"layer{i}", stage)
+            sizes = channels[i - 1], channels[i], stride
+            self.add_module(f"layer{i}", make_stage(block, num_blocks, *sizes))
         # Weights start as in torchvision; the source says nothing.
         self.finish(
             {"layer2": channels[2], "layer3": channels[3], "layer5": channels[5]}

@@ -17,7 +17,7 @@ class TimmNetwork:
 
     Args:
         block_drop_rate: Dropout inside the blocks of networks that have it, 0.3 in the Wide
-            ResNets of the papers; None is what the network has by itself.
+            ResNets of the papers; None is the network's default.
 
     Raises:
         UserError: If a number is out of range.
@@ -29,8 +29,8 @@ class TimmNetwork:
 
     def __post_init__(self) -> None:
         rate = self.block_drop_rate
-        inside = rate is None or 0 <= rate < 1
-        check_option("block_drop_rate", rate, inside, "from 0 to below 1, or none")
+        holds = rate is None or 0 <= rate < 1
+        check_option("block_drop_rate", rate, holds, "from 0 to below 1, or none")
 
     def build(self, sizes: Sizes) -> nn.Module:
         """Build the network with random weights.

@@ -58,8 +58,7 @@ class ShakeDrop(nn.Module):
 
     def __init__(self, probability: float, level: str) -> None:
         super().__init__()
-        self.probability = probability
-        self.level = level
+        self.probability, self.level = probability, level
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
@@ -90,9 +89,7 @@ class PyramidBlock(nn.Module):
         self, body: nn.Sequential, shakedrop: ShakeDrop, num_new: int, stride: int
     ) -> None:
         super().__init__()
-        self.body = body
-        self.shakedrop = shakedrop
-        self.num_new = num_new
+        self.body, self.shakedrop, self.num_new = body, shakedrop, num_new
         self.pool = nn.Identity() if stride == 1 else nn.AvgPool2d(2, 2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ layers keep torch's initial weights.
 Source: Hu et al., CVPR 2018, section 3, https://arxiv.org/abs/1709.01507
 """
 
+from collections import OrderedDict
 from functools import partial
 from typing import Any
 
@@ -44,7 +45,7 @@ VARIANTS = {
 }
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation(nn.Sequential):
     """Weigh channels by what their means over the image say.
 
     Args:
@@ -57,23 +58,26 @@ class SqueezeExcitation(nn.Module):
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
-        super().__init__()
         check_positive_int("SqueezeExcitation", channels=channels, reduction=reduction)
         if reduction > channels:
             raise ValueError(
                 f"SqueezeExcitation: expected `reduction` <= channels = {channels}, got {reduction}"
             )
         squeezed = channels // reduction
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc1 = nn.Linear(channels, squeezed, bias=False)
-        self.act = nn.ReLU(inplace=True)
-        self.fc2 = nn.Linear(squeezed, channels, bias=False)
-        self.gate = nn.Sigmoid()
+        super().__init__(
+            OrderedDict(
+                pool=nn.AdaptiveAvgPool2d(1),
+                flat=nn.Flatten(),
+                fc1=nn.Linear(channels, squeezed, bias=False),
+                act=nn.ReLU(inplace=True),
+                fc2=nn.Linear(squeezed, channels, bias=False),
+                gate=nn.Sigmoid(),
+            )
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        weights = self.gate(self.fc2(self.act(self.fc1(self.pool(x).flatten(1)))))
-        return x * weights[:, :, None, None]
+        return x * super().forward(x)[:, :, None, None]
 
 
 class CifarSEResNet(CifarResNet):

@@ -60,8 +60,7 @@ class PreActivationBlock(nn.Module):
         """Map (N, C_in, H, W) to (N, C_out, ceil(H / stride), ceil(W / stride))."""
         active = self.act1(self.bn1(x))
         short = x if self.shortcut is None else self.shortcut(active)
-        residual = self.drop(self.act2(self.bn2(self.conv1(active))))
-        return self.conv2(residual) + short
+        return self.conv2(self.drop(self.act2(self.bn2(self.conv1(active))))) + short
 
 
 class CifarWideResNet(CifarNetwork):

@@ -9,8 +9,6 @@ from semaug.analysis import paper_flops, paper_isda_cost
 from semaug.networks import NETWORKS
 from semaug.published.numbers import PublishedNumber
 
-__all__ = ["count_cost"]
-
 _CLASSES = {"cifar": 10, "cifar10": 10, "cifar100": 100, "imagenet": 1000}
 _UNITS = {"flops_millions": 1e6, "flops_billions": 1e9, "extra_flops_millions": 1e6}
 _HALF_BATCHES = ("densenet", "shake_shake")  # 64 images a step on CIFAR, the others 128

@@ -5,14 +5,11 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from semaug.methods.ait import LAYERS, METRICS
 from semaug.published.places import Entry, augmented
 from semaug.recipes.ait import NETWORKS
 from semaug.recipes.row import CIFAR, CIFAR_STRENGTH
-
-__all__ = ["FIGURES"]
 
 _SMALL, _SMALL_LABEL = "cifar10_5k_resnet20", "ResNet-20, 5,000 images"
 _WIDE = {
@@ -124,9 +121,14 @@ def _transfer_in_small() -> Iterator[Entry]:
             for label, name in columns.items():
                 if name is not None:
                     column = f"{test_set.replace('_', ' ')}, {label}"
-                    baseline = None if name == single else single
-                    shown = Entry(views, column, name, test_set=test_set, accuracy=True)
-                    yield replace(shown, baseline=baseline)
+                    yield Entry(
+                        views,
+                        column,
+                        name,
+                        test_set=test_set,
+                        accuracy=True,
+                        baseline=None if name == single else single,
+                    )
 
 
 FIGURES: dict[str, Sequence[Entry]] = {

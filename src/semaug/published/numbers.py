@@ -18,8 +18,6 @@ from importlib.resources import files
 
 from semaug._torch.names import unknown_name
 
-__all__ = ["PublishedNumber", "find_published", "load_published"]
-
 
 @dataclass(frozen=True, slots=True)
 class PublishedNumber:
@@ -104,30 +102,17 @@ def find_published(
         "row": row,
         "column": column,
     }
-    for field, name in place.items():
-        found = _having(found, field, name, among=found)
     subject = {"data": data, "network": network, "method": method, "metric": metric}
-    for field, name in subject.items():
-        found = _having(found, field, name, among=load_published())
+    for field, name in (place | subject).items():
+        if name is None:
+            continue
+        if not isinstance(name, str):
+            raise TypeError(f"find_published: expected `{field}` to be a str, got {name!r}")
+        choices = {getattr(x, field) for x in (found if field in place else load_published())}
+        if name not in choices:
+            raise ValueError(unknown_name("find_published", field, name, choices))
+        found = tuple(number for number in found if getattr(number, field) == name)
     return found
-
-
-def _having(
-    numbers: tuple[PublishedNumber, ...],
-    field: str,
-    name: str | None,
-    *,
-    among: tuple[PublishedNumber, ...],
-) -> tuple[PublishedNumber, ...]:
-    """Keep the numbers with this name, which some number of ``among`` must have."""
-    if name is None:
-        return numbers
-    if not isinstance(name, str):
-        raise TypeError(f"find_published: expected `{field}` to be a str, got {name!r}")
-    choices = {getattr(number, field) for number in among}
-    if name not in choices:
-        raise ValueError(unknown_name("find_published", field, name, choices))
-    return tuple(number for number in numbers if getattr(number, field) == name)
 
 
 def _number(mean: str, std: str, runs: str, **names: str) -> PublishedNumber:

@@ -16,8 +16,6 @@ from semaug.recipes import ait, find_recipe, recipe_names, split_name
 from semaug.registry import Sizes, metrics
 from semaug.runs.read import Measure
 
-__all__ = ["Entry", "augmented", "cells_of", "entry_of", "recipe_of"]
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -116,9 +114,11 @@ def recipe_of(number: PublishedNumber) -> str | None:
     if number.paper == "ait":
         name = _ait_recipe(number, start)
     else:
-        methods = number.method.split("+")
-        if number.network == _WITH_DROPOUT:
-            methods = [method for method in methods if method != "dropout"]
+        methods = [
+            method
+            for method in number.method.split("+")
+            if (method, number.network) != ("dropout", _WITH_DROPOUT)
+        ]
         if not all(method in _PARTS for method in methods):
             return None
         name = start + "".join(_PARTS[method] for method in methods)
@@ -194,7 +194,6 @@ def cells_of(recipe: str) -> tuple[PublishedNumber, ...]:
 def _cells() -> dict[str, tuple[PublishedNumber, ...]]:
     cells: dict[str, tuple[PublishedNumber, ...]] = {}
     for number in load_published():
-        name = recipe_of(number)
-        if name is not None:
+        if name := recipe_of(number):
             cells[name] = (*cells.get(name, ()), number)
     return cells

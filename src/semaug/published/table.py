@@ -12,6 +12,7 @@ from semaug.published.figures import FIGURES
 from semaug.published.numbers import load_published
 from semaug.published.places import Entry, entry_of
 from semaug.recipe.plain import flat_options, recipe_to_plain_data
+from semaug.report.compare import unequal_settings
 from semaug.runs.read import value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import (
@@ -22,15 +23,6 @@ from semaug.runs.statistics import (
 )
 from semaug.runs.work import work_of
 from semaug.transfer import transfer_accuracies
-
-__all__ = [
-    "Cell",
-    "as_plain_data",
-    "fill_table",
-    "find_table",
-    "notes_on",
-    "table_names",
-]
 
 _EQUAL_WORK = 0.02  # more of a difference is told
 # Differences of other numbers, and values of options that the text speaks of.
@@ -65,13 +57,11 @@ class Cell:
         counted.
         """
         entry = self.entry
-        cost = None if entry.published is None else count_cost(entry.published)
-        if cost is not None:
+        if entry.published and (cost := count_cost(entry.published)):
             return cost
         if entry.recipe is None:
             return "no recipe" if entry.metric else "not measured"
-        values = [*self.values().values()]
-        if values:
+        if values := [*self.values().values()]:
             return f"{with_spread(values)} ({len(values)})"
         if self.finished():
             return "not measured"
@@ -86,8 +76,7 @@ class Cell:
     def difference(self) -> PairedDifference | None:
         """Return the difference to the baseline over common seeds; None if there are none."""
         own, baseline = self.values(), self._values(self.baseline_runs)
-        common = sorted(own.keys() & baseline.keys())
-        if not common:
+        if not (common := sorted(own.keys() & baseline.keys())):
             return None
         return paired_difference(
             [baseline[seed] for seed in common], [own[seed] for seed in common]
@@ -95,8 +84,6 @@ class Cell:
 
     def unequal(self) -> list[str]:
         """Name settings that should be the same in the pairs of :meth:`difference` and are not."""
-        from semaug.report.compare import unequal_settings  # brings matplotlib, which is slow
-
         pairs = self._pairs()
         return list(unequal_settings(*zip(*pairs, strict=True))) if pairs else []
 
@@ -223,26 +210,20 @@ def notes_on(cells: Sequence[Cell]) -> list[str]:
         for note in _notes_on(cell):
             notes.setdefault(note, []).append(cell)
     return [
-        f"{note}: {_place(members[0])}" + (f", and {len(members) - 1} more" * (len(members) > 1))
+        f"{note}: {members[0].entry.row}, {members[0].entry.column}"
+        + (f", and {len(members) - 1} more" * (len(members) > 1))
         for note, members in notes.items()
     ]
 
 
 def _notes_on(cell: Cell) -> Iterator[str]:
     if cell.difference() is not None:
-        extra = cell.extra_work()
-        if extra is not None:
-            steps, passes = extra
-            yield f"{steps:.2f} x the steps and {passes:.2f} x the passes of its baseline"
-        unequal = cell.unequal()
-        if unequal:
+        if extra := cell.extra_work():
+            yield f"{extra[0]:.2f} x the steps and {extra[1]:.2f} x the passes of its baseline"
+        if unequal := cell.unequal():
             yield f"another {' and '.join(unequal)} than its baseline"
     if cell.entry.test_set is not None and cell.finished() and not cell.values():
         yield "trained, but not tested on this set, which --run or semaug transfer does"
-
-
-def _place(cell: Cell) -> str:
-    return f"{cell.entry.row}, {cell.entry.column}"
 
 
 def as_plain_data(name: str, cells: Iterable[Cell]) -> dict[str, Any]:
@@ -285,9 +266,7 @@ def _cell_as_plain_data(cell: Cell) -> dict[str, Any]:
         if extra is None
         else {"steps": extra[0], "passes": extra[1]},
         "differs_from_baseline_in": cell.unequal(),
-        "seconds": [summary["seconds"] for summary in finished if "seconds" in summary],
-        **{
-            f"{what}s": sorted({summary[what] for summary in finished if what in summary})
-            for what in ("device", "commit")
-        },
+        "seconds": [summary["seconds"] for summary in finished],
+        "devices": sorted({summary["device"] for summary in finished}),
+        "commits": sorted({summary["commit"] for summary in finished}),
     }

@@ -1,7 +1,5 @@
 """Names that published numbers go by. No torch here, so that the command line starts fast."""
 
-__all__ = ["METHODS", "METRICS", "PAPERS"]
-
 PAPERS: dict[str, str] = {
     "isda": "Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538",
     "isda-neurips": "Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220",

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from semaug.queue.outcome import Outcome, log_of, tail
-from semaug.runs.read import result_of
+from semaug.runs.files import read_json
+from semaug.runs.read import measure_of, row_name, value_of
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
@@ -58,7 +59,10 @@ class JobsDisplay:
             self._bars.remove_task(self._tasks.pop(run.folder))
         ending = f"failed: {outcome.error}"
         if outcome.summary is not None:
-            ending = f"finished, {result_of(outcome.summary)}"
+            measure, value = measure_of(outcome.summary), value_of(outcome.summary)
+            ending = "finished"
+            if value is not None:
+                ending += f", {measure.name} {measure.text(value)}"
         say(
             self._bars.console,
             f"{self.done} of {self.total}: {run.label} seed {run.seed} {ending}",
@@ -69,17 +73,15 @@ class JobsDisplay:
         if self._bars.disable:
             return
         for run in runs:
-            epochs = run.recipe.epochs
+            counted = "step" if run.recipe.epochs is None else "epoch"
+            total = getattr(run.recipe, f"{counted}s")
             if run.folder not in self._tasks:
-                self._tasks[run.folder] = self._bars.add_task("", total=epochs)
+                self._tasks[run.folder] = self._bars.add_task("", total=total)
             row = _last_row(run)
-            text = f"epoch {row.get('epoch', 0)}{'' if epochs is None else f'/{epochs}'} "
-            name = next((name for name in row if name.startswith("test_")), "")
-            if row.get(name) is not None:
-                text += f"{name.removeprefix('test_')} {row[name]:.2f} "
+            done = row.get(counted, 0)
+            text = f"{counted} {done:,}/{total:,} {_tested(run, row)}"
             text += _end_of(f"{run.label} seed {run.seed}", self._bars.console.width - _OTHERS)
-            task = self._tasks[run.folder]
-            self._bars.update(task, completed=row.get("epoch", 0), description=text)
+            self._bars.update(self._tasks[run.folder], completed=done, description=text)
         text = f"{self.done} of {self.total} runs are done"
         self._bars.update(self._all, completed=self.done, description=text)
 
@@ -103,6 +105,15 @@ def _last_row(run: Run) -> dict[str, Any]:
             continue
         return row
     return {}
+
+
+def _tested(run: Run, row: dict[str, Any]) -> str:
+    """Say the main metric of a row, such as "error 2.00 % ", if it was tested."""
+    if not row:
+        return ""
+    measure = measure_of(read_json(run.folder / "recipe.json", "delete it, and --resume writes it"))
+    value = row.get(row_name(measure.name))
+    return "" if value is None else f"{measure.name} {measure.text(value)} "
 
 
 def report_failure(outcome: Outcome, console: Console) -> None:

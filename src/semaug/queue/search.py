@@ -5,7 +5,7 @@ training images, the held-out ones among them, and only that is tested.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -53,18 +53,18 @@ class SearchResult:
     """The result of a search.
 
     Args:
+        measure: What the results are.
         rows: One for each candidate, in their order.
         chosen: The one with the best mean over seeds; the first of equals.
         final: Results of the chosen candidate on the test images, one for each seed.
         folder: Holds ``search.json``.
-        measure: The main metric of the runs.
     """
 
+    measure: Measure
     rows: Sequence[Row]
     chosen: Row
     final: tuple[float, ...]
     folder: Path
-    measure: Measure
 
 
 def search(
@@ -93,20 +93,21 @@ def search(
     ):
         raise ValueError("search: expected `hold_out` in all of `choosing`, and none of `final`")
     outcomes = train_all(choosing)
-    summaries_of([outcome for outcome in outcomes if not outcome.diverged])
+    finished = summaries_of([outcome for outcome in outcomes if not outcome.diverged])
     rows, ended = [], iter(outcomes)
     for candidate in candidates:
         own = [outcome.summary for outcome in islice(ended, len(candidate.choosing))]
-        results = [_result(summary) for summary in own if summary is not None]
-        rows.append(Row(candidate, tuple(results) if len(results) == len(own) else ()))
-    finished = [row for row in rows if row.results]
-    if not finished:
+        results = _results(own)
+        rows.append(Row(candidate, results if len(results) == len(own) else ()))
+    with_results = [row for row in rows if row.results]
+    if not with_results:
         raise UserError("search: every candidate diverged; try a lower lr")
-    measure = measure_of(next(one.summary for one in outcomes if one.summary is not None))
-    means = [measure.sort_key(mean_and_spread(row.results)[0]) for row in finished]
-    chosen = finished[means.index(min(means))]  # the first of equals
+    measure = measure_of(finished[0])
+    chosen = min(  # the first of equals
+        with_results, key=lambda row: measure.sort_key(mean_and_spread(row.results)[0])
+    )
     written: dict[str, Any] = {
-        "metric": vars(measure),
+        "metric": asdict(measure),
         "hold_out": candidates[0].choosing[0].recipe.subset.hold_out,
         "seeds": [run.seed for run in candidates[0].choosing],
         "candidates": [_plain_row(row) for row in rows],
@@ -117,7 +118,7 @@ def search(
     write_json(folder / "search.json", written)
 
     summaries = summaries_of(train_all(chosen.candidate.final))
-    results = [_result(summary) for summary in summaries]
+    results = _results(summaries)
     written["final"] = {
         "label": chosen.candidate.final[0].label,
         "test": _plain_results(results),
@@ -126,14 +127,12 @@ def search(
         "commits": sorted({summary["commit"] for summary in summaries}),
     }
     write_json(folder / "search.json", written)
-    return SearchResult(rows, chosen, tuple(results), folder, measure)
+    return SearchResult(measure, rows, chosen, results, folder)
 
 
-def _result(summary: Mapping[str, Any]) -> float:
-    value = value_of(summary)
-    if value is None:
-        raise UserError("search: expected runs that tested their main metric, got one without")
-    return value
+def _results(summaries: Sequence[dict[str, Any] | None]) -> tuple[float, ...]:
+    values = [value_of(summary) for summary in summaries if summary is not None]
+    return tuple(value for value in values if value is not None)
 
 
 def _plain_row(row: Row) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ class _Worker:
             self.connection, theirs = _processes.Pipe()
             # No daemon: those may not have processes of their own, which decode images.
             self.process = _processes.Process(target=_work, args=(theirs,), daemon=False)
+            resource_tracker.ensure_running()  # whose first start would undo the next line
             with deaf_children():
                 self.process.start()
             theirs.close()  # so that the death of the process ends the connection

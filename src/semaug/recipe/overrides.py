@@ -1,4 +1,4 @@
-"""Change options of a recipe by ``name=value``; numbers by ``name=50%`` of what they were.
+"""Change options of a recipe by ``name=value``; numbers by ``name=50%`` of the recipe's value.
 
 The dotted name (``loss.strength``) always works; the short one where exactly one group of this
 recipe has it.
@@ -49,7 +49,6 @@ _SYNONYMS = {
     "lambda": "strength or ai_weight",  # of ISDA and of AIT
     "lambda_0": "strength",
     "learning_rate": "lr",
-    "mirror": "flip",
     "model": "network",
     "net": "network",
     "noise": "corrupt_percent",
@@ -164,8 +163,7 @@ def describe_overrides(recipe: Any, changes: Mapping[str, str], base: Any = None
     """
     options = _options(recipe, {})
     described = {}
-    for name in applicable(recipe, changes):
-        dotted = _find(options, name)
+    for dotted in (found for name in changes for found in _matches(options, name)):
         short = dotted.rpartition(".")[2]
         described[short if _matches(options, short) == [dotted] else dotted] = _as_text(
             options[dotted].value, options[dotted].registry
@@ -195,8 +193,7 @@ def describe_fields(recipe: Any) -> dict[str, str]:
     for one in fields(recipe):
         value = getattr(recipe, one.name)
         if registry_of(one) is not None and not isinstance(value, tuple):
-            own = describe_fields(value)
-            texts |= {f"{one.name}.{name}": text for name, text in own.items()}
+            texts |= {f"{one.name}.{name}": text for name, text in describe_fields(value).items()}
     return texts
 
 
@@ -251,8 +248,7 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
     if name.lower() in _SYNONYMS:
         meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
         raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
-    owners = _owners(options, name)
-    if owners:
+    if owners := _owners(options, name):
         raise UserError(f"recipe: this recipe has no option {name!r}; add {' or '.join(owners)}")
     shorts = {dotted if "." in name else dotted.rpartition(".")[2] for dotted in options}
     raise UserError(unknown_name("recipe", "field", name, shorts))

@@ -22,8 +22,7 @@ def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
     """
     with as_user_error("recipe: expected options that JSON can hold: ", TypeError, ValueError):
         plain = json.dumps({"kind": kinds.name_of(recipe), **_options(recipe)}, allow_nan=False)
-    found: dict[str, Any] = json.loads(plain)
-    return found
+    return json.loads(plain)
 
 
 def _options(spec: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from semaug.methods.batch import Stream
 
 __all__ = ["NUM_AVERAGED", "Plan", "StreamPlan", "make_plan", "passes_per_image", "streams_of"]
 
-NUM_AVERAGED = 10  # the last so many tests give the mean that is reported
+NUM_AVERAGED = 10  # number of last tests in the reported mean
 _TESTS = 20  # of a run that counts steps and does not say how often it is tested
 
 
@@ -79,24 +79,21 @@ def make_plan(recipe: Any, streams: Mapping[str, StreamPlan]) -> Plan:
     (30, 16, 480, 40)
     """
     if recipe.steps is not None:
-        every = recipe.evaluate_every_steps or math.ceil(recipe.steps / _TESTS)
-        every = min(every, recipe.steps)
-        rounds = math.ceil(recipe.steps / every)
-        return Plan(rounds, every, recipe.steps, streams, cycles=True)
+        wanted = recipe.evaluate_every_steps or math.ceil(recipe.steps / _TESTS)
+        every = min(wanted, recipe.steps)
+        return Plan(math.ceil(recipe.steps / every), every, recipe.steps, streams, cycles=True)
     first = next(iter(streams.values()))
     steps = math.ceil(first.num_images / first.batch_size)
-    total = recipe.epochs * steps
-    return Plan(recipe.epochs, steps, total, streams, recipe.evaluate_every_epochs)
+    epochs = recipe.epochs
+    return Plan(epochs, steps, epochs * steps, streams, recipe.evaluate_every_epochs)
 
 
 def passes_per_image(recipe: Any, stream: Stream) -> int:
     """Return how often an image of a stream passes through a network that learns from it."""
-    method = getattr(recipe, "method", None)
-    return max(len(stream.views), getattr(method, "num_networks", 1))
+    return max(len(stream.views), getattr(getattr(recipe, "method", None), "num_networks", 1))
 
 
 def streams_of(recipe: Any) -> dict[str, Stream]:
     """Return what the method of a recipe wants of the training images, by name of the stream."""
-    method = getattr(recipe, "method", None)
-    streams: Any = getattr(method, "streams", None)
+    streams: Any = getattr(getattr(recipe, "method", None), "streams", None)
     return {"labeled": Stream()} if streams is None else streams(recipe)

@@ -1,6 +1,7 @@
 """A smoke test of a recipe: ``--quick``."""
 
-from dataclasses import fields, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -27,57 +28,51 @@ _STEPS = 8  # of a run that counts them
 def make_quick(recipe: Any) -> Any:
     """Shrink a recipe to a smoke test of at most a minute on a CPU.
 
-    Two epochs on ten images of each class. Where the networks are dear or the classes many, fewer
-    images, down to one of each class and one epoch. Images in files become small. What it learns
-    says nothing about the recipe. A recipe of another kind may shrink itself, by ``quick()``.
+    Two epochs on ten images of each class, or eight steps. Where the networks are dear or the
+    classes many, fewer images, down to one of each class and one epoch. Images in files become
+    small. What it learns says nothing about the recipe. A recipe of another kind may shrink
+    itself, by ``quick()``.
     """
     if hasattr(recipe, "quick"):
         return recipe.quick()
-    data, method = recipe.data, getattr(recipe, "method", None)
+    data: Any = recipe.data
+    augment: Any = getattr(recipe, "augment", None)
+    peers = getattr(getattr(recipe, "method", None), "peers", ())
+    small: dict[str, Any] = {}
     side = getattr(data, "side", None) or 32
-    new: dict[str, Any] = {}
-    if getattr(data, "in_files", False):
-        side = min(getattr(recipe.augment, "image_size", None) or _SIDE, _SIDE)
-        new["augment"] = _replace(recipe.augment, image_size=side)
-    classes = getattr(data, "num_classes", None) or _MOST_CLASSES
-    peers = getattr(method, "peers", ())
+    if getattr(data, "in_files", False) and hasattr(augment, "image_size"):
+        side = min(augment.image_size or _SIDE, _SIDE)
+        small["augment"] = replace(augment, image_size=side)
     networks = [recipe.network, *peers] if hasattr(recipe, "network") else []
     cost = sum(_multiply_adds(network, side) for network in networks)
     passes = max(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
-    views = passes // (1 + len(peers))
-    of_each_class = _PASSES_OF_A_STEP * classes * views * cost
+    classes = getattr(data, "num_classes", None) or _MOST_CLASSES
+    of_each_class = _PASSES_OF_A_STEP * classes * (passes // (1 + len(peers))) * cost
     epochs = 2 if 2 * of_each_class <= _TO_TRAIN else 1
     per_class = max(1, int(_TO_TRAIN / (epochs * max(of_each_class, 1))))
-    before = getattr(recipe.subset, "train_per_class", None)
-    new["subset"] = _replace(
-        recipe.subset,
-        train_per_class=min(before or per_class, per_class, _MOST_PER_CLASS),
-        test_images=min(int(_TO_TEST / (epochs * max(cost, 1))), _MOST_TEST_IMAGES),
-    )
-    new["batch_size"] = min(recipe.batch_size, max(2, 64 // passes))
+    if hasattr(recipe.subset, "train_per_class"):
+        small["subset"] = replace(
+            recipe.subset,
+            train_per_class=min(
+                recipe.subset.train_per_class or per_class, per_class, _MOST_PER_CLASS
+            ),
+            test_images=min(int(_TO_TEST / (epochs * max(cost, 1))), _MOST_TEST_IMAGES),
+        )
     if hasattr(recipe, "schedule"):
-        new["schedule"] = _replace(recipe.schedule, warmup_epochs=0.0)
-    length = {"epochs": epochs}
-    if recipe.steps is not None:
-        length = {"steps": min(recipe.steps, _STEPS), "evaluate_every_steps": _STEPS // 2}
-    return replace(recipe, **length, **new)
-
-
-def _replace(spec: Any, **options: Any) -> Any:
-    """Replace the options that a spec has."""
-    own = {one.name for one in fields(spec)}
-    return replace(spec, **{name: value for name, value in options.items() if name in own})
+        small["schedule"] = replace(recipe.schedule, warmup_epochs=0.0)
+    small["batch_size"] = min(recipe.batch_size, max(2, 64 // passes))
+    if recipe.steps is None:
+        return replace(recipe, **small).lasting(epochs=epochs)
+    steps = min(recipe.steps, _STEPS)
+    return replace(recipe.lasting(steps=steps, evaluate_every_steps=_STEPS // 2), **small)
 
 
 @cache
 def _multiply_adds(network: Any, side: int) -> int:
     """Count those of one image without computing anything; the classifier's are next to none.
 
-    A network that takes no such images, such as one of features, is taken as cheap.
+    None of a network that takes other images, such as features that were kept.
     """
-    try:
-        with torch.device("meta"):
-            built = network.build(Sizes(num_classes=10, image=(3, side, side)))
-        return multiply_adds(built, side)
-    except PROBE_ERRORS:
-        return 0
+    with suppress(*PROBE_ERRORS), torch.device("meta"):
+        return multiply_adds(network.build(Sizes(num_classes=10, image=(3, side, side))), side)
+    return 0

@@ -20,24 +20,13 @@ from semaug.registry import (
     subsets,
 )
 
-__all__ = ["BaseRecipe", "Recipe", "check_at_least_one"]
+__all__ = ["BaseRecipe", "Recipe"]
 
 # What goes where a recipe without a length of this kind is given one.
 _OTHER_LENGTH: dict[str, dict[str, Any]] = {
     "steps": {"epochs": None, "evaluate_every_epochs": 1},
     "epochs": {"steps": None, "evaluate_every_steps": None},
 }
-
-
-def check_at_least_one(recipe: Any, *names: str) -> None:
-    """Check options that are whole numbers from 1 on, or None.
-
-    Raises:
-        UserError: If one is not.
-    """
-    for name in names:
-        value = getattr(recipe, name)
-        check_option(name, value, value is None or value >= 1, ">= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +40,8 @@ class BaseRecipe:
         steps: Optimizer steps, instead of epochs.
         batch_size: Images in a step; the last step of an epoch may have fewer.
         evaluate_every_epochs: How often to test before the last ten epochs, which always are.
-        evaluate_every_steps: How often a run that counts ``steps`` is tested; none is twenty times.
+        evaluate_every_steps: Steps between two tests of a run of ``steps``; None is 20 tests in
+            all.
         report: Which number is reported: the mean of the last ten tests (``mean_last_10``), the
             ``last`` or the ``best`` one.
         evaluation_batch_size: Images in a step of testing.
@@ -82,8 +72,16 @@ class BaseRecipe:
 
     def __post_init__(self) -> None:
         resolve_choices(self)
-        names = ("epochs", "steps", "evaluate_every_steps", "batch_size", "evaluate_every_epochs")
-        check_at_least_one(self, *names, "evaluation_batch_size")
+        for name in (
+            "epochs",
+            "steps",
+            "evaluate_every_steps",
+            "batch_size",
+            "evaluate_every_epochs",
+            "evaluation_batch_size",
+        ):
+            value = getattr(self, name)
+            check_option(name, value, value is None or value >= 1, ">= 1")
         if (self.epochs is None) == (self.steps is None):
             raise UserError(
                 "recipe: expected either `epochs` or `steps`, got "
@@ -107,8 +105,7 @@ class BaseRecipe:
     def lasting(self, **length: int) -> Any:
         """Return the recipe with another length: ``epochs=`` or ``steps=``."""
         changes: dict[str, Any] = {"epochs": None, "steps": None, "evaluate_every_steps": None}
-        if "steps" in length:
-            changes["evaluate_every_epochs"] = 1
+        changes |= {"evaluate_every_epochs": 1} if "steps" in length else {}
         return replace(self, **{**changes, **length})
 
 

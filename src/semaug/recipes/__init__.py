@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from semaug._torch.names import unknown_name
-from semaug.errors import UserError
+from semaug.errors import UserError, as_user_error
 from semaug.outside import is_outside, names_from
 from semaug.recipe.overrides import describe_overrides, override, split_overrides
 from semaug.recipe.quick import make_quick
@@ -133,6 +133,8 @@ def _find_row(name: str) -> tuple[Row, bool]:
         return found, is_twin
     recipe = found
     if inspect.isfunction(found):
+        with as_user_error(f"{name}: expected a function without arguments: ", TypeError):
+            inspect.signature(found).bind()
         with names_from(Path(inspect.getfile(found)).parent):
             recipe = found()
     if not isinstance(recipe, BaseRecipe):

@@ -9,19 +9,6 @@ from typing import Any
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words
 
-__all__ = [
-    "MISSING",
-    "Cell",
-    "Table",
-    "distinct",
-    "duration",
-    "memory",
-    "number",
-    "spread",
-    "value",
-    "words",
-]
-
 MISSING = "—"
 
 
@@ -77,9 +64,7 @@ def value(value: Any) -> Cell:
 
 def spread(values: Sequence[float]) -> Cell:
     """Show the mean of numbers and, of several, their standard deviation; nothing of none."""
-    if not values:
-        return number(None)
-    return Cell(with_spread(values), mean(values), is_number=True)
+    return Cell(with_spread(values), mean(values), is_number=True) if values else number(None)
 
 
 def distinct(texts: Iterable[str]) -> Cell:
@@ -89,9 +74,7 @@ def distinct(texts: Iterable[str]) -> Cell:
 
 def duration(seconds: float | None) -> Cell:
     """Show how long something took."""
-    if seconds is None:
-        return number(None)
-    return Cell(in_words(seconds), seconds, is_number=True)
+    return Cell(MISSING if seconds is None else in_words(seconds), seconds, is_number=True)
 
 
 def memory(mebibytes: float | None) -> Cell:

@@ -10,8 +10,6 @@ from semaug.report.classes import ClassValues
 from semaug.report.data import Group
 from semaug.report.svg import INK, SERIES, page_svg, settings
 
-__all__ = ["ClassPlot"]
-
 _LONGEST_NAME = 28  # letters; longer ones would leave no room for the dots
 
 
@@ -36,34 +34,32 @@ class ClassPlot:
 
     def describe(self) -> str:
         """Say in words where the dots are."""
-        labels = [recipe.label for recipe in self.classes.recipes]
-        sentences = []
-        for row in self.classes.ends():
-            values = [
-                f"{label} {value:.4g}"
-                for label, value in zip(labels, row.values, strict=True)
+        recipes = self.classes.recipes
+        return " ".join(
+            f"{row.name}: "
+            + ", ".join(
+                f"{recipe.label} {value:.4g}"
+                for recipe, value in zip(recipes, row.values, strict=True)
                 if value is not None
-            ]
-            sentences.append(f"{row.name}: {', '.join(values)}.")
-        return " ".join(sentences)
+            )
+            + "."
+            for row in self.classes.ends()
+        )
 
     def draw(self, *, legend: bool) -> Figure:
         """Draw it, the class that changes most for the better at the top."""
         rows = self.classes.ends()
-        heights = range(len(rows))
         with matplotlib.rc_context(settings(self.name)):
-            figure = Figure(figsize=(5.2, 0.8 + 0.2 * len(rows)))
-            figure.set_layout_engine("constrained")
+            figure = Figure(figsize=(5.2, 0.8 + 0.2 * len(rows)), layout="constrained")
             axes = figure.subplots()
-            for height, row in zip(heights, rows, strict=True):
-                known = [value for value in row.values[: len(SERIES)] if value is not None]
-                if known:
+            for height, row in enumerate(rows):
+                if known := [value for value in row.values[: len(SERIES)] if value is not None]:
                     axes.hlines(height, min(known), max(known), color=INK, linewidth=0.6, zorder=1)
             for place, recipe in enumerate(self.classes.recipes[: len(SERIES)]):
-                values = [row.values[place] for row in rows]
+                values = (row.values[place] for row in rows)
                 axes.plot(
                     [math.nan if value is None else value for value in values],
-                    list(heights),
+                    range(len(rows)),
                     color=SERIES[self.group.recipes.index(recipe) % len(SERIES)],
                     linestyle="",
                     marker="o",
@@ -71,12 +67,12 @@ class ClassPlot:
                     fillstyle="none" if place == 0 else "full",  # the baseline is a ring
                     label="\N{ZERO WIDTH SPACE}" + recipe.label,  # a leading _ would hide it
                 )
-            axes.set_yticks(heights, [_shorten(row.name) for row in rows])
+            axes.set_yticks(range(len(rows)), [_shorten(row.name) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)
             axes.set_xlabel(self.group.measure.in_unit())
             axes.grid(axis="x")
             if legend:
-                axes.set_title(f"{self.group.title}: {self.title}")
+                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
                 figure.legend(loc="outside lower center", fontsize=7, ncols=1)
             return figure
 

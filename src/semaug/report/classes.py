@@ -1,12 +1,10 @@
 """The main metric of single classes: of each recipe, and what changes from the baseline."""
 
 from dataclasses import dataclass
-from statistics import mean
 
 from semaug.report.data import Group, RecipeRuns
 from semaug.runs.read import Measure
-
-__all__ = ["MOST_SHOWN", "ClassValue", "ClassValues", "values_by_class"]
+from semaug.runs.statistics import mean_of_known
 
 MOST_SHOWN = 30  # classes at once; of more, half as many from each end
 
@@ -51,11 +49,11 @@ class ClassValues:
 
         They are ordered by the mean change over recipes, or else by the values of the first.
         """
-        known: list[tuple[float, ClassValue]] = []
-        for row in self.rows:
-            told = [x for x in (row.changes if self.compares else row.values[:1]) if x is not None]
-            if told:
-                known.append((self.measure.sort_key(mean(told)), row))
+        told = [
+            (mean_of_known(row.changes if self.compares else row.values[:1]), row)
+            for row in self.rows
+        ]
+        known = [(self.measure.sort_key(value), row) for value, row in told if value is not None]
         ordered = tuple(row for _, row in sorted(known, key=lambda pair: pair[0]))
         if len(self.rows) <= MOST_SHOWN:
             return (*ordered, *(row for row in self.rows if row not in ordered))
@@ -67,9 +65,8 @@ def values_by_class(group: Group) -> ClassValues | None:
     """Gather the values of classes; None if no run tells them."""
     recipes = tuple(recipe for recipe in group.recipes if any(run.by_class for run in recipe.runs))
     names = dict.fromkeys(name for run in group.runs for name in run.by_class)
-    if not recipes:
-        return None
-    return ClassValues(group.measure, recipes, tuple(_gather(name, recipes) for name in names))
+    rows = tuple(_gather(name, recipes) for name in names)
+    return ClassValues(group.measure, recipes, rows) if recipes else None
 
 
 def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
@@ -77,8 +74,8 @@ def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
         {run.seed: run.by_class[name] for run in recipe.runs if name in run.by_class}
         for recipe in recipes
     ]
-    differences = [[own[seed] - told[0][seed] for seed in own if seed in told[0]] for own in told]
-    changes = [mean(own) if own else None for own in differences[1:]]
-    return ClassValue(
-        name, tuple(mean(own.values()) if own else None for own in told), (None, *changes)
+    changes = (
+        mean_of_known(own[seed] - told[0][seed] for seed in own if seed in told[0])
+        for own in told[1:]
     )
+    return ClassValue(name, tuple(mean_of_known(own.values()) for own in told), (None, *changes))

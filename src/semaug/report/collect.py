@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,6 @@ from semaug.runs.files import read_json
 from semaug.runs.read import REPORTS, Measure, load_rows, value_of
 from semaug.runs.run import check_format, label
 
-__all__ = ["collect"]
-
 
 def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     """Read all runs at or below some folders.
@@ -26,7 +24,7 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     Damaged files never stop it: what they cost is in ``notes``.
 
     Args:
-        paths: Folders of runs, or folders that hold such.
+        paths: Folders of runs, or folders that contain runs.
         now: When the report is made; None is the time of the call.
 
     Raises:
@@ -39,12 +37,12 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     notes: list[str] = []
     folders = _find(paths, notes)
     if not folders:
-        found = ", ".join(map(str, paths))
-        raise UserError(f"report: expected folders with runs (recipe.json), got {found}")
+        raise UserError(
+            f"report: expected folders with runs (recipe.json), got {', '.join(map(str, paths))}"
+        )
     runs = [run for folder in folders if (run := _read(folder, notes)) is not None]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
-    groups = _group(runs, notes)
-    return Report(groups, tuple(map(_printable, notes)), created)
+    return Report(_group(runs, notes), tuple(map(_printable, notes)), created)
 
 
 def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
@@ -85,7 +83,12 @@ def _read(folder: Path, notes: list[str]) -> RunData | None:
 def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunData:
     summary = found.get(folder / "summary.json")
     about = summary or found[folder / "recipe.json"]
-    rows, starts = _rows(folder, notes), _load(folder / "environment.json", notes) or ()
+    starts = _load(folder / "environment.json", notes) or ()
+    path = folder / "metrics.jsonl"
+    rows, damaged = _load(path, notes, load_rows) or ([], [])
+    if damaged:
+        some = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+        notes.append(f"{path}: left out what is damaged, line {some}")
     # An unfinished run tells the same by its last epoch and its last start.
     reached, last = rows[-1] if rows else {}, starts[-1] if starts else {}
     end = summary or {
@@ -132,10 +135,10 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
 _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in environment.json
 
 
-def _load(path: Path, notes: list[str]) -> Any:
-    """Return what a file holds; None, if it is missing or damaged."""
+def _load(path: Path, notes: list[str], read: Callable[[Path], Any] | None = None) -> Any:
+    """Return what a file holds, of JSON by default; None, if it is missing or damaged."""
     try:
-        return _printable(read_json(path, "it was left out"))
+        return _printable(read(path) if read else read_json(path, "it was left out"))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -145,27 +148,13 @@ def _load(path: Path, notes: list[str]) -> Any:
     return None
 
 
-def _rows(folder: Path, notes: list[str]) -> list[dict[str, float]]:
-    path = folder / "metrics.jsonl"
-    try:
-        rows, damaged = load_rows(folder)
-    except OSError as error:
-        notes.append(f"{path}: cannot be read ({error.strerror}), so this run has no curves")
-        return []
-    if damaged:
-        some = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
-        noun, verb = ("line", "was") if len(damaged) == 1 else ("lines", "were")
-        notes.append(f"{path}: {noun} {some} damaged, and {verb} left out")
-    return [_printable(row) for row in rows]
-
-
 def _printable(value: Any) -> Any:
     """Replace what no page and no terminal can show, such as half of a surrogate pair."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
     if isinstance(value, dict):
         return {_printable(name): _printable(item) for name, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value
+    return [*map(_printable, value)] if isinstance(value, list | tuple) else value
 
 
 def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
@@ -197,8 +186,7 @@ def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]
         name = run.label.partition(",")[0]  # changes that the label tells are in the recipe too
         options = json.dumps(flat_options(run.recipe), sort_keys=True)
         members = recipes.setdefault((name, options), [])
-        double = next((other for other in members if other.seed == run.seed), None)
-        if double is not None:
+        if double := next((other for other in members if other.seed == run.seed), None):
             notes.append(f"{run.folder}: same recipe and seed as {double.folder}, and was left out")
             continue
         if members and members[0].code != run.code:
@@ -240,5 +228,5 @@ def _images(run: RunData) -> str:
         subset.pop("subset_seed", None)  # nothing is drawn by it
     if options.get("subset", "standard") != "standard":
         own["subset"] = options["subset"]
-    name = options.get("data", "unknown data")
-    return ", ".join([name, *(f"{option}={value}" for option, value in (own | subset).items())])
+    texts = (f"{option}={value}" for option, value in (own | subset).items())
+    return ", ".join([options.get("data", "unknown data"), *texts])

@@ -9,22 +9,13 @@ from semaug.engine.images import check_same_images
 from semaug.errors import UserError
 from semaug.recipe.plain import flat_options, recipe_to_plain_data
 from semaug.report.data import Group, RecipeRuns, RunData, unequal_settings
-from semaug.report.plots import main_plot, write_plot
+from semaug.report.plots import main_plot
+from semaug.report.svg import save_figure
 from semaug.runs.files import write_json
 from semaug.runs.read import REPORTS, Measure, label_of, load_rows, measure_of, measured, value_of
 from semaug.runs.run import Run, name_of_seeds
 from semaug.runs.statistics import PairedDifference, mean_and_spread, paired_difference
 from semaug.runs.work import work_of
-
-__all__ = [
-    "Arm",
-    "Comparison",
-    "check_same_test",
-    "compare_runs",
-    "conclusion",
-    "unequal_settings",
-    "unequal_warnings",
-]
 
 
 @dataclass(frozen=True)
@@ -65,9 +56,8 @@ class Arm:
             report: A key of :data:`semaug.runs.read.REPORTS`; None is what the recipe reports.
             predictor: One of :attr:`predictors`.
         """
-        report = report or self.measure.report
-        metric = self.measure.name
-        return [one["results"][predictor][metric][report] for one in self.summaries]
+        name, report = self.measure.name, report or self.measure.report
+        return [one["results"][predictor][name][report] for one in self.summaries]
 
 
 @dataclass(frozen=True)
@@ -127,8 +117,8 @@ def check_same_test(first: Any, second: Any) -> None:
 def _tested(recipe: Any) -> dict[str, Any]:
     """Return the options that choose test images and the main metric, as far as they are known."""
     options = flat_options(recipe_to_plain_data(recipe))
-    names = {"report", "subset.hold_out", "subset.test_images"}
-    names |= {name for name in options if name.partition(".")[0] == "data"}
+    of_data = (name for name in options if name.partition(".")[0] == "data")
+    names = {"report", "subset.hold_out", "subset.test_images", *of_data}
     if options.get("subset.hold_out") is not None:
         names.add("subset.subset_seed")
     if options.get("metrics"):  # else the method chooses
@@ -150,10 +140,9 @@ def compare_runs(first: Arm, second: Arm, root: Path) -> Comparison:
             some was changed since others were trained, or a run has no result.
         ValueError: If the numbers of runs differ.
     """
-    recipes = [arm.runs[0].recipe for arm in (first, second)]
-    check_same_test(*recipes)
-    same_choice = recipes[0].subset == recipes[1].subset
-    check_same_images([*first.runs, *second.runs], only_tested=not same_choice)
+    one, other = (arm.runs[0].recipe for arm in (first, second))
+    check_same_test(one, other)
+    check_same_images([*first.runs, *second.runs], only_tested=one.subset != other.subset)
     _check_same_metric_and_code(first, second)
     differences = {
         name: {
@@ -204,16 +193,15 @@ def _draw(comparison: Comparison) -> None:
             tuple(
                 RunData(run.folder, arm.label, run.seed, arm.measure, rows=tuple(rows))
                 for run in arm.runs
-                for rows, _ in [load_rows(run.folder)]
+                for rows, _ in [load_rows(run.metrics)]
             ),
         )
         for arm in comparison.arms
     ]
     count = len(comparison.first.runs)
     title = "single runs" if count == 1 else f"mean of {count} runs, band from lowest to highest"
-    plot = main_plot("curves", Group(title, comparison.measured, tuple(recipes)))
-    if plot is not None:
-        write_plot(plot, comparison.folder / "curves.png")
+    if plot := main_plot("curves", Group(title, comparison.measured, tuple(recipes))):
+        save_figure(plot.draw(legend=True), comparison.folder / "curves.png", plot.name)
 
 
 def conclusion(comparison: Comparison, predictor: str = "") -> str:
@@ -248,15 +236,15 @@ def conclusion(comparison: Comparison, predictor: str = "") -> str:
 
 def unequal_warnings(comparison: Comparison) -> list[str]:
     """Say, in a line each, where runs with the same seed differ in device or precision."""
-    lines = []
     unequal = unequal_settings(*(arm.summaries for arm in comparison.arms))
-    for what, both in unequal.items():
-        sides = (
+    return [
+        f"the arms differ in {what}: "
+        + "; ".join(
             f"{arm.label} on {', '.join(sorted(set(values)))}"
             for arm, values in zip(comparison.arms, both, strict=True)
         )
-        lines.append(f"the arms differ in {what}: {'; '.join(sides)}")
-    return lines
+        for what, both in unequal.items()
+    ]
 
 
 def _as_plain_data(comparison: Comparison) -> dict[str, Any]:

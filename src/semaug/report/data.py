@@ -10,17 +10,6 @@ from semaug.recipe.plain import flat_options
 from semaug.runs.read import Measure, row_name
 from semaug.runs.statistics import PairedDifference, paired_difference
 
-__all__ = [
-    "Group",
-    "Pair",
-    "Point",
-    "RecipeRuns",
-    "Report",
-    "RunData",
-    "curve",
-    "unequal_settings",
-]
-
 _MOST_RECIPES_IN_ALL_PAIRS = 6  # 15 pairs; of more recipes, each is compared with the first
 
 
@@ -135,7 +124,6 @@ class Pair:
         second: What is compared with it.
         predictor: Whose values they are.
         difference: Of the main metric, ``second - first``.
-        seeds: What they share.
         unequal: What else differs that should not: device or precision.
     """
 
@@ -143,7 +131,6 @@ class Pair:
     second: RecipeRuns
     predictor: str
     difference: PairedDifference
-    seeds: tuple[int, ...]
     unequal: tuple[str, ...]
 
 
@@ -193,13 +180,13 @@ class Group:
     def pairs(self) -> list[Pair]:
         """Compare recipes that share seeds by what the first one reports."""
         baselines = self.recipes if self.compares_all else self.recipes[:1]
-        pairs = (
-            _compare(first, second, self.measure.report, predictor)
+        return [
+            pair
             for place, first in enumerate(baselines)
             for second in self.recipes[place + 1 :]
             for predictor in self.predictors
-        )
-        return [pair for pair in pairs if pair is not None]
+            if (pair := _compare(first, second, self.measure.report, predictor))
+        ]
 
     def differing_fields(self) -> dict[str, list[Any]]:
         """Return the options of recipes that differ, with the value of each recipe."""
@@ -279,11 +266,10 @@ def unequal_settings(
 
 def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
     one, two = first.values(report, predictor), second.values(report, predictor)
-    seeds = tuple(sorted(one.keys() & two.keys()))
-    if not seeds:
+    if not (seeds := sorted(one.keys() & two.keys())):
         return None
     difference = paired_difference([one[seed] for seed in seeds], [two[seed] for seed in seeds])
     unequal = unequal_settings(
         *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
     )
-    return Pair(first, second, predictor, difference, seeds, tuple(unequal))
+    return Pair(first, second, predictor, difference, tuple(unequal))

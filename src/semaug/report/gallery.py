@@ -19,8 +19,6 @@ from semaug.recipe.recipe import Recipe
 from semaug.runs.files import write_atomically
 from semaug.runs.run import Run
 
-__all__ = ["augmented_images", "draw_gallery"]
-
 # R images, E epochs, V views, C channels, H and W pixels.
 
 _GAP = 2  # pixels between images
@@ -68,7 +66,7 @@ def draw_gallery(
             f"show: expected a recipe that augments images, got one of {type(recipe).__name__}"
         )
     run = Run("show", recipe, seed)
-    data, _ = load_data(run, options or TrainOptions(), torch.device("cpu"))
+    data = load_data(run, options or TrainOptions(), torch.device("cpu"))[0]
     train = data.train
     num_images = min(num_images, len(train))
     # Evenly spread, for many sets are sorted by class.
@@ -80,18 +78,18 @@ def draw_gallery(
         num_views = images.shape[1] // num_epochs
         titles = [f"epoch {epoch + 1}" for epoch in range(num_epochs)]
         if num_views > 1:
-            views = range(1, num_views + 1)
-            titles = [f"{title},\nview {view}" for title in titles for view in views]
+            titles = [
+                f"{title},\nview {view}" for title in titles for view in range(1, num_views + 1)
+            ]
         if isinstance(train, ImageSet):
             plain = _to_bytes(train.images[places], streams)
             if data.has_masks:
                 plain = _draw_masks(plain, streams.mask(train.labels[places].long()))
             images = torch.cat([plain.unsqueeze(1), images], dim=1)
             titles = ["as it is", *titles]
-    names = [str(place) for place in places.tolist()]
-    if not data.has_masks:
-        names = [train.classes[label] for label in train.labels[places].tolist()]
-    _write(path, images, titles, names, train.classes if data.has_masks else ())
+    classes = train.classes if data.has_masks else ()
+    rows = places.tolist() if classes else [train.classes[k] for k in train.labels[places].tolist()]
+    _write(path, images, titles, [*map(str, rows)], classes)
 
 
 def augmented_images(streams: Streams, seed: int, places: Tensor, num_epochs: int) -> Tensor:
@@ -165,9 +163,9 @@ def _write(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         if classes:
-            pairs = zip(classes, cycle(_COLORS))
             patches = [
-                Patch(color=color, label=f"\N{ZERO WIDTH SPACE}{one}") for one, color in pairs
+                Patch(color=color, label=f"\N{ZERO WIDTH SPACE}{name}")
+                for name, color in zip(classes, cycle(_COLORS))
             ]
             figure.legend(handles=patches, loc="outside lower center", ncols=num_columns)
         write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))

@@ -1,10 +1,10 @@
 """Curves as pictures: for a page that has two themes, and as files of their own."""
 
-import io
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import matplotlib
@@ -15,11 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
-from semaug.report.svg import SERIES, page_svg, settings
-from semaug.runs.files import write_atomically
+from semaug.report.svg import SERIES, page_svg, save_figure, settings
 from semaug.runs.read import label_of, row_name
-
-__all__ = ["Plot", "export_plots", "main_plot", "plots_of", "series", "write_plot"]
 
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
@@ -32,7 +29,8 @@ _NAMES = {
     "images_per_second": "images/s",
     "peak_memory_mib": "peak memory in MiB",
 }
-_FIRST, _LAST = ("lr", "strength", "train_loss"), ("images_per_second", "peak_memory_mib")
+# Where pictures of columns stand; all others are between.
+_RANKS = {"lr": -3, "strength": -2, "train_loss": -1, "images_per_second": 1, "peak_memory_mib": 2}
 
 
 @dataclass(frozen=True)
@@ -58,23 +56,18 @@ class Plot:
 
     def describe(self) -> str:
         """Say in words where each curve begins and ends."""
-        sentences = []
-        for recipe in self.group.recipes:
-            for column in self.columns:
-                points = curve(recipe.runs, column)
-                if points:
-                    first, last = points[0], points[-1]
-                    sentences.append(
-                        f"{recipe.label}, {column}: {first.mean:.4g} at epoch {first.epoch:g}, "
-                        f"{last.mean:.4g} at epoch {last.epoch:g}."
-                    )
-        return " ".join(sentences)
+        return " ".join(
+            f"{recipe.label}, {column}: {points[0].mean:.4g} at epoch {points[0].epoch:g}, "
+            f"{points[-1].mean:.4g} at epoch {points[-1].epoch:g}."
+            for recipe in self.group.recipes
+            for column in self.columns
+            if (points := curve(recipe.runs, column))
+        )
 
     def draw(self, *, legend: bool) -> Figure:
         """Draw it: mean over runs, and a band from lowest to highest."""
         with matplotlib.rc_context(settings(self.name)):
-            figure = Figure(figsize=(5.2, 3.4) if self.is_wide else (4.2, 2.6))
-            figure.set_layout_engine("constrained")
+            figure = Figure((5.2, 3.4) if self.is_wide else (4.2, 2.6), layout="constrained")
             axes = figure.subplots()
             values = [value for ends in self._draw_curves(axes) for value in ends]
             measure = self.group.measure
@@ -83,9 +76,9 @@ class Plot:
                 _use_log_scale(axes)
             axes.set_xlabel("epoch")
             if self.is_wide:
-                axes.set_ylabel(f"{measure.in_unit()}, {measure.better} is better")
+                axes.set_ylabel(f"{measure.in_unit()} {'↓' if measure.better == 'lower' else '↑'}")
             if legend:
-                axes.set_title(f"{self.group.title}: {self.title}")
+                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.grid(which="major")
             if legend and axes.get_legend_handles_labels()[0]:
@@ -101,13 +94,10 @@ class Plot:
         for place, recipe in enumerate(self.group.recipes):
             color, dashes = series(place, wide=self.is_wide)
             for column in self.columns:
-                points = _thin(curve(recipe.runs, column))
-                if not points:
+                if not (points := _thin(curve(recipe.runs, column))):
                     continue
                 is_training = self.is_wide and column == self.group.main_columns[1]
-                label = recipe.label
-                if self.is_wide:
-                    label += f", {_title(column, self.group)}"
+                label = label_of(recipe.label, _title(column, self.group) if self.is_wide else "")
                 epochs = [point.epoch for point in points]
                 lows, highs = [point.low for point in points], [point.high for point in points]
                 axes.plot(
@@ -154,48 +144,26 @@ def export_plots(report: Report, folder: Path) -> list[Path]:
         OSError: If the disk does not take them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for plot in (plot for plots in plots_of(report) for plot in plots):
-        for format in ("png", "svg"):
-            path = folder / f"{plot.name}.{format}"
-            write_plot(plot, path)
-            files.append(path)
-    return files
-
-
-def write_plot(plot: Plot | ClassPlot, path: Path) -> None:
-    """Write a picture with a legend, on white.
-
-    Args:
-        plot: The picture.
-        path: Its ending says whether it becomes PNG or SVG.
-
-    Raises:
-        OSError: If the disk does not take it.
-    """
-    format, content = path.suffix.removeprefix("."), io.BytesIO()
-    with matplotlib.rc_context(settings(plot.name)):
-        figure = plot.draw(legend=True)
-        date = {"Date": None} if format == "svg" else None
-        figure.savefig(content, format=format, dpi=150, metadata=date)
-    write_atomically(path, lambda file: file.write(content.getvalue()))
+    files = {
+        folder / f"{plot.name}.{format}": plot
+        for plots in plots_of(report)
+        for plot in plots
+        for format in ("png", "svg")
+    }
+    for path, plot in files.items():
+        save_figure(plot.draw(legend=True), path, plot.name)
+    return [*files]
 
 
 def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]:
-    columns = group.columns()
-    name = _unique(group.title, group.measure.name, taken)
-    if main := main_plot(name, group):
+    if main := main_plot(_unique(group.title, group.measure.name, taken), group):
         yield main
-    classes = values_by_class(group)
-    if classes is not None:
+    if classes := values_by_class(group):
         yield ClassPlot(_unique(group.title, "classes", taken), group, classes)
-    others = [column for column in columns if column not in (*_NOT_DRAWN, *group.main_columns)]
-    first = [column for column in _FIRST if column in others]
-    last = [column for column in _LAST if column in others]
-    middle = [column for column in others if column not in (*first, *last)]
-    for column in (*first, *middle, *last):
-        name = _unique(group.title, column, taken)
-        yield Plot(name, _title(column, group), group, (column,))
+    for column in sorted(group.columns(), key=lambda column: _RANKS.get(column, 0)):
+        if column not in (*_NOT_DRAWN, *group.main_columns):
+            name = _unique(group.title, column, taken)
+            yield Plot(name, _title(column, group), group, (column,))
 
 
 def main_plot(name: str, group: Group) -> Plot | None:
@@ -221,11 +189,9 @@ def _title(column: str, group: Group) -> str:
 def _unique(group: str, column: str, taken: set[str]) -> str:
     """Make a name for a file and an id: letters, digits, dots and dashes."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{group}-{column}").strip("-")[:100] or "plot"
-    name = f"plot-{name}"
-    chosen, place = name, 1
-    while chosen.lower() in taken:  # some disks do not tell A from a
-        place += 1
-        chosen = f"{name}-{place}"
+    numbered = (f"plot-{name}-{place}" for place in count(2))
+    # Some disks do not tell A from a.
+    chosen = next(x for x in chain([f"plot-{name}"], numbered) if x.lower() not in taken)
     taken.add(chosen.lower())
     return chosen
 

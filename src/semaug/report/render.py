@@ -20,11 +20,10 @@ from semaug.report.cells import (
 )
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
-from semaug.report.data import Group, Pair, RecipeRuns, Report, RunData
+from semaug.report.data import Group, Pair, Report, RunData
 from semaug.report.plots import SERIES, Plot, plots_of, series
 from semaug.runs.read import REPORTS, label_of
-
-__all__ = ["render"]
+from semaug.runs.statistics import mean_of_known
 
 
 def render(report: Report) -> str:
@@ -44,15 +43,14 @@ def render(report: Report) -> str:
             zip(report.groups, plots_of(report), strict=True), start=1
         )
     ]
-    runs = report.runs
     return environment.get_template("page.html").render(
         report=report,
-        num_runs=_count(len(runs), "run"),
+        num_runs=_count(len(ids), "run"),
         num_recipes=_count(sum(len(group.recipes) for group in report.groups), "recipe"),
-        num_finished=sum(run.finished for run in runs),
+        num_finished=sum(run.finished for run in report.runs),
         sections=sections,
         all_runs=_tables_of_runs(report, ids),
-        details=[_details(run, ids[id(run)]) for run in runs],
+        details=[_details(run, ids[id(run)]) for run in report.runs],
         light=SERIES,
     )
 
@@ -80,11 +78,11 @@ def _section(group: Group, plots: list[Plot | ClassPlot], place: int) -> dict[st
 
 def _legend(group: Group, wide: bool) -> list[tuple[int, str, str]]:
     """Return color, dashes and name of each recipe."""
-    entries = []
-    for place, recipe in enumerate(group.recipes):
-        color, dashes = series(place, wide=wide)
-        entries.append((color, " ".join(f"{2 * length:g}" for length in dashes), recipe.label))
-    return entries
+    return [
+        (color, " ".join(f"{2 * x:g}" for x in dashes), recipe.label)
+        for place, recipe in enumerate(group.recipes)
+        for color, dashes in [series(place, wide=wide)]
+    ]
 
 
 def _table_of_recipes(group: Group) -> Table:
@@ -93,16 +91,14 @@ def _table_of_recipes(group: Group) -> Table:
             words(recipe.label),
             words(", ".join(str(run.seed) for run in recipe.runs)),
             number(len(recipe.finished), "d"),
-            words("; ".join(_unfinished(recipe)) or "all finished"),
+            words(
+                "; ".join(f"seed {x.seed} at {x.state}" for x in recipe.runs if not x.finished)
+                or "all finished"
+            ),
         )
         for recipe in group.recipes
     ]
     return Table("Recipes and their runs", ("recipe", "seeds", "finished", "state"), tuple(rows))
-
-
-def _unfinished(recipe: RecipeRuns) -> list[str]:
-    """Say how far each unfinished run is."""
-    return [f"seed {run.seed} at {run.state}" for run in recipe.runs if not run.finished]
 
 
 def _table_of_results(group: Group) -> Table:
@@ -115,14 +111,15 @@ def _table_of_results(group: Group) -> Table:
         for recipe in group.recipes
         for predictor in recipe.predictors
     ]
-    measured = group.measure.in_unit(group.measured)
-    caption = f"{measured}, {group.measure.better} is better: mean ± standard deviation over runs"
+    caption = (
+        f"{group.measure.in_unit(group.measured)}, {group.measure.better} is better: "
+        "mean ± standard deviation over runs"
+    )
     return Table(_capital(caption), ("recipe", "runs", *REPORTS.values()), tuple(rows))
 
 
 def _table_of_pairs(group: Group) -> Table | None:
-    rows = tuple(_row_of_pair(group, pair) for pair in group.pairs())
-    if not rows:
+    if not (rows := tuple(_row_of_pair(group, pair) for pair in group.pairs())):
         return None
     headings = ("baseline", "compared", "pairs", "difference", "95 % interval", "what it shows")
     measure = group.measure
@@ -139,16 +136,13 @@ def _side_of_gains(group: Group) -> str:
 
 def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
     difference = pair.difference
-    interval = MISSING
-    if difference.low is None or difference.high is None:
-        shows = "too few runs to tell"
-        if difference.pairs > 1:
-            shows = "the spread is zero: only more seeds can tell"
-    else:
+    interval, shows = MISSING, "too few runs to tell"
+    if difference.low is not None and difference.high is not None:
         interval = f"{difference.low:+.2f} to {difference.high:+.2f}".replace("-", "−")
         contains = difference.low <= 0 <= difference.high
-        verdict = group.measure.verdict(difference.mean)
-        shows = "no difference: contains 0" if contains else verdict
+        shows = "no difference: contains 0" if contains else group.measure.verdict(difference.mean)
+    elif difference.pairs > 1:
+        shows = "the spread is zero: only more seeds can tell"
     if pair.unequal:
         shows += f" (unequal {' and '.join(pair.unequal)})"
     return (
@@ -163,8 +157,8 @@ def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
 
 def _tables_of_classes(group: Group, classes: ClassValues) -> list[Table]:
     """Return one table; of many classes first that of those at both ends, then that of all."""
-    measured = f"{group.measured} of each class"
-    caption = f"{group.measure.in_unit(measured)}, mean of last 10 epochs and of runs"
+    caption = group.measure.in_unit(f"{group.measured} of each class")
+    caption += ", mean of last 10 epochs and of runs"
     if classes.compares:
         caption += (
             f"; in brackets, and for sorting, the difference to {classes.recipes[0].label} with "
@@ -202,15 +196,13 @@ def _row_of_class(row: ClassValue, hottest: float) -> tuple[Cell, ...]:
         cell = number(own)
         if own is not None and change is not None:
             text = f"{cell.text} ({number(change, '+.2f').text})"
-            heat = change / hottest if hottest else 0.0
-            cell = Cell(text, change, is_number=True, heat=heat)
+            cell = Cell(text, change, is_number=True, heat=change / hottest if hottest else 0.0)
         cells.append(cell)
     return tuple(cells)
 
 
 def _table_of_fields(group: Group) -> Table | None:
-    differing = group.differing_fields()
-    if not differing:
+    if not (differing := group.differing_fields()):
         return None
     headings = ("field", *(recipe.label for recipe in group.recipes))
     rows = [(words(name), *map(value, values)) for name, values in differing.items()]
@@ -218,24 +210,18 @@ def _table_of_fields(group: Group) -> Table | None:
 
 
 def _table_of_times(group: Group) -> Table:
-    rows = []
-    for recipe in group.recipes:
-        seconds = [run.seconds for run in recipe.finished if run.seconds is not None]
-        speeds = [run.images_per_second for run in recipe.runs]
-        known = [speed for speed in speeds if speed is not None]
-        peaks = [run.peak_memory for run in recipe.runs if run.peak_memory is not None]
-        mean_time = sum(seconds) / len(seconds) if seconds else None
-        rows.append(
-            (
-                words(recipe.label),
-                duration(mean_time),
-                number(sum(known) / len(known) if known else None, ",.0f"),
-                memory(max(peaks, default=None)),
-                distinct(run.device for run in recipe.runs),
-                distinct(_software(run) for run in recipe.runs),
-                distinct(run.commit[:10] for run in recipe.runs),
-            )
+    rows = [
+        (
+            words(recipe.label),
+            duration(mean_of_known(run.seconds for run in recipe.finished)),
+            number(mean_of_known(run.images_per_second for run in recipe.runs), ",.0f"),
+            memory(max((x for run in recipe.runs if (x := run.peak_memory)), default=None)),
+            distinct(run.device for run in recipe.runs),
+            distinct(_software(run) for run in recipe.runs),
+            distinct(run.commit[:10] for run in recipe.runs),
         )
+        for recipe in group.recipes
+    ]
     headings = (
         "recipe", "time of a run", "images/s", "peak memory", "device", "software", "commit",
     )  # fmt: skip
@@ -251,8 +237,7 @@ def _tables_of_runs(report: Report, ids: dict[int, str]) -> list[Table]:
     """Return a table for each metric."""
     rows: dict[str, list[tuple[Cell, ...]]] = {}
     for group in report.groups:
-        pairs = [(recipe.label, run) for recipe in group.recipes for run in recipe.runs]
-        for name, run in pairs:
+        for name, run in ((recipe.label, run) for recipe in group.recipes for run in recipe.runs):
             for predictor in run.results or [""]:
                 label, results = label_of(name, predictor), run.results.get(predictor, {})
                 cells = (
@@ -290,8 +275,8 @@ def _details(run: RunData, id: str) -> dict[str, Any]:
 
 
 def _software(run: RunData) -> str:
-    versions = run.versions
-    return ", ".join(f"{name} {versions[name]}" for name in ("semaug", "torch") if name in versions)
+    names = (name for name in ("semaug", "torch") if name in run.versions)
+    return ", ".join(f"{name} {run.versions[name]}" for name in names)
 
 
 def _breakable(text: str) -> Markup:

@@ -1,13 +1,14 @@
-"""Pictures of matplotlib as part of a page that has two themes."""
+"""Pictures of matplotlib: as part of a page that has two themes, and as files of their own."""
 
 import io
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["INK", "SERIES", "page_svg", "settings"]
+from semaug.runs.files import write_atomically
 
 # Colors on white, told apart without color vision too; a page has its own for each theme.
 SERIES = (
@@ -54,6 +55,24 @@ def settings(name: str) -> Any:  # the type of newer matplotlib lists all settin
         "lines.linewidth": 1.6,
         "axes.formatter.limits": (-4, 5),
     }
+
+
+def save_figure(figure: Figure, path: Path, name: str) -> None:
+    """Write a picture on white, as PNG or SVG by the ending of its path.
+
+    Args:
+        figure: The picture.
+        path: Of the file.
+        name: Of the picture.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
+    format, content = path.suffix.removeprefix("."), io.BytesIO()
+    date = {"Date": None} if format == "svg" else None
+    with matplotlib.rc_context(settings(name)):
+        figure.savefig(content, format=format, dpi=150, metadata=date)
+    write_atomically(path, lambda file: file.write(content.getvalue()))
 
 
 def page_svg(figure: Figure, name: str, title: str, description: str) -> str:

@@ -12,8 +12,6 @@ from semaug.errors import UserError
 from semaug.runs.files import write_atomically
 from semaug.runs.run import FORMAT, check_format
 
-__all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
-
 # What damaged bytes make zipfile and torch raise.
 _DAMAGED = (
     EOFError,

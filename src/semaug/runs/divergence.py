@@ -1,15 +1,13 @@
-"""Runs that diverge: their losses or weights stop being finite numbers."""
+"""Runs that diverge: a loss or a weight is not a finite number."""
 
 from semaug.errors import as_user_error
 from semaug.runs.files import read_json
 from semaug.runs.folder import check_same_recipe
 from semaug.runs.run import Run
 
-__all__ = ["DivergedError", "check_not_diverged", "how_to_try_again"]
-
 
 class DivergedError(FloatingPointError):
-    """Losses or weights stopped being finite numbers.
+    """A loss or a weight is not a finite number.
 
     Args:
         message: What, and what helps.

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_device", "describe_software"]
-
 _PACKAGES = ("semaug", "torch", "lightning-fabric", "timm", "torchvision", "numpy")
 
 

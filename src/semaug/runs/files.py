@@ -9,16 +9,6 @@ from typing import Any, BinaryIO
 
 from semaug.errors import UserError
 
-__all__ = [
-    "as_json",
-    "parse_json",
-    "read_json",
-    "remove_partial_files",
-    "write_atomically",
-    "write_json",
-    "write_text",
-]
-
 _PARTIAL = ".partial"
 
 

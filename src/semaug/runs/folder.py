@@ -1,4 +1,4 @@
-"""What the folder of a run tells of it: ``recipe.json``, ``environment.json``, ``summary.json``."""
+"""Files that describe a run: ``recipe.json``, ``environment.json``, ``summary.json``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,9 +13,7 @@ from semaug.recipe.plain import flat_options
 from semaug.runs.environment import describe_device, describe_software
 from semaug.runs.files import read_json, write_json
 from semaug.runs.read import Measure
-from semaug.runs.run import FORMAT, Run, check_format
-
-__all__ = ["check_same_recipe", "read_start", "write_start", "write_summary"]
+from semaug.runs.run import FORMAT, Run
 
 
 def read_start(run: Run) -> dict[str, Any] | None:
@@ -24,12 +22,7 @@ def read_start(run: Run) -> dict[str, Any] | None:
     Raises:
         UserError: If it is damaged, or of another format.
     """
-    path = run.folder / "recipe.json"
-    if not path.exists():
-        return None
-    written: dict[str, Any] = read_json(path, "delete it, and --resume writes it anew")
-    check_format(path, written)
-    return written
+    return run.read("recipe.json")
 
 
 def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
@@ -71,13 +64,12 @@ def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[s
         The starts that made the run what it is, this one last.
     """
     plain = run.plain()
-    about = {"format": FORMAT, "name": run.name, "overrides": dict(run.overrides)}
-    about |= {"quick": run.quick, "metric": asdict(measure), **plain}
-    write_json(run.folder / "recipe.json", about)
+    about = {"name": run.name, "overrides": dict(run.overrides), "quick": run.quick}
+    about |= {"metric": asdict(measure), **plain}
+    write_json(run.folder / "recipe.json", {"format": FORMAT, **about})
     keep_code(run.folder, plain["code"])
     path = run.folder / "environment.json"
-    starts = read_json(path, "delete it; it lists former starts alone") if path.exists() else []
-    starts = [start for start in starts if isinstance(start, dict)]
+    former = read_json(path, "delete it; it lists former starts alone") if path.exists() else []
     start = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe_device(device),
@@ -85,7 +77,7 @@ def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[s
         "resumes": run.checkpoint.exists(),
         **describe_software(),
     }
-    starts.append(start)
+    starts = [*(one for one in former if isinstance(one, dict)), start]
     write_json(path, starts)
     # Nothing is left of starts that were killed before they saved.
     anew = [place for place, one in enumerate(starts) if one.get("resumes") is False]

@@ -10,21 +10,6 @@ from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.files import parse_json, read_json
 from semaug.runs.run import check_format
 
-__all__ = [
-    "REPORTS",
-    "Measure",
-    "best_of",
-    "label_of",
-    "load_rows",
-    "load_summary",
-    "measure_of",
-    "measured",
-    "result_of",
-    "row_name",
-    "summarize",
-    "value_of",
-]
-
 # Which tests make the number that a recipe reports.
 REPORTS = {
     "mean_last_10": f"mean of last {NUM_AVERAGED} epochs",
@@ -117,8 +102,7 @@ def summarize(
     for predictor in predictors:
         for measure in measures:
             name = row_name(measure.name, predictor)
-            tests = [row[name] for row in rows if row.get(name) is not None]
-            if tests:
+            if tests := [row[name] for row in rows if row.get(name) is not None]:
                 last = tests[-NUM_AVERAGED:]
                 results.setdefault(predictor, {})[measure.name] = {
                     "mean_last_10": sum(last) / len(last),
@@ -147,12 +131,6 @@ def measured(summary: Mapping[str, Any]) -> str:
     return f"{images} {measure_of(summary).name}"
 
 
-def result_of(summary: Mapping[str, Any]) -> str:
-    """Say what a finished run reports, such as ``"test error 1.79 %"``."""
-    value = value_of(summary)
-    return f"{measured(summary)} {'unknown' if value is None else measure_of(summary).text(value)}"
-
-
 def label_of(name: str, predictor: str) -> str:
     """Name one of the predictors of a recipe.
 
@@ -178,8 +156,7 @@ def value_of(
     """
     measure = measure_of(summary)
     found = summary["results"].get(predictor, {}).get(metric or measure.name, {})
-    value: float | None = found.get(report or measure.report)
-    return value
+    return found.get(report or measure.report)
 
 
 def load_summary(folder: str | Path) -> dict[str, Any]:
@@ -193,7 +170,7 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{folder}: expected the folder of a run, got no such folder")
     path = folder / "summary.json"
     if path.exists():
-        summary: dict[str, Any] = read_json(path, _REMEDY)
+        summary = read_json(path, _REMEDY)
         check_format(path, summary)
         return summary
     rows = folder / "metrics.jsonl"
@@ -206,11 +183,14 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
     )
 
 
-def load_rows(folder: Path) -> tuple[list[dict[str, float]], list[int]]:
+def load_rows(path: Path) -> tuple[list[dict[str, float]], list[int]]:
     """Return the numbers of each epoch that a run has done.
 
+    Args:
+        path: Of ``metrics.jsonl``.
+
     Returns:
-        Rows of ``metrics.jsonl`` in the order of epochs, of an epoch that is there twice the later
+        Its rows in the order of epochs, of an epoch that is there twice the later
         one; and which lines, from 1, are damaged, as a killed process may leave the last.
 
     Raises:
@@ -218,7 +198,7 @@ def load_rows(folder: Path) -> tuple[list[dict[str, float]], list[int]]:
     """
     rows: dict[float, dict[str, float]] = {}
     damaged = []
-    for place, line in enumerate((folder / "metrics.jsonl").read_bytes().splitlines(), start=1):
+    for place, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = {name: x for name, x in parse_json(line).items() if _is_number(x)}
             rows[row["epoch"]] = row
@@ -228,6 +208,5 @@ def load_rows(folder: Path) -> tuple[list[dict[str, float]], list[int]]:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) < _LARGEST
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _LARGEST

@@ -9,8 +9,6 @@ from torch.utils.tensorboard import SummaryWriter
 from semaug.runs.files import as_json, write_text
 from semaug.runs.run import Run
 
-__all__ = ["Record"]
-
 
 class Record:
     """The files that hold a row for each epoch.

@@ -14,8 +14,6 @@ from semaug.outside import Code, code_of, files_of, load_files, short_name
 from semaug.recipe.plain import outside_names, recipe_from_plain_data, recipe_to_plain_data
 from semaug.runs.files import read_json, write_json
 
-__all__ = ["FORMAT", "Run", "RunIsBusyError", "check_format", "label", "name_of_seeds"]
-
 FORMAT = 2  # of everything in the folder of a run
 
 
@@ -87,12 +85,20 @@ class Run:
         Raises:
             UserError: If the file is damaged, or of another format.
         """
-        path = self.folder / "summary.json"
+        return self.read("summary.json")
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return what a JSON file of the folder holds, such as ``recipe.json``; None without it.
+
+        Raises:
+            UserError: If the file is damaged, or of another format.
+        """
+        path = self.folder / name
         if not path.exists():
             return None
-        summary: dict[str, Any] = read_json(path, "delete it, and --resume writes it anew")
-        check_format(path, summary)
-        return summary
+        found = read_json(path, "delete it, and --resume writes it anew")
+        check_format(path, found)
+        return found
 
     @property
     def diverged(self) -> Path:
@@ -228,8 +234,8 @@ def label(name: str, overrides: Mapping[str, str], quick: bool) -> str:
     'digits_resnet8,epochs=3,lr=0.2'
     """
     changes = [f"{field}={overrides[field]}" for field in sorted(overrides)]
-    name = short_name(name)
-    return _shortened(",".join([name, *(["quick"] if quick else []), *changes]).replace("/", "_"))
+    parts = [short_name(name), *(["quick"] if quick else []), *changes]
+    return _shortened(",".join(parts).replace("/", "_"))
 
 
 def name_of_seeds(seeds: Sequence[int]) -> str:

@@ -1,11 +1,9 @@
 """Mean, spread and the paired difference of a few runs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
-
-__all__ = ["PairedDifference", "mean_and_spread", "paired_difference", "with_spread"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,16 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     (2.0, 1.4142135623730951)
     """
     return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the numbers that are not None; None if there are none.
+
+    >>> mean_of_known([1.0, None, 3.0]), mean_of_known([None])
+    (2.0, None)
+    """
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
 
 
 def with_spread(values: Sequence[float]) -> str:

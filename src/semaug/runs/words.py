@@ -2,8 +2,6 @@
 
 from rich.console import Console
 
-__all__ = ["in_words", "say"]
-
 
 def say(console: Console, line: str, style: str = "") -> None:
     """Print a line as it is, however long."""

@@ -6,8 +6,6 @@ from typing import Any
 
 from semaug.recipe.plan import Plan, passes_per_image, streams_of
 
-__all__ = ["Work", "count_work", "work_of"]
-
 
 @dataclass(frozen=True)
 class Work:
@@ -60,6 +58,5 @@ def count_work(recipe: Any, plan: Plan) -> Work:
 def work_of(summary: Mapping[str, Any]) -> Work | None:
     """Return what a finished run took; None if it does not tell."""
     names = [field.name for field in fields(Work)]
-    if not all(name in summary for name in names):
-        return None
-    return Work(**{name: summary[name] for name in names})
+    told = all(name in summary for name in names)
+    return Work(**{name: summary[name] for name in names}) if told else None

@@ -10,8 +10,6 @@ from torch import Tensor
 from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import TEST_SETS
 
-__all__ = ["Answers", "Sums", "count_correct", "symmetric_divergence"]
-
 # N images, n of a batch, C classes, A features.
 
 Answers = tuple[Tensor, Tensor | None]  # logits (n, C) and features (n, A)
@@ -40,10 +38,10 @@ class Sums:
             (logits, features), (other_logits, other_features) = answers[first], answers[second]
             both = symmetric_divergence(logits, other_logits)
             self.divergences[first, second] += float(both.sum())
-            distance = _distance(features, other_features)
-            if distance is None:
+            if features is None or other_features is None:
                 self.distances = None
-            if self.distances is not None and distance is not None:
+            elif self.distances is not None:
+                distance = (features.double() - other_features.double()).flatten(1).norm(dim=1)
                 self.distances[first, second] += float(distance.sum())
 
     def means(self) -> Transfer:
@@ -82,12 +80,6 @@ def count_correct(logits: Tensor, labels: Tensor) -> int:
         labels: ``(n,)`` int64, on any device.
     """
     return int((logits.argmax(dim=1) == labels.to(logits.device)).sum())
-
-
-def _distance(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    if first is None or second is None:
-        return None
-    return (first.double() - second.double()).flatten(1).norm(dim=1)
 
 
 def _means(sums: Mapping[tuple[str, str], float], count: int) -> dict[str, float]:

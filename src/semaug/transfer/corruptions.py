@@ -21,8 +21,6 @@ from semaug.data.folder import find_images
 from semaug.engine.trained import Trained
 from semaug.errors import UserError, as_user_error
 
-__all__ = ["NUM_SEVERITIES", "CorruptionSet", "find_corruptions", "fingerprint"]
-
 # N images, H and W pixels.
 
 NUM_SEVERITIES = 5  # blocks of each file, the mildest first
@@ -88,27 +86,28 @@ def fingerprint(folder: Path) -> str:
 def _find_arrays(folder: Path, files: list[Path], trained: Trained) -> CorruptionSet:
     names = tuple(path.stem for path in files if path.name != _LABELS)
     if not names or len(names) == len(files):
-        missing = "NAME.npy with images" if names == () else _LABELS
-        found = ", ".join(path.name for path in files[:5])
         raise UserError(
-            f"transfer: expected {_LABELS} and NAME.npy in {str(folder)!r}, got no {missing} "
-            f"beside {found}"
+            f"transfer: expected {_LABELS} and NAME.npy in {str(folder)!r}, got no "
+            f"{_LABELS if names else 'NAME.npy with images'} beside "
+            + ", ".join(path.name for path in files[:5])
         )
     labels = _read_labels(folder / _LABELS, trained.data.num_classes)
     size = tuple(trained.streams.example_images().shape[2:])
-    for path in files:
-        if path.name != _LABELS:
-            _check_images(path, _open(path), len(labels), size)
+    wanted = (len(labels), *size, 3)
+    for path in (folder / f"{name}.npy" for name in names):
+        images = _open(path)
+        if images.dtype != np.uint8 or images.shape != wanted:
+            raise UserError(
+                f"transfer: expected uint8 of shape {wanted} in {str(path)!r}, got {images.dtype} "
+                f"of shape {images.shape}"
+            )
     num_images = len(labels) // NUM_SEVERITIES
-
-    batch_size = trained.recipe.evaluation_batch_size
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
         images = _open(folder / f"{name}.npy")
-        first, end = severity * num_images, (severity + 1) * num_images
-        for start in range(first, end, batch_size):
-            batch = slice(start, min(start + batch_size, end))
-            yield torch.from_numpy(images[batch].copy()).permute(0, 3, 1, 2), labels[batch]
+        places = torch.arange(severity * num_images, (severity + 1) * num_images)
+        for rows in places.split(trained.recipe.evaluation_batch_size):
+            yield torch.from_numpy(images[rows.numpy()]).permute(0, 3, 1, 2), labels[rows]
 
     return CorruptionSet(names, NUM_SEVERITIES, num_images, batches)
 
@@ -145,15 +144,6 @@ def _read_labels(path: Path, num_classes: int) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _check_images(path: Path, images: Any, num_labels: int, size: tuple[int, ...]) -> None:
-    wanted = (num_labels, *size, 3)
-    if images.dtype != np.uint8 or images.shape != wanted:
-        raise UserError(
-            f"transfer: expected uint8 of shape {wanted} in {str(path)!r}, got {images.dtype} of "
-            f"shape {images.shape}"
-        )
-
-
 def _find_classes(folder: Path, trained: Trained) -> CorruptionSet:
     """Find images in a folder for each class."""
     data = trained.data
@@ -181,13 +171,12 @@ def _decode(
     for rows in torch.arange(len(files)).split(batch_size):
         images = torch.empty(len(rows), *shape, dtype=torch.uint8)
         for own, place in zip(images, rows.tolist(), strict=True):
-            path = files.paths[place]
             with as_user_error("transfer: ", ValueError):
-                image = decode_file(path)
+                image = decode_file(files.paths[place])
             if image.shape != shape:
                 raise UserError(
                     f"transfer: expected images of {shape[1]} x {shape[2]} pixels, got "
-                    f"{image.shape[1]} x {image.shape[2]} for {str(path)!r}"
+                    f"{image.shape[1]} x {image.shape[2]} for {str(files.paths[place])!r}"
                 )
             own.copy_(image)
         yield images, files.labels[rows]

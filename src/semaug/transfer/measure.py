@@ -19,7 +19,7 @@ from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
 from semaug.runs.read import load_summary, measure_of
 from semaug.transfer.answers import Answers, Sums, count_correct
-from semaug.transfer.corruptions import find_corruptions
+from semaug.transfer.corruptions import find_corruptions, fingerprint
 from semaug.transfer.result import Corrupted, Notes, Transfer
 from semaug.transfer.sets import (
     SetMaker,
@@ -27,8 +27,6 @@ from semaug.transfer.sets import (
     load_test_sets,
     sum_of_images,
 )
-
-__all__ = ["measure_transfer", "transfer_accuracies"]
 
 
 def measure_transfer(
@@ -73,8 +71,11 @@ def measure_transfer(
             f"transfer: {folder}: expected a run with a test error, got one with {name}"
         )
     notes = Notes(folder)
-    found = notes.test_sets(seed, hue)
-    corrupted = None if corruptions is None else notes.corrupted(corruptions)
+    found = notes.read("test_sets", _key(seed, hue), Transfer)
+    corrupted = None
+    if corruptions is not None:
+        place, files = str(corruptions.resolve()), fingerprint(corruptions)
+        corrupted = notes.read("corrupted", place, Corrupted, files=files)
     with _naming_deaths():
         if found is None or (corrupted is None and corruptions is not None):
             trained = load_trained(folder, options)
@@ -85,11 +86,11 @@ def measure_transfer(
             batches = _batches_of_sets(trained, _folders(options.data_root, folder), seed, hue)
             with _progress(console, trained.label, len(trained.data.test)) as advance:
                 found = _test_on_sets(trained, batches, advance)
-            notes.add_test_sets(seed, hue, found, _sum_of(trained))
+            notes.add("test_sets", _key(seed, hue), found, images=_sum_of(trained))
         if corruptions is not None:
             if corrupted is None:
                 corrupted = _test_on_corruptions(trained, corruptions, console)
-                notes.add_corrupted(corruptions, corrupted)
+                notes.add("corrupted", place, corrupted, files=files)
             found = {key: replace(one, corrupted=corrupted[key]) for key, one in found.items()}
     return found
 
@@ -107,8 +108,12 @@ def transfer_accuracies(folder: str | Path) -> dict[str, float] | None:
     Raises:
         UserError: If the file is damaged.
     """
-    found = Notes(Path(folder)).test_sets(seed=0, hue=0.0)
+    found = Notes(Path(folder)).read("test_sets", _key(0, 0.0), Transfer)
     return None if found is None else dict(found[""].accuracies)
+
+
+def _key(seed: int, hue: float) -> str:
+    return f"seed={seed},hue={float(hue)!r}"
 
 
 def _batches_of_sets(
@@ -122,8 +127,7 @@ def _batches_of_sets(
             labels = test.labels[rows.to(test.labels.device)]
             yield {name: images[rows] for name, images in sets.items()}, labels
         return
-    side = trained.streams.example_images().shape[-1]
-    padding = choose_padding(trained.data, side)
+    padding = choose_padding(trained.data, trained.streams.example_images().shape[-1])
     make = SetMaker(len(test), seed=seed, hue=hue, padding=padding)
     for batch in trained.test_pixels():
         yield make(batch.pixels, batch.positions), batch.labels
@@ -179,9 +183,7 @@ def _sum_of(trained: Trained) -> str:
     It is that in ``images.json``. To read all files would take as long as to test on them.
     """
     test = trained.data.test
-    if isinstance(test, ImageSet):
-        return sum_of_images(test.images)
-    return trained.sums["test_files"]
+    return sum_of_images(test.images) if isinstance(test, ImageSet) else trained.sums["test_files"]
 
 
 @contextmanager
@@ -190,17 +192,15 @@ def _naming_deaths() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        explained = explain_worker_death(error)
-        if explained is None:
-            raise
-        raise UserError(f"transfer: {explained}") from error
+        if explained := explain_worker_death(error):
+            raise UserError(f"transfer: {explained}") from error
+        raise
 
 
 def _folders(data_root: Path | None, run: Path) -> list[Path]:
     """Return where test sets may be kept: beside the data, if it has a folder, or the runs."""
-    root = find_data_root(data_root)
-    beside_runs = run.resolve().parent.parent
-    return [place / "transfer" for place in (root, beside_runs) if place.is_dir()]
+    places = find_data_root(data_root), run.resolve().parent.parent
+    return [place / "transfer" for place in places if place.is_dir()]
 
 
 @contextmanager

@@ -4,12 +4,10 @@ Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, sec
 and 6
 """
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import torch
@@ -23,20 +21,10 @@ from semaug.augmentation import Compose, CropFlip
 from semaug.engine.seeding import make_generator
 from semaug.engine.trained import Trained
 from semaug.errors import UserError
-from semaug.report.svg import SERIES, settings
-from semaug.runs.files import write_atomically
+from semaug.report.svg import SERIES, save_figure, settings
 from semaug.runs.statistics import mean_and_spread
 from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import choose_padding, random_color
-
-__all__ = [
-    "Embedding",
-    "choose_samples",
-    "draw_embeddings",
-    "draw_variation",
-    "embed_variants",
-    "export_picture",
-]
 
 # R runs, S samples, V variants of each, A features, H and W pixels.
 
@@ -74,15 +62,14 @@ def draw_variation(transfers: Mapping[str, Sequence[Transfer]], title: str) -> F
     if all(found.distances is not None for runs in transfers.values() for found in runs):
         quantities["Euclidean distance of features"] = "distances"
     with matplotlib.rc_context(settings("variation")):
-        figure = Figure(figsize=(4.6 * len(quantities), 3.4 + 0.16 * len(transfers)))
-        figure.set_layout_engine("constrained")
+        figure = Figure((4.6 * len(quantities), 3.4 + 0.16 * len(transfers)), layout="constrained")
         row = figure.subplots(1, len(quantities), squeeze=False)[0]
         for axes, (name, field) in zip(row, quantities.items(), strict=True):
             _draw_bars(axes, transfers, field)
             axes.set_ylabel(name)
         figure.suptitle(f"{title}: variation between test sets", fontsize=9.5)
-        handles, labels = row[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=1)
+        entries = row[0].get_legend_handles_labels()
+        figure.legend(*entries, loc="outside lower center", fontsize=7, ncols=1)
         return figure
 
 
@@ -96,8 +83,7 @@ def draw_embeddings(embeddings: Mapping[str, Embedding], title: str) -> Figure:
     columns = min(_MOST_COLUMNS, len(embeddings))
     rows = -(-len(embeddings) // columns)
     with matplotlib.rc_context(settings("features")):
-        figure = Figure(figsize=(max(6.0, 3.6 * columns), 3.6 * rows + 0.9))
-        figure.set_layout_engine("constrained")
+        figure = Figure((max(6.0, 3.6 * columns), 3.6 * rows + 0.9), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (label, embedding) in zip(grid, embeddings.items(), strict=False):
             _draw_points(axes, embedding)
@@ -105,8 +91,8 @@ def draw_embeddings(embeddings: Mapping[str, Embedding], title: str) -> Figure:
         for axes in grid[len(embeddings) :]:
             axes.set_axis_off()
         figure.suptitle(f"{title}: features of variants, t-SNE", fontsize=9.5)
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=5)
+        entries = grid[0].get_legend_handles_labels()
+        figure.legend(*entries, loc="outside lower center", fontsize=7, ncols=5)
         return figure
 
 
@@ -157,14 +143,13 @@ def embed_variants(
     """
     test = trained.data.test
     places = choose_samples(test.labels, seed, num_samples)
-    samples = torch.cat([batch.pixels.cpu() for batch in trained.test_pixels(places)])
-    images = samples.repeat_interleave(num_variants, dim=0)
+    samples = [batch.pixels.cpu() for batch in trained.test_pixels(places)]
+    images = torch.cat(samples).repeat_interleave(num_variants, dim=0)
     padding = choose_padding(trained.data, images.shape[-1])
     change = Compose(CropFlip(padding, "zero", flip=False), random_color(hue))
     draws = change.draw(len(images), make_generator(seed, "variants of a picture"))
-    variants = change(images, draws)
     features = []
-    for some in variants.split(trained.recipe.evaluation_batch_size):
+    for some in change(images, draws).split(trained.recipe.evaluation_batch_size):
         _, own = trained.predict_with_features(trained.prepare(some), predictor)
         if own is None:
             raise UserError(
@@ -183,19 +168,10 @@ def export_picture(figure: Figure, folder: Path, name: str) -> list[Path]:
         OSError: If the disk does not take them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for format in ("png", "svg"):
-        content = io.BytesIO()
-        with matplotlib.rc_context(settings(name)):
-            date = {"Date": None} if format == "svg" else None
-            figure.savefig(content, format=format, dpi=150, metadata=date)
-        files.append(folder / f"{name}.{format}")
-        write_atomically(files[-1], partial(_write, content.getvalue()))
+    files = [folder / f"{name}.{format}" for format in ("png", "svg")]
+    for path in files:
+        save_figure(figure, path, name)
     return files
-
-
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
 
 
 def _draw_bars(axes: Axes, transfers: Mapping[str, Sequence[Transfer]], field: str) -> None:
@@ -205,13 +181,13 @@ def _draw_bars(axes: Axes, transfers: Mapping[str, Sequence[Transfer]], field: s
             mean_and_spread([getattr(found, field)[",".join(pair)] for found in runs])
             for pair in PAIRS
         ]
-        spreads = [spread for _, spread in moments if spread is not None]
+
         noun = "run" if len(runs) == 1 else "runs"
         axes.bar(
             [pair + (place + 0.5) * width - 0.4 for pair in range(len(PAIRS))],
             [mean for mean, _ in moments],
             width,
-            yerr=spreads or None,
+            yerr=[spread for _, spread in moments if spread is not None] or None,
             color=SERIES[place % len(SERIES)],
             hatch=_HATCHES[place // len(SERIES) % len(_HATCHES)],
             edgecolor="white",

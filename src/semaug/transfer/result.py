@@ -1,25 +1,22 @@
 """What was found about trained networks, and the file of their run that keeps it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from semaug.errors import UserError
+from semaug.errors import as_user_error
 from semaug.runs.files import read_json, write_json
-from semaug.transfer.corruptions import fingerprint
 from semaug.transfer.sets import TEST_SETS
 
-__all__ = ["PAIRS", "Corrupted", "Notes", "Transfer"]
+T = TypeVar("T")
 
 PAIRS = tuple(combinations(TEST_SETS, 2))  # as the axis of Fig. 5 has them
 
 _FILE = "transfer.json"
-_OF_TEST_SETS = ("accuracies", "divergences", "distances")  # what is kept of each predictor
-_OF_CORRUPTED = ("accuracies", "mean")
 _REMEDY = "delete it, and semaug transfer writes it anew"
 
 
@@ -75,62 +72,33 @@ class Notes:
                 if self._weights is None or content["weights"] == self._weights:
                     self._content = content
 
-    def test_sets(self, seed: int, hue: float) -> dict[str, Transfer] | None:
-        """Return what was found on the test sets of this seed and hue, by name of the predictor."""
+    def read(self, part: str, key: str, kind: type[T], **of: str) -> dict[str, T] | None:
+        """Return what was found, by name of the predictor; None if it was not looked for.
+
+        Args:
+            part: ``"test_sets"`` or ``"corrupted"``.
+            key: Which of them.
+            kind: What was found of a predictor.
+            **of: What must be as it was.
+        """
         with self._naming_damage():
-            found = self._content.get("test_sets", {}).get(_key(seed, hue))
-            if found is None:
+            found = self._content.get(part, {}).get(key)
+            if found is None or any(found[name] != value for name, value in of.items()):
                 return None
-            return {
-                predictor: Transfer(*(one[name] for name in _OF_TEST_SETS))
-                for predictor, one in found["predictors"].items()
-            }
+            return {name: kind(**one) for name, one in found["predictors"].items()}
 
-    def add_test_sets(
-        self, seed: int, hue: float, found: Mapping[str, Transfer], images: str
-    ) -> None:
-        """Keep what was found on them, with the sum of the original images."""
-        plain = {"images": images, "predictors": _plain(found, _OF_TEST_SETS)}
-        self._content.setdefault("test_sets", {})[_key(seed, hue)] = plain
-        self._write()
-
-    def corrupted(self, folder: Path) -> dict[str, Corrupted] | None:
-        """Return what was found on corrupted images, if they have not changed since."""
-        with self._naming_damage():
-            found = self._content.get("corrupted", {}).get(str(folder.resolve()))
-            if found is None or not folder.is_dir() or found["files"] != fingerprint(folder):
-                return None
-            return {
-                predictor: Corrupted(*(one[name] for name in _OF_CORRUPTED))
-                for predictor, one in found["predictors"].items()
-            }
-
-    def add_corrupted(self, folder: Path, found: Mapping[str, Corrupted]) -> None:
-        """Keep what was found on them."""
-        plain = {"files": fingerprint(folder), "predictors": _plain(found, _OF_CORRUPTED)}
-        self._content.setdefault("corrupted", {})[str(folder.resolve())] = plain
-        self._write()
-
-    def _write(self) -> None:
+    def add(self, part: str, key: str, found: Mapping[str, object], **of: str) -> None:
+        """Keep what was found; see :meth:`read`."""
+        plain = {
+            predictor: {name: value for name, value in vars(one).items() if name != "corrupted"}
+            for predictor, one in found.items()
+        }
+        self._content.setdefault(part, {})[key] = {**of, "predictors": plain}
         write_json(self.path, {"weights": self._weights, **self._content})
 
-    @contextmanager
-    def _naming_damage(self) -> Iterator[None]:
-        try:
-            yield
-        except (AttributeError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self.path}: expected what semaug transfer writes, got a damaged file ({error}); "
-                f"{_REMEDY}"
-            ) from error
-
-
-def _plain(found: Mapping[str, object], names: Sequence[str]) -> dict[str, Any]:
-    return {key: {name: getattr(one, name) for name in names} for key, one in found.items()}
-
-
-def _key(seed: int, hue: float) -> str:
-    return f"seed={seed},hue={float(hue)!r}"
+    def _naming_damage(self) -> AbstractContextManager[None]:
+        context = f"{self.path}: expected what semaug transfer writes; {_REMEDY}: "
+        return as_user_error(context, AttributeError, KeyError, TypeError)
 
 
 def _sum_of_file(path: Path) -> str | None:

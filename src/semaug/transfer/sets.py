@@ -33,16 +33,6 @@ from semaug.data import DataSet, ImageSet
 from semaug.engine.seeding import make_generator
 from semaug.runs.files import write_atomically
 
-__all__ = [
-    "TEST_SETS",
-    "SetMaker",
-    "choose_padding",
-    "load_test_sets",
-    "make_test_sets",
-    "random_color",
-    "sum_of_images",
-]
-
 # N images, H and W pixels.
 
 # By name, with what people call them.
@@ -140,12 +130,11 @@ class SetMaker:
         Returns:
             As :func:`make_test_sets`.
         """
-        places = places.cpu()
-        sets = {"original": images}
-        for name, change in self._changes.items():
-            draws = self._draws[name][places].to(images.device)
-            sets[name] = change(images, draws).contiguous()
-        return sets
+        changed = {
+            name: change(images, self._draws[name][places.cpu()].to(images.device)).contiguous()
+            for name, change in self._changes.items()
+        }
+        return {"original": images, **changed}
 
 
 def make_test_sets(images: Tensor, *, seed: int = 0, hue: float = 0.0) -> dict[str, Tensor]:
@@ -169,8 +158,7 @@ def make_test_sets(images: Tensor, *, seed: int = 0, hue: float = 0.0) -> dict[s
     """
     _check_options("make_test_sets", seed, hue)
     check_shapes("make_test_sets", images=(images, "N 3 H W"))
-    make = SetMaker(len(images), seed=seed, hue=hue)
-    return make(images.cpu(), torch.arange(len(images)))
+    return SetMaker(len(images), seed=seed, hue=hue)(images.cpu(), torch.arange(len(images)))
 
 
 def load_test_sets(
@@ -201,8 +189,7 @@ def load_test_sets(
     file = f"{name}-seed{seed}{f'-hue{float(hue)!r}' if hue else ''}-{total[:12]}.npz"
     paths = [folder / file for folder in folders]
     for path in paths:
-        drawn = _read(path, settings)
-        if drawn is not None:
+        if drawn := _read(path, settings):
             return {"original": images.cpu(), **drawn}
     sets = make_test_sets(images, seed=seed, hue=hue)
     _write(paths, {name: sets[name] for name in _DRAWN}, settings)

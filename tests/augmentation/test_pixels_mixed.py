@@ -1,10 +1,10 @@
-"""Tests of semaug.augmentation.blend."""
+"""Tests of semaug.augmentation.pixels: mixing."""
 
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageFilter
 
-from semaug.augmentation.blend import blend, color, luminance, sharpness
+from semaug.augmentation.pixels import blend, color, luminance, sharpness
 from tests.references.pillow import from_pillow, to_pillow
 
 FACTORS = sorted({*torch.linspace(0.1, 1.9, 19).tolist(), *torch.linspace(0, 2, 62).tolist(), 1.0})

@@ -1,4 +1,4 @@
-"""Tests of semaug.augmentation.lookup."""
+"""Tests of semaug.augmentation.pixels: tables."""
 
 import shutil
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import ImageOps, ImageStat
 
-from semaug.augmentation.lookup import (
+from semaug.augmentation.pixels import (
     auto_contrast,
     constant_tables,
     equalize,

@@ -1,10 +1,10 @@
-"""Tests of semaug.data.official."""
+"""Tests of semaug.data.source."""
 
 import hashlib
 
 import pytest
 
-from semaug.data.official import Download, OfficialFiles, fetch_command, md5_of, open_official
+from semaug.data.source import Download, OfficialFiles, fetch_command, md5_of, open_official
 
 
 def md5(content):
@@ -111,7 +111,7 @@ def test_a_file_that_cannot_be_read_does_not_mislead(root, monkeypatch):
     def refuse(file):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("semaug.data.official.md5_of", refuse)
+    monkeypatch.setattr("semaug.data.source.md5_of", refuse)
     assert "found" not in message_of(PACKED, root)
 
 

@@ -1,4 +1,4 @@
-"""Tests of semaug.data.file_set."""
+"""Tests of semaug.data.image_set: sets in files."""
 
 import os
 import pickle
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semaug.data.file_set import FilePaths, FileSet
+from semaug.data.image_set import FilePaths, FileSet
 
 CLASSES = ("cat", "dog")
 NAMES = ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/ü 3.jpg", "dog/4.jpg"]

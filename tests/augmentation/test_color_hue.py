@@ -1,4 +1,4 @@
-"""Tests of semaug.augmentation.hue."""
+"""Tests of semaug.augmentation.color: hues."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from torchvision.transforms import functional as TF
 from torchvision.transforms.functional import pil_to_tensor
 
-from semaug.augmentation.hue import from_hsv, to_hsv, turn_hue
+from semaug.augmentation.color import from_hsv, to_hsv, turn_hue
 
 
 def bytes_with(first):
