@@ -6,6 +6,7 @@ gets what it prints, and at which save of a checkpoint it kills itself, 0 for no
 its exit status, negative if a signal ended it.
 """
 
+import gc
 import importlib
 import json
 import multiprocessing
@@ -15,11 +16,15 @@ import sys
 import traceback
 
 from semaug import cli
+from semaug.cli.group import COMMANDS, load_command
 from semaug.engine import check
 from semaug.engine.session import Session
 
-for name in ("engine.train", "methods", "report", "runs.statistics", "transfer"):
-    importlib.import_module(f"semaug.{name}")
+for command in COMMANDS:
+    load_command(command)
+for name in ("sklearn.datasets", "torch.utils.tensorboard"):
+    importlib.import_module(name)
+gc.freeze()  # so that forks share what was imported
 
 
 # As fresh as a new process, for nothing was trained in this one.

@@ -24,7 +24,7 @@ from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
 from semaug.queue.search import Candidate, SearchResult, search
 from semaug.recipe.overrides import describe_overrides, split_overrides, takes_list
-from semaug.recipes import find_recipe, make_run
+from semaug.recipes import find_recipe, make_run, split_name
 from semaug.runs.read import REPORTS
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
@@ -100,11 +100,12 @@ def search_command(
         candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
     check_files(candidates[0].final, options.data_root)
-    what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
-    for field in grid:
+    name, own = split_name(recipe)
+    what = describe_overrides(candidates[0].final[0].recipe, own | fixed | points[0])
+    for field in candidates[0].values:  # short where it was typed with its group
         what[field] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
     what["hold_out"] = str(hold_out)
-    folder = runs / "search" / label(recipe, what, quick) / name_of_seeds(all_seeds)
+    folder = runs / "search" / label(name, what, quick) / name_of_seeds(all_seeds)
 
     def train_all(some: Sequence[Run]) -> list[Outcome]:
         return queue.train(some, options, console)
