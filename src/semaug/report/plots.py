@@ -77,11 +77,10 @@ class Plot:
             axes.set_xlabel("epoch")
             if self.is_wide:
                 axes.set_ylabel(f"{measure.in_unit()} {'↓' if measure.better == 'lower' else '↑'}")
-            if legend:
-                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.grid(which="major")
-            if legend and axes.get_legend_handles_labels()[0]:
+            if legend:
+                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
                 figure.legend(loc="outside lower center", fontsize=7, ncols=1)
             return figure
 
