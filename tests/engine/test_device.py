@@ -1,13 +1,11 @@
 """Tests of semaug.engine.device."""
 
-import subprocess
 from dataclasses import replace
 
 import pytest
 import torch
 
-from semaug.engine import device as module
-from semaug.engine.device import choose_device, describe_device, describe_software, settle
+from semaug.engine.device import choose_device, settle
 from semaug.recipes import find_recipe
 
 
@@ -33,25 +31,6 @@ def test_auto_in_a_recipe_is_settled_and_choices_stay():
     assert settled.channels_last in (True, False)
     chosen = replace(settled, precision="bf16", channels_last=False)
     assert settle(chosen, torch.device("cpu")) == chosen
-
-
-def test_describes_the_processor_with_its_threads():
-    assert f"{torch.get_num_threads()} of" in describe_device(torch.device("cpu"))
-
-
-def test_describes_versions_and_commit():
-    software = describe_software()
-    assert torch.__version__.startswith(software["torch"])
-    assert software["commit"]
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError(), subprocess.TimeoutExpired("git", 20)])
-def test_commit_is_unknown_without_git(monkeypatch, error):
-    def fail(*arguments, **options):
-        raise error
-
-    monkeypatch.setattr(module.subprocess, "run", fail)
-    assert describe_software()["commit"] == "unknown"
 
 
 @pytest.mark.parametrize(("built_for_bf16", "precision"), [(True, "bf16"), (False, "32")])

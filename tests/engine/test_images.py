@@ -5,13 +5,13 @@ import json
 import pytest
 from PIL import Image
 
-from semaug.engine import build
+from semaug.engine import images
 from semaug.engine.images import check_same_images
-from semaug.engine.loop import train
 from semaug.errors import UserError
 from semaug.recipe.overrides import override, split_overrides
 from semaug.recipes import find_recipe
 from semaug.runs.run import Run
+from tests.tiny import train_quietly
 
 
 @pytest.fixture
@@ -39,37 +39,35 @@ def run_on_photos(tmp_path):
     return Run("folder_resnet18", recipe, root=tmp_path / "runs")
 
 
-def test_a_finished_run_of_other_images_is_refused(photos, run_on_photos, quiet):
-    options = {**quiet, "workers": 0, "resume": True}
+def test_a_finished_run_of_other_images_is_refused(photos, run_on_photos):
+    options = {"workers": 0, "resume": True}
     cats, ants = photos("cats", "cat", "dog"), photos("ants", "ant", "bee", "cow")
-    summary = train(run_on_photos, data_root=cats, **options)
-    assert train(run_on_photos, data_root=cats, **options) == summary
+    summary = train_quietly(run_on_photos, data_root=cats, **options)
+    assert train_quietly(run_on_photos, data_root=cats, **options) == summary
     with pytest.raises(UserError, match=r"images.json: the run began with other images: .*train_f"):
-        train(run_on_photos, data_root=ants, **options)
+        train_quietly(run_on_photos, data_root=ants, **options)
     with pytest.raises(FileNotFoundError, match="expected a folder of images"):
-        train(run_on_photos, data_root=cats.parent / "nowhere", **options)
-    (run_on_photos.folder / "images.json").unlink()  # as early versions left it
-    assert train(run_on_photos, data_root=ants, **options) == summary
+        train_quietly(run_on_photos, data_root=cats.parent / "nowhere", **options)
 
 
-def test_a_folder_is_looked_through_once(photos, run_on_photos, quiet, monkeypatch):
-    options = {**quiet, "workers": 0, "resume": True, "data_root": photos("once", "cat", "dog")}
-    train(run_on_photos, **options)
-    train(run_on_photos, **options)
-    monkeypatch.setattr(build, "build_data", None)
-    train(run_on_photos, **options)
+def test_a_folder_is_looked_through_once(photos, run_on_photos, monkeypatch):
+    options = {"workers": 0, "resume": True, "data_root": photos("once", "cat", "dog")}
+    train_quietly(run_on_photos, **options)
+    train_quietly(run_on_photos, **options)
+    monkeypatch.setattr(images, "load_data", None)
+    train_quietly(run_on_photos, **options)
 
 
 def test_official_sets_are_not_read_again(train_tiny, monkeypatch):
     run = train_tiny()
-    monkeypatch.setattr(build, "build_data", None)
+    monkeypatch.setattr(images, "load_data", None)
     assert train_tiny(resume=True).summary() == run.summary()
 
 
 def test_runs_on_the_same_images_may_be_compared(train_tiny, make_run):
     runs = [train_tiny("digits_resnet8", "epochs=1", root=name) for name in ("one", "two")]
-    early = make_run(root="early")
-    check_same_images([early, *runs])
+    begun = make_run(root="begun")  # and told nothing yet
+    check_same_images([begun, *runs])
     path = runs[1].folder / "images.json"
     written = json.loads(path.read_text())
     for changed, part in (
@@ -79,7 +77,7 @@ def test_runs_on_the_same_images_may_be_compared(train_tiny, make_run):
         path.write_text(json.dumps(written | changed))
         message = rf"same images, got others by {part} in .*two.*images.json than in .*one.*images"
         with pytest.raises(UserError, match=message):
-            check_same_images([early, *runs])
+            check_same_images([begun, *runs])
     changed = {"sha256": written["sha256"] | {"train_labels": "0"}}
     path.write_text(json.dumps(written | changed))
     check_same_images(runs, only_tested=True)

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import shutil
-from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,13 +10,18 @@ import torch
 from PIL import Image
 from torch import nn
 
-from semaug.engine.loop import train
-from semaug.engine.trained import Trained, load_trained, recipe_from_plain_data
+from semaug.engine.options import TrainOptions
+from semaug.engine.trained import load_trained
 from semaug.errors import UserError
+from semaug.methods import Supervised
 from semaug.recipe.overrides import override, split_overrides
-from semaug.recipes import RECIPES, find_recipe
+from semaug.recipe.plain import recipe_to_plain_data
+from semaug.recipes import find_recipe
 from semaug.runs.checkpoint import load_checkpoint, save_checkpoint
 from semaug.runs.run import Run
+from tests.tiny import train_quietly
+
+ON_CPU = TrainOptions(device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -34,22 +38,26 @@ from semaug.runs.run import Run
 )
 def test_the_test_error_is_that_of_the_last_epoch(train_tiny, changes):
     run = train_tiny(*changes)
-    trained = load_trained(run.folder, device="cpu")
-    assert trained.recipe.as_plain_data() == run.summary()["recipe"]
-    assert (trained.label, trained.seed) == (run.label, run.seed)
+    trained = load_trained(run.folder, ON_CPU)
+    assert recipe_to_plain_data(trained.recipe) == run.summary()["recipe"]
+    assert (trained.label, trained.run.seed) == (run.label, run.seed)
     assert not trained.method.training
-    assert trained.test_error() == run.summary()["error_last"]
+    tested = run.summary()["results"]
+    assert trained.test() == {
+        predictor: {name: values["last"] for name, values in metrics.items()}
+        for predictor, metrics in tested.items()
+    }
     images = trained.prepare(trained.data.test.images)
-    (whole,) = [torch.cat([batch.images for batch in trained.pipeline.test_batches()])]
+    (whole,) = [torch.cat([batch.images for batch in trained.streams.test_batches()])]
     assert torch.equal(images, whole)
 
 
 def test_averaged_weights_are_not_the_last_ones(train_tiny):
     run = train_tiny("digits_resnet8", "ema_decay=0.9")
     state = load_checkpoint(run.checkpoint)
-    weight = load_trained(run.folder, device="cpu").method.network.state_dict()["conv1.weight"]
-    assert torch.equal(weight, state["average"]["averaged.conv1.weight"])
-    assert not torch.equal(weight, state["method"]["network.conv1.weight"])
+    weight = load_trained(run.folder, ON_CPU).method.network.state_dict()["conv1.weight"]
+    assert torch.equal(weight, state["objects"]["average"]["averaged.0.conv1.weight"])
+    assert not torch.equal(weight, state["objects"]["method"]["network.conv1.weight"])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_averaged_weights_are_not_the_last_ones(train_tiny):
     ids=" ".join,
 )
 def test_features_make_the_logits(train_tiny, changes):
-    trained = load_trained(train_tiny(*changes).folder, device="cpu")
+    trained = load_trained(train_tiny(*changes).folder, ON_CPU)
     images = trained.prepare(trained.data.test.images)
     logits, features = trained.predict_with_features(images)
     assert torch.equal(logits, trained.predict(images))
@@ -82,23 +90,23 @@ def test_features_make_the_logits(train_tiny, changes):
     ids=" ".join,
 )
 def test_each_of_several_networks_answers(train_tiny, changes):
-    trained = load_trained(train_tiny(*changes, "epochs=1").folder, device="cpu")
+    trained = load_trained(train_tiny(*changes, "epochs=1").folder, ON_CPU)
     images = trained.prepare(trained.data.test.images[:20])
     each = trained.method.predict_each(images)
-    assert len(each) == trained.num_networks == trained.recipe.method.num_networks
-    for place, wanted in enumerate(each):
-        logits, features = trained.predict_with_features(images, place)
+    assert list(each) == list(trained.predictors)
+    assert len(each) == trained.recipe.method.num_networks
+    for own, (name, wanted) in zip(trained.method.network, each.items(), strict=True):
+        logits, features = trained.predict_with_features(images, name)
         assert torch.equal(logits, wanted)
-        assert torch.equal(trained.predict(images, place), wanted)
-        own = trained.method.networks[place]
+        assert torch.equal(trained.predict(images, name), wanted)
         classifier = next(m for m in reversed([*own.modules()]) if isinstance(m, nn.Linear))
         torch.testing.assert_close(logits, classifier(features))
-    assert torch.equal(trained.predict(images), each[0])
-    assert not torch.equal(each[0], each[1])
+    assert torch.equal(trained.predict(images), each[""])
+    assert not torch.equal(each[""], each["network 2"])
 
 
 def test_test_pixels_are_what_prepare_takes(train_tiny):
-    trained = load_trained(train_tiny("digits_resnet8", "epochs=1").folder, device="cpu")
+    trained = load_trained(train_tiny("digits_resnet8", "epochs=1").folder, ON_CPU)
     test = trained.data.test
     batches = list(trained.test_pixels())
     assert torch.equal(torch.cat([batch.pixels for batch in batches]), test.images)
@@ -122,22 +130,27 @@ def photographs(tmp_path):
     return tmp_path / "photographs"
 
 
-def test_images_in_files_are_tested_as_in_training(tmp_path, photographs, quiet):
+def test_images_in_files_are_tested_as_in_training(tmp_path, photographs):
     changes = ["network=resnet8_cifar", "image_size=16", "epochs=1", "warmup_epochs=0"]
     changes += ["batch_size=4", "evaluation_batch_size=3"]
     recipe = override(find_recipe("folder_resnet18"), split_overrides(changes))
     run = Run("photographs", recipe, root=tmp_path / "runs")
-    train(run, **quiet, data_root=photographs, workers=0)
+    train_quietly(run, data_root=photographs, workers=0)
+
+    def options(workers):
+        return TrainOptions(data_root=photographs, device="cpu", workers=workers)
+
     sums = json.loads((run.folder / "images.json").read_text())["sha256"]
     for workers in (0, 1):
-        trained = load_trained(run.folder, photographs, "cpu", workers=workers)
+        trained = load_trained(run.folder, options(workers))
         assert trained.sums == sums
-        assert trained.test_error() == run.summary()["error_last"]
+        last = run.summary()["results"][""]["error"]["last"]
+        assert trained.test() == {"": {"error": last}}
         pixels = [batch.pixels for batch in trained.test_pixels()]
         assert [part.shape for part in pixels] == [(3, 3, 16, 16)] * 2 + [(2, 3, 16, 16)]
         prepared = torch.cat([trained.prepare(part) for part in pixels])
-        with trained.pipeline:
-            wanted = torch.cat([batch.images for batch in trained.pipeline.test_batches()])
+        with trained.streams:
+            wanted = torch.cat([batch.images for batch in trained.streams.test_batches()])
         assert torch.equal(prepared, wanted)
         assert not multiprocessing.active_children()  # nothing is left waiting
 
@@ -156,51 +169,32 @@ def test_images_in_files_are_tested_as_in_training(tmp_path, photographs, quiet)
     # The folder may hold other images now.
     (photographs / "val" / "dog" / "2.png").unlink()
     with pytest.raises(UserError, match="the run saw other images than data=folder has now"):
-        load_trained(run.folder, photographs, "cpu", workers=0)
+        load_trained(run.folder, options(0))
 
 
 def test_several_networks_have_logits_and_no_features(train_tiny):
-    class Mean(nn.Module):
-        def __init__(self, networks):
-            super().__init__()
-            self.networks = nn.ModuleList(networks)
-
+    class Mean(Supervised):
         def predict(self, images):
-            return sum(network(images) for network in self.networks) / len(self.networks)
+            return sum(network(images) for network in self.network) / len(self.network)
 
     first, second = (
-        load_trained(train_tiny("digits_resnet8", seed=k).folder, device="cpu") for k in (0, 1)
+        load_trained(train_tiny("digits_resnet8", seed=k).folder, ON_CPU) for k in (0, 1)
     )
-    both = Trained(
-        **{field.name: getattr(first, field.name) for field in fields(first)}
-        | {"method": Mean([first.method.network, second.method.network])}
-    )
+    networks = nn.ModuleList([first.method.network, second.method.network])
+    both = replace(first, method=Mean(networks, nn.MSELoss()))
     images = both.prepare(both.data.test.images[:8])
     logits, features = both.predict_with_features(images)
     torch.testing.assert_close(logits, (first.predict(images) + second.predict(images)) / 2)
     assert features is None
-    assert 0 <= both.test_error() <= 100
+    assert 0 <= both.test()[""]["error"] <= 100
 
 
 def test_loading_draws_nothing(train_tiny):
     run = train_tiny("digits_resnet8")
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    load_trained(run.folder, device="cpu")
+    load_trained(run.folder, ON_CPU)
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_every_recipe_comes_back_from_plain_data():
-    for name in RECIPES:
-        recipe = find_recipe(name)
-        assert recipe_from_plain_data(recipe.as_plain_data()) == recipe, name
-
-
-def test_fields_of_another_version_are_named():
-    plain = find_recipe("digits_resnet8").as_plain_data()
-    plain["loss"] |= {"weather": 3}
-    with pytest.raises(UserError, match="fields that this version knows, got weather"):
-        recipe_from_plain_data(plain)
 
 
 @pytest.fixture
@@ -224,7 +218,11 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "expected JSON, got a damaged file"), ("{}", "expected the summary of a run; restore")],
+    [
+        ("{", "expected JSON, got a damaged file"),
+        ("{}", "expected a run folder of format 2"),
+        ('{"format": 2}', "expected the summary of a run; restore"),
+    ],
 )
 def test_a_damaged_summary_is_named(finished, content, message):
     (finished / "summary.json").write_text(content)
@@ -238,7 +236,7 @@ def test_missing_and_damaged_weights_are_named(finished):
     save_checkpoint(path, state | {"epoch": 0})
     with pytest.raises(UserError, match="the weights after epoch 1, got those after epoch 0"):
         load_trained(finished)
-    save_checkpoint(path, state | {"method": {}})
+    save_checkpoint(path, state | {"objects": {"method": {}}})
     with pytest.raises(UserError, match=r"checkpoint\.pt: holds the state of another version"):
         load_trained(finished)
     path.write_bytes(b"PK")
@@ -257,9 +255,10 @@ def test_other_images_are_refused(finished):
     with pytest.raises(UserError, match="the run saw other images than data=digits has now"):
         load_trained(finished)
     path.unlink()
-    assert load_trained(finished, device="cpu").recipe.epochs == 1
+    with pytest.raises(FileNotFoundError, match=r"images\.json"):
+        load_trained(finished)
 
 
 def test_a_copied_folder_is_the_same_run(finished, tmp_path):
     moved = shutil.copytree(finished, tmp_path / "elsewhere")
-    assert load_trained(moved, device="cpu").label == load_trained(finished, device="cpu").label
+    assert load_trained(moved, ON_CPU).label == load_trained(finished, ON_CPU).label

@@ -1,4 +1,4 @@
-"""``semaug report``: what runs came to, as one page."""
+"""``semaug report``: results of runs, as one page."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""``semaug show``: a picture of what a recipe does to images."""
+"""``semaug show``: a picture of the augmented training images of a recipe."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""``semaug table``: what the papers print, and what was measured here."""
+"""``semaug table``: published numbers next to measured ones."""
 
 from pathlib import Path
 from typing import Annotated
