@@ -43,7 +43,7 @@ def train(
 
     Raises:
         FileNotFoundError: If the data is missing.
-        FloatingPointError: If losses or weights stop being finite numbers.
+        FloatingPointError: If the run diverges.
         UserError: If something does not exist or does not fit, or the folder holds another run.
     """
     run = make_run(recipe, {}, seed, quick, Path(runs), name=name)

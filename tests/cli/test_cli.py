@@ -263,7 +263,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, number, status):
     assert process.returncode == status
     assert "stopped in epoch" in error
     assert (
-        f"go on with: semaug train digits_resnet8 --device cpu epochs=1000 --threads 1 "
+        f"continue with: semaug train digits_resnet8 --device cpu epochs=1000 --threads 1 "
         f"--runs {tmp_path} --resume" in error
     )
 

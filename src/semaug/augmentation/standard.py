@@ -41,7 +41,7 @@ class Augment:
         randaugment_magnitude: Their magnitude, M of RandAugment, 0 to 30; None is 9.
         grayscale: Probability to lose the colors.
         jitter: Largest change of brightness, contrast, saturation and hue, up to four numbers;
-            none of them is no jitter.
+            empty is no jitter.
         cutout: Side of the square hole, in pixels; 0 is none.
         whitening: Whether images are ZCA-whitened instead of normalized by channel.
         mixup: alpha of Mixup; 0 is none.

@@ -60,7 +60,7 @@ def main() -> None:
         if arguments[0] == "train" and "--resume" not in arguments:
             arguments.append("--resume")
         say(errors, str(stop), style="yellow")
-        say(errors, f"go on with: {shlex.join(['semaug', *arguments])}")
+        say(errors, f"continue with: {shlex.join(['semaug', *arguments])}")
         sys.exit(128 + stop.signal_number)
     except ModuleNotFoundError as error:
         if (error.name or "semaug").partition(".")[0] == "semaug":

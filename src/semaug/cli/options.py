@@ -40,9 +40,7 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-Quick = Annotated[
-    bool, typer.Option("--quick", help="Shrink to two epochs on few images: does it run at all?")
-]
+Quick = Annotated[bool, typer.Option("--quick", help="Smoke test: two epochs on a few images")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
@@ -57,7 +55,7 @@ _DECLARED: dict[str, Any] = {
         int | None,
         typer.Option(
             min=1,
-            help="CPU threads, part of what makes runs equal bit for bit. Else what torch chooses",
+            help="CPU threads; equal runs need equal numbers. Default: torch's own",
             show_default=False,
         ),
     ],
@@ -65,7 +63,7 @@ _DECLARED: dict[str, Any] = {
         int | None,
         typer.Option(
             min=0,
-            help="Processes that decode images in files; changes no result. Else cores - 1",
+            help="Processes that decode images in files; changes no result. Default: cores - 1",
             show_default=False,
         ),
     ],

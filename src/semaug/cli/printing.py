@@ -57,7 +57,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         say(console, line, style="bold")
     duration = in_words(summary["seconds"])
     say(console, f"{epochs} epochs in {duration} on {summary['device']}")
-    say(console, f"all about it in {run.folder}: summary.json, metrics.jsonl, tensorboard")
+    say(console, f"results in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

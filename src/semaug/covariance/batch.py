@@ -1,4 +1,4 @@
-"""A batch on its way into the statistics: its samples that count, and what they add."""
+"""The valid samples of a batch and their contribution to the statistics."""
 
 from typing import NamedTuple
 

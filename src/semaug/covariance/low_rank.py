@@ -1,4 +1,4 @@
-"""The r strongest directions of each class, and the variance of what they leave over.
+"""The r strongest directions of each class, and the remaining variance of each feature.
 
     S_c ~ B_c^T B_c + diag(s_c - diag(B_c^T B_c)),   B_c (r, A),  s_c the exact variances
 

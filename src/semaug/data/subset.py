@@ -17,7 +17,7 @@ class Subset:
     """Which images a run sees, chosen in the order of the fields; see ``docs/data.md``.
 
     Args:
-        train_per_class: Train on the first so many images of each class; None is all.
+        train_per_class: Number of training images of each class, in official order; None is all.
         hold_out: Images of the training part that are kept back, as many of each class, and
             tested on instead of the test part, for choosing options; None is none.
         imbalance: How many times more images the first class keeps than the last, with an
@@ -28,7 +28,7 @@ class Subset:
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
             seeds share their images.
-        test_images: Test on so many images, evenly spread over the set; None is all.
+        test_images: Number of test images, evenly spread over the set; None is all.
 
     Raises:
         UserError: If a number is out of range.
@@ -100,7 +100,7 @@ class Subset:
         return {**own, "seed": self.subset_seed}
 
     def _at_most(self, data: DataSet) -> "Subset":
-        """Lower numbers of images to what there is; of images with masks, to so many in all."""
+        """Limit numbers of images to the size of the set; with masks, in all classes together."""
         num_images, num_classes, num_test = len(data.train), data.num_classes, len(data.test)
         if data.has_masks:
             num_kept = min(num_images, num_classes * (self.train_per_class or num_images))

@@ -61,7 +61,9 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
         _train(whole, own)
         states = [load_checkpoint(one.checkpoint) for one in (stopped, whole)]
         attributes = [read_json(_attributes_of(one), "") for one in (stopped, whole)]
-    found = sorted(differences(*states), key=lambda place: not place.startswith("objects."))
+    found = sorted(
+        differences(states[0], states[1]), key=lambda place: not place.startswith("objects.")
+    )
     if found:
         lost = [name for name in attributes[1] if attributes[1][name] != attributes[0].get(name)]
         culprit = f"; attributes that were not saved: {_listed(lost)}" if lost else ""

@@ -75,7 +75,7 @@ class Whole:
 @evaluations.register("sliding_window")
 @dataclass(frozen=True, kw_only=True)
 class SlidingWindow(Whole):
-    """Window after window of each image, for masks; outputs are averaged where windows overlap.
+    """Sliding windows over each image, for masks; outputs are averaged where windows overlap.
 
     An image smaller than the window is padded with zeros, the mean color, on the right and below.
 

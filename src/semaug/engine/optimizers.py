@@ -24,7 +24,8 @@ class Optimizer:
 
     Args:
         layer_decay: Multiply the learning rate by this for each layer further from the
-            classifier, in networks that know their layers as those of timm; none is alike.
+            classifier, in networks that know their layers as those of timm; None is one rate for
+            all.
         decay_norms: Whether biases and the parameters of normalization are decayed too, as in
             the papers.
 

@@ -135,7 +135,7 @@ class Poly(Schedule):
 @schedules.register("constant")
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The same learning rate all the time, after the warm-up."""
+    """A constant learning rate after the warm-up."""
 
     def factor(self, step: int, total: int) -> float:
         """Return 1."""

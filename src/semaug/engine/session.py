@@ -1,4 +1,4 @@
-"""The state of a run while it trains, and how it is saved and taken up again."""
+"""The state of a run while it trains, and how it is saved and restored."""
 
 import math
 import signal
@@ -455,6 +455,6 @@ def _warn_of_another_device(console: Console, starts: Sequence[Mapping[str, Any]
         say(
             console,
             f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
-            "will make it end otherwise than without a stop",
+            "will make its result differ from that of an uninterrupted run",
             style="yellow",
         )

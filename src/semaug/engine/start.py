@@ -28,7 +28,7 @@ class Start:
         processes: Those that train together.
         options: Of training.
         console: Where to show progress.
-        report: Gets what this means for the run, such as ``"starts"``, once it is known that
+        report: Called with the state of the run, such as ``"starts"``, once it is known that
             nothing is missing or misspelt.
     """
 

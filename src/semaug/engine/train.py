@@ -39,7 +39,7 @@ def train(
         resume: Go on from the checkpoint, if there is one. Without it, a folder that holds
             a run is an error. A finished run returns its summary.
         console: Where to show progress.
-        report: Gets what this means for the run, such as ``"starts"``, once it is known that
+        report: Called with the state of the run, such as ``"starts"``, once it is known that
             nothing is missing or misspelt.
 
     Returns:
@@ -47,7 +47,7 @@ def train(
 
     Raises:
         FileNotFoundError: If the data is missing.
-        FloatingPointError: If losses or weights stop being finite numbers, or did before.
+        FloatingPointError: If the run diverges, or diverged before.
         InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
         OSError: If the disk does not take what is written.
         UserError: If something in the recipe does not exist or does not fit the images,

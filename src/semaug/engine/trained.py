@@ -106,7 +106,7 @@ class Trained:
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
-            predictor: Name of what predicts.
+            predictor: Name of the predictor.
         """
         with self._mode():
             return self.predictors[predictor](images)
@@ -121,7 +121,7 @@ class Trained:
 
         Args:
             images: ``(N, 3, H, W)`` as :meth:`prepare` returns them.
-            predictor: Name of what predicts.
+            predictor: Name of the predictor.
         """
         with_features = self._with_features[predictor]
         if with_features is None:
@@ -254,7 +254,7 @@ def load_finished_run(
 
 
 class _Finished(Run):
-    """A run that lies where it lies, whatever it is called."""
+    """A run in a given folder, whatever its name."""
 
     @property
     def folder(self) -> Path:

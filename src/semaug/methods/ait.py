@@ -127,7 +127,8 @@ class AITMethod:
             them; all flip. ``rp,rg`` crops the first view and grays the second. None: each view
             has all.
         ai_weight: Weight of the divergence between predictions, lambda in the paper.
-        ai_layer: What is made alike: ``"logits"``, ``"features"`` or ``"feature_map"``.
+        ai_layer: Representation whose views are compared: ``"logits"``, ``"features"`` or
+            ``"feature_map"``.
         ai_metric: How: ``"kl"``, ``"euclidean"`` or ``"both"``.
         ai_target_gradient: Whether the gradient flows through both sides of a divergence, as the
             formula says, or not through the target, as in the released code.

@@ -46,9 +46,10 @@ class Method(nn.Module, ABC):
         return {name: predict(images) for name, predict in self.predictors().items()}
 
     def networks(self) -> Sequence[nn.Module]:
-        """Return the networks: whose weights an average follows, and whose batch norms agree.
+        """Return the networks whose weights are averaged and whose batch norms agree.
 
-        ``ema_decay`` averages them for the test; several processes share what they normalize by.
+        ``ema_decay`` averages them for the test; several processes share their batch-norm
+        statistics.
         """
         return [self.network]
 
@@ -95,7 +96,7 @@ class Method(nn.Module, ABC):
             estimator.warn_of_skipped()
 
     def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:
-        """Return scalars worth a place in the log: what the loss does now.
+        """Return scalars for the log that describe the loss.
 
         In evaluation mode, so that nothing is drawn and nothing changes.
 

@@ -17,7 +17,7 @@ class TimmNetwork:
 
     Args:
         block_drop_rate: Dropout inside the blocks of networks that have it, 0.3 in the Wide
-            ResNets of the papers; None is what the network has by itself.
+            ResNets of the papers; None is the network's default.
 
     Raises:
         UserError: If a number is out of range.

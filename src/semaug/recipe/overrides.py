@@ -1,4 +1,4 @@
-"""Change options of a recipe by ``name=value``; numbers by ``name=50%`` of what they were.
+"""Change options of a recipe by ``name=value``; numbers by ``name=50%`` of the recipe's value.
 
 The dotted name (``loss.strength``) always works; the short one where exactly one group of this
 recipe has it.

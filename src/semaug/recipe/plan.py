@@ -9,7 +9,7 @@ from semaug.methods.batch import Stream
 
 __all__ = ["NUM_AVERAGED", "Plan", "StreamPlan", "make_plan", "passes_per_image", "streams_of"]
 
-NUM_AVERAGED = 10  # the last so many tests give the mean that is reported
+NUM_AVERAGED = 10  # number of last tests in the reported mean
 _TESTS = 20  # of a run that counts steps and does not say how often it is tested
 
 

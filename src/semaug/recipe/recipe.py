@@ -40,7 +40,8 @@ class BaseRecipe:
         steps: Optimizer steps, instead of epochs.
         batch_size: Images in a step; the last step of an epoch may have fewer.
         evaluate_every_epochs: How often to test before the last ten epochs, which always are.
-        evaluate_every_steps: How often a run that counts ``steps`` is tested; none is twenty times.
+        evaluate_every_steps: Steps between two tests of a run of ``steps``; None is 20 tests in
+            all.
         report: Which number is reported: the mean of the last ten tests (``mean_last_10``), the
             ``last`` or the ``best`` one.
         evaluation_batch_size: Images in a step of testing.

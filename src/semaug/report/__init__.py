@@ -1,4 +1,4 @@
-"""What training runs came to, for people: one page that needs nothing else, and comparisons.
+"""Results of training runs for people: one page that needs nothing else, and comparisons.
 
 :func:`collect` reads run folders into frozen data, :func:`render` makes the page of it, and
 :func:`export_plots` writes its pictures as files. :mod:`semaug.report.compare` sets two recipes

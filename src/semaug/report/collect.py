@@ -24,7 +24,7 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     Damaged files never stop it: what they cost is in ``notes``.
 
     Args:
-        paths: Folders of runs, or folders that hold such.
+        paths: Folders of runs, or folders that contain runs.
         now: When the report is made; None is the time of the call.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Runs that diverge: their losses or weights stop being finite numbers."""
+"""Runs that diverge: a loss or a weight is not a finite number."""
 
 from semaug.errors import as_user_error
 from semaug.runs.files import read_json
@@ -7,7 +7,7 @@ from semaug.runs.run import Run
 
 
 class DivergedError(FloatingPointError):
-    """Losses or weights stopped being finite numbers.
+    """A loss or a weight is not a finite number.
 
     Args:
         message: What, and what helps.

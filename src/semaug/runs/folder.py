@@ -1,4 +1,4 @@
-"""What the folder of a run tells of it: ``recipe.json``, ``environment.json``, ``summary.json``."""
+"""Files that describe a run: ``recipe.json``, ``environment.json``, ``summary.json``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
