@@ -13,8 +13,6 @@ from semaug.errors import UserError, as_user_error
 
 _MOST_WORKERS = 16  # more of them wait for memory and disk
 
-DEVICES = ("auto", "cpu", "cuda")
-
 
 def choose_device(name: str) -> torch.device:
     """Return the device for ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -23,7 +21,7 @@ def choose_device(name: str) -> torch.device:
         UserError: If the name is unknown, or there is no such device.
     """
     with as_user_error("", ValueError):
-        check_one_of("semaug", "device", name, DEVICES)
+        check_one_of("semaug", "device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             f"semaug: expected a CUDA device, but torch {torch.__version__} finds none here; "
@@ -44,7 +42,10 @@ def settle(recipe: Any, device: torch.device) -> Any:
     on the processor. On GPUs neither choice has been measured yet.
     """
     if recipe.precision == "auto":
-        recipe = replace(recipe, precision="bf16" if _is_built_for_bf16(device) else "32")
+        # Older GPUs emulate bf16, slower than they compute in float32.
+        cuda = device.type == "cuda"
+        built_for_it = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        recipe = replace(recipe, precision="bf16" if built_for_it else "32")
     if recipe.channels_last == "auto":
         recipe = replace(recipe, channels_last=True)
     return recipe
@@ -75,11 +76,6 @@ def operators(device: torch.device, *, deterministic: bool) -> Iterator[None]:
     finally:
         torch.backends.cudnn.benchmark = benchmark
         torch.use_deterministic_algorithms(was_deterministic, warn_only=warn_only)
-
-
-def _is_built_for_bf16(device: torch.device) -> bool:
-    # Older GPUs emulate bf16, slower than they compute in float32.
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _num_cores() -> int:

@@ -86,15 +86,13 @@ class Processes:
 
         Running statistics are linear in those of each batch, so it does not matter when.
         """
-        if self.size == 1:
-            return
         buffers = [
             buffer
             for network in networks
             for buffer in network.buffers()
             if buffer.is_floating_point()
         ]
-        if not buffers:
+        if self.size == 1 or not buffers:
             return
         joined = torch.cat([buffer.flatten().double() for buffer in buffers])
         means = (sum_over_ranks(joined) / self.size).split([buffer.numel() for buffer in buffers])

@@ -191,7 +191,7 @@ class Session:
     def begin_test(self) -> None:
         """Show that the run is tested, and give all processes the same running statistics."""
         self._display.show_test()
-        self.average_buffers()
+        self.processes.average_buffers(self._buffers)
 
     def stop_in_test(self) -> None:
         """Stop between two batches of a test if that is wanted; the epoch is tested anew.
@@ -387,7 +387,7 @@ class Session:
             OSError: If the disk does not take it; the former checkpoint stays.
         """
         self.check_finite()
-        self.average_buffers()
+        self.processes.average_buffers(self._buffers)
         self._look_at_memory()
         sum_tensor = self.processes.sum_tensor
         counted = {
@@ -405,10 +405,6 @@ class Session:
             **{name: getattr(self, name) for name in _KEPT},
         }
         save_checkpoint(self.run.checkpoint, state)
-
-    def average_buffers(self) -> None:
-        """Give all processes the same statistics of batch norms."""
-        self.processes.average_buffers(self._buffers)
 
     def _restore(self) -> None:
         """Take up the checkpoint.

@@ -65,7 +65,7 @@ class Streams:
         self.device = data.train.labels.device
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.dtype = torch.float64 if recipe.precision == "64" else torch.float32
-        self.white = _whiten(data) if getattr(recipe.augment, "whitening", False) else None
+        self.white = self._whiten() if getattr(recipe.augment, "whitening", False) else None
         load = partial(Loader, workers=workers, rank=rank, world_size=world_size)
         self.streams = {
             name: _Stream(name, spec, self, load) for name, spec in streams_of(recipe).items()
@@ -169,8 +169,31 @@ class Streams:
         return pixels.to(self.dtype).contiguous(memory_format=self.layout)
 
     def fit_whitening(self) -> ZCA:
-        """Return the whitening of the training images."""
-        return _fit(self.data)
+        """Return the whitening by all images that are trained on, those without labels too."""
+        images: Any = self.data.train if self.data.unlabeled is None else self.data.unlabeled
+        return ZCA.fit(images.images)
+
+    def _whiten(self) -> dict[str, Tensor]:
+        """Whiten all images once, as the papers do: 12 bytes a pixel, and no product at each step.
+
+        By name of the part of the data set.
+        """
+        data = self.data
+        everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
+        parts = {name: part for name, part in everything.items() if part is not None}
+        if not all(isinstance(part, ImageSet) for part in parts.values()):
+            raise UserError(
+                "recipe: expected no `whitening` of images that lie in files, as in "
+                f"data={data.name}"
+            )
+        whiten = self.fit_whitening()
+        white = {}
+        for name, part in parts.items():
+            images = part.images  # type: ignore[union-attr]
+            white[name] = torch.empty_like(images, dtype=torch.float32)
+            for own, piece in zip(white[name].split(_AT_ONCE), images.split(_AT_ONCE), strict=True):
+                own.copy_(whiten(piece))
+        return white
 
     def example_images(self) -> Tensor:
         """Return two training images as the network takes them."""
@@ -361,31 +384,6 @@ class _Stream:
 def _purpose(what: str, view: int) -> str:
     """Name what is drawn for a view; the first is that of methods with one view."""
     return what if view == 0 else f"{what} of view {view + 1}"
-
-
-def _whiten(data: DataSet) -> dict[str, Tensor]:
-    """Whiten all images once, as the papers do: 12 bytes a pixel, and no product at each step."""
-    everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
-    parts = {name: part for name, part in everything.items() if part is not None}
-    if not all(isinstance(part, ImageSet) for part in parts.values()):
-        raise UserError(
-            f"recipe: expected no `whitening` of images that lie in files, as in data={data.name}"
-        )
-    whiten = _fit(data)
-    white = {}
-    for name, part in parts.items():
-        images = part.images  # type: ignore[union-attr]
-        white[name] = torch.empty_like(images, dtype=torch.float32)
-        pieces = zip(white[name].split(_AT_ONCE), images.split(_AT_ONCE), strict=True)
-        for own, piece in pieces:
-            own.copy_(whiten(piece))
-    return white
-
-
-def _fit(data: DataSet) -> ZCA:
-    """Whiten by all images that are trained on, those without labels too."""
-    images: Any = data.train if data.unlabeled is None else data.unlabeled
-    return ZCA.fit(images.images)
 
 
 def read(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:

@@ -19,7 +19,7 @@ from semaug.errors import UserError
 from semaug.outside import find
 from semaug.runs.divergence import DivergedError, check_not_diverged
 from semaug.runs.environment import describe_device
-from semaug.runs.folder import check_same_recipe, read_start
+from semaug.runs.folder import check_same_recipe
 from semaug.runs.run import Run
 
 
@@ -96,7 +96,7 @@ def settled(run: Run, device: torch.device) -> Run:
     Raises:
         UserError: If the folder holds a run of another recipe, or is damaged.
     """
-    written = read_start(run)
+    written = run.read("recipe.json")
     if written is None:
         return replace(run, recipe=settle(run.recipe, device))
     chosen = {

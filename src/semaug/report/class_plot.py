@@ -68,8 +68,7 @@ class ClassPlot:
                     label="\N{ZERO WIDTH SPACE}" + recipe.label,  # a leading _ would hide it
                 )
             axes.set_yticks(range(len(rows)), [_shorten(row.name) for row in rows])
-            axes.set_ylim(len(rows) - 0.4, -0.6)
-            axes.set_xlabel(self.group.measure.in_unit())
+            axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=self.group.measure.in_unit())
             axes.grid(axis="x")
             if legend:
                 axes.set_title(f"{self.group.title}: {self.title}", wrap=True)

@@ -73,15 +73,17 @@ class Plot:
             measure = self.group.measure
             spreads = max(values) > _MOST_ON_LINEAR_AXIS * min(values) > 0
             if self.is_wide and measure.better == "lower" and spreads:
-                _use_log_scale(axes)
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel("epoch")
             if self.is_wide:
                 axes.set_ylabel(f"{measure.in_unit()} {'↓' if measure.better == 'lower' else '↑'}")
-            if legend:
-                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.grid(which="major")
-            if legend and axes.get_legend_handles_labels()[0]:
+            if legend:
+                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
                 figure.legend(loc="outside lower center", fontsize=7, ncols=1)
             return figure
 
@@ -200,10 +202,3 @@ def _thin(points: list[Point]) -> list[Point]:
     """Return evenly spread points, the last among them, if there are too many."""
     step = math.ceil(len(points) / _MOST_POINTS) if points else 1
     return points[::-step][::-1]
-
-
-def _use_log_scale(axes: Axes) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())

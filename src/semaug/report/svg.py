@@ -92,8 +92,7 @@ def page_svg(figure: Figure, name: str, title: str, description: str) -> str:
             element.set(key, _adapt(key.rpartition("}")[2], value, name))
     for size in ("width", "height"):
         del root.attrib[size]
-    root.set("role", "img")
-    root.set("aria-labelledby", f"{name}-title {name}-desc")
+    root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title {name}-desc"}
     for place, (tag, text) in enumerate((("title", title), ("desc", description))):
         element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{tag}"})
         element.text = text

@@ -29,8 +29,7 @@ def describe_software() -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
+    if (information := Path("/proc/cpuinfo")).exists():
         for line in information.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()

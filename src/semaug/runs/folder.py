@@ -16,15 +16,6 @@ from semaug.runs.read import Measure
 from semaug.runs.run import FORMAT, Run
 
 
-def read_start(run: Run) -> dict[str, Any] | None:
-    """Return what ``recipe.json`` says of the run that began in the folder, None before.
-
-    Raises:
-        UserError: If it is damaged, or of another format.
-    """
-    return run.read("recipe.json")
-
-
 def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
     """Compare the run with the recipe, seed and code that a file in its folder holds.
 

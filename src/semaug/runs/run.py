@@ -208,9 +208,8 @@ _locks: set[IO[str]] = set()
 
 
 def _close_locks() -> None:
-    for file in _locks:
-        file.close()
-    _locks.clear()
+    while _locks:
+        _locks.pop().close()
 
 
 # A process that decodes images must not hold the lock when this one is killed.

@@ -215,8 +215,7 @@ def _draw_points(axes: Axes, embedding: Embedding) -> None:
             alpha=0.8,
             label=f"\N{ZERO WIDTH SPACE}{name}",
         )
-    axes.set_xticks([])  # distances in such a plane have no unit
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])  # distances in such a plane have no unit
     axes.spines[:].set_visible(True)
     axes.set_aspect("equal", "datalim")
 
