@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 KEPT = "code"  # folder of the copies in the folder of a run
+_PACKAGES = {"site-packages", "dist-packages"}  # folders of what is installed
 
 # Files by their path below a common folder: the ``place`` of each, absolute, and its ``sha256``.
 Code = Mapping[str, Mapping[str, str]]
@@ -253,16 +254,18 @@ def load_recorded(folder: Path, code: Code, names: Iterable[str], *, trusted: bo
         UserError: If a file was changed, moved or removed, and copies are not trusted; or a name
             is of other code.
     """
-    unchanged = {key: _unchanged(folder, file) for key, file in code.items()}
-    sources = {key: source for key, source in unchanged.items() if source is not None}
+    context = f"{folder}: expected a record of its code, got something else: "
+    with as_user_error(context, AttributeError, TypeError, ValueError):
+        read = {key: _unchanged(folder, key, **file) for key, file in code.items()}
+    sources = {key: source for key, source in read.items() if source is not None}
     if len(sources) < len(code):
         name = next(key for key in code if key not in sources)
         if not trusted:
             raise UserError(
                 f"{folder}: the code of this run, {code[name]['place']}, was changed, moved or "
-                "removed since it was recorded; restore it, or add --trust-code to execute the "
-                f"copy {folder / KEPT / name}, which you should read before if the run is not "
-                "your own"
+                "removed since it was recorded, or lies among the runs, where it may have come "
+                f"from anybody; restore it, or add --trust-code to execute the copy "
+                f"{folder / KEPT / name}, which you should read before if the run is not your own"
             )
         copies = {key: (folder / KEPT / key).resolve() for key in code}
         with as_user_error(f"{folder}: cannot read its code: ", OSError):
@@ -278,16 +281,20 @@ def load_recorded(folder: Path, code: Code, names: Iterable[str], *, trusted: bo
             _note(place, _execute(keys[0], sources), sources[keys[0]].place)
 
 
-def _unchanged(folder: Path, file: Mapping[str, str]) -> _Source | None:
-    """Read a recorded file, unless it is another now; what lies beside a run came with it."""
-    place, runs = Path(file["place"]), folder.resolve().parent.parent
-    if not place.is_absolute() or place.resolve().is_relative_to(runs):
+def _unchanged(folder: Path, key: str, place: str, sha256: str) -> _Source | None:
+    """Read a recorded file, unless it is another now, or lies where anybody may have put it."""
+    path, runs = Path(place), folder.resolve().parent.parent
+    if not path.is_absolute() or not place.endswith(f"/{key}"):
         return None
     try:
-        source = _Source(place, place.read_bytes())
+        real = path.resolve()
+        among = runs.exists() and any(parent.samefile(runs) for parent in real.parents)
+        if among or _is_pythons(real):
+            return None
+        source = _Source(path, path.read_bytes())
     except OSError:
         return None
-    return source if source.digest == file["sha256"] else None
+    return source if source.digest == sha256 else None
 
 
 # From files to modules.
@@ -364,8 +371,15 @@ def _execute(main: str, sources: _Sources) -> ModuleType:
         module, source = sys.modules.get(name), sources[key]
         executed = _finder.sources.get(name)
         same = executed == source if executed else _is_of(module, source.place)
-        if not (same or _is_installed(getattr(module, "__file__", None))):
-            del sys.modules[name]  # of another folder, or of an earlier version
+        if module is not None and not same:
+            file = getattr(module, "__file__", None)
+            if not _is_installed(file):
+                del sys.modules[name]  # of another folder, or of an earlier version
+            elif key != main:
+                raise UserError(
+                    f"{source.place}: expected a name that no module has, got that of "
+                    f"{file or name}; rename the file"
+                )
         _finder.sources[name] = source
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
@@ -407,6 +421,8 @@ def _imported(source: _Source, root: Path) -> Iterator[Path]:
             names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
         for name in names:
             parts = name.split(".")
+            if folder == root and parts[0] in sys.stdlib_module_names:
+                continue  # Python's own come first
             for count in range(1, len(parts) + 1):
                 place = folder.joinpath(*parts[:count])
                 for path in (place.parent / f"{place.name}.py", place / "__init__.py"):
@@ -424,7 +440,14 @@ def _is_installed(file: str | Path | None) -> bool:
     if file is None:
         return True
     path = Path(file).resolve()
-    roots = [Path(__file__).resolve().parent, Path(sysconfig.get_path("stdlib")).resolve()]
-    return bool({"site-packages", "dist-packages"} & {*path.parts}) or any(
-        path.is_relative_to(root) for root in roots
+    return (
+        bool(_PACKAGES & {*path.parts})
+        or path.is_relative_to(Path(__file__).resolve().parent)
+        or _is_pythons(path)
     )
+
+
+def _is_pythons(path: Path) -> bool:
+    """Whether a file is of Python's own library."""
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    return path.is_relative_to(library) and not _PACKAGES & {*path.parts}

@@ -239,18 +239,15 @@ def load_finished_run(
         f"{folder / 'summary.json'}: expected the summary of a run; restore a copy of it, or "
         "delete it and train the run with --resume: "
     )
-    with as_user_error(context, AttributeError, KeyError, TypeError):
-        plain = summary["recipe"]
-        load_recorded(folder, summary["code"], [*outside_names(plain)], trusted=trust_code)
-        run = _Finished(
-            summary["name"],
-            recipe_from_plain_data(plain),
-            int(summary["seed"]),
-            summary["overrides"],
-            bool(summary["quick"]),
-            folder,
-        )
-    return run, summary
+    malformed = (AttributeError, LookupError, TypeError, ValueError)
+    with as_user_error(context, *malformed):
+        name, plain, code = summary["name"], summary["recipe"], summary["code"]
+        seed, overrides, quick = int(summary["seed"]), summary["overrides"], bool(summary["quick"])
+        names = [*outside_names(plain)]
+    load_recorded(folder, code, names, trusted=trust_code)
+    with as_user_error(context, *malformed):
+        recipe = recipe_from_plain_data(plain)
+    return _Finished(name, recipe, seed, overrides, quick, folder), summary
 
 
 class _Finished(Run):
