@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 import semaug.covariance.rows
+from semaug import outside
 from tests.pairs import pytest_addoption, pytest_collection_modifyitems  # noqa: F401
 
 # Tests compute little, and two threads on a busy machine wait for each other.
@@ -59,3 +61,22 @@ def train_tiny(make_run):
         return run
 
     return run_to_end
+
+
+@pytest.fixture
+def forget(monkeypatch):
+    """Forget what this process executed of a user's files, as a new one has not done so."""
+    monkeypatch.setattr(outside, "_loaded", {})
+    monkeypatch.setattr(outside._finder, "sources", {})
+    modules, path = set(sys.modules), list(sys.path)
+
+    def all_of_it():
+        outside._loaded.clear()
+        outside._finder.sources.clear()
+        for name in sys.modules.keys() - modules:
+            if not outside._is_installed(getattr(sys.modules[name], "__file__", None)):
+                del sys.modules[name]
+        sys.path[:] = path
+
+    yield all_of_it
+    all_of_it()

@@ -11,7 +11,6 @@ from textwrap import dedent
 
 import pytest
 
-from semaug import outside
 from semaug.errors import UserError
 from semaug.outside import (
     check_code,
@@ -51,22 +50,7 @@ RECIPE = """
 """
 
 
-@pytest.fixture(autouse=True)
-def forget(monkeypatch):
-    """Forget what this process executed of others, as a new one has not done so."""
-    monkeypatch.setattr(outside, "_loaded", {})
-    monkeypatch.setattr(outside._finder, "sources", {})
-    modules, path = set(sys.modules), list(sys.path)
-
-    def all_of_it():
-        outside._loaded.clear()
-        outside._finder.sources.clear()
-        for name in sys.modules.keys() - modules:
-            del sys.modules[name]
-        sys.path[:] = path
-
-    yield all_of_it
-    all_of_it()
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 @pytest.fixture

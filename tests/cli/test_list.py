@@ -3,7 +3,8 @@
 import pytest
 
 from semaug import registry
-from semaug.recipes import TABLES
+from semaug.losses import ISDA
+from semaug.recipes import TABLES, find_recipe
 
 
 @pytest.mark.parametrize("columns", ["80", "200"])
@@ -17,6 +18,13 @@ def test_recipes_stand_once_under_the_table_they_belong_to(semaug, monkeypatch, 
         _, _, below = output.partition(title)
         names = [word for word in below.split() if word in table]
         assert names == list(table)
+
+
+def test_every_name_has_one_with_isda_as_the_list_says(semaug):
+    first = semaug("list", "recipes")[1].splitlines()[0]
+    assert first == "NAME_isda is NAME with ISDA; all other changes are NAME,field=value"
+    for name in (name for table in TABLES.values() for name in table):
+        assert isinstance(find_recipe(f"{name}_isda").loss, ISDA)
 
 
 def test_each_kind_lists_the_members_of_its_registry(semaug):

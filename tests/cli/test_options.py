@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from semaug.cli.options import check_files, with_options
+from semaug.cli.options import changes_for, check_files, with_options
 from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
+from semaug.errors import UserError
 from semaug.recipes import make_run
 
 
@@ -58,6 +59,41 @@ def test_the_signature_shows_every_option():
     names = [field.name for field in fields(TrainOptions)]
     assert list(inspect.signature(command).parameters) == names
     assert command.__doc__ == "Do nothing."
+
+
+def test_each_recipe_takes_the_changes_that_it_has_options_for():
+    arms = ["digits_resnet8", "digits_resnet8_isda"]
+    changes = {"epochs": "3", "loss.strength": "0.25", "ramp": "constant"}
+    assert changes_for(arms, changes) == [{"epochs": "3"}, changes]
+    assert changes_for(arms, {"loss": "isda", "strength": "1"}) == 2 * [
+        {"loss": "isda", "strength": "1"}
+    ]
+
+
+def test_what_stands_behind_a_name_comes_before_changes_for_all():
+    arms = ["digits_resnet8_isda,loss.strength=0.25,epochs=9", "digits_resnet8_isda"]
+    changes = {"strength": "1", "epochs": "50%", "lr": "0.2"}
+    assert changes_for(arms, changes) == [{"lr": "0.2"}, changes]
+    arms = ["digits_resnet8,loss=isda,strength=1", "digits_resnet8_isda"]
+    changes = {"loss": "explicit", "num_samples": "3", "ramp": "constant"}
+    assert changes_for(arms, changes) == [{"ramp": "constant"}, changes]
+
+
+@pytest.mark.parametrize(
+    ("arms", "changes", "message"),
+    [
+        (["", "_isda"], {"ai_weight": "1"}, "no option 'ai_weight'; add method=ait or method=dml"),
+        (["", "_isda"], {"epoch": "1"}, "unknown field 'epoch'; did you mean 'epochs'?"),
+        (["_isda", ",loss=isda,strength=1"], {"loss": "idsa"}, "unknown loss 'idsa'; did you mean"),
+        (["_isda", ""], {"loss": "cross_entropy", "strength": "1"}, "no option 'strength'; add lo"),
+        ([",epochs=1", ",epochs=2"], {"epochs": "3"}, "`epochs` has no effect; each recipe that"),
+        (["", "_isda,strength=1"], {"strength": "3"}, "`strength` has no effect; each recipe that"),
+    ],
+)
+def test_a_change_without_effect_is_refused(arms, changes, message):
+    with pytest.raises(UserError) as error:
+        changes_for([f"digits_resnet8{arm}" for arm in arms], changes)
+    assert message in str(error.value)
 
 
 def run_of(recipe, root):

@@ -89,6 +89,33 @@ def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_p
     assert folder.parent.name == "digits_resnet8,hold_out=50,lr=0.05,0.1"
 
 
+def test_the_highest_accuracy_is_chosen_and_dotted_names_are_the_same(run_search, tmp_path):
+    command = ["digits_resnet8", "metrics=accuracy", *TINY, "--holdout", "50"]
+    status, output = run_search(*command, "optimizer.lr=0.1,1e-9", "subset.corrupt_percent=0")
+    assert status == 0
+    (path,) = tmp_path.glob("runs/search/*/seeds0/search.json")
+    written = json.loads(path.read_text())
+    found = [row["held_out"]["mean"] for row in written["candidates"]]
+    assert found[0] > found[1]
+    assert written["chosen"] == {"optimizer.lr": "0.1"}
+    assert written["metric"]["better"] == "higher"
+    assert "Held-out accuracy in percent (higher is better), 1 seed each" in output
+    assert "chosen: optimizer.lr=0.1" in output
+    assert f"test accuracy {written['final']['test']['mean']:.2f} %" in output
+
+    again = run_search(*command, "lr=1e-1,0.000000001", "corrupt_percent=0")[1]
+    assert again.startswith("Held-out accuracy")  # nothing is trained, and the folder is the same
+    assert "chosen: lr=0.1" in again
+    assert list(tmp_path.glob("runs/search/*/seeds0/search.json")) == [path]
+
+
+def test_test_images_are_limited_at_the_end_alone_however_that_is_given(run_search, trained):
+    command = ["digits_resnet8", "lr=0.1,0.2", *TINY, "--holdout", "50"]
+    command[command.index("test_images=60")] = "subset.test_images=30"
+    assert run_search(*command)[0] == 0
+    assert [run.recipe.subset.test_images for run in trained] == [None, None, 30]
+
+
 def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
     fields = ["schedule=step", "milestones_percent=40,80", "lr=0.05,0.1", "weight_decay=0,0.0001"]
     assert run_search("digits_resnet8", *fields, *TINY, "--holdout", "50")[0] == 0

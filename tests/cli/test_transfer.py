@@ -114,7 +114,7 @@ def test_images_in_files_are_measured(semaug, tmp_path):
 
 def test_the_help_says_what_is_measured_of_what(semaug):
     output = " ".join(semaug("transfer", "--help")[1].split())
-    for part in ("Every network of every finished run", "accuracy", "KL divergence", "Euclidean"):
+    for part in ("every network of every finished run", "accuracy", "KL divergence", "Euclidean"):
         assert part in output
 
 

@@ -115,6 +115,18 @@ def test_the_highest_mean_wins_where_higher_is_better(make_candidates, tmp_path)
     assert json.loads((tmp_path / "search.json").read_text())["metric"]["name"] == "accuracy"
 
 
+def test_what_cannot_be_compared_is_not_chosen_from(make_candidates, tmp_path):
+    def outcome(run, value=1.0):
+        name = "error" if run.recipe.loss.strength == 0.1 else "miou"
+        return Outcome(run, summary_of(value, name))
+
+    message = r"the same main metric, got error in percent \(mean_last_10\) and miou in percent"
+    with pytest.raises(UserError, match=f"search: expected runs with {message}"):
+        search(make_candidates("0.1", "0.5"), lambda runs: [*map(outcome, runs)], tmp_path)
+    with pytest.raises(UserError, match="expected the main metric of each run, got a run without"):
+        search(make_candidates("0.1"), lambda runs: [outcome(runs[0], None)], tmp_path)
+
+
 def test_a_value_that_diverged_is_not_chosen(make_candidates, tmp_path):
     train_all = pretend({0.1: [1.0, None], 0.5: [8.0, 8.0]})
     result = search(make_candidates("0.1", "0.5", seeds=(0, 1)), train_all, tmp_path)

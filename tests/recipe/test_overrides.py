@@ -306,6 +306,9 @@ def test_options_that_a_recipe_does_not_have_are_left_out():
     }
     chosen = {"loss": "isda", "strength": "0.3"}
     assert applicable(find_recipe("digits_resnet8"), chosen) == chosen
+    own = ["loss.strength", "epochs"]
+    kept = {"loss.ramp": "constant"}
+    assert applicable(find_recipe("digits_resnet8_isda"), changes, own) == kept
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from semaug.report.compare import Arm, check_same_test, compare_runs
 __all__ = ["compare_command"]
 
 
-@with_options()
+@with_options(leave_out=["trust_code"])
 def compare_command(
     first: Annotated[
         str,

@@ -15,6 +15,7 @@ from semaug.errors import UserError
 from semaug.published.table import table_names
 from semaug.recipe.overrides import describe_fields
 from semaug.recipes import TABLES, describe_recipe, find_recipe
+from semaug.runs.words import say
 
 __all__ = ["list_command"]
 
@@ -69,6 +70,7 @@ def list_command(
 
 
 def _print_recipes(console: Console) -> None:
+    say(console, "NAME_isda is NAME with ISDA; all other changes are NAME,field=value\n")
     for title, table in TABLES.items():
         if len(table) > _FEW:
             _print_columns(console, title, table)

@@ -13,7 +13,7 @@ from semaug.data.registry import data_root as find_root
 from semaug.engine.torchrun import num_processes
 from semaug.errors import UserError, as_user_error
 from semaug.recipe.overrides import applicable, override, split_overrides
-from semaug.recipes import find_recipe
+from semaug.recipes import find_recipe, split_name
 from semaug.runs.run import Run
 
 __all__ = [
@@ -160,13 +160,24 @@ def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], in
 def changes_for(recipes: Sequence[str], changes: Mapping[str, str]) -> list[dict[str, str]]:
     """Return the changes that each recipe takes: options of a loss are for recipes that have it.
 
+    Args:
+        recipes: Their names; changes behind a name come before those for all.
+        changes: For all recipes.
+
     Raises:
         UserError: If none of the recipes takes a change, or a name is ambiguous.
     """
     found = [find_recipe(name) for name in recipes]
-    chosen = [applicable(recipe, changes) for recipe in found]
-    if lost := [name for name in changes if not any(name in own for own in chosen)]:
-        override(found[0], {name: changes[name] for name in lost})  # says what is wrong
+    known = [applicable(recipe, changes) for recipe in found]
+    if lost := [name for name in changes if not any(name in one for one in known)]:
+        override(found[0], known[0] | {name: changes[name] for name in lost})  # says what is wrong
+    own = [split_name(name)[1] for name in recipes]
+    chosen = [applicable(*one) for one in zip(found, [changes] * len(own), own, strict=True)]
+    for name in changes:
+        if not any(name in one for one in chosen):
+            raise UserError(
+                f"recipe: `{name}` has no effect; each recipe that has it has a value of its own"
+            )
     return chosen
 
 

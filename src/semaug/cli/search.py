@@ -24,7 +24,7 @@ from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
 from semaug.queue.search import Candidate, SearchResult, search
 from semaug.recipe.overrides import describe_overrides, split_overrides, takes_list
-from semaug.recipes import find_recipe, make_run, split_name
+from semaug.recipes import find_recipe, make_run
 from semaug.runs.read import REPORTS
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
@@ -32,11 +32,11 @@ from semaug.runs.words import say
 
 __all__ = ["search_command"]
 
-# Values of these would be tested on different images, and their errors mean nothing side by side.
+# Values of these would be tested on different images, and their results cannot be compared.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
 
 
-@with_options()
+@with_options(leave_out=["trust_code"])
 def search_command(
     recipe: RecipeName,
     overrides: Annotated[
@@ -87,8 +87,9 @@ def search_command(
     all_seeds = range(first_seed, first_seed + seeds)
 
     choosing = {"hold_out": str(hold_out)}
-    if "test_images" in fixed or (base.subset.test_images is not None and not quick):
-        choosing["test_images"] = "none"  # all that are held out
+    limits = [field for field in fixed if _short(field) == "test_images"]
+    if limits or (getattr(base.subset, "test_images", None) is not None and not quick):
+        choosing[(limits or ["test_images"])[0]] = "none"  # all that are held out
 
     def runs_of(changes: dict[str, str]) -> list[Run]:
         return [make_run(recipe, changes, seed, quick, runs) for seed in all_seeds]
@@ -96,16 +97,17 @@ def search_command(
     candidates = []
     for point in points:
         final = runs_of(fixed | point)
-        values = describe_overrides(final[0].recipe, point)  # written in one way
-        candidates.append(Candidate(values, runs_of(fixed | point | choosing), final))
+        values = describe_overrides(final[0].recipe, point).values()  # written in one way
+        written = dict(zip(point, values, strict=True))
+        candidates.append(Candidate(written, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
     check_files(candidates[0].final, options.data_root)
-    name, own = split_name(recipe)
-    what = describe_overrides(candidates[0].final[0].recipe, own | fixed | points[0])
-    for field in candidates[0].values:  # short where it was typed with its group
-        what[field] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
+    what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
+    for field, name in zip([*fixed, *grid], [*what], strict=True):  # name: however it is given
+        if field in grid:
+            what[name] = ",".join(dict.fromkeys(one.values[field] for one in candidates))
     what["hold_out"] = str(hold_out)
-    folder = runs / "search" / label(name, what, quick) / name_of_seeds(all_seeds)
+    folder = runs / "search" / label(recipe, what, quick) / name_of_seeds(all_seeds)
 
     def train_all(some: Sequence[Run]) -> list[Outcome]:
         return queue.train(some, options, console)
@@ -120,7 +122,7 @@ def _split_grid(
     if any(text.partition("=")[0] == "seed" for text in texts):
         raise UserError("search: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(texts)
-    if "hold_out" in changes:
+    if "hold_out" in map(_short, changes):
         raise UserError("search: expected no `hold_out`; choose with --holdout")
     lists = {
         field for field in changes if "," in changes[field] and not takes_list(base, changes, field)
@@ -132,9 +134,9 @@ def _split_grid(
             + " ".join(texts)
         )
     for field, values in grid.items():
-        if field in _DECIDE_IMAGES:
+        if _short(field) in _DECIDE_IMAGES or field.startswith("data."):
             raise UserError(
-                f"search: expected one value of `{field}`, got {','.join(values)}; errors on "
+                f"search: expected one value of `{field}`, got {','.join(values)}; results on "
                 "different images cannot be compared"
             )
         if "" in values:
@@ -143,6 +145,11 @@ def _split_grid(
                 f"got {','.join(values)!r}"
             )
     return {field: text for field, text in changes.items() if field not in grid}, grid
+
+
+def _short(field: str) -> str:
+    """Return the name of a field without that of its group."""
+    return field.rpartition(".")[2]
 
 
 def _check_different(candidates: Sequence[Candidate]) -> None:

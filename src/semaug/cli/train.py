@@ -24,7 +24,7 @@ from semaug.runs.words import say
 __all__ = ["train_command"]
 
 
-@with_options()
+@with_options(leave_out=["trust_code"])
 def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,

@@ -97,12 +97,16 @@ def search(
     rows, ended = [], iter(outcomes)
     for candidate in candidates:
         own = [outcome.summary for outcome in islice(ended, len(candidate.choosing))]
-        results = _results(own)
-        rows.append(Row(candidate, results if len(results) == len(own) else ()))
+        summaries = [summary for summary in own if summary is not None]  # None: diverged
+        rows.append(Row(candidate, _results(summaries) if len(summaries) == len(own) else ()))
     with_results = [row for row in rows if row.results]
     if not with_results:
         raise UserError("search: every candidate diverged; try a lower lr")
-    measure = measure_of(finished[0])
+    measures = [*dict.fromkeys(map(measure_of, finished))]
+    if len(measures) > 1:
+        names = " and ".join(f"{one.in_unit()} ({one.report})" for one in measures)
+        raise UserError(f"search: expected runs with the same main metric, got {names}")
+    measure = measures[0]
     chosen = min(  # the first of equals
         with_results, key=lambda row: measure.sort_key(mean_and_spread(row.results)[0])
     )
@@ -130,9 +134,11 @@ def search(
     return SearchResult(measure, rows, chosen, results, folder)
 
 
-def _results(summaries: Sequence[dict[str, Any] | None]) -> tuple[float, ...]:
-    values = [value_of(summary) for summary in summaries if summary is not None]
-    return tuple(value for value in values if value is not None)
+def _results(summaries: Sequence[dict[str, Any]]) -> tuple[float, ...]:
+    values = [value for summary in summaries if (value := value_of(summary)) is not None]
+    if len(values) < len(summaries):
+        raise UserError("search: expected the main metric of each run, got a run without it")
+    return tuple(values)
 
 
 def _plain_row(row: Row) -> dict[str, Any]:

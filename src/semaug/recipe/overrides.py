@@ -122,14 +122,26 @@ def override(recipe: Any, changes: Mapping[str, str]) -> Any:
     return _replace(recipe, _changed(recipe, "", chosen, values))
 
 
-def applicable(recipe: Any, changes: Mapping[str, str]) -> dict[str, str]:
+def applicable(recipe: Any, changes: Mapping[str, str], own: Iterable[str] = ()) -> dict[str, str]:
     """Leave out options that this recipe does not have, such as the strength of another loss.
+
+    Args:
+        recipe: The one to start from.
+        changes: As :func:`split_overrides` gives them.
+        own: Names of options that the recipe keeps as they are.
 
     Raises:
         UserError: If a choice is unknown.
     """
-    options = _choose(recipe, changes)[1]
-    return {name: text for name, text in changes.items() if _matches(options, name)}
+    options = _options(recipe, {})
+    kept = {dotted for name in own for dotted in _matches(options, name)}
+    rest = {
+        name: text
+        for name, text in changes.items()
+        if not (found := _matches(options, name)) or not kept.issuperset(found)
+    }
+    options = _choose(recipe, rest)[1]
+    return {name: text for name, text in rest.items() if _matches(options, name)}
 
 
 def takes_list(recipe: Any, changes: Mapping[str, str], name: str) -> bool:
