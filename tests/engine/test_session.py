@@ -14,6 +14,7 @@ from semaug.data import Subset
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.seeding import make_generator
 from semaug.engine.session import Session
+from semaug.engine.trained import load_finished_run, load_trained
 from semaug.errors import UserError
 from semaug.metrics import Error
 from semaug.recipe.plan import StreamPlan, make_plan
@@ -303,3 +304,10 @@ def test_a_finished_run_whose_summary_is_gone_writes_it_anew(walk_run):
     go(run, resume=True)
     after = load_summary(run.folder)
     assert without_times(after) == without_times(before)
+
+
+def test_a_run_of_another_kind_has_no_networks_to_load(walk_run):
+    run = go(walk_run())
+    assert isinstance(load_finished_run(run.folder)[0].recipe, Walk)
+    with pytest.raises(UserError, match="expected a run of networks that predict, got one of Walk"):
+        load_trained(run.folder)

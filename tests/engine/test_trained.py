@@ -5,24 +5,33 @@ import multiprocessing
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from semaug.engine.options import TrainOptions
-from semaug.engine.trained import load_trained
+from semaug.engine.trained import load_finished_run, load_trained
 from semaug.errors import UserError
 from semaug.methods import Supervised
-from semaug.recipe.overrides import override, split_overrides
 from semaug.recipe.plain import recipe_to_plain_data
-from semaug.recipes import find_recipe
 from semaug.runs.checkpoint import load_checkpoint, save_checkpoint
-from semaug.runs.run import Run
-from tests.tiny import train_quietly
+from semaug.runs.read import value_of
+from tests.engine import toys
+from tests.tiny import tiny_run, train_quietly
 
-ON_CPU = TrainOptions(device="cpu")
+CPU = TrainOptions(device="cpu", workers=0)
+
+
+def last(run, predictor="", metric=None):
+    return value_of(run.summary(), predictor, metric, "last")
+
+
+@pytest.fixture(scope="module")
+def of_isda(tmp_path_factory):
+    """Return a finished run with ISDA, and its networks; nothing may change them."""
+    run = tiny_run(tmp_path_factory.mktemp("isda"), "digits_resnet8_isda")
+    train_quietly(run)
+    return run, load_trained(run.folder, CPU)
 
 
 @pytest.mark.parametrize(
@@ -34,44 +43,43 @@ ON_CPU = TrainOptions(device="cpu")
         ["digits_resnet8", "whitening=true", "channels_last=false", "evaluation_batch_size=7"],
         ["digits_resnet8_isda", "method=ait", "ai_layer=feature_map"],
         ["digits_resnet8_isda", "method=multi_ait", "peers=resnet20_cifar", "ema_decay=0.5"],
+        ["digits_resnet8", "epochs=none", "steps=7", "evaluate_every_steps=3", "optimizer=lion"],
     ],
     ids=" ".join,
 )
-def test_the_test_error_is_that_of_the_last_epoch(train_tiny, changes):
+def test_what_is_tested_is_what_the_last_epoch_tested(train_tiny, changes):
     run = train_tiny(*changes)
-    trained = load_trained(run.folder, ON_CPU)
+    trained = load_trained(run.folder, CPU)
     assert recipe_to_plain_data(trained.recipe) == run.summary()["recipe"]
-    assert (trained.label, trained.run.seed) == (run.label, run.seed)
+    assert (trained.label, trained.run.seed, trained.folder) == (run.label, run.seed, run.folder)
     assert not trained.method.training
-    tested = run.summary()["results"]
-    assert trained.test() == {
-        predictor: {name: values["last"] for name, values in metrics.items()}
-        for predictor, metrics in tested.items()
-    }
+    assert not any(parameter.requires_grad for parameter in trained.method.parameters())
+    results = trained.test()
+    for predictor, metrics in run.summary()["results"].items():
+        assert results.pop(predictor) == {name: last(run, predictor, name) for name in metrics}
+    assert results == {}
     images = trained.prepare(trained.data.test.images)
-    (whole,) = [torch.cat([batch.images for batch in trained.streams.test_batches()])]
+    whole = torch.cat([samples.images for samples in trained.streams.test_batches()])
     assert torch.equal(images, whole)
 
 
 def test_averaged_weights_are_not_the_last_ones(train_tiny):
     run = train_tiny("digits_resnet8", "ema_decay=0.9")
-    state = load_checkpoint(run.checkpoint)
-    weight = load_trained(run.folder, ON_CPU).method.network.state_dict()["conv1.weight"]
-    assert torch.equal(weight, state["objects"]["average"]["averaged.0.conv1.weight"])
-    assert not torch.equal(weight, state["objects"]["method"]["network.conv1.weight"])
+    state = load_checkpoint(run.checkpoint)["objects"]
+    weight = load_trained(run.folder, CPU).method.network.state_dict()["conv1.weight"]
+    assert torch.equal(weight, state["average"]["averaged.0.conv1.weight"])
+    assert not torch.equal(weight, state["method"]["network.conv1.weight"])
 
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        ["digits_resnet8"],
-        ["digits_resnet8_isda"],
-        ["digits_resnet8", "method=ait", "ai_layer=features"],
-    ],
-    ids=" ".join,
+    [["digits_resnet8"], ["digits_resnet8", "method=ait", "ai_layer=features"], None],
+    ids=["baseline", "ait", "isda"],
 )
-def test_features_make_the_logits(train_tiny, changes):
-    trained = load_trained(train_tiny(*changes).folder, ON_CPU)
+def test_features_make_the_logits(train_tiny, of_isda, changes):
+    trained = of_isda[1]
+    if changes is not None:
+        trained = load_trained(train_tiny(*changes, "epochs=1").folder, CPU)
     images = trained.prepare(trained.data.test.images)
     logits, features = trained.predict_with_features(images)
     assert torch.equal(logits, trained.predict(images))
@@ -91,10 +99,10 @@ def test_features_make_the_logits(train_tiny, changes):
     ids=" ".join,
 )
 def test_each_of_several_networks_answers(train_tiny, changes):
-    trained = load_trained(train_tiny(*changes, "epochs=1").folder, ON_CPU)
+    trained = load_trained(train_tiny(*changes, "epochs=1").folder, CPU)
     images = trained.prepare(trained.data.test.images[:20])
     each = trained.method.predict_each(images)
-    assert list(each) == list(trained.predictors)
+    assert each.keys() == trained.predictors.keys()
     assert len(each) == trained.recipe.method.num_networks
     for own, (name, wanted) in zip(trained.method.network, each.items(), strict=True):
         logits, features = trained.predict_with_features(images, name)
@@ -106,8 +114,8 @@ def test_each_of_several_networks_answers(train_tiny, changes):
     assert not torch.equal(each[""], each["network 2"])
 
 
-def test_test_pixels_are_what_prepare_takes(train_tiny):
-    trained = load_trained(train_tiny("digits_resnet8", "epochs=1").folder, ON_CPU)
+def test_test_pixels_are_what_prepare_takes(of_isda):
+    trained = of_isda[1]
     test = trained.data.test
     batches = list(trained.test_pixels())
     assert torch.equal(torch.cat([batch.pixels for batch in batches]), test.images)
@@ -117,41 +125,22 @@ def test_test_pixels_are_what_prepare_takes(train_tiny):
     assert torch.equal(some.labels, test.labels[places])
 
 
-@pytest.fixture
-def photographs(tmp_path):
-    """Return a folder of images of several sizes, four of two classes in train/ and in val/."""
-    numbers = np.random.default_rng(0)
-    for part in ("train", "val"):
-        for name in ("cat", "dog"):
-            (tmp_path / "photographs" / part / name).mkdir(parents=True)
-            for place in range(4):
-                pixels = numbers.integers(256, size=(18 + 2 * place, 24, 3), dtype=np.uint8)
-                path = tmp_path / "photographs" / part / name / f"{place}.png"
-                Image.fromarray(pixels).save(path)
-    return tmp_path / "photographs"
-
-
-def test_images_in_files_are_tested_as_in_training(tmp_path, photographs):
-    changes = ["network=resnet8_cifar", "image_size=16", "epochs=1", "warmup_epochs=0"]
-    changes += ["batch_size=4", "evaluation_batch_size=3"]
-    recipe = override(find_recipe("folder_resnet18"), split_overrides(changes))
-    run = Run("photographs", recipe, root=tmp_path / "runs")
-    train_quietly(run, data_root=photographs, workers=0)
-
-    def options(workers):
-        return TrainOptions(data_root=photographs, device="cpu", workers=workers)
-
+def test_images_in_files_are_tested_as_in_training(make_run, photographs):
+    root = photographs(train=4, test=4)
+    changes = ["network=resnet8_cifar", "image_size=16", "epochs=1", "train_per_class=none"]
+    changes += ["test_images=none", "batch_size=4", "evaluation_batch_size=3"]
+    run = make_run("folder_resnet18", *changes)
+    train_quietly(run, data_root=root, workers=0)
     sums = json.loads((run.folder / "images.json").read_text())["sha256"]
     for workers in (0, 1):
-        trained = load_trained(run.folder, options(workers))
+        trained = load_trained(run.folder, replace(CPU, data_root=root, workers=workers))
         assert trained.sums == sums
-        last = run.summary()["results"][""]["error"]["last"]
-        assert trained.test() == {"": {"error": last}}
+        assert trained.test()[""]["error"] == last(run)
         pixels = [batch.pixels for batch in trained.test_pixels()]
         assert [part.shape for part in pixels] == [(3, 3, 16, 16)] * 2 + [(2, 3, 16, 16)]
         prepared = torch.cat([trained.prepare(part) for part in pixels])
         with trained.streams:
-            wanted = torch.cat([batch.images for batch in trained.streams.test_batches()])
+            wanted = torch.cat([samples.images for samples in trained.streams.test_batches()])
         assert torch.equal(prepared, wanted)
         assert not multiprocessing.active_children()  # nothing is left waiting
 
@@ -164,13 +153,13 @@ def test_images_in_files_are_tested_as_in_training(tmp_path, photographs):
     assert torch.equal(other.predict(other.prepare(some.pixels)), logits)
     assert len(trained.data.test) == 8
 
-    (photographs / "val" / "dog" / "2.png").write_bytes(b"no image")
+    (root / "val" / "dog" / "2.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"cannot read '.*2\.png'"):
         list(trained.test_pixels())
     # The folder may hold other images now.
-    (photographs / "val" / "dog" / "2.png").unlink()
+    (root / "val" / "dog" / "2.png").unlink()
     with pytest.raises(UserError, match="the run saw other images than data=folder has now"):
-        load_trained(run.folder, options(0))
+        load_trained(run.folder, replace(CPU, data_root=root))
 
 
 def test_several_networks_have_logits_and_no_features(train_tiny):
@@ -179,7 +168,7 @@ def test_several_networks_have_logits_and_no_features(train_tiny):
             return sum(network(images) for network in self.network) / len(self.network)
 
     first, second = (
-        load_trained(train_tiny("digits_resnet8", seed=k).folder, ON_CPU) for k in (0, 1)
+        load_trained(train_tiny("digits_resnet8", "epochs=1", seed=k).folder, CPU) for k in (0, 1)
     )
     networks = nn.ModuleList([first.method.network, second.method.network])
     both = replace(first, method=Mean(networks, nn.MSELoss()))
@@ -190,23 +179,22 @@ def test_several_networks_have_logits_and_no_features(train_tiny):
     assert 0 <= both.test()[""]["error"] <= 100
 
 
-def test_loading_draws_nothing(train_tiny):
-    run = train_tiny("digits_resnet8")
+def test_loading_draws_nothing(of_isda):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    load_trained(run.folder, ON_CPU)
+    load_trained(of_isda[0].folder, CPU)
     assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.fixture
-def finished(train_tiny):
-    """Train a run of an epoch and return its folder."""
-    return train_tiny("digits_resnet8", "epochs=1").folder
+def finished(of_isda, tmp_path):
+    """Return the folder of a finished run that may be spoilt."""
+    return shutil.copytree(of_isda[0].folder, tmp_path / "digits_resnet8_isda" / "seed0")
 
 
 def test_a_run_that_is_not_finished_says_how_far_it_is(finished):
     (finished / "summary.json").unlink()
-    with pytest.raises(UserError, match=r"seed0: expected a finished run, .* done 1 epochs; go on"):
+    with pytest.raises(UserError, match=r"seed0: expected a finished run, .* done 3 epochs; go on"):
         load_trained(finished)
 
 
@@ -221,8 +209,9 @@ def test_a_folder_without_a_run_is_named(tmp_path):
     ("content", "message"),
     [
         ("{", "expected JSON, got a damaged file"),
-        ("{}", "expected a run folder of format 2"),
         ('{"format": 2}', "expected the summary of a run; restore"),
+        ('{"format": 1}', "expected a run folder of format 2, got 1; train the run in another"),
+        ("{}", "expected a run folder of format 2, got an earlier one; train the run in another"),
     ],
 )
 def test_a_damaged_summary_is_named(finished, content, message):
@@ -235,17 +224,20 @@ def test_missing_and_damaged_weights_are_named(finished):
     path = finished / "checkpoint.pt"
     state = load_checkpoint(path)
     save_checkpoint(path, state | {"epoch": 0})
-    with pytest.raises(UserError, match="the weights after epoch 1, got those after epoch 0"):
-        load_trained(finished)
+    with pytest.raises(UserError, match="the weights after epoch 3, got those after epoch 0"):
+        load_trained(finished, CPU)
     save_checkpoint(path, state | {"objects": {"method": {}}})
     with pytest.raises(UserError, match=r"checkpoint\.pt: holds the state of another version"):
-        load_trained(finished)
+        load_trained(finished, CPU)
+    save_checkpoint(path, state | {"format": 1})
+    with pytest.raises(UserError, match=r"checkpoint\.pt: expected a run folder of format 2"):
+        load_trained(finished, CPU)
     path.write_bytes(b"PK")
     with pytest.raises(UserError, match="expected a checkpoint, got a damaged file"):
-        load_trained(finished)
+        load_trained(finished, CPU)
     path.unlink()
     with pytest.raises(UserError, match="expected the weights of the run, got no such file"):
-        load_trained(finished)
+        load_trained(finished, CPU)
 
 
 def test_other_images_are_refused(finished):
@@ -254,12 +246,32 @@ def test_other_images_are_refused(finished):
     description["sha256"]["test_labels"] = "0" * 64
     path.write_text(json.dumps(description))
     with pytest.raises(UserError, match="the run saw other images than data=digits has now"):
-        load_trained(finished)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"images\.json"):
-        load_trained(finished)
+        load_trained(finished, CPU)
 
 
-def test_a_copied_folder_is_the_same_run(finished, tmp_path):
-    moved = shutil.copytree(finished, tmp_path / "elsewhere")
-    assert load_trained(moved, ON_CPU).label == load_trained(finished, ON_CPU).label
+def test_a_copied_folder_is_the_same_run(finished, of_isda):
+    trained = of_isda[1]
+    moved = load_trained(finished, CPU)
+    assert (moved.label, moved.folder) == (trained.label, finished)
+    assert moved.test() == trained.test()
+
+
+def test_networks_and_methods_of_others_come_back(make_run):
+    run = make_run("digits_resnet8", "labeled_per_class=4", "epochs=1")
+    specs = {"method": toys.Consistent(), "network": toys.Plain(drop_rate=0.5)}
+    train_quietly(replace(run, recipe=replace(run.recipe, **specs)))
+    trained = load_trained(run.folder, CPU)
+    assert trained.recipe.method == toys.Consistent()
+    assert trained.predictors.keys() == {"", "teacher"}
+    results = trained.test()
+    assert results["teacher"]["error"] == last(run, "teacher")
+    images = trained.prepare(trained.data.test.images)
+    features = [trained.predict_with_features(images, name)[1] for name in ("", "teacher")]
+    assert features[0].shape == features[1].shape == (60, 12)
+    assert not torch.equal(*features)
+
+
+def test_a_finished_run_is_read_without_its_networks(finished):
+    run, summary = load_finished_run(finished)
+    assert (run.folder, run.label, run.seed) == (finished, "digits_resnet8_isda", 0)
+    assert summary["finished"]
