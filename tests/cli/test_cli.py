@@ -26,12 +26,23 @@ TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
 def test_train_prints_the_error_and_where_everything_is(semaug, tmp_path):
     status, output, _ = semaug("train", "digits_resnet8_isda", *TINY, "--device", "cpu")
     assert status == 0
-    assert re.search(r"test error \d+\.\d\d % \(mean of .*last \d+ epochs\)", output)
+    assert re.search(r"test error \d+\.\d\d % \(mean of last 2 epochs\), .* \(last epoch\)", output)
+    assert re.search(r"\n2 epochs in \d", output)
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name == (
         "digits_resnet8_isda,batch_size=32,epochs=2,test_images=60,train_per_class=10"
     )
     assert str(folder.relative_to(tmp_path) / "seed0") in output
+
+
+def test_a_run_that_counts_steps_is_told_in_steps(semaug):
+    tiny = [change for change in TINY if not change.startswith("epochs=")]
+    command = ["train", "digits_resnet8", "steps=6", "evaluate_every_steps=2", "report=best"]
+    status, output, errors = semaug(*command, *tiny, "--device", "cpu")
+    assert status == 0, errors
+    number = r"\d+\.\d\d %"
+    reports = rf"{number} \(best test\), {number} \(mean of last 3 tests\), {number} \(last test\)"
+    assert re.search(rf"test error {reports}\n6 steps in \d", output)
 
 
 def test_quick_runs_lie_apart(semaug, tmp_path):
@@ -93,6 +104,23 @@ def test_compare_of_two_settings_of_one_recipe(semaug, tmp_path):
     }
 
 
+def test_compare_of_accuracies_says_that_higher_is_better(semaug, tmp_path):
+    tiny = ["epochs=4", "train_per_class=20", "test_images=60", "batch_size=16", "--device", "cpu"]
+    command = ["compare", "digits_resnet8,lr=1e-9", "digits_resnet8", "metrics=accuracy,error"]
+    status, output, errors = semaug(*command, *tiny, "--seeds", "2")
+    assert status == 0, errors
+    assert "Test accuracy in percent, higher is better, 2 seeds each" in output
+    gain = re.search(r"second - first: \+(\d+\.\d\d), 95 %", output)[1]
+    (path,) = (tmp_path / "runs" / "compare").rglob("compare.json")
+    written = json.loads(path.read_text())
+    assert written["conclusion"].startswith(
+        f"digits_resnet8,batch_size=16,epochs=4,metrics=accuracy,error,test_images=60,"
+        f"train_per_class=20 is {gain} points better than digits_resnet8,"
+    )
+    assert "in test accuracy" in written["conclusion"]
+    assert written["conclusion"] in " ".join(output.split("\n"))
+
+
 def test_compare_of_one_seed_says_so(semaug):
     status, output, _ = semaug(
         "compare", "digits_resnet8", "digits_resnet8_isda", "--quick", "--seeds", "1"
@@ -133,7 +161,7 @@ def test_compare_of_one_seed_says_so(semaug):
         (["compare", "digits_resnet8,seed=1", "digits_resnet8"], "choose with --seeds"),
         (
             ["compare", "digits_resnet8", "cifar10_resnet32"],
-            "got data=digits and data=cifar10",
+            "tested on the same images by the same metric, got data=digits and data=cifar10",
         ),
         (
             ["compare", "cifar10_resnet32", "cifar10_resnet32_isda", "--data-root", "none"],
@@ -142,6 +170,14 @@ def test_compare_of_one_seed_says_so(semaug):
         (
             ["compare", "digits_resnet8", "cifar10_resnet32", "strength=1"],
             "no option 'strength'; add loss=isda",
+        ),
+        (
+            ["compare", "digits_resnet8,metrics=error", "digits_resnet8,metrics=accuracy,error"],
+            "by the same metric, got metrics=error and metrics=accuracy",
+        ),
+        (
+            ["compare", "digits_resnet8,epochs=1", "digits_resnet8,epochs=2", "epochs=3"],
+            "`epochs` has no effect; each recipe that has it has a value of its own",
         ),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from semaug.cli.group import COMMANDS
 from semaug.engine.options import TrainOptions
 from semaug.engine.session import Session
 from semaug.engine.train import train
@@ -111,3 +112,51 @@ def test_runs_of_other_kinds_are_tested_as_they_say(semaug, tmp_path, kind, told
     status, output, error = semaug("evaluate", str(run.folder), "--device", "cpu")
     assert (status, error) == (0, "")
     assert output.splitlines()[-1] == f"{run.folder}: {told}"
+
+
+CODE = """
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smooth:
+    share: float = 0.1
+
+    def build(self, sizes):
+        Path("executed").write_text({version!r})
+        return nn.CrossEntropyLoss(label_smoothing=self.share)
+"""
+
+
+def test_the_copy_of_changed_code_is_executed_if_it_is_trusted(semaug, tmp_path, forget):
+    file, executed = tmp_path / "smooth.py", tmp_path / "executed"
+    file.write_text(CODE.format(version="old"))
+    status, _, error = semaug("train", "digits_resnet8", "loss=smooth.py:Smooth", *SMALL)
+    assert (status, error) == (0, "")
+    (run,) = tmp_path.glob("runs/*/seed0")
+    command = ["evaluate", str(run), "--device", "cpu"]
+
+    forget()
+    assert semaug(*command)[1].endswith("as recorded\n")
+    for change in (lambda: file.write_text(CODE.format(version="new")), file.unlink):
+        change()
+        forget()
+        executed.unlink()
+        status, _, error = semaug(*command)
+        assert (status, error.count("\n")) == (2, 1)
+        assert f"{file}, was changed, moved or removed" in error
+        assert f"add --trust-code to execute the copy {run / 'code' / 'smooth.py'}" in error
+        assert not executed.exists()
+        status, output, _ = semaug(*command, "--trust-code")
+        assert status == 0
+        assert output.endswith("as recorded\n")
+        assert executed.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_that_read_run_folders_have_the_option(semaug, name):
+    output = semaug(name, "--help")[1]
+    assert ("--trust-code" in output) == (name in ("evaluate", "table", "transfer"))

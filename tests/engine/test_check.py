@@ -94,7 +94,7 @@ def test_a_loop_that_does_not_pause_is_told(run_with, in_forks, monkeypatch):
 
 def test_what_does_not_fit_is_said(run_with, in_forks):
     run = run_with("padding=8", "padding_mode=reflect")
-    with pytest.raises(UserError, match="^recipe: augmentation does not fit data=digits"):
+    with pytest.raises(UserError, match=r"^recipe: augmentation does not fit data=digits"):
         check_run(run, CPU)
 
 

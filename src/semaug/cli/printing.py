@@ -45,8 +45,10 @@ def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bo
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     """Print the results of a run, what it reports first."""
-    measure, epochs = measure_of(summary), summary["epochs"]
+    measure, epochs, steps = measure_of(summary), summary["epochs"], run.recipe.steps
     names = REPORTS | {"mean_last_10": f"mean of last {min(NUM_AVERAGED, epochs)} epochs"}
+    if steps is not None:  # its epochs are what lies between two tests
+        names = {report: name.replace("epoch", "test") for report, name in names.items()}
     for predictor in summary["results"]:
         values = [
             f"{measure.text(value)} ({names[report]})"
@@ -56,7 +58,8 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         line = f"{label_of(measured(summary), predictor)} {', '.join(values)}"
         say(console, line, style="bold")
     duration = in_words(summary["seconds"])
-    say(console, f"{epochs} epochs in {duration} on {summary['device']}")
+    length = f"{epochs} epochs" if steps is None else f"{steps:,} steps"
+    say(console, f"{length} in {duration} on {summary['device']}")
     say(console, f"results in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
 
