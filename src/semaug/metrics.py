@@ -53,7 +53,7 @@ class Metric(nn.Module, ABC):
         """Count a batch. No accelerator is waited for.
 
         Args:
-            outputs: ``(N, C)`` or ``(N, C, H, W)``, logits or probabilities.
+            outputs: ``(N, C)`` or ``(N, C, H, W)``, whose softmax are probabilities.
             labels: ``(N,)`` or ``(N, H, W)`` int64 class ids. Others, such as 255 in masks of
                 fewer classes, mark what does not count.
 

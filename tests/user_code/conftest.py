@@ -21,6 +21,7 @@ FILES = (
     "roll",
     "segmentation",
     "stripes",
+    "training",
 )
 collect_ignore = [f"{name}.py" for name in FILES]  # they import each other as scripts do
 
@@ -30,6 +31,7 @@ SMALL = {
     "teacher": ["test_images=100", "steps=12", "evaluate_every_steps=4", "unlabeled_batch_size=30"],
     "segment": ["train_images=24", "data.test_images=12", "epochs=3", "batch_size=8"],
     "stripes": ["train_images=100", "data.test_images=50", "epochs=3", "batch_size=32"],
+    "lion": ["train_images=100", "data.test_images=50", "epochs=3", "batch_size=32"],
     "frozen": ["train_per_class=10", "test_images=100", "epochs=3", "batch_size=32"],
     "gan": ["epochs=3", "batch_size=300"],
 }

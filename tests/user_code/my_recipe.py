@@ -12,6 +12,7 @@ from mean_teacher import MeanTeacher
 from roll import Roll
 from segmentation import AuxiliaryHead, QuarterTurns, Shapes, TwoHeads
 from stripes import StripeNet, Stripes
+from training import Lion, Shifts, Triangle
 
 from semaug.augmentation import Augment
 from semaug.data import Subset
@@ -73,6 +74,19 @@ def stripes() -> Recipe:
         network=StripeNet(width=16),
         augment=Roll(),
         metrics=("error", "calibration.py:Calibration"),  # by name, as on the command line
+        epochs=10,
+        batch_size=50,
+    )
+
+
+def lion() -> Recipe:
+    """An optimizer, a schedule and an evaluation that are not semaug's."""
+    return Recipe(
+        data=Stripes(),
+        network=StripeNet(),
+        optimizer=Lion(lr=1e-3, weight_decay=0.1),
+        schedule=Triangle(peak_percent=30.0),
+        evaluation=Shifts(pixels=1),
         epochs=10,
         batch_size=50,
     )

@@ -11,16 +11,20 @@ from semaug.data import IGNORED, DataSet
 from semaug.errors import UserError
 from semaug.methods import Batch, Samples
 from semaug.recipe.overrides import override
+from semaug.recipe.plan import Plan, StreamPlan
 from semaug.registry import (
     Sizes,
     augmentations,
     data_sets,
+    evaluations,
     kinds,
     losses,
     methods,
     metrics,
     networks,
+    optimizers,
     recipes,
+    schedules,
 )
 
 HERE = Path(__file__).parent
@@ -75,7 +79,7 @@ def test_center_loss_is_cross_entropy_and_a_pull(center_loss, normal):
 # Short names, of all recipes.
 
 
-@pytest.mark.parametrize("name", ["teacher", "segment", "stripes", "frozen"])
+@pytest.mark.parametrize("name", ["teacher", "segment", "stripes", "lion", "frozen"])
 def test_lr_is_the_optimizers_where_no_other_group_has_one(name):
     recipe = recipes.get(f"{HERE / 'my_recipe.py'}:{name}")()
     assert override(recipe, {"lr": "0.7"}).optimizer.lr == 0.7
@@ -87,6 +91,14 @@ def test_lr_is_an_error_where_the_loss_has_one_too():
         override(recipe, {"lr": "0.7"})
     changed = override(recipe, {"loss.lr": "0.7", "optimizer.lr": "0.2"})
     assert (changed.loss.lr, changed.optimizer.lr) == (0.7, 0.2)
+
+
+def test_options_of_specs_inside_of_specs_are_typed_too():
+    recipe = recipes.get(f"{HERE / 'my_recipe.py'}:frozen")()
+    stripes = f"{HERE / 'stripes.py'}:Stripes"
+    changed = override(recipe, {"data.images": stripes, "data.images.noise": "0.1"})
+    assert changed.data.images == data_sets.make(stripes, noise=0.1)
+    assert changed.data.backbone == recipe.data.backbone
 
 
 # Data sets.
@@ -148,6 +160,41 @@ def test_masks_turn_with_their_images(normal):
     equal = (torch.cat(symmetries) == turned).flatten(2).all(dim=2)  # (8, 64)
     assert equal.any(dim=0).all()
     assert equal.any(dim=1).all()  # each of the eight occurs
+
+
+# Optimizer, schedule, evaluation.
+
+
+def test_lion_is_that_of_the_paper(normal):
+    weight = torch.nn.Parameter(normal(3, 2))
+    spec = from_file(optimizers, "training.py:Lion", lr=0.1, betas=(0.5, 0.75), weight_decay=0.2)
+    optimizer = spec.build([{"params": [weight]}])
+    expected, average = weight.detach().clone(), torch.zeros(3, 2)
+    for _ in range(3):
+        gradient = normal(3, 2)
+        weight.grad = gradient.clone()
+        optimizer.step()
+        step = (0.5 * average + 0.5 * gradient).sign() + 0.2 * expected
+        expected = expected - 0.1 * step
+        average = 0.75 * average + 0.25 * gradient
+        assert_close(weight.detach(), expected)
+
+
+def test_the_triangle_rises_and_falls():
+    spec = from_file(schedules, "training.py:Triangle", peak_percent=40.0)
+    plan = Plan(5, 2, 10, {"labeled": StreamPlan(2, 1)})
+    rates = [spec.build(plan)(0.5, step) for step in range(10)]
+    expected = [1 / 8, 2 / 8, 3 / 8, 1 / 2, 1 / 2, 5 / 12, 4 / 12, 3 / 12, 2 / 12, 1 / 12]
+    assert rates == pytest.approx(expected)
+
+
+def test_probabilities_of_shifted_images_are_averaged(normal):
+    evaluate = from_file(evaluations, "training.py:Shifts", pixels=2).build(Sizes(num_classes=4))
+    images, weight = normal(2, 3, 5, 6), normal(90, 4)
+    found = evaluate(lambda shifted: {"": shifted.flatten(1) @ weight}, images, None)[""]
+    views = [images, *(images.roll(by, dims=d) for by in (2, -2) for d in (2, 3))]
+    expected = sum((view.flatten(1) @ weight).softmax(dim=1) for view in views) / 5
+    assert_close(found.softmax(dim=1), expected)
 
 
 # Metrics.

@@ -26,6 +26,23 @@ def everything(run):
     return without_times([load_checkpoint(run / "checkpoint.pt"), rows_of(run)])
 
 
+@pytest.fixture
+def changed(stranger, tmp_path):
+    """Return a function that copies the files of the stranger and changes one of them."""
+
+    def change(name, *pairs):
+        for path in stranger.folder.glob("*.py"):
+            shutil.copy(path, tmp_path)
+        text = (tmp_path / name).read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / name).write_text(text)
+        return tmp_path
+
+    return change
+
+
 # A run and its death.
 
 
@@ -53,6 +70,7 @@ MEASURED = {
     "teacher": ["error"],
     "segment": ["miou"],
     "stripes": ["error", "calibration_error"],
+    "lion": ["error"],
     "frozen": ["error"],
     "gan": ["frechet"],
 }
@@ -70,6 +88,14 @@ def test_the_teacher_is_tested_beside_the_student(trained):
     assert list(summary_of(run)["results"]) == ["", "teacher"]
     tested = [row for row in rows_of(run) if row["test_error"] is not None]
     assert any(row["test_error"] != row["test_error_teacher"] for row in tested)
+
+
+def test_a_kind_that_does_not_say_how_cannot_be_tested_again(stranger, changed):
+    folder = changed("adversarial.py", ("def evaluate(", "def measure("))
+    stranger("train", "my_recipe.py:gan", *SMALL["gan"], *ON_CPU, folder=folder)
+    (run,) = folder.glob("runs/*/seed0")
+    output = stranger("evaluate", run, *ON_CPU, folder=folder)
+    assert "a run of GAN cannot be tested again" in output
 
 
 def test_the_kind_of_a_sibling_loop_is_recorded(trained):
@@ -93,6 +119,7 @@ CHANGES = {
     "teacher": "strength=100",
     "segment": "auxiliary_weight=0",
     "stripes": "augment=standard",
+    "lion": "evaluation=whole",
     "frozen": "loss=center_loss.py:Center",
     "gan": "num_latents=8",
 }
@@ -206,23 +233,6 @@ def test_check_finds_nothing_wrong(stranger, name):
     assert f"my_recipe.py:{name}" in output
 
 
-@pytest.fixture
-def changed(stranger, tmp_path):
-    """Return a function that copies the files of the stranger and changes one of them."""
-
-    def change(name, *pairs):
-        for path in stranger.folder.glob("*.py"):
-            shutil.copy(path, tmp_path)
-        text = (tmp_path / name).read_text()
-        for old, new in pairs:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / name).write_text(text)
-        return tmp_path
-
-    return change
-
-
 def test_check_names_what_does_not_survive_a_kill(stranger, changed):
     folder = changed(
         "center_loss.py",
@@ -276,6 +286,12 @@ def test_a_name_that_leads_nowhere_is_an_error_of_one_line(stranger, call):
     assert status == 2
     assert len(output.splitlines()) == 1
     assert call.partition(":")[0] in output
+
+
+def test_an_augmentation_that_cannot_move_masks_is_refused_for_them(stranger):
+    status, output = stranger.run("train", "my_recipe.py:segment", "augment=roll.py:Roll")
+    assert status == 2
+    assert "cannot move masks along" in output
 
 
 def test_an_option_out_of_range_is_named_as_it_was_typed(stranger):

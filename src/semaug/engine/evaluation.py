@@ -5,7 +5,8 @@ predictor by its name, once or several times, and returns one output for each pr
 or ``(N, K, H, W)`` of the size of the truth where there is a label for each pixel.
 
 Of a single pass the outputs are returned as they are. Over several passes, flipped or scaled, the
-softmax probabilities are averaged, in float32 or better.
+softmax probabilities are averaged, in float32 or better, and their logarithm is returned: softmax
+of what an evaluator returns is always the probabilities.
 """
 
 import math
@@ -69,7 +70,7 @@ class Whole:
                 totals[name] = totals[name] + outputs if name in totals else outputs
         if len(passes) == 1:
             return totals
-        return {name: total / len(passes) for name, total in totals.items()}
+        return {name: (total / len(passes)).log() for name, total in totals.items()}
 
 
 @evaluations.register("sliding_window")
