@@ -100,6 +100,8 @@ def test_a_method_may_ask_for_several_networks_and_losses(builder_of):
     assert not torch.equal(first.conv1.weight, second.conv1.weight)
     sizes = [builder.loss(num_features=size).estimator.num_features for size in (3, 7)]
     assert sizes == [3, 7]
+    with pytest.raises(UserError, match="method=supervised has no features for loss=isda"):
+        builder.loss()
     other = tiny_recipe("digits_resnet8").loss
     assert isinstance(builder.loss(spec=other), nn.CrossEntropyLoss)
     network, loss = builder.with_loss("resnet20_cifar")

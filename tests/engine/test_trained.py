@@ -247,6 +247,9 @@ def test_other_images_are_refused(finished):
     path.write_text(json.dumps(description))
     with pytest.raises(UserError, match="the run saw other images than data=digits has now"):
         load_trained(finished, CPU)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"images\.json"):
+        load_trained(finished, CPU)
 
 
 def test_a_copied_folder_is_the_same_run(finished, of_isda):

@@ -63,7 +63,7 @@ class Stranger:
         )
 
     def run(self, *arguments, folder=None, die_at_save=0):
-        """Run a command; return its exit status and what it printed."""
+        """Run a command, or a script; return its exit status and what it printed."""
         output = self.folder / "output.txt"
         command = [list(map(str, arguments)), str(folder or self.folder), str(output), die_at_save]
         self.process.stdin.write(json.dumps(command) + "\n")

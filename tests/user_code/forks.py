@@ -1,9 +1,9 @@
 """Run commands of semaug, each in a fork of this process, which has imported it already.
 
 A command sees what it would see in a process of its own: no file of a user was loaded before it.
-Standard input has a line of JSON for each: its arguments, the folder it works in, the file that
-gets what it prints, and at which save of a checkpoint it kills itself, 0 for none. The answer is
-its exit status, negative if a signal ended it.
+Standard input has a line of JSON for each: its arguments, or the name of a script; the folder it
+works in, the file that gets what it prints, and at which save of a checkpoint it kills itself, 0
+for none. The answer is its exit status, negative if a signal ended it.
 """
 
 import gc
@@ -11,6 +11,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import traceback
@@ -54,7 +55,11 @@ def work(arguments, folder, output, die_at_save):
         die_at(die_at_save)
     sys.argv = ["semaug", *arguments]
     try:
-        cli.main()
+        if arguments[0].endswith(".py"):
+            sys.path.insert(0, folder)
+            runpy.run_path(arguments[0], run_name="__main__")
+        else:
+            cli.main()
     except SystemExit as exit:
         return exit.code or 0
     except BaseException:

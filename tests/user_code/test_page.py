@@ -27,9 +27,15 @@ def test_every_excerpt_is_in_a_file():
 
 
 @pytest.mark.slow
-def test_commands_of_the_page_work_in_their_order(stranger):
-    commands = [shlex.split(line) for block in blocks("bash") for line in block.splitlines()]
-    assert len(commands) > 4
-    for program, *arguments in commands:
-        assert program == "semaug"
-        stranger(*arguments, folder=stranger.page)
+def test_commands_and_scripts_of_the_page_work_in_their_order(stranger):
+    done = []
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.M | re.S):
+        if language == "python":
+            (stranger.page / "script.py").write_text(block)
+            done.append(stranger("script.py", folder=stranger.page))
+            continue
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "semaug"
+            done.append(stranger(*arguments, folder=stranger.page))
+    assert len(done) > 5

@@ -87,24 +87,45 @@ def test_two_arms_are_compared_over_seeds_by_jobs_side_by_side(stranger):
     assert len(list((stranger.folder / "compared").rglob("summary.json"))) == 4
 
 
-@pytest.mark.parametrize("name", ["segment", "gan"])
-def test_arms_are_compared_by_their_own_main_metric(stranger, name):
-    change = {"segment": "strength=0", "gan": "num_latents=8"}[name]
-    arms = [f"my_recipe.py:{name}", f"my_recipe.py:{name},{change}"]
+# A change of each recipe, for its second arm.
+CHANGES = {
+    "center": "loss.strength=0.1",
+    "teacher": "strength=100",
+    "segment": "auxiliary_weight=0",
+    "stripes": "augment=standard",
+    "frozen": "loss=center_loss.py:Center",
+    "gan": "num_latents=8",
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_arms_are_compared_over_two_seeds_by_their_own_main_metric(stranger, name):
+    arms = [f"my_recipe.py:{name}", f"my_recipe.py:{name},{CHANGES[name]}"]
     output = stranger("compare", *arms, *SMALL[name], "--seeds", "2", "--runs", "compared", *ON_CPU)
-    better = {"segment": "higher is better", "gan": "lower is better"}[name]
-    assert MEASURED[name][0] in output
-    assert better in output
+    assert "2 seeds each" in output
+    assert "paired difference of" in output
+    assert f"est {MEASURED[name][0]}" in output
+    assert ("higher" if name == "segment" else "lower") + " is better" in output
+
+
+def test_values_are_chosen_on_held_out_images(stranger):
+    values = ["loss.strength=0,0.1", "--holdout", "50", "--runs", "searched"]
+    output = stranger("search", "my_recipe.py:center", *SMALL["center"], *values, *ON_CPU)
+    assert "trained with it on all images: test error" in output
+    (found,) = (stranger.folder / "searched").rglob("search.json")
+    assert len(json.loads(found.read_text())["candidates"]) == 2
 
 
 def test_one_report_shows_all_of_them(stranger, trained):
-    runs = [trained(name) for name in SMALL]
+    for name in SMALL:
+        trained(name)
     output = stranger("report", stranger.folder / "runs", "--output", "report.html")
     assert "note:" not in output
     page = (stranger.folder / "report.html").read_text()
     for name in SMALL:
         assert f"my_recipe.py:{name}" in page
-    assert len(runs) == len(SMALL)
+        assert f"test {MEASURED[name][0]}" in page
+    assert page.count("<svg") >= len(SMALL)
 
 
 def test_transfer_tests_them_on_other_images(stranger, trained):
@@ -140,9 +161,11 @@ def copied(stranger, trained, tmp_path):
 def test_a_changed_file_is_said(stranger, copied, name):
     (copied / name).write_text((copied / name).read_text() + "\n# changed\n")
     (run,) = copied.glob("runs/*/seed0")
+    arms = ["my_recipe.py:center", "my_recipe.py:center,loss.strength=0.1"]
     for command in (
         ["evaluate", run, *ON_CPU],
         ["train", "my_recipe.py:center", *SMALL["center"], *ON_CPU, "--resume"],
+        ["compare", *arms, *SMALL["center"], *ON_CPU, "--seeds", "1"],
     ):
         status, output = stranger.run(*command, folder=copied)
         assert status == 2
@@ -183,21 +206,57 @@ def test_check_finds_nothing_wrong(stranger, name):
     assert f"my_recipe.py:{name}" in output
 
 
-def test_check_says_what_does_not_survive_a_kill(stranger, tmp_path):
-    for path in stranger.folder.glob("*.py"):
-        shutil.copy(path, tmp_path)
-    path = tmp_path / "center_loss.py"
-    text = path.read_text().replace(
-        "self.centers = nn.Parameter(torch.zeros(num_classes, num_features))",
-        "self.centers = nn.Parameter(torch.zeros(num_classes, num_features)); self.calls = 0",
+@pytest.fixture
+def changed(stranger, tmp_path):
+    """Return a function that copies the files of the stranger and changes one of them."""
+
+    def change(name, *pairs):
+        for path in stranger.folder.glob("*.py"):
+            shutil.copy(path, tmp_path)
+        text = (tmp_path / name).read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / name).write_text(text)
+        return tmp_path
+
+    return change
+
+
+def test_check_names_what_does_not_survive_a_kill(stranger, changed):
+    folder = changed(
+        "center_loss.py",
+        ("        self.lr = lr\n", "        self.lr = lr\n        self.calls = 0\n"),
+        ("        features, centers =", "        self.calls += 1\n        features, centers ="),
+        ("return value +", "return self.calls * value +"),
     )
-    text = text.replace(
-        "        features, centers =",
-        "        self.calls += 1; logits = logits * (1 + self.calls)\n        features, centers =",
-    )
-    path.write_text(text)
-    status, output = stranger.run("check", "my_recipe.py:center", folder=tmp_path)
+    status, output = stranger.run("check", "my_recipe.py:center", folder=folder)
     assert status == 2, output
+    assert re.search(r"objects\.method\.network\S* .*differ", output)
+    assert "attributes that were not saved: method.criterion.calls;" in output
+
+
+def test_check_names_a_loop_that_does_not_save_within_an_epoch(stranger, changed):
+    folder = changed("adversarial.py", ("session.pause()", "pass"))
+    status, output = stranger.run("check", "my_recipe.py:gan", folder=folder)
+    assert status == 2
+    assert "its loop is to call session.pause()" in output
+
+
+def test_check_shows_where_code_fails(stranger, changed):
+    folder = changed("center_loss.py", ("return value +", "return valeu +"))
+    status, output = stranger.run("check", "my_recipe.py:center", folder=folder)
+    assert status == 2
+    assert "NameError: name 'valeu' is not defined" in output
+    assert "ended with exit code 1; its error stands above" in output
+
+
+def test_check_says_what_does_not_fit_in_one_line(stranger):
+    arguments = ["my_recipe.py:center", "evaluation=sliding_window", "window=4"]
+    status, output = stranger.run("check", *arguments)
+    assert status == 2
+    assert "sliding_window expects a label for each pixel" in output.splitlines()[-1]
+    assert "Traceback" not in output
 
 
 def test_a_name_that_two_groups_have_is_an_error_that_lists_both(stranger):

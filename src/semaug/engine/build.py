@@ -20,7 +20,7 @@ from semaug.features.probe import PROBE_ERRORS, run_probe
 from semaug.methods import Method
 from semaug.metrics import Metric
 from semaug.recipe.plan import Plan
-from semaug.registry import Sizes, losses, networks
+from semaug.registry import Sizes, losses, methods, networks
 
 __all__ = ["Builder", "compile_steps", "synchronize_batch_norm"]
 
@@ -87,10 +87,17 @@ class Builder:
             spec: None is that of the recipe.
 
         Raises:
-            UserError: If options do not fit together.
+            UserError: If options do not fit together, or the loss wants features and there are
+                none.
         """
+        spec = spec or self.recipe.loss
+        if num_features is None and getattr(spec, "takes_features", False):
+            raise UserError(
+                f"recipe: method={methods.name_of(self.recipe.method)} has no features for "
+                f"loss={losses.name_of(spec)}"
+            )
         with as_user_error("recipe: ", ValueError):
-            return (spec or self.recipe.loss).build(replace(self.sizes, num_features=num_features))
+            return spec.build(replace(self.sizes, num_features=num_features))
 
     def with_loss(
         self, network: Any = None, field: str = "network", *, several_views: bool = False
