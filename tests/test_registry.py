@@ -73,7 +73,7 @@ def test_members_are_found_made_and_named():
     assert ANIMALS.get("tiger") is Tiger
     assert ANIMALS.get("gnu") is dict
     tiger = ANIMALS.make("tiger", weight=200.0)
-    assert tiger == Tiger(weight=200.0)
+    assert tiger == Tiger(weight=200.0, prey=Cat())
     assert losses.name_of(ISDA) == losses.name_of(ISDA(strength=1.0)) == "isda"
     assert ANIMALS.name_of(tiger) == "tests.test_registry:Tiger"  # another process imports it
     assert ANIMALS.get("tests.test_registry:Tiger") is Tiger

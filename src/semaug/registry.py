@@ -116,7 +116,7 @@ class Registry:
             found = outside.find(name)
             if self is not recipes and not (isinstance(found, type) and is_dataclass(found)):
                 raise UserError(
-                    f"{name}: expected a dataclass with the options of a {self.kind}, got {found!r}"
+                    f"{name}: expected a dataclass, the spec of one {self.kind}, got {found!r}"
                 )
             return found
         names = self.names()

@@ -14,7 +14,9 @@ from semaug.errors import UserError
 from semaug.losses import ExplicitAugmentationLoss
 from semaug.methods import Supervised
 from semaug.metrics import Error, MeanIoU, MeanIoUSpec
-from tests.tiny import tiny_recipe
+from semaug.recipe.quick import make_quick
+from semaug.runs.run import Run
+from tests.tiny import tiny_recipe, train_quietly
 
 # Batch norm on one pixel, and a hidden layer between `num_features` and the classifier.
 MOBILE = "network=mobilenetv3_small_050"
@@ -263,3 +265,43 @@ def test_compiled_methods_stay_the_modules_that_they_are(monkeypatch):
     assert compiled == [("loss", False), ("predict_each", False)]
     assert method.loss("batch") == ("compiled", method, "batch")
     assert list(method.state_dict()) == names
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoMetric:
+    """A spec that builds something else."""
+
+    def build(self, sizes):
+        return nn.Identity()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoImages:
+    """A spec that loads something else."""
+
+    def load(self, root, workers):
+        return (torch.zeros(2, 3, 8, 8), torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": (NoMetric(),)}, "to build a semaug.metrics.Metric with name.*got Identity"),
+        ({"data": NoImages()}, "`data` to load a DataSet of two ImageSets.*got tuple of NoneType"),
+    ],
+    ids=["metric", "data"],
+)
+def test_specs_that_build_something_else_are_named(tmp_path, changes, message):
+    run = Run("strange", replace(tiny_recipe("digits_resnet8"), **changes), root=tmp_path)
+    with pytest.raises(UserError, match=message):
+        train_quietly(run)
+
+
+def test_a_schedule_without_warm_up_may_be_shrunk():
+    @dataclass(frozen=True, kw_only=True)
+    class Flat:
+        def build(self, plan):
+            return lambda lr, step: lr
+
+    small = make_quick(replace(tiny_recipe("digits_resnet8"), schedule=Flat()))
+    assert small.schedule == Flat()

@@ -34,15 +34,16 @@ def test_a_terminal_has_a_line_for_each_running_job(train_tiny, make_run, screen
     assert "2 of 3 runs are done" in shown
 
 
-def test_a_run_that_counts_steps_shows_steps(make_run, screen):
-    run = make_run("digits_resnet8", "epochs=none", "steps=100")
-    run.folder.mkdir(parents=True)
-    (run.folder / "recipe.json").write_text(json.dumps(summary_of(0, "miou", "higher")))
-    run.metrics.write_text('{"epoch": 2, "step": 40, "test_miou": 61.234}\n')
+def test_a_run_that_counts_steps_shows_steps(train_tiny, screen):
+    length = ["epochs=none", "steps=6", "evaluate_every_steps=2"]
+    run = train_tiny("digits_resnet8", *length, "metrics=accuracy")
+    lines = run.metrics.read_text().splitlines(keepends=True)
+    run.metrics.write_text("".join(lines[:2]))
     console = Console(file=screen, force_terminal=True, width=120)
     with JobsDisplay(console, 0, 1) as display:
         display.show_running([run])
-    assert "step 40/100 miou 61.23 % digits_resnet8" in screen.getvalue()
+    accuracy = json.loads(lines[1])["test_accuracy"]
+    assert f"step 4/6 accuracy {accuracy:.2f} % digits_resnet8 seed 0" in screen.getvalue()
 
 
 def test_elsewhere_there_is_a_line_for_each_outcome(make_run, screen):

@@ -129,10 +129,21 @@ class Builder:
         return net, self.loss(net.num_features)
 
     def metrics(self, method: Method) -> list[Metric]:
-        """Build what is measured, on the device: of the recipe, or what the method measures."""
+        """Build what is measured, on the device: of the recipe, or what the method measures.
+
+        Raises:
+            UserError: If one is no metric.
+        """
         chosen = [spec.build(self.sizes) for spec in self.recipe.metrics]
+        found = chosen or method.metrics(self.sizes)
+        for metric in found:
+            if not (isinstance(metric, Metric) and hasattr(metric, "name")):
+                raise UserError(
+                    "recipe: expected `metrics` to build a semaug.metrics.Metric with name, unit "
+                    f"and better, got {type(metric).__name__}"
+                )
         device = self.data.test.labels.device
-        return [metric.to(device) for metric in chosen or method.metrics(self.sizes)]
+        return [metric.to(device) for metric in found]
 
     def name_of_network(self) -> str:
         """Return the name of the network of the recipe."""

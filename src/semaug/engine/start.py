@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from semaug.data import DataSet, LoadError, Selection
+from semaug.data import DataSet, FileSet, ImageSet, LoadError, Selection
 from semaug.data.registry import data_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
@@ -74,6 +74,12 @@ def load_data(run: Run, options: TrainOptions, device: torch.device) -> tuple[Da
     recipe = run.recipe
     with as_user_error("", ValueError, LoadError):
         data = recipe.data.load(data_root(options.data_root), options.workers)
+    parts = [getattr(data, name, None) for name in ("train", "test")]
+    if not all(isinstance(part, ImageSet | FileSet) for part in parts):
+        raise UserError(
+            "recipe: expected `data` to load a DataSet of two ImageSets, train and test, got "
+            f"{type(data).__name__} of {' and '.join(type(part).__name__ for part in parts)}"
+        )
     with as_user_error("recipe: ", ValueError):
         data, selection = recipe.subset.select(data, quick=run.quick)
     if len(data.test) == 0:

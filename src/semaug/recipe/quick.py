@@ -58,7 +58,7 @@ def make_quick(recipe: Any) -> Any:
             ),
             test_images=min(int(_TO_TEST / (epochs * max(cost, 1))), _MOST_TEST_IMAGES),
         )
-    if hasattr(recipe, "schedule"):
+    if hasattr(getattr(recipe, "schedule", None), "warmup_epochs"):
         small["schedule"] = replace(recipe.schedule, warmup_epochs=0.0)
     small["batch_size"] = min(recipe.batch_size, max(2, 64 // passes))
     if recipe.steps is None:
