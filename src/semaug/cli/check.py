@@ -38,7 +38,7 @@ def check_command(
     changes, seed = split_seed(overrides or [], None)
     run = make_run(recipe, changes, seed, True, Path("runs"))
     console = Console()
-    say(console, f"checking {run.label}: four steps, a kill after the third, four again")
+    say(console, f"checking {run.label}: four steps, then the same with a kill after the third")
     state = check_run(run, options)
     for line in _told(state):
         say(console, f"  {line}")
