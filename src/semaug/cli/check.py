@@ -39,7 +39,7 @@ def check_command(
     changes, seed = split_seed(overrides or [], None)
     run = make_run(recipe, changes, seed, True, Path("runs"))
     console = Console()
-    say(console, f"checking {run.label}: four steps, a kill after the third, four again")
+    say(console, f"checking {run.label}: four steps, then the same with a kill after the third")
     state = check_run(run, options)
     for line in _told(state):
         say(console, f"  {line}")
@@ -53,9 +53,8 @@ def _told(state: dict[str, Any]) -> list[str]:
         sizes = [value.numel() for value in part.values() if isinstance(value, torch.Tensor)]
         groups = part.get("param_groups")
         if groups is not None:
-            numbers = ", ".join(str(len(group["params"])) for group in groups)
-            plural = "s" if len(groups) > 1 else ""
-            lines.append(f"{name}: {len(groups)} group{plural} of {numbers} parameters")
+            numbers = " and ".join(str(len(group["params"])) for group in groups)
+            lines.append(f"{name}: {numbers} parameters{' in groups' * (len(groups) > 1)}")
         else:
             lines.append(f"{name}: {sum(sizes):,} numbers in {len(sizes)} tensors")
     measured = [name for name in state["rows"][-1] if name.startswith(("train_", "test_"))]
