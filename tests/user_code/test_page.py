@@ -1,5 +1,6 @@
 """What docs/extending.md shows is what the files of the stranger hold, and its commands work."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -26,6 +27,16 @@ def test_every_excerpt_is_in_a_file():
         assert any(without_layout(excerpt) in text for text in files), excerpt
 
 
+def test_names_are_where_the_page_says():
+    rows = re.findall(r"^\| (`semaug\.[^|]*) \| ([^|]*) \|$", PAGE, re.M)
+    assert len(rows) > 10
+    for modules, names in rows:
+        for module, own in zip(modules.split(", "), names.split("; "), strict=True):
+            found = importlib.import_module(module.strip("`"))
+            for name in re.findall(r"`(\w+)`", own):
+                assert hasattr(found, name), f"{module} has no {name}"
+
+
 @pytest.mark.slow
 def test_commands_and_scripts_of_the_page_work_in_their_order(stranger):
     done = []
@@ -39,3 +50,5 @@ def test_commands_and_scripts_of_the_page_work_in_their_order(stranger):
             assert program == "semaug"
             done.append(stranger(*arguments, folder=stranger.page))
     assert len(done) > 5
+    for line in re.findall(r"`semaug (list [^`]*)`", PAGE):
+        assert "loss.lr " in stranger(*line.split(), folder=stranger.page)

@@ -27,7 +27,8 @@ def check_command(
     For recipes, losses, methods, networks and data sets of your own. The recipe is shrunk as by
     --quick. One run is never stopped; another run is killed in the middle of an epoch and resumed
     in a new process. Both must end with the same tensors, bit for bit. Errors name options that do
-    not fit, and state that a checkpoint lacks. Nothing is written into your folders.
+    not fit, and state that a checkpoint lacks. Nothing is written into your folders. It runs on
+    the CPU unless --device names another one.
 
     [bold]Examples[/bold]
 

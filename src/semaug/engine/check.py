@@ -41,7 +41,8 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
 
     Args:
         run: Of a quick recipe; its folder is not touched.
-        options: Of training.
+        options: Of training. The device is the CPU if it is ``"auto"``; operators of any other one
+            are made deterministic.
 
     Returns:
         The state of the last checkpoint, for what else is to be said of it.
@@ -49,8 +50,10 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
     Raises:
         UserError: If the two differ, with the names of what does, or something does not fit.
     """
+    device = "cpu" if options.device == "auto" else options.device
     recipe = run.recipe.lasting(steps=_STEPS, evaluate_every_steps=_TEST_EVERY)
-    own = replace(options, checkpoint_seconds=0.0)
+    recipe = replace(recipe, deterministic=recipe.deterministic or device != "cpu")
+    own = replace(options, checkpoint_seconds=0.0, device=device)
     with TemporaryDirectory(prefix="semaug-check-") as folder:
         stopped, whole = (
             replace(run, recipe=recipe, root=Path(folder, name)) for name in ("stopped", "whole")
