@@ -1,5 +1,6 @@
 """Tests of semaug.queue.workers."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train
+from semaug.errors import UserError
 from semaug.queue import workers
 from semaug.queue.outcome import log_of
 from semaug.queue.queue import train_runs
@@ -79,6 +81,29 @@ def test_the_death_of_a_worker_fails_its_run(make_run, monkeypatch, capfd):
     monkeypatch.setattr(workers, "_work", sys.exit)
     outcomes = train_runs([make_run(seed=seed) for seed in range(3)], OPTIONS, 2, QUIET)
     assert [outcome.error for outcome in outcomes] == ["its process died with exit code 1"] * 3
+
+
+class Changed:
+    """A run whose code was changed when another process asks for it."""
+
+    def __reduce__(self):
+        return refuse, ("loss.py: was changed since this command began",)
+
+
+def refuse(message):
+    raise UserError(message)
+
+
+def test_code_that_was_changed_fails_its_run(monkeypatch):
+    monkeypatch.setattr(workers, "_processes", multiprocessing.get_context("fork"))
+    worker = workers._Worker()
+    for _ in range(2):  # the worker lives on
+        worker.give(Changed(), OPTIONS)
+        _, outcome = worker.take()
+        assert outcome.error == "loss.py: was changed since this command began"
+    worker.connection.close()
+    worker.process.join()
+    assert worker.process.exitcode == 0
 
 
 def test_a_log_that_cannot_be_opened_fails_its_run(make_run):

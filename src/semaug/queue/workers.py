@@ -22,6 +22,7 @@ from rich.console import Console
 from semaug.engine.device import count_workers
 from semaug.engine.interrupt import InterruptedRunError, watch_interrupts
 from semaug.engine.options import TrainOptions
+from semaug.errors import UserError
 from semaug.queue.display import JobsDisplay
 from semaug.queue.outcome import Outcome, open_log, train_one
 from semaug.runs.run import Run
@@ -125,7 +126,8 @@ class _Worker:
         assert self.run is not None
         run, self.run = self.run, None
         try:
-            return run, self.connection.recv()
+            found = self.connection.recv()
+            return run, Outcome(run, error=found) if isinstance(found, str) else found
         except (EOFError, OSError):
             self.process.join()
             code = self.process.exitcode
@@ -176,8 +178,11 @@ def _work(connection: Connection) -> None:
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     try:
         while True:
-            run, options = connection.recv()
-            connection.send(_train_one(run, options))
+            try:
+                run, options = connection.recv()
+                connection.send(_train_one(run, options))
+            except UserError as error:  # code of the run was changed meanwhile, or is gone
+                connection.send(str(error))
     except (EOFError, OSError, KeyboardInterrupt):
         pass
 
