@@ -34,8 +34,8 @@ def test_groups_of_an_optimizer_are_counted():
     }
     assert list(_told(state)) == [
         "method: 2,001 numbers in 2 tensors",
-        "one: 1 group of 2 parameters",
-        "two: 2 groups of 2, 1 parameters",
+        "one: 2 parameters",
+        "two: 2 and 1 parameters in groups",
         "measured: train_loss, test_miou",
     ]
 
