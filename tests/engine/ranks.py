@@ -121,3 +121,5 @@ if __name__ == "__main__":
     for argument in sys.argv[1:]:
         task, folder = argument.split("=")
         TASKS[task](folder)
+    sys.stdout.flush()
+    os._exit(0)  # threads of torch's process groups may abort a process that shuts down
