@@ -44,7 +44,7 @@ def test_groups_of_an_optimizer_are_counted():
     ("arguments", "message"),
     [
         (["digits_resnet"], "unknown recipe 'digits_resnet'; did you mean 'digits_resnet8'?"),
-        (["my_recipe.py:recipe"], "my_recipe.py: expected a Python file, got no such file"),
+        (["not_there.py:recipe"], "not_there.py: expected a Python file, got no such file"),
         (["digits_resnet8", "loss=isda"], "loss=isda expects strength=..."),
         (["digits_resnet8", "network=vit_tiny_patch16_224"], "cannot take data=digits of 3 x 8 x"),
     ],
