@@ -1,6 +1,7 @@
 """How the learning rate moves, step by step. One file, for each schedule is a line."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ __all__ = ["Constant", "Cosine", "Poly", "Schedule", "Step"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(ABC):
     """What schedules share: the learning rate may rise from near 0 at first.
 
     In the K steps of the warm-up, the rate of step k, counted from 1, is k / K of the schedule's.
@@ -50,9 +51,9 @@ class Schedule:
             wanted = f"from 0 to below epochs={recipe.epochs}"
             check_option("warmup_epochs", self.warmup_epochs, shorter, wanted)
 
+    @abstractmethod
     def factor(self, step: int, total: int) -> float:
         """Return what the learning rate is multiplied by at a step of the run, from 0 on."""
-        raise NotImplementedError
 
     def build(self, plan: Plan) -> Callable[[float, int], float]:
         """Return the function of a learning rate and a step, from 0 on, to the rate at that step.
