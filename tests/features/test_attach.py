@@ -149,7 +149,7 @@ def test_detach_takes_the_hook_off(attached):
     model, criterion = attached
     logits = model(IMAGES)
     criterion.detach()
-    assert not model[5]._forward_pre_hooks
+    assert not model[5]._forward_hooks
     with pytest.raises(RuntimeError, match="attach: expected a forward of the model before"):
         criterion(logits, LABELS)
 

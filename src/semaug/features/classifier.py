@@ -3,20 +3,23 @@
 from typing import Any, TypeGuard
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import is_parametrized
 
 from semaug.features.probe import (
     GUESSED_SIZE,
     PROBE_ERRORS,
     Candidates,
+    Capture,
     Linear,
     Probe,
     declared_size,
     probe_images,
     run_probe,
 )
+from semaug.features.recognize import equals_output, is_made_from, is_output, mismatch
 
 # N samples, C classes, A features.
 
@@ -33,15 +36,28 @@ class Classifier:
 
     def __init__(self, module: Linear, name: str) -> None:
         self.module, self.name = module, name
-        if isinstance(module, nn.Conv2d):
-            self.num_classes, self.num_features = module.out_channels, module.in_channels
-        else:
-            self.num_classes, self.num_features = module.out_features, module.in_features
+        self.num_classes, self.num_features = _sizes(module)
 
-    @property
-    def weight(self) -> Tensor:
-        """``(C, A)``, read anew each time, so parametrizations and sharding are respected."""
-        return _whole(self.module.weight).flatten(1)
+    def weight(self, function: str, seen: Tensor | None = None) -> Tensor:
+        """``(C, A)``: what a forward used, if it was seen, else read anew.
+
+        Raises:
+            RuntimeError: If it is gone, since the first FSDP shards it after the forward.
+        """
+        sharded = not is_parametrized(self.module, "weight") and _is_sharded(self.module.weight)
+        weight: Any = self.module.weight if seen is None or sharded else seen
+        if _is_sharded(weight):
+            from torch.distributed.tensor import Partial
+
+            # Each rank's loss contributes its own gradient, and FSDP averages over ranks.
+            weight = weight.full_tensor(grad_placements=[Partial("avg")])
+        elif weight.numel() != self.num_classes * self.num_features or _is_freed(weight):
+            raise RuntimeError(
+                f"{function}: expected the weight of the classifier {self.name!r} after the "
+                f"forward, found it sharded by FullyShardedDataParallel; use fully_shard, or wrap "
+                "the model without its classifier"
+            )
+        return weight.flatten(1)
 
     def features(self, function: str, inputs: Tensor, logits: Tensor) -> Tensor:
         """Reshape what the layer received to ``(N, A)``, or ``(N, A, h, w)`` for dense logits.
@@ -60,30 +76,19 @@ class Classifier:
             )
         return inputs.flatten(1)
 
-    @torch.no_grad()
-    def makes(self, logits: Tensor, features: Tensor) -> bool:
-        """Whether ``features @ weight.T + bias`` are the logits; reads values, so it waits."""
-        if logits.shape != (len(features), self.num_classes, *features.shape[2:]):
-            return False
-        weight = self.weight
-        low_precision = any(t.dtype.itemsize < 4 for t in (logits, features, weight))
-        tolerance = 5e-2 if low_precision else 5e-3  # the latter leaves room for TF32
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        bias = None if self.module.bias is None else _whole(self.module.bias).to(dtype)
-        with torch.autocast(features.device.type, enabled=False):
-            vectors = features.movedim(1, -1).to(dtype)
-            expected = F.linear(vectors, weight.to(dtype), bias).movedim(-1, 1)
-            # Not `<=`: an overflow in the first step is not a wrong classifier.
-            return not bool((logits - expected).norm() > tolerance * expected.norm())
+
+def _sizes(module: Linear) -> tuple[int, int]:
+    if isinstance(module, nn.Conv2d):
+        return module.out_channels, module.in_channels
+    return module.out_features, module.in_features
 
 
-def _whole(parameter: Any) -> Tensor:
-    if hasattr(parameter, "full_tensor"):  # a DTensor, sharded by FSDP2
-        from torch.distributed.tensor import Partial
+def _is_sharded(weight: Any) -> bool:
+    return hasattr(weight, "full_tensor")  # a DTensor, of FSDP2
 
-        # Each rank's loss contributes its own gradient, and FSDP averages over ranks.
-        return parameter.full_tensor(grad_placements=[Partial("avg")])
-    return parameter
+
+def _is_freed(weight: Tensor) -> bool:
+    return not torch.compiler.is_compiling() and weight.untyped_storage().size() == 0
 
 
 def find_classifier(
@@ -91,7 +96,7 @@ def find_classifier(
     model: nn.Module,
     given: nn.Module | str | None,
     example_images: Tensor | None,
-) -> tuple[Classifier, bool]:
+) -> Classifier:
     """Find the classifier of a model.
 
     Args:
@@ -100,12 +105,9 @@ def find_classifier(
         given: The module or its dotted name, if the user said so.
         example_images: A batch the model accepts, if the user gave one.
 
-    Returns:
-        The classifier, and whether a forward has shown that it makes the logits.
-
     Raises:
         TypeError: If an argument or the output of the model is of the wrong type.
-        ValueError: If there is no such classifier.
+        ValueError: If there is no such classifier, or it has no size yet.
     """
     if example_images is not None and not isinstance(example_images, Tensor):
         raise TypeError(
@@ -118,10 +120,17 @@ def find_classifier(
             f"{function}: expected a `model` with a Linear or 1x1 convolution as classifier, "
             "got one without either"
         )
+    if any(map(_is_lazy, model.modules())):
+        if example_images is None:
+            raise ValueError(
+                f"{function}: expected `model` to have been called once, since lazy layers have no "
+                "size before; call it, or give `example_images`"
+            )
+        run_probe(model, example_images[:2], {})
     module = _given(function, given, candidates) or _declared(model)
-    size = declared_size(model)
+    size = None if given is not None else declared_size(model)
     if module is not None and size is None and example_images is None:
-        return _named(model, module), False
+        return _named(model, module)
     images = probe_images(model, example_images, size or GUESSED_SIZE)
     try:
         probe = run_probe(model, images, candidates)
@@ -129,12 +138,12 @@ def find_classifier(
         if example_images is not None:
             raise
         if module is not None:
-            return _named(model, module), False
+            return _named(model, module)
         raise ValueError(
             f"{function}: expected `example_images`, a batch that the model accepts, or "
             f"`classifier`; a guessed batch of shape {tuple(images.shape)} failed: {error}"
         ) from error
-    return _confirmed(function, model, module, probe, candidates), True
+    return _confirmed(function, model, module, probe, candidates)
 
 
 def unwrap(function: str, model: nn.Module) -> nn.Module:
@@ -142,20 +151,24 @@ def unwrap(function: str, model: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: If the model is no module.
-        ValueError: If it is wrapped by ``DataParallel``.
+        ValueError: If it is wrapped by ``DataParallel`` or the first FSDP.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"{function}: expected `model` to be an nn.Module, got {type(model).__name__}"
         )
-    if isinstance(model, nn.DataParallel):
-        raise ValueError(
-            f"{function}: expected `model` not to be wrapped by DataParallel, whose replicas "
-            "hide the features; use DistributedDataParallel"
-        )
+    for wrapper, why in REFUSED.items():
+        if wrapper in (kind.__name__ for kind in type(model).__mro__):
+            raise ValueError(f"{function}: expected `model` not to be wrapped by {wrapper}, {why}")
     inner = model.module if isinstance(model, DistributedDataParallel) else None
     inner = getattr(model, "_orig_mod", inner)  # a compiled module
     return model if inner is None else unwrap(function, inner)
+
+
+REFUSED = {
+    "DataParallel": "whose replicas hide the features; use DistributedDataParallel",
+    "FullyShardedDataParallel": "which keeps parameters flat; use fully_shard, or attach first",
+}
 
 
 def logits_of(function: str, output: Any) -> Tensor:
@@ -163,6 +176,7 @@ def logits_of(function: str, output: Any) -> Tensor:
 
     Raises:
         TypeError: If it is neither.
+        ValueError: If it has logits of other classifiers too.
     """
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor):
@@ -170,6 +184,17 @@ def logits_of(function: str, output: Any) -> Tensor:
             f"{function}: expected the model to return logits or an object with `logits`, "
             f"got {type(output).__name__}"
         )
+    if logits is not output:
+        names = getattr(output, "_fields", getattr(output, "__dict__", ()))
+        others = [name for name in names if "logits" in name and name != "logits"]
+        others = [f"`{name}`" for name in others if getattr(output, name) is not None]
+        if others:
+            raise ValueError(
+                f"{function}: expected logits of one classifier, got {type(output).__name__} with "
+                f"`logits` and {', '.join(others)}, which would be passed over; attach the loss, "
+                "call it with `output.logits` and add a loss of the others, or build the model "
+                "without them"
+            )
     return logits
 
 
@@ -214,13 +239,18 @@ def _confirmed(
     calls = [
         call
         for call in probe.calls
-        if (_is_same(call.output, logits) if module is None else call.module is module)
+        # Zeros of a fresh head would prove nothing.
+        if (
+            _matches(logits, call) and (call.output.requires_grad or call.output.any())
+            if module is None
+            else call.module is module
+        )
     ]
     if calls:
         classifier = _named(model, calls[-1].module)
-        check_makes(
-            function, classifier, logits, classifier.features(function, calls[-1].inputs, logits)
-        )
+        classifier.features(function, calls[-1].inputs, logits)
+        if not _matches(logits, calls[-1]):
+            raise mismatch("with_features", classifier.name, logits, calls[-1])
         return classifier
     if module is not None:
         raise ValueError(
@@ -229,37 +259,28 @@ def _confirmed(
             f"{_listed(candidates)}"
         )
     fitting = {
-        name: linear
-        for name, linear in candidates.items()
-        if linear.weight.shape[:1] == logits.shape[-1:]
+        name: linear for name, linear in candidates.items() if _sizes(linear)[0] == logits.shape[-1]
     }
+    behind = [name for name, m in fitting.items() if _is_behind(logits, m, probe)]
+    averaged = f"; it is made of those of {', '.join(map(repr, behind))}" if behind[1:] else ""
     raise ValueError(
-        f"{function}: found no layer whose output is the output of the model; name the "
+        f"{function}: found no layer whose output is the output of the model{averaged}; name the "
         f"classifier by `classifier`, {_listed(fitting or candidates)}"
     )
 
 
-def check_makes(function: str, classifier: Classifier, logits: Tensor, features: Tensor) -> None:
-    """Check that the classifier alone makes the logits; reads values.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    if not classifier.makes(logits, features):
-        raise ValueError(
-            f"{function}: expected logits features @ weight.T + bias of the classifier "
-            f"{classifier.name!r}, got others, of shape {tuple(logits.shape)}: something is "
-            "added, averaged, scaled or cut behind it; name another one by `classifier`"
-        )
+def _is_behind(logits: Tensor, module: Linear, probe: Probe) -> bool:
+    return any(call.module is module and is_made_from(logits, call) for call in probe.calls)
 
 
-def _is_same(output: Tensor, logits: Tensor) -> bool:
-    if output.untyped_storage().data_ptr() == logits.untyped_storage().data_ptr():
-        return True
-    # Some models and wrappers return a float32 copy. Zeros of a fresh head would prove nothing.
-    if output.numel() != logits.numel() or not output.any():
-        return False
-    return torch.equal(output.reshape(logits.shape).to(logits.dtype), logits)
+def _matches(logits: Tensor, seen: Capture) -> bool:
+    """Whether logits are the output of a layer, by identity or else by value."""
+    same = is_output(logits, seen)
+    return bool(equals_output(logits, seen)) if same is None else same
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    return isinstance(module, LazyModuleMixin) and module.has_uninitialized_params()
 
 
 def _named(model: nn.Module, module: Linear) -> Classifier:
@@ -269,7 +290,7 @@ def _named(model: nn.Module, module: Linear) -> Classifier:
 def _listed(candidates: Candidates) -> str:
     """Name the last candidates with their weights' shapes; classifiers stand at the end."""
     last = list(candidates.items())[-NUM_LISTED:]
-    return "one of " + ", ".join(f"{name!r} {tuple(m.weight.shape[:2])}" for name, m in last)
+    return "one of " + ", ".join(f"{name!r} {_sizes(m)}" for name, m in last)
 
 
 NUM_LISTED = 8

@@ -14,40 +14,50 @@ Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
-def received(args: Args, kwargs: Kwargs) -> Tensor:
-    """What a Linear or a convolution was called with."""
-    return args[0] if args else kwargs["input"]
-
-
-class Call(NamedTuple):
-    """A candidate at work."""
+class Capture(NamedTuple):
+    """A layer at work in one forward."""
 
     module: Linear
     inputs: Tensor
     output: Tensor
+    weight: Tensor
+    version: int | None  # of the output, which operations in place raise; None if unknown
+
+
+def captured(module: Linear, args: Args, kwargs: Kwargs, output: Tensor, weight: Tensor) -> Capture:
+    """Note what a Linear or a convolution was called with, and the version of its output."""
+    unversioned = torch.compiler.is_compiling() or output.is_inference()
+    version = None if unversioned else output._version
+    return Capture(module, args[0] if args else kwargs["input"], output, weight, version)
 
 
 class Probe(NamedTuple):
     """What one forward showed."""
 
     output: Any
-    calls: list[Call]  # in order
+    calls: list[Capture]  # in order
 
 
-@torch.no_grad()
 def run_probe(model: nn.Module, images: Tensor, candidates: Candidates) -> Probe:
-    """Run the model once in evaluation mode and leave no trace in it."""
-    calls: list[Call] = []
+    """Run the model once in evaluation mode and leave no trace in it.
+
+    Candidates are looked for with gradients, since the graph shows what became of an output.
+    """
+    calls: list[Capture] = []
+    looking = bool(candidates)
 
     def record(module: Linear, args: Args, kwargs: Kwargs, output: Tensor) -> None:
-        calls.append(Call(module, received(args, kwargs), output))
+        calls.append(captured(module, args, kwargs, output, module.weight))
 
+    if looking and images.is_floating_point():
+        images = images.detach().requires_grad_().clone()  # a copy may be changed in place
     # Few models draw while evaluating; only CPU and CUDA generators can be saved one by one.
     devices = [images.device] if images.is_cuda else []
     with ExitStack() as stack:
         stack.callback(_reshard, model)
         for module in candidates.values():
             stack.callback(module.register_forward_hook(record, with_kwargs=True).remove)
+        stack.enter_context(torch.set_grad_enabled(looking))
         with evaluating(model), torch.random.fork_rng(devices), _not_compiled():
             return Probe(model(images), calls)
 

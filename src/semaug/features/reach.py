@@ -13,23 +13,36 @@ The classifier is the module that the caller names, else the one that the model 
 forward runs on ``example_images``, or on noise of the size that the model's timm or
 transformers configuration declares, or, only if the classifier is unknown, on
 ``(2, 3, 224, 224)`` noise. It runs in evaluation mode and leaves no trace in the model.
-It also shows that the classifier alone makes the logits. If the classifier is known and
-there was no such forward, the first forward outside of ``torch.compile`` shows it.
+
+At every call the logits must be the output of the classifier in that forward: the same
+tensor, or a view or a copy of it, as memory and autograd's graph show. Where neither can tell,
+as behind a compiled cast, values are compared; on a GPU the answer is read in a later call,
+so no step waits. Adapters of the classifier itself (LoRA), learned temperatures and averaged
+heads are refused in this way even while they change nothing.
+
+``detach()`` takes the hooks off, which ``torch.jit.script`` needs and pickled models are
+smaller for.
 
 Compiling a classifier that runs inside ``torch.utils.checkpoint`` without graph breaks
 needs ``torch._dynamo.config.skip_fwd_side_effects_in_bwd_under_checkpoint``; torch says so.
 """
 
+import contextlib
+import functools
 import inspect
+import itertools
+import types
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.module_tracker import ModuleTracker
 
 from semaug.covariance import ClassCovariance
-from semaug.features.classifier import Classifier, check_makes, find_classifier, logits_of, unwrap
-from semaug.features.probe import Args, Kwargs, received
+from semaug.features.classifier import Classifier, find_classifier, logits_of, unwrap
+from semaug.features.probe import Capture
+from semaug.features.recognize import LateCheck, is_output
+from semaug.features.tap import hook
 
 # N samples, C classes, A features.
 
@@ -64,7 +77,7 @@ def with_features(
     (torch.Size([4, 2]), torch.Size([4, 5]), torch.Size([2, 5]))
     """
     inner = unwrap("with_features", model)
-    return WithFeatures(model, *find_classifier("with_features", inner, classifier, example_images))
+    return WithFeatures(model, find_classifier("with_features", inner, classifier, example_images))
 
 
 def attach(
@@ -72,12 +85,14 @@ def attach(
     isda: nn.Module,
     classifier: nn.Module | str | None = None,
     example_images: Tensor | None = None,
+    *,
+    count_in_eval: bool = False,
 ) -> "AttachedLoss":
     """Make a loss of logits and labels from one that also needs features and weight.
 
     The model keeps its forward, its ``state_dict`` and its type. Attach before the first
-    call of a compiled model: it ignores hooks that come later. The criterion moves by
-    ``criterion.to(device)`` and is no model: do not give it to ``accelerator.prepare`` or
+    call of a compiled model: it ignores hooks that come later. The criterion follows the
+    classifier to its device and is no model: do not give it to ``accelerator.prepare`` or
     ``DistributedDataParallel``, which it does not need.
 
     Args:
@@ -86,6 +101,9 @@ def attach(
             features, weight)`` that has a :class:`semaug.ClassCovariance` as ``estimator``.
         classifier: As in :func:`with_features`.
         example_images: As in :func:`with_features`.
+        count_in_eval: Whether forwards in evaluation mode count in the statistics, and move the
+            ramp, if gradients are enabled: for training under ``model.eval()``, which freezes
+            batch norm. Then validate under ``torch.no_grad()``.
 
     Returns:
         ``criterion(logits, labels)``, to be called once after each forward of the model.
@@ -112,7 +130,7 @@ def attach(
             f"as ISDALoss, got {type(isda).__name__}"
         )
     inner = unwrap("attach", model)
-    found, checked = find_classifier("attach", inner, classifier, example_images)
+    found = find_classifier("attach", inner, classifier, example_images)
     expected = (found.num_classes, found.num_features)
     got = (estimator.num_classes, estimator.num_features)
     if got != expected:
@@ -120,7 +138,7 @@ def attach(
             f"attach: expected `isda` with (num_classes, num_features) = {expected} of the "
             f"classifier {found.name!r}, got {got}"
         )
-    return AttachedLoss(isda, found, checked)
+    return AttachedLoss(isda, found, count_in_eval)
 
 
 class WithFeatures(nn.Module):
@@ -134,13 +152,34 @@ class WithFeatures(nn.Module):
         num_features: A.
     """
 
-    def __init__(self, model: nn.Module, classifier: Classifier, checked: bool) -> None:
+    def __init__(self, model: nn.Module, classifier: Classifier) -> None:
         super().__init__()
         self.model = model
-        self._classifier, self._checked = classifier, checked
+        self._classifier = classifier
         self.num_classes, self.num_features = classifier.num_classes, classifier.num_features
-        self._tap = FeatureTap()
-        classifier.module.register_forward_pre_hook(self._tap, with_kwargs=True)
+        self._tap, self._handles = hook(classifier.module)
+        self._late = LateCheck()
+        self._show_signature()
+
+    def _show_signature(self) -> None:
+        """Give ``forward`` the arguments of the model's, which trainers read."""
+
+        @functools.wraps(WithFeatures.forward)
+        def forward(self: WithFeatures, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+            return WithFeatures.forward(self, *args, **kwargs)
+
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        with contextlib.suppress(ValueError, TypeError):  # what a scripted model raises
+            parameters = inspect.signature(self.model.forward).parameters.values()
+            forward.__signature__ = inspect.Signature([own, *parameters])  # type: ignore[attr-defined]
+            self.forward = types.MethodType(forward, self)  # type: ignore[method-assign]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "forward"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._show_signature()
 
     @property
     def classifier(self) -> nn.Module:
@@ -149,8 +188,18 @@ class WithFeatures(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """``(C, A)`` weight of the classifier, also if it is a convolution or sharded."""
-        return self._classifier.weight
+        """``(C, A)`` weight of the classifier that the latest forward used.
+
+        Of the latest one in the mode that the classifier is in, so a look in evaluation mode
+        does no harm. It may belong to a convolution or be sharded.
+        """
+        seen = self._tap.weights[self._classifier.module.training]
+        return self._classifier.weight("with_features", seen)
+
+    def detach(self) -> None:
+        """Take the hooks off the model, which is ``net.model``; the wrapper ends with it."""
+        for handle in self._handles:
+            handle.remove()
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Call the model.
@@ -167,24 +216,23 @@ class WithFeatures(nn.Module):
             RuntimeError: If the classifier did not run, or ran unseen.
             TypeError: If the model returns no logits.
             ValueError: If the classifier got more than one feature vector for an image, or
-                does not make the logits by itself.
+                does not make the logits by itself, or is not the only one.
         """
         self._tap.restart(owned=True)
         try:
             logits = logits_of("with_features", self.model(*args, **kwargs))
-            inputs = self._tap.inputs
+            seen = self._tap.trained or self._tap.evaluated
         finally:
             self._tap.restart()
-        if inputs is None:
+        if seen is None:
             raise RuntimeError(
                 "with_features: expected the model to call the classifier "
                 f"{self._classifier.name!r}, it did not; wrap the model before its first "
-                "compiled call, and again after the classifier was replaced"
+                "compiled call, and again after the classifier was replaced or after detach()"
             )
-        features = self._classifier.features("with_features", inputs, logits)
-        if not torch.compiler.is_compiling() and not self._checked:
-            check_makes("with_features", self._classifier, logits, features)
-            self._checked = True
+        features = self._classifier.features("with_features", seen.inputs, logits)
+        if not torch.compiler.is_compiling():
+            self._late.check("with_features", self._classifier.name, logits, seen)
         return logits, features
 
 
@@ -192,23 +240,27 @@ class AttachedLoss(nn.Module):
     """A loss that takes its features from a model's latest forward; made by :func:`attach`.
 
     The statistics are updated if the classifier was in training mode during that forward,
-    and this module is, so ``model.eval()`` is enough to evaluate. The model is no part of
-    this module: ``state_dict`` holds the loss alone, under ``isda.``.
+    and this module is, so ``model.eval()`` is enough to evaluate. Forwards in evaluation mode
+    between that one and the loss do no harm. The model is no part of this module:
+    ``state_dict`` holds the loss alone, under ``isda.``.
 
     Attributes:
         isda: The loss.
     """
 
-    def __init__(self, isda: nn.Module, classifier: Classifier, checked: bool) -> None:
+    def __init__(self, isda: nn.Module, classifier: Classifier, count_in_eval: bool) -> None:
         super().__init__()
         self.isda = isda
-        self._classifier, self._checked = classifier, checked
-        self._tap = FeatureTap()
-        self._handle = classifier.module.register_forward_pre_hook(self._tap, with_kwargs=True)
+        self._classifier, self._count_in_eval = classifier, count_in_eval
+        self._warned = False
+        self._tap, self._handles = hook(classifier.module)
+        self._late = LateCheck()
+        self._follow(next(classifier.module.parameters()).device)
 
     def detach(self) -> None:
-        """Take the hook off the model, after the last call."""
-        self._handle.remove()
+        """Take the hooks off the model, after the last call."""
+        for handle in self._handles:
+            handle.remove()
         self._tap.restart()
 
     def forward(self, logits: Any, labels: Tensor) -> Tensor:
@@ -230,82 +282,53 @@ class AttachedLoss(nn.Module):
                 or the classifier does not make them by itself.
         """
         logits = logits_of("attach", logits)
-        features, training = self._take(logits)
-        arguments = (logits, labels, features, self._classifier.weight)
-        if training or not self.isda.training:
+        seen, counts = self._take(logits)
+        features = self._classifier.features("attach", seen.inputs, logits)
+        self._follow(logits.device)
+        arguments = (logits, labels, features, self._classifier.weight("attach", seen.weight))
+        if counts or not self.isda.training:
             return self.isda(*arguments)
         self.isda.eval()
         try:
-            return self.isda(*arguments)
+            loss = self.isda(*arguments)
         finally:
             self.isda.train()
+        if loss.requires_grad and not (self._warned or torch.compiler.is_compiling()):
+            loss.register_hook(self._warn)
+        return loss
 
-    def _take(self, logits: Tensor) -> tuple[Tensor, bool]:
-        inputs, training, overwrote = self._tap.inputs, self._tap.training, self._tap.overwrote
-        self._tap.restart()
-        if inputs is None:
+    def _take(self, logits: Tensor) -> tuple[Capture, bool]:
+        """Find the forward that made the logits, and whether it counts in the statistics."""
+        trained, evaluated = self._tap.trained, self._tap.evaluated
+        seen = trained or evaluated
+        if seen is None:
             raise RuntimeError(
                 "attach: expected a forward of the model before each call of the criterion, "
                 "found none; call the criterion once for each forward, and attach before the "
                 "first call of a compiled model, and again after the classifier was replaced"
             )
-        features = self._classifier.features("attach", inputs, logits)
-        if len(logits) != len(features):
-            raise ValueError(
-                f"attach: expected `logits` of the latest forward, of {len(features)} images, "
-                f"got {len(logits)}; call the criterion after each forward, or use with_features"
-            )
         if not torch.compiler.is_compiling():
-            if overwrote and not self._classifier.makes(logits, features):
-                raise RuntimeError(
-                    "attach: expected `logits` of the latest forward, got those of an earlier "
-                    "one; call the criterion after each forward, or use with_features"
-                )
-            if not self._checked:
-                check_makes("attach", self._classifier, logits, features)
-                self._checked = True
-        return features, training
-
-
-class FeatureTap:
-    """Forward pre-hook that keeps what a module received last.
-
-    Restarted as ``owned``, it belongs to one forward: it starts and ends empty.
-    Otherwise it keeps the latest forward, but not the repetition of a forward by
-    activation checkpointing during backward, which would leave a stale capture alive.
-    A copy of it, deep or pickled, starts empty, so that an EMA teacher neither shares the
-    student's captures nor drags them along.
-
-    Attributes:
-        inputs: What the module received, or None.
-        training: Whether the module was in training mode then.
-        overwrote: Whether an earlier capture in training mode was never used.
-    """
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self, owned: bool = False) -> None:
-        """Forget the capture, and begin to belong to one forward or to none.
-
-        It is no context manager: torch 2.11 compiles none here.
-        """
-        self.inputs: Tensor | None = None
-        self.training = self.overwrote = False
-        self.owned = owned
-
-    def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        """Keep what the module receives."""
-        if torch.compiler.is_compiling():  # reading the old capture here would cost a recompile
-            self.overwrote = False
-        elif self.owned or not BACKWARD.is_bw:
-            self.overwrote = self.inputs is not None and self.training and module.training
+            if trained and evaluated and not is_output(logits, trained):
+                seen = trained if is_output(logits, evaluated) is False else evaluated
+            self._late.check("attach", self._classifier.name, logits, seen)
+        if seen is trained:
+            self._tap.trained = None
         else:
-            return
-        self.inputs, self.training = received(args, kwargs), module.training
+            self._tap.evaluated = None
+        return seen, seen is trained or (self._count_in_eval and torch.is_grad_enabled())
 
-    def __reduce__(self) -> tuple[type["FeatureTap"], tuple[()]]:
-        return FeatureTap, ()
+    def _follow(self, device: torch.device) -> None:
+        """Move the loss to the device of the logits."""
+        tensors = itertools.chain(self.isda.parameters(), self.isda.buffers())
+        if device.type != "meta" and next(tensors).device != device:
+            self.isda.to(device)
 
-
-BACKWARD = ModuleTracker()  # torch's public way to ask whether backward runs; never entered
+    def _warn(self, grad: Tensor) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                "attach: the classifier was in evaluation mode in a forward whose loss is "
+                "differentiated, so the statistics and the ramp do not move; put only the layers "
+                "to freeze into evaluation mode, or attach with count_in_eval=True",
+                stacklevel=2,
+            )
