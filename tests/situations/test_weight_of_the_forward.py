@@ -119,3 +119,15 @@ def test_a_teacher_has_a_weight_tap_of_its_own():
     net(IMAGES)
     logits, features = teacher(IMAGES)
     assert_close(features @ teacher.weight.T + teacher.classifier.bias, logits)
+
+
+def test_a_compiled_model_with_a_normalized_classifier_trains_in_both_modes():
+    torch.compiler.reset()
+    model = small_network()
+    model[5] = parametrizations.weight_norm(model[5])
+    criterion = attach(model, ISDALoss(NUM_CLASSES, NUM_FEATURES, strength=5.0))
+    forward = torch.compile(model, backend="eager", fullgraph=True)
+    for training in (False, True, True, False):
+        model.train(training)
+        criterion(forward(IMAGES), LABELS)
+    assert criterion.isda.step == 2

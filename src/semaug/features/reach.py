@@ -193,7 +193,8 @@ class WithFeatures(nn.Module):
         Of the latest one in the mode that the classifier is in, so a look in evaluation mode
         does no harm. It may belong to a convolution or be sharded.
         """
-        seen = self._tap.weights[self._classifier.module.training]
+        tap, training = self._tap, self._classifier.module.training
+        seen = tap.trained_weight if training else tap.evaluated_weight
         return self._classifier.weight("with_features", seen)
 
     def detach(self) -> None:

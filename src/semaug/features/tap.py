@@ -45,12 +45,14 @@ class FeatureTap(Tap):
     Attributes:
         trained: The latest forward in training mode since the restart, or None.
         evaluated: The latest one in evaluation mode after that, or None.
-        weights: Of the latest forwards in evaluation and in training mode, restarted or not.
+        trained_weight: That of the latest forward in training mode, restarted or not.
+        evaluated_weight: That of the latest one in evaluation mode.
     """
 
     def __init__(self, weight_tap: "WeightTap | None" = None) -> None:
         self.weight_tap = weight_tap
-        self.weights: list[Tensor | None] = [None, None]
+        self.trained_weight: Tensor | None = None
+        self.evaluated_weight: Tensor | None = None
         self.restart()
 
     def restart(self, owned: bool = False) -> None:
@@ -69,11 +71,10 @@ class FeatureTap(Tap):
         computed = None if self.weight_tap is None else self.weight_tap.take()
         weight = module.weight if computed is None else computed
         seen = captured(module, args, kwargs, output, weight)
-        self.weights[module.training] = weight
         if module.training:
-            self.trained, self.evaluated = seen, None
+            self.trained, self.trained_weight, self.evaluated = seen, weight, None
         else:
-            self.evaluated = seen
+            self.evaluated, self.evaluated_weight = seen, weight
 
     def __reduce__(self) -> tuple[type["FeatureTap"], tuple["WeightTap | None"]]:
         return FeatureTap, (self.weight_tap,)
