@@ -1,7 +1,8 @@
-"""What is measured of predictions: an error, an accuracy, the mean intersection over union.
+"""What is measured of predictions: errors, accuracies, intersections, and how sure they are.
 
 A metric counts on the device of the predictions and waits for nothing until its value is wanted.
-Counts are integers in buffers, so that the counts of several processes add up exactly.
+Counts are integers in buffers, so that the counts of several processes add up exactly; sums of
+probabilities and losses are float64.
 
 >>> import torch
 >>> error = Error(num_classes=3)
@@ -17,20 +18,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._torch.checks import check_labels, check_positive_int, check_shapes
-from semaug.errors import as_user_error
+from semaug.errors import as_user_error, check_option
 from semaug.registry import Sizes, metrics
 
 __all__ = [
     "Accuracy",
     "AccuracySpec",
+    "BalancedAccuracy",
+    "BalancedAccuracySpec",
+    "CalibrationError",
+    "CalibrationErrorSpec",
     "Error",
     "ErrorSpec",
     "MeanIoU",
     "MeanIoUSpec",
     "Metric",
+    "NegativeLogLikelihood",
+    "NegativeLogLikelihoodSpec",
     "Top5ErrorSpec",
     "TopKError",
 ]
@@ -149,6 +157,21 @@ class Accuracy(_Share):
         return outputs.argmax(dim=1) == labels
 
 
+class BalancedAccuracy(Accuracy):
+    """Mean of the accuracies of the classes, in percent: rare ones count as much as others.
+
+    Classes without labels do not count.
+
+    Source: Brodersen et al., 2010, https://doi.org/10.1109/ICPR.2010.764
+    """
+
+    name = "balanced_accuracy"
+
+    def compute(self) -> float:
+        """Return the mean in percent, NaN if nothing was counted. This waits."""
+        return _mean_of_known(self.by_class())
+
+
 class TopKError(_Share):
     """Percent of the labels that are not among the k classes with the highest outputs.
 
@@ -216,8 +239,7 @@ class MeanIoU(Metric):
 
     def compute(self) -> float:
         """Return the mean over classes in percent, NaN if nothing was counted. This waits."""
-        known = [value for value in self.by_class() if value is not None]
-        return sum(known) / len(known) if known else math.nan
+        return _mean_of_known(self.by_class())
 
     def by_class(self) -> list[float | None]:
         """Return the percentage of each class, None if it neither occurs nor is predicted."""
@@ -225,6 +247,103 @@ class MeanIoU(Metric):
         either = self.confusion.sum(0) + self.confusion.sum(1) - both
         pairs = torch.stack([both, either], dim=1).tolist()
         return [100 * both / either if either else None for both, either in pairs]
+
+
+class NegativeLogLikelihood(Metric):
+    """Mean of minus the logarithm of the probability of the label: cross-entropy, in nats.
+
+    It is that of the clean outputs, whatever loss they were trained with.
+
+    Args:
+        num_classes: C.
+
+    Raises:
+        TypeError: If ``num_classes`` is not an int.
+        ValueError: If it is below 1.
+    """
+
+    name = "nll"
+    unit = "nats"
+    better = "lower"
+    count: Tensor  # (C,) int64, labels of each class
+    total: Tensor  # (C,) float64, of their losses
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        check_positive_int("NegativeLogLikelihood", num_classes=num_classes)
+        self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
+        self.register_buffer("total", torch.zeros(num_classes, dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch; see :meth:`Metric.update`."""
+        counted, ids = _look_at(self, outputs, labels, len(self.count))
+        safe = ids.view(labels.shape)
+        losses = F.cross_entropy(outputs.float(), safe, reduction="none").flatten().double()
+        self.count.index_add_(0, ids, counted.to(torch.int64))
+        self.total.index_add_(0, ids, torch.where(counted, losses, 0.0))
+
+    def compute(self) -> float:
+        """Return the mean in nats, NaN if nothing was counted. This waits."""
+        return float(self.total.sum() / self.count.sum())
+
+    def by_class(self) -> list[float | None]:
+        """Return the mean of each class, None without labels of it. This waits."""
+        pairs = zip(self.total.tolist(), self.count.tolist(), strict=True)
+        return [total / count if count else None for total, count in pairs]
+
+
+class CalibrationError(Metric):
+    """Expected calibration error, in percent: how far confidence and accuracy are apart.
+
+    Labels are sorted into bins of equal width by the probability of the predicted class; the
+    value is the mean over labels of |accuracy - mean confidence| of their bin.
+
+    Source: Guo et al., 2017, https://arxiv.org/abs/1706.04599, Eq. (3)
+
+    Args:
+        num_classes: C.
+        num_bins: Their number.
+
+    Raises:
+        TypeError: If a number is not an int.
+        ValueError: If it is below 1.
+    """
+
+    name = "calibration_error"
+    better = "lower"
+    count: Tensor  # (B,) int64, labels in each bin
+    right: Tensor  # (B,) int64, those that are predicted
+    confidence: Tensor  # (B,) float64, sum of the probabilities of the predicted classes
+
+    def __init__(self, num_classes: int, num_bins: int = 15) -> None:
+        super().__init__()
+        check_positive_int("CalibrationError", num_classes=num_classes, num_bins=num_bins)
+        self.num_classes = num_classes
+        for name in ("count", "right"):
+            self.register_buffer(name, torch.zeros(num_bins, dtype=torch.int64))
+        self.register_buffer("confidence", torch.zeros(num_bins, dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch; see :meth:`Metric.update`."""
+        counted, ids = _look_at(self, outputs, labels, self.num_classes)
+        confidence, guess = (x.flatten() for x in outputs.float().softmax(dim=1).max(dim=1))
+        num_bins = len(self.count)
+        # Bins are closed above: a confidence of exactly 1 is in the last one.
+        bins = ((confidence * num_bins).ceil().long() - 1).clamp(0, num_bins - 1)
+        self.count.index_add_(0, bins, counted.to(torch.int64))
+        self.right.index_add_(0, bins, ((guess == ids) & counted).to(torch.int64))
+        self.confidence.index_add_(0, bins, torch.where(counted, confidence.double(), 0.0))
+
+    def compute(self) -> float:
+        """Return the error in percent, NaN if nothing was counted. This waits."""
+        return float(100 * (self.right - self.confidence).abs().sum() / self.count.sum())
+
+
+def _mean_of_known(values: list[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _look_at(
@@ -262,6 +381,48 @@ class AccuracySpec:
     def build(self, sizes: Sizes) -> Metric:
         """Return the metric."""
         return Accuracy(sizes.num_classes)
+
+
+@metrics.register("balanced_accuracy")
+@dataclass(frozen=True, kw_only=True)
+class BalancedAccuracySpec:
+    """Mean of the accuracies of the classes, in percent."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return BalancedAccuracy(sizes.num_classes)
+
+
+@metrics.register("nll")
+@dataclass(frozen=True, kw_only=True)
+class NegativeLogLikelihoodSpec:
+    """Cross-entropy of the clean outputs, in nats."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return NegativeLogLikelihood(sizes.num_classes)
+
+
+@metrics.register("calibration_error")
+@dataclass(frozen=True, kw_only=True)
+class CalibrationErrorSpec:
+    """How far confidence and accuracy are apart (expected calibration error), in percent.
+
+    Args:
+        num_bins: Bins of equal width that the confidences are sorted into.
+
+    Raises:
+        UserError: If there are none.
+    """
+
+    num_bins: int = 15
+
+    def __post_init__(self) -> None:
+        check_option("num_bins", self.num_bins, self.num_bins > 0, "> 0")
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return CalibrationError(sizes.num_classes, self.num_bins)
 
 
 @metrics.register("top5_error")

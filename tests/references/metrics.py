@@ -1,5 +1,7 @@
 """Metrics, one label at a time; labels that are no class are passed over."""
 
+import math
+
 from torch import Tensor
 
 
@@ -44,3 +46,28 @@ def ious_by_loops(
         guessed = {n for n, (s, _) in enumerate(pairs) if s.index(max(s)) == wanted}
         ious.append(100 * len(true & guessed) / len(true | guessed) if true | guessed else None)
     return ious
+
+
+def probabilities(scores: list[float]) -> list[float]:
+    """Softmax of one list."""
+    terms = [math.exp(score - max(scores)) for score in scores]
+    return [term / sum(terms) for term in terms]
+
+
+def nll_by_loops(outputs: Tensor, labels: Tensor) -> float:
+    """Mean of minus the logarithm of the probability of the label."""
+    losses = [
+        -math.log(probabilities(scores)[label]) for scores, label in pairs_of(outputs, labels)
+    ]
+    return sum(losses) / len(losses)
+
+
+def calibration_error_by_loops(outputs: Tensor, labels: Tensor, num_bins: int = 15) -> float:
+    """Percent between confidence and accuracy, bin by bin; bins are (b / B, (b + 1) / B]."""
+    pairs = [(probabilities(scores), label) for scores, label in pairs_of(outputs, labels)]
+    error = 0.0
+    for b in range(num_bins):
+        inside = [(p, y) for p, y in pairs if b / num_bins < max(p) <= (b + 1) / num_bins]
+        right = sum(p.index(max(p)) == y for p, y in inside)
+        error += abs(right - sum(max(p) for p, _ in inside))
+    return 100 * error / len(pairs)
