@@ -178,6 +178,8 @@ def test_seeds_decide(data):
         ({"train_percent": 0}, ValueError, "fraction: expected `percent` > 0"),
         ({"corrupt_percent": 101}, ValueError, "corrupt_labels: expected `percent` <= 100"),
         ({"corrupt_percent": 10, "seed": -1}, ValueError, "expected `seed` >= 0, got -1"),
+        ({"folds": 5, "fold": 5}, ValueError, "select: expected `fold` from 0 to 4, got 5"),
+        ({"folds": 5, "hold_out": 9}, ValueError, "expected `hold_out` or `folds`, got 9 and 5"),
         (
             {"test_on": "train"},
             ValueError,

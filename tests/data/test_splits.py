@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from semaug.data.splits import (
     corrupt_labels,
     first_per_class,
+    folds,
     fraction,
     hold_out,
     labeled_subset,
@@ -135,6 +136,26 @@ def test_shares_of_uneven_classes_are_proportional(sizes, data):
             moved[giver] -= 1
             moved[taker] += 1
             assert error <= ((moved - quota) ** 2 / sizes).sum() + 1e-9
+
+
+@pytest.mark.parametrize("num_folds", [2, 5, 7])
+def test_folds_are_alike_in_size_and_in_every_class(uneven, num_folds):
+    parts = folds(uneven, num_folds, seed=0)
+    counts = torch.stack(
+        [uneven[parts == part].bincount(minlength=10) for part in range(num_folds)]
+    )
+    assert (counts.amax(0) - counts.amin(0)).max() <= 1
+    assert counts.sum(1).max() - counts.sum(1).min() <= 1
+    assert not torch.equal(parts, folds(uneven, num_folds, seed=1))
+    assert torch.equal(parts, folds(uneven, num_folds, seed=0))
+
+
+def test_folds_leave_one_out_if_there_are_as_many_as_images():
+    assert folds(torch.tensor([0, 0, 1, 1]), 4, seed=3).sort().values.tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="folds: expected `num_folds` <= 4, the number of images"):
+        folds(torch.tensor([0, 0, 1, 1]), 5, seed=3)
+    with pytest.raises(ValueError, match="folds: expected `num_folds` >= 2, got 1"):
+        folds(torch.tensor([0, 0, 1, 1]), 1, seed=3)
 
 
 def test_labeled_images_are_equally_many_of_each_class(uneven):

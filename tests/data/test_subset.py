@@ -29,9 +29,43 @@ def make_data(num_train=180, num_test=30):
     return DataSet("toy", train, test, (0.5,), (0.2,))
 
 
+OTHERS = ("folds", "subset_seed", "test_images")
+
+
 @pytest.fixture
 def data():
     return make_data()
+
+
+def test_every_image_is_tested_in_one_fold_and_trained_on_in_the_others(data):
+    tested = []
+    for seed in range(7, 12):
+        chosen, selection = Subset(folds=5).select(data, seed=seed)
+        assert selection.options["fold"] == seed % 5
+        assert selection.test_on == "hold_out"
+        assert sorted(places_of(chosen.train) + places_of(chosen.test)) == list(range(180))
+        assert chosen.test.labels.bincount().tolist() == [12, 12, 12]
+        tested += places_of(chosen.test)
+    assert sorted(tested) == list(range(180))
+
+
+def test_folds_need_no_test_part_and_no_other_hold_out():
+    data = make_data(num_test=0)
+    assert len(Subset(folds=5).select(data, seed=4)[0].test) == 36
+    assert len(Subset(folds=5, train_per_class=1).select(data, quick=True, seed=4)[0].test) == 1
+    with pytest.raises(UserError, match="expected `folds` or `hold_out`"):
+        Subset(folds=5, hold_out=12)
+    with pytest.raises(UserError, match="expected `folds` >= 2 or none, got 1"):
+        Subset(folds=1)
+
+
+def test_images_may_follow_the_seed_of_the_run(data):
+    fixed, follows = Subset(labeled_per_class=4), Subset(labeled_per_class=4, subset_seed="run")
+    places = [places_of(follows.select(data, seed=seed)[0].train) for seed in (0, 1)]
+    assert places[0] != places[1]
+    assert places[0] == places_of(fixed.select(data, seed=1)[0].train)
+    assert (fixed.follows_seed, follows.follows_seed) == (False, True)
+    assert Subset(folds=2).follows_seed
 
 
 @pytest.fixture
@@ -153,4 +187,4 @@ def test_only_training_images_make_a_subset():
 
 def test_it_is_the_standard_one():
     assert subsets.make("standard", hold_out=5) == Subset(hold_out=5)
-    assert {field.name for field in fields(Subset)} == {*EVERYTHING, "subset_seed", "test_images"}
+    assert {field.name for field in fields(Subset)} == {*EVERYTHING, *OTHERS}

@@ -30,7 +30,7 @@ class Selection:
             ascending.
         official_labels: ``(n,)`` int64, their official labels; ``(0,)`` if these are masks.
         labels: ``(n,)`` int64, the labels to train on; masks always are the official ones.
-        held_out: ``(m,)`` int64, places of the images held out, ascending.
+        held_out: ``(m,)`` int64, places of the images held out or of the fold, ascending.
         unlabeled: ``(u,)`` int64, places of the images to learn from without labels, ascending.
         test_on: ``"test"`` or ``"hold_out"``.
         options: What was asked for, the seed included; None is not asked for.
@@ -53,6 +53,8 @@ def select(
     *,
     train_per_class: int | None = None,
     hold_out: int | None = None,
+    folds: int | None = None,
+    fold: int = 0,
     imbalance: float | None = None,
     train_percent: float | None = None,
     labeled_per_class: int | None = None,
@@ -62,14 +64,17 @@ def select(
 ) -> tuple[DataSet, Selection]:
     """Choose what to train on, in the order of the arguments, each acting on what is left.
 
-    Images with masks have no class: ``hold_out`` and ``train_percent`` draw from all of them, and
-    what goes by the label of an image is refused.
+    Images with masks have no class: ``hold_out``, ``folds`` and ``train_percent`` draw from all of
+    them, and what goes by the label of an image is refused.
 
     Args:
         data: A whole data set.
         train_per_class: Keep the first so many images of each class, in official order.
         hold_out: Part so many images from those to train on, in proportion to the classes
             (:func:`~semaug.data.splits.hold_out`).
+        folds: Part the images to train on into so many folds, and test on one of them
+            (:func:`~semaug.data.splits.folds`).
+        fold: Which one, from 0.
         imbalance: Thin out the classes exponentially
             (:func:`~semaug.data.splits.long_tailed`).
         train_percent: Keep a share of each class (:func:`~semaug.data.splits.fraction`).
@@ -79,9 +84,10 @@ def select(
         corrupt_percent: Draw the labels of a share of the images anew
             (:func:`~semaug.data.splits.corrupt_labels`).
         seed: Of all random choices.
-        test_on: What becomes the part to be tested on: ``"hold_out"``, the images held out, so
+        test_on: What becomes the part to be tested on: ``"hold_out"``, the images held out (or the
+            fold), so
             that nobody chooses options by looking at the test images; or ``"test"``, the
-            official one. None is ``"hold_out"`` where images are held out.
+            official one. None is ``"hold_out"`` where images are held out or parted into folds.
 
     Returns:
         The data set, with the normalization and the class names of the whole one, and what was
@@ -101,11 +107,13 @@ def select(
         "corrupt_percent": corrupt_percent,
         "seed": seed,
     }
+    if folds is not None:
+        options |= {"folds": folds, "fold": fold}
     if data.has_masks:
         _check_goes_without_classes(data.name, options)
     one_class = torch.zeros(len(data.train), dtype=torch.int64)
     official = one_class if data.has_masks else data.train.labels.cpu()
-    test_on = _choose_test(test_on, hold_out)
+    test_on = _choose_test(test_on, hold_out, folds)
     indices = torch.arange(len(official))
     held_out = unlabeled = indices[:0]
     if train_per_class is not None:
@@ -119,6 +127,11 @@ def select(
             )
         kept, parted = splits.hold_out(official[indices], hold_out, seed)
         indices, held_out = indices[kept], indices[parted]
+    if folds is not None:
+        if fold not in range(folds):
+            raise ValueError(f"select: expected `fold` from 0 to {folds - 1}, got {fold}")
+        tested = splits.folds(official[indices], folds, seed) == fold
+        indices, held_out = indices[~tested], indices[tested]
     if imbalance is not None:
         indices = indices[splits.long_tailed(official[indices], imbalance, seed)]
     if train_percent is not None:
@@ -170,18 +183,20 @@ def _part(images: ImageSet | FileSet, places: Tensor) -> ImageSet | FileSet:
     return images.subset(places) if len(places) < len(images) else images
 
 
-def _choose_test(test_on: str | None, hold_out: int | None) -> str:
+def _choose_test(test_on: str | None, hold_out: int | None, folds: int | None) -> str:
+    if None not in (hold_out, folds):
+        raise ValueError(f"select: expected `hold_out` or `folds`, got {hold_out} and {folds}")
     if test_on is None:
-        return "test" if hold_out is None else "hold_out"
+        return "test" if hold_out is folds is None else "hold_out"
     check_one_of("select", "test_on", test_on, ("test", "hold_out"))
-    if test_on == "hold_out" and hold_out is None:
+    if test_on == "hold_out" and hold_out is folds is None:
         raise ValueError("select: expected `hold_out` with `test_on` 'hold_out', got None")
     return test_on
 
 
 def _check_goes_without_classes(data: str, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
-        if value is not None and name not in ("hold_out", "train_percent", "seed"):
+        if value is not None and name not in ("hold_out", "folds", "fold", "train_percent", "seed"):
             raise ValueError(
                 f"select: expected no `{name}` for {data!r}, whose labels are masks: an image has "
                 f"no class to go by, got {value}"

@@ -85,6 +85,33 @@ def hold_out(labels: Tensor, num_images: int, seed: int) -> tuple[Tensor, Tensor
     return _places(~held_out), _places(held_out)
 
 
+def folds(labels: Tensor, num_folds: int, seed: int) -> Tensor:
+    """Part all images into folds for cross-validation, in equal shares of every class.
+
+    Sizes of folds differ by one at most, and so do their numbers of images of a class.
+
+    Args:
+        labels: ``(N,)`` int64.
+        num_folds: How many.
+        seed: The folds depend on it and on the labels alone.
+
+    Returns:
+        Fold of each image, ``(N,)`` int64 in 0..num_folds - 1.
+
+    Raises:
+        TypeError: If ``labels`` are not int64, or ``num_folds`` or ``seed`` is not an int.
+        ValueError: If ``num_folds`` is not in 2..N or ``seed`` is negative.
+    """
+    labels, sizes = _check_classes("folds", labels)
+    check_int("folds", "num_folds", num_folds, 2)
+    if num_folds > len(labels):
+        raise ValueError(
+            f"folds: expected `num_folds` <= {len(labels)}, the number of images, got {num_folds}"
+        )
+    first = sizes.cumsum(0) - sizes  # classes one after another, dealt out like cards
+    return (first[labels] + _random_ranks("folds", labels, seed)) % num_folds
+
+
 def labeled_subset(labels: Tensor, num_labeled: int, seed: int) -> tuple[Tensor, Tensor]:
     """Choose the images that keep their label in semi-supervised learning, equally many a class.
 

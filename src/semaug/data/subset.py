@@ -1,7 +1,7 @@
 """Which images of a data set a run sees."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -20,6 +20,8 @@ class Subset:
         train_per_class: Number of training images of each class, in official order; None is all.
         hold_out: Images of the training part that are kept back, as many of each class, and
             tested on instead of the test part, for choosing options; None is none.
+        folds: Parts for cross-validation, in equal shares of every class: the run with seed s tests
+            on part s modulo ``folds`` instead of the test part, and trains on the others.
         imbalance: How many times more images the first class keeps than the last, with an
             exponential fall between; None leaves classes as they are.
         train_percent: Percent of the images of each class to train on; None is all.
@@ -27,7 +29,7 @@ class Subset:
             chosen so far become unlabeled ones beside them. None keeps all labels.
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
-            seeds share their images.
+            seeds share their images. ``"run"`` is the seed of the run.
         test_images: Number of test images, evenly spread over the set; None is all.
 
     Raises:
@@ -36,11 +38,12 @@ class Subset:
 
     train_per_class: int | None = None
     hold_out: int | None = None
+    folds: int | None = None
     imbalance: float | None = None
     train_percent: float | None = None
     labeled_per_class: int | None = None
     corrupt_percent: float | None = None
-    subset_seed: int = 0
+    subset_seed: int | Literal["run"] = 0
     test_images: int | None = None
 
     def __post_init__(self) -> None:
@@ -60,17 +63,29 @@ class Subset:
             value = getattr(self, name)
             inside = value is None or 0 < value <= 100
             check_option(name, value, inside, "above 0 and <= 100, or none")
-        check_option("subset_seed", self.subset_seed, self.subset_seed >= 0, ">= 0")
+        seed, folds = self.subset_seed, self.folds
+        check_option("subset_seed", seed, seed == "run" or int(seed) >= 0, '>= 0 or "run"')
+        check_option("folds", folds, folds is None or folds >= 2, ">= 2 or none")
+        if self.hold_out is not None:
+            check_option("folds", folds, folds is None, "or `hold_out`")
+
+    @property
+    def follows_seed(self) -> bool:
+        """Whether runs with other seeds see other images."""
+        return self.folds is not None or self.subset_seed == "run"
 
     def chooses_training_images(self) -> bool:
         """Whether a run trains on anything but the official training images and labels."""
         return self != Subset(subset_seed=self.subset_seed, test_images=self.test_images)
 
-    def select(self, data: DataSet, *, quick: bool = False) -> tuple[DataSet, Selection]:
+    def select(
+        self, data: DataSet, *, quick: bool = False, seed: int = 0
+    ) -> tuple[DataSet, Selection]:
         """Choose among the images of a data set.
 
         Args:
             data: The whole set.
+            seed: Of the run.
             quick: Whether numbers of images are limits only, and a smaller set is taken as it is.
 
         Returns:
@@ -80,8 +95,8 @@ class Subset:
             UserError: If there are fewer images than asked for, or none to test on.
         """
         with as_user_error("recipe: ", ValueError):
-            own = self._at_most(data) if quick else self
-            data, selection = select(data, **own._choices())
+            own = self._at_most(data, seed) if quick else self
+            data, selection = select(data, **own._choices(seed))
         num_test, wanted = len(data.test), own.test_images
         if num_test == 0:
             raise UserError(
@@ -95,11 +110,12 @@ class Subset:
             data = replace(data, test=data.test.subset(places))
         return data, selection
 
-    def _choices(self) -> dict[str, Any]:
+    def _choices(self, seed: int) -> dict[str, Any]:
         own = {k: v for k, v in vars(self).items() if k not in ("subset_seed", "test_images")}
-        return {**own, "seed": self.subset_seed}
+        own_seed = seed if self.subset_seed == "run" else self.subset_seed
+        return {**own, "fold": seed % (self.folds or 1), "seed": own_seed}
 
-    def _at_most(self, data: DataSet) -> "Subset":
+    def _at_most(self, data: DataSet, seed: int) -> "Subset":
         """Limit numbers of images to the size of the set; with masks, in all classes together."""
         num_images, num_classes, num_test = len(data.train), data.num_classes, len(data.test)
         if data.has_masks:
@@ -107,17 +123,21 @@ class Subset:
             percent = min(self.train_percent or 100, 100 * num_kept / num_images)
             half = max(1, num_kept // 2)
             own = replace(self, train_per_class=None, train_percent=percent)
+            num_images = int(num_kept)
         else:
             fewest = int(torch.bincount(data.train.labels, minlength=num_classes).min())
             per_class = min(self.train_per_class or fewest, fewest)
             # Half of each class; of half the classes, if they are tiny.
             half = num_classes * (per_class // 2) or max(1, num_classes // 2)
             own = replace(self, train_per_class=per_class)
+            num_images = num_classes * per_class
+        if own.folds is not None:
+            own = replace(own, folds=max(2, min(own.folds, num_images)))
         if own.hold_out is not None:
             num_test = min(own.hold_out, half)
             own = replace(own, hold_out=num_test)
         if own.labeled_per_class is not None:
-            _, left = select(data, **own._choices() | {"labeled_per_class": None})
+            _, left = select(data, **own._choices(seed) | {"labeled_per_class": None})
             fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
             own = replace(own, labeled_per_class=min(own.labeled_per_class, fewest))
         if own.test_images is not None:

@@ -70,7 +70,8 @@ def check_images_now(run: Run, options: TrainOptions) -> None:
     if not getattr(run.recipe.data, "is_users_own", False):
         return
     path = run.folder / "images.json"
-    place = (find_root(options.data_root).resolve(), run.recipe.data, run.recipe.subset, run.quick)
+    recipe, root = run.recipe, find_root(options.data_root).resolve()
+    place = (root, recipe.data, recipe.subset, _seed_of_images(run), run.quick)
     if place not in _now:
         data, selection = load_data(run, options, torch.device("cpu"))
         _now[place] = describe_images(selection, data)
@@ -83,6 +84,8 @@ _now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and cho
 def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None:
     """Check that runs saw the same images, as far as their folders tell it.
 
+    Runs whose images follow the seed, such as folds, are compared with those of their own seed.
+
     Args:
         runs: To be compared.
         only_tested: Whether they may be trained on different ones.
@@ -90,7 +93,7 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
     Raises:
         UserError: If two of them did not, or ``images.json`` of one is damaged.
     """
-    seen: dict[str, tuple[Path, Any]] = {}
+    seen: dict[tuple[str, int | None], tuple[Path, Any]] = {}
     for run in runs:
         path = run.folder / "images.json"
         if not path.exists():  # a loop without images of the house
@@ -100,13 +103,18 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
         for name, value in {"data": description.get("data"), **description["sha256"]}.items():
             if only_tested and not name.startswith(("data", "test_")):
                 continue
-            first, expected = seen.setdefault(name, (path, value))
+            first, expected = seen.setdefault((name, _seed_of_images(run)), (path, value))
             if value != expected:
                 raise UserError(
                     f"semaug: expected runs on the same images, got others by {name} in {path} "
                     f"than in {first}; train them with the same --data-root and the same options "
                     "that choose images"
                 )
+
+
+def _seed_of_images(run: Run) -> int | None:
+    """Return the seed of the run if it decides which images it sees."""
+    return run.seed if getattr(run.recipe.subset, "follows_seed", False) else None
 
 
 _REMEDY = "delete it, and --resume writes it anew"

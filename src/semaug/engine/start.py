@@ -81,7 +81,7 @@ def load_data(run: Run, options: TrainOptions, device: torch.device) -> tuple[Da
             f"{type(data).__name__} of {' and '.join(type(part).__name__ for part in parts)}"
         )
     with as_user_error("recipe: ", ValueError):
-        data, selection = recipe.subset.select(data, quick=run.quick)
+        data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
     if len(data.test) == 0:
         raise UserError(
             f"recipe: data={data.name} has no images to test on; keep some of the training "
