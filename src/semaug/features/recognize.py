@@ -26,7 +26,10 @@ PASSING = {
 
 
 def is_output(logits: Tensor, seen: Capture) -> bool | None:
-    """Whether logits are the output of a layer, unchanged; None if values alone can tell."""
+    """Whether logits are the output of a layer, unchanged; None if values alone can tell.
+
+    Inside a compiled forward, changes in place are not seen.
+    """
     output = seen.output
     if seen.version is not None and output._version != seen.version:
         return False
