@@ -11,7 +11,7 @@ from semaug.recipes import find_recipe
 from semaug.recipes.ait import TABLE_1
 from semaug.registry import data_sets, networks
 
-DECAYS = {"resnet32": 1e-4, "mobilenetv2": 1e-4, "wide_resnet28_10": 5e-4}
+DECAYS = {"resnet32": 1e-4, "mobilenetv2_relu": 1e-4, "wide_resnet28_10": 5e-4}
 
 
 def test_cifar_has_the_settings_of_section_4_1():

@@ -76,7 +76,7 @@ def invariant(single: Any) -> Any:
 # On CIFAR. By name: what a person reads, and the recipe.
 NETWORKS: Mapping[str, tuple[str, Recipe]] = {
     "resnet32": ("ResNet-32", _cifar("resnet32")),
-    "mobilenetv2": ("MobileNetV2", _cifar("mobilenetv2")),
+    "mobilenetv2_relu": ("MobileNetV2", _cifar("mobilenetv2_relu")),
     "wide_resnet28_10": ("Wide-ResNet-28-10", _cifar("wide_resnet28_10", weight_decay=5e-4)),
 }
 # The paper has no ISDA; this is that of ResNet-50 in the ISDA papers.
