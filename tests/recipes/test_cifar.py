@@ -30,7 +30,7 @@ TABLE_9 = {
 HEAVIER = {
     "cutout": [Augment(cutout=16), Augment(cutout=8)],
     "randaugment": [Augment(policy="randaugment", cutout=16)] * 2,
-    "autoaugment": [Augment(policy="autoaugment_cifar10", cutout=16)] * 2,
+    "autoaugment": [Augment(policy="autoaugment_cifar10", fill="gray", cutout=16)] * 2,
 }
 
 

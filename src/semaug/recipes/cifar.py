@@ -88,9 +88,10 @@ _NETWORKS: dict[str, tuple[str, Recipe]] = {
 }
 
 # AutoAugment's paper applies its policy for CIFAR-10 to both, and Cutout with a side of 16 after
-# it. RandAugment is treated alike; the papers of ISDA print no numbers, these are torchvision's.
+# it; gray around moved images is that of the released code of ISDA. RandAugment, which that code
+# does not have, is treated alike; the papers of ISDA print no numbers, these are torchvision's.
 _RANDAUGMENT = Augment(policy="randaugment", randaugment_ops=2, randaugment_magnitude=9, cutout=16)
-_AUTOAUGMENT = Augment(policy="autoaugment_cifar10", cutout=16)
+_AUTOAUGMENT = Augment(policy="autoaugment_cifar10", fill="gray", cutout=16)
 
 # By name: what a person reads, and the augmentation on CIFAR-10 and on CIFAR-100. Sides of Cutout
 # alone are those of its paper.
