@@ -37,7 +37,7 @@ from semaug.augmentation import Augment
 from semaug.engine.optimizers import SGD
 from semaug.engine.schedules import Step
 from semaug.recipe import Recipe
-from semaug.recipes.row import CIFAR, Row, describe
+from semaug.recipes.row import CIFAR, Row, describe, percent_of_epochs
 
 __all__ = ["NETWORKS", "TABLE_1", "invariant"]
 
@@ -50,7 +50,7 @@ def _cifar(network: str, weight_decay: float = 1e-4) -> Recipe:
         epochs=160,
         batch_size=128,
         optimizer=SGD(lr=0.1, momentum=0.9, nesterov=False, weight_decay=weight_decay),
-        schedule=Step(milestones_percent=(50.0, 75.0), lr_factor=0.1),
+        schedule=Step(milestones_percent=percent_of_epochs(160, 80, 120)),
         augment=Augment(padding=4, flip=True),
     )
 
@@ -62,7 +62,7 @@ def _imagenet(network: str) -> Recipe:
         network=network,
         epochs=100,
         batch_size=256,
-        schedule=Step(milestones_percent=(30.0, 60.0, 80.0, 90.0), lr_factor=0.1),
+        schedule=Step(milestones_percent=percent_of_epochs(100, 30, 60, 80, 90)),
         augment=Augment(image_size=224, padding=0, flip=True),
         evaluation_batch_size=256,
     )

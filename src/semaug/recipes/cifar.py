@@ -21,7 +21,7 @@ from semaug.augmentation import Augment
 from semaug.engine.optimizers import SGD
 from semaug.engine.schedules import Cosine, Step
 from semaug.recipe import Recipe
-from semaug.recipes.row import CIFAR, Row, describe
+from semaug.recipes.row import CIFAR, Row, describe, percent_of_epochs
 from semaug.registry import networks
 
 __all__ = ["TABLE_2", "TABLE_4"]
@@ -37,8 +37,8 @@ def _settings(
     weight_decay: float = 1e-4,
     **options: Any,
 ) -> Recipe:
-    """Return a line of Table 9; milestones are in epochs, without any the schedule is a cosine."""
-    percent = tuple(100 * milestone / epochs for milestone in milestones)
+    """Return a line of Table 9: epochs in which the rate falls; without any it is a cosine."""
+    percent = percent_of_epochs(epochs, *milestones)
     return Recipe(
         data="cifar10",
         network=networks.make(f"{network}_cifar", **options),
