@@ -1,5 +1,6 @@
 """How training images are changed, by the options of a recipe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -118,6 +119,11 @@ class Augment:
         if options.get("policy", self.policy) != self.policy:
             options = {**dict.fromkeys(_OF_POLICY), **options}
         return replace(self, **options)
+
+    @staticmethod
+    def earlier(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Complete plain data from before there was ``fill``, when policies filled with black."""
+        return {"fill": "black", **plain} if plain.get("policy") else plain
 
     def build(self, data: DataSet) -> Augmentation:
         """Return what happens to images on the device, in the order of the fields.
