@@ -13,6 +13,7 @@ from semaug.published.places import Entry
 from semaug.published.table import Cell
 from semaug.recipe.plain import recipe_from_plain_data
 from semaug.recipes import make_run
+from semaug.report.data import unequal_settings
 from semaug.runs.folder import check_same_recipe
 from semaug.runs.run import FORMAT
 
@@ -70,6 +71,13 @@ def test_it_is_another_recipe(finished, name, change, told):
         check_same_recipe(run, run.summary())
     cell = Cell(Entry("row", "column", name), [run])
     assert (cell.measured(), cell.values()) == ("another recipe", {})
+
+
+def test_a_pair_with_a_run_of_today_is_marked(finished):
+    before = finished("digits_resnet8", before_batches_of_250).summary()
+    now = finished("digits_resnet8_isda", lambda recipe: None).summary()
+    assert unequal_settings([before], [now]) == {"evaluation batch size": (["1000"], ["250"])}
+    assert unequal_settings([now], [now]) == {}
 
 
 def test_a_policy_without_a_word_on_its_color_filled_with_black(finished):

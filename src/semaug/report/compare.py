@@ -235,7 +235,7 @@ def conclusion(comparison: Comparison, predictor: str = "") -> str:
 
 
 def unequal_warnings(comparison: Comparison) -> list[str]:
-    """Say, in a line each, what runs with the same seed differ in beside their recipes."""
+    """Say, in a line each, where runs with the same seed differ in device or precision."""
     unequal = unequal_settings(*(arm.summaries for arm in comparison.arms))
     return [
         f"the arms differ in {what}: "

@@ -124,7 +124,7 @@ class Pair:
         second: What is compared with it.
         predictor: Whose values they are.
         difference: Of the main metric, ``second - first``.
-        unequal: What else differs that should not, of :func:`unequal_settings`.
+        unequal: What else differs that should not: device or precision.
     """
 
     first: RecipeRuns
