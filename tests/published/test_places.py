@@ -9,6 +9,7 @@ from semaug.registry import data_sets, losses, networks
 
 METHODS = {"cutout": "cutout", "rand_augment": "randaugment", "auto_augment": "autoaugment"}
 WRN = "wide_resnet28_10"
+OWN = {"cross_entropy", "isda", "dropout"}  # methods of Table 5 that are here
 
 
 def errors_of(paper, table):
@@ -79,6 +80,18 @@ def test_imagenet_has_all_cells_that_are_the_papers_own():
 def test_cells_lead_to_recipes(paper, table, row, column, expected):
     (number,) = find_published(paper, table, row=row, column=column)
     assert recipe_of(number) == expected
+
+
+@pytest.mark.parametrize(("paper", "table", "cells"), [("isda", 5, 12), ("isda-neurips", 3, 12)])
+def test_basic_and_isda_have_recipes_with_and_without_dropout(paper, table, cells):
+    own = [n for n in errors_of(paper, table) if {*n.method.split("+")} <= OWN]
+    assert len(own) == cells
+    for number in own:
+        recipe = find_recipe(recipe_of(number))
+        dropped = "dropout" in number.method or number.network == f"{WRN}_cifar"
+        assert recipe.network.block_drop_rate == (0.3 if dropped else None)
+        assert (losses.name_of(recipe.loss) == "isda") == ("isda" in number.method)
+        assert networks.name_of(recipe.network) == number.network
 
 
 def test_both_directions_agree():
