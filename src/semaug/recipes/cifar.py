@@ -88,8 +88,8 @@ _NETWORKS: dict[str, tuple[str, Recipe]] = {
 }
 
 # AutoAugment's paper applies its policy for CIFAR-10 to both, and Cutout with a side of 16 after
-# it; gray around moved images is that of the released code of ISDA. RandAugment, which that code
-# does not have, is treated alike; the papers of ISDA print no numbers, these are torchvision's.
+# it; the released code of ISDA does so too, with gray around moved images. The papers print no
+# numbers of RandAugment: these are torchvision's, and Cutout follows as after AutoAugment.
 _RANDAUGMENT = Augment(policy="randaugment", randaugment_ops=2, randaugment_magnitude=9, cutout=16)
 _AUTOAUGMENT = Augment(policy="autoaugment_cifar10", fill="gray", cutout=16)
 
