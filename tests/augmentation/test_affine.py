@@ -13,7 +13,8 @@ from tests.references.pillow import from_pillow, to_pillow
 
 def moved_by(matrix, images):
     coefficients = torch.tensor([fixed_point(matrix)]).expand(len(images), -1)
-    return move(images, source_pixels(coefficients, *images.shape[-2:]))
+    outside = images.new_zeros(1, 1)
+    return move(images, source_pixels(coefficients, *images.shape[-2:]), outside)
 
 
 def test_any_matrix_moves_pixels_as_pillow_does(generator):
@@ -50,6 +51,17 @@ def test_rotates_as_pillow_does(generator, degrees, size):
 
 def test_other_operations_leave_pixels_where_they_are(images):
     assert torch.equal(moved_by(inverse_matrix("Equalize", 3.0, 12, 10), images), images)
+
+
+def test_what_lies_outside_has_a_color(images):
+    """Bytes of each channel, or one of all."""
+    black = moved_by(matrix := inverse_matrix("TranslateX", 3.0, 12, 10), images)
+    pixels = source_pixels(torch.tensor([fixed_point(matrix)]).expand(len(images), -1), 12, 10)
+    for fill in ([[7], [8], [9]], [[128]]):
+        color = torch.tensor(fill, dtype=torch.uint8)
+        moved = move(images, pixels, color)
+        assert torch.equal(moved[..., 3:], black[..., 3:])
+        assert torch.equal(moved[..., :3], color.unsqueeze(2).expand(40, 3, 12, 3))
 
 
 def test_moves_images_of_any_dtype_and_number_of_channels(images):

@@ -5,16 +5,16 @@ import torch
 from torchvision.transforms import AutoAugment as Reference
 from torchvision.transforms import AutoAugmentPolicy
 
-from semaug.augmentation import AutoAugment, operations
+from semaug.augmentation import AutoAugment, RandAugment, operations
 from semaug.augmentation.policies import POLICIES
 from tests.references.pillow import transform_by_images
 
 
-def auto_augment_by_images(images, draws, policy):
+def auto_augment_by_images(images, draws, policy, fill=None):
     """Have torchvision take the decisions of the draws instead of its own."""
 
     def transform(row):
-        reference = Reference(AutoAugmentPolicy(policy))
+        reference = Reference(AutoAugmentPolicy(policy), fill=fill)
         decisions = int(row[0] * 25), row[1:3], (row[3:] >= 0.5).int()
         reference.get_params = lambda transform_num: decisions
         return reference
@@ -40,6 +40,16 @@ def test_equals_torchvision_image_by_image(many, generator, policy):
     assert torch.equal(augment(many, draws), auto_augment_by_images(many, draws, policy))
 
 
+@pytest.mark.usefixtures("either_path")
+@pytest.mark.parametrize("fill", [128, (10, 20, 30)])
+def test_what_lies_outside_may_have_any_color(many, generator, fill):
+    augment = AutoAugment(fill=fill)
+    draws = augment.draw(len(many), generator)
+    wanted = auto_augment_by_images(many, draws, "cifar10", fill if fill == 128 else list(fill))
+    assert torch.equal(augment(many, draws), wanted)
+    assert not torch.equal(AutoAugment()(many, draws), wanted)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_draws_at_their_limits_decide_as_in_torchvision(images, policy):
     """Zero applies even what has probability 0, as there; the largest draw the last pair."""
@@ -53,7 +63,7 @@ def test_draws_at_their_limits_decide_as_in_torchvision(images, policy):
 def test_operations_are_as_likely_as_the_policy_says(generator, monkeypatch, policy):
     halves = []
 
-    def record(images, operations, choice):
+    def record(images, operations, choice, fill):
         halves.append([operations[k] for k in choice.tolist()])
         return images
 
@@ -73,6 +83,18 @@ def test_operations_are_as_likely_as_the_policy_says(generator, monkeypatch, pol
 def test_an_unknown_policy_is_named():
     with pytest.raises(ValueError, match="one of 'cifar10', 'svhn', 'imagenet'; got 'cifar'"):
         AutoAugment("cifar")
+
+
+@pytest.mark.parametrize("kind", [AutoAugment, RandAugment])
+def test_wrong_colors_are_named(images, generator, kind):
+    with pytest.raises(TypeError, match=f"{kind.__name__}: expected `fill` to be a number or a t"):
+        kind(fill="gray")
+    with pytest.raises(ValueError, match=f"{kind.__name__}: expected finite `fill`, got inf"):
+        kind(fill=float("inf"))
+    for fill, message in ((256, "from 0 to 255 for images of bytes"), ((1, 2), "each of 3 channe")):
+        augment = kind(fill=fill)
+        with pytest.raises(ValueError, match=f"{kind.__name__}: expected `fill` .*{message}"):
+            augment(images, augment.draw(len(images), generator))
 
 
 def test_wrong_images_and_draws_are_named(images, generator):

@@ -31,6 +31,7 @@ AUGMENTATIONS = [
     ColorJitter(0.4, 0.4, 0.4, 0.1, probability=0.8),
     *(AutoAugment(policy) for policy in POLICIES),
     RandAugment(2, 9),
+    RandAugment(1, 20, fill=(1, 2, 3)),
     RandomScaleCrop((12, 10)),
     RandomScaleCrop((12, 10), (1.0, 3.0), flip=False, fill=(9, 8, 7)),
     Compose(CropFlip(3), RandAugment(1, 5), Grayscale(0.2), Cutout(5)),

@@ -93,7 +93,7 @@ def test_large_images_do_not_need_a_table_of_places(mixed, monkeypatch):
     monkeypatch.setattr(operations, "MAX_PIXELS", 0)
     choices, choice = choices[::-1], len(choices) - 1 - choice  # not known yet
     assert torch.equal(apply_operations(images, choices, choice), with_table)
-    assert operations._tables(choices, 12, 10, images.device).pixels is None
+    assert operations._tables(choices, 12, 10, images.device, (0,)).pixels is None
 
 
 @pytest.mark.usefixtures("either_path")

@@ -7,7 +7,14 @@ from torchvision import transforms
 from semaug.augmentation import RandAugment, operations
 from tests.references.pillow import transform_by_images
 
-SETTINGS = [RandAugment(), RandAugment(3, 30), RandAugment(1, 0), RandAugment(2, 5, num_bins=11)]
+SETTINGS = [
+    RandAugment(),
+    RandAugment(3, 30),
+    RandAugment(1, 0),
+    RandAugment(2, 5, num_bins=11),
+    RandAugment(2, 20, fill=128),
+    RandAugment(2, 20, fill=(10, 20, 30)),
+]
 
 
 def rand_augment_by_images(images, draws, augment, monkeypatch):
@@ -30,7 +37,10 @@ def rand_augment_by_images(images, draws, augment, monkeypatch):
 
         return apply
 
-    reference = transforms.RandAugment(augment.num_ops, augment.magnitude, augment.num_bins)
+    fill = [*augment.fill] if isinstance(augment.fill, tuple) else augment.fill
+    reference = transforms.RandAugment(
+        augment.num_ops, augment.magnitude, augment.num_bins, fill=fill
+    )
     with monkeypatch.context() as patch:
         patch.setattr(torch, "randint", randint)
         return transform_by_images(images, [transform(row) for row in draws])
@@ -77,7 +87,7 @@ def test_uses_operators_that_repeat_themselves_on_a_gpu(many, generator):
 def test_every_operation_and_direction_is_equally_likely(generator, monkeypatch):
     choices = []
 
-    def record(images, operations, choice):
+    def record(images, operations, choice, fill):
         choices.append(choice)
         return images
 
@@ -95,7 +105,7 @@ def test_every_operation_and_direction_is_equally_likely(generator, monkeypatch)
 
 def test_settings_decide_on_equality():
     assert RandAugment() == RandAugment(2, 9, 31) != RandAugment(2, 10)
-    assert repr(RandAugment()) == "RandAugment(num_ops=2, magnitude=9, num_bins=31)"
+    assert repr(RandAugment()) == "RandAugment(num_ops=2, magnitude=9, num_bins=31, fill=0)"
 
 
 def test_compiles_without_a_graph_break(images, generator):

@@ -28,6 +28,7 @@ from semaug.errors import UserError
 from semaug.registry import augmentations
 
 MEAN, STD = (0.31, 0.49, 0.71), (0.2, 0.25, 0.3)
+MEAN_COLOR = (79, 125, 181)  # MEAN in bytes
 EVERYTHING = Augment(
     padding=2,
     padding_mode="reflect",
@@ -63,10 +64,10 @@ def parts_of(augment, data):
 def test_operations_follow_each_other_in_the_order_of_the_fields(data):
     assert parts_of(EVERYTHING, data) == (
         CropFlip(2, "reflect"),
-        RandAugment(2, 9),
+        RandAugment(2, 9, fill=MEAN_COLOR),
         Grayscale(0.3),
         ColorJitter(0.4, 0.3),
-        Cutout(3, fill=(79, 125, 181)),
+        Cutout(3, fill=MEAN_COLOR),
     )
 
 
@@ -74,7 +75,9 @@ def test_what_is_not_asked_for_is_left_out(data):
     assert parts_of(Augment(padding=0, flip=False), data) == ()
     assert parts_of(Augment(padding=0), data) == (CropFlip(0),)
     assert parts_of(Augment(), data) == (CropFlip(4),)
-    assert parts_of(Augment(policy="autoaugment_svhn"), data)[1:] == (AutoAugment("svhn"),)
+    assert parts_of(Augment(policy="autoaugment_svhn", fill="black"), data)[1:] == (
+        AutoAugment("svhn"),
+    )
     assert parts_of(Augment(jitter=(0.0, 0.0)), data) == (CropFlip(4),)
 
 
@@ -127,8 +130,8 @@ def test_images_in_files_are_cropped_where_they_are_decoded(in_files):
         ("h", ()),
         ("p", (CropFlip(2, "reflect"),)),
         ("g", (CropFlip(0), Grayscale(0.3))),
-        ("ac", (CropFlip(0), RandAugment(2, 9), ColorJitter(0.4, 0.3))),
-        ("po", (CropFlip(2, "reflect"), Cutout(3, fill=(79, 125, 181)))),
+        ("ac", (CropFlip(0), RandAugment(2, 9, fill=MEAN_COLOR), ColorJitter(0.4, 0.3))),
+        ("po", (CropFlip(2, "reflect"), Cutout(3, fill=MEAN_COLOR))),
     ],
 )
 def test_views_keep_what_their_letters_say(data, letters, kept):
@@ -191,6 +194,24 @@ def test_every_policy_of_autoaugment_has_its_word(data):
         assert isinstance(policy, RandAugment if word == "randaugment" else AutoAugment)
 
 
+@pytest.mark.parametrize("policy", ["randaugment", "autoaugment_cifar10"])
+def test_a_policy_states_the_color_around_moved_images(data, policy):
+    colors = {None: MEAN_COLOR, "mean": MEAN_COLOR, "gray": 128, "black": 0}
+    for fill, color in colors.items():
+        augment = Augment(policy=policy, fill=fill)
+        assert augment.fill == (fill or "mean")
+        assert parts_of(augment, data)[1].fill == color
+    assert Augment().fill is None
+    assert Augment(policy=policy).changed(policy=None) == Augment()
+
+
+def test_a_color_is_one_of_three_and_belongs_to_a_policy():
+    with pytest.raises(UserError, match="expected `fill` one of mean, gray, black, got white"):
+        Augment(policy="randaugment", fill="white")
+    with pytest.raises(UserError, match="`fill` has no effect without `policy`"):
+        Augment(fill="gray")
+
+
 def test_a_border_without_padding_is_refused():
     with pytest.raises(UserError, match="`padding_mode` has no effect with padding=0"):
         Augment(padding=0, padding_mode="reflect")
@@ -233,7 +254,7 @@ def test_images_with_masks_are_not_mixed(dense):
 def test_scale_crops_have_a_name_and_options(dense):
     spec = augmentations.make("scale_crop", size=(6, 5), scale=(1.0, 1.5), flip=False)
     assert spec == ScaleCrop(size=(6, 5), scale=(1.0, 1.5), flip=False)
-    assert spec.build(dense) == RandomScaleCrop((6, 5), (1.0, 1.5), False, (79, 125, 181))
+    assert spec.build(dense) == RandomScaleCrop((6, 5), (1.0, 1.5), False, MEAN_COLOR)
     assert ScaleCrop(size=(6,)).build(dense).size == 6
 
 

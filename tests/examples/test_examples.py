@@ -1,5 +1,6 @@
 """Every command that examples/README.md shows is run here, with fewer epochs."""
 
+import json
 import re
 import runpy
 import shlex
@@ -9,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from accelerate import Accelerator
+import torch.nn.functional as F
 from safetensors.torch import load_file
+from sklearn.datasets import load_digits
 from torch.testing import assert_close
 
 from semaug import ISDALoss
@@ -22,6 +23,16 @@ SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 INDEX = (ROOT / "examples" / "README.md").read_text()
 COMMANDS = re.findall(r"`((?:python|torchrun) [^`]+)`", INDEX)
 NUM_TRAIN = 1000
+
+OPTIONAL = ("accelerate", "pytorch_lightning", "transformers")  # `.[dev]` installs them
+
+try:
+    from timm.task import TrainingTask
+except ModuleNotFoundError:
+    TrainingTask = None
+WITH_TASK_STATE = pytest.mark.skipif(
+    not hasattr(TrainingTask, "get_task_state"), reason="needs a timm whose tasks have a state"
+)
 
 # What the libraries say about themselves or about a machine, whatever is trained.
 pytestmark = [
@@ -51,7 +62,12 @@ def run(monkeypatch, capfd):
             subprocess.run([*torchrun, *arguments], check=True, timeout=300)
         else:  # in this process, which has imported the libraries already
             monkeypatch.setattr(sys, "argv", arguments)
-            runpy.run_path(arguments[0], run_name="__main__")
+            try:
+                runpy.run_path(arguments[0], run_name="__main__")
+            except ModuleNotFoundError as error:
+                if error.name not in OPTIONAL:
+                    raise
+                pytest.skip(f"needs {error.name}")
         (error,) = re.findall(r"^test error (\S+) %$", capfd.readouterr().out, re.MULTILINE)
         return float(error)
 
@@ -60,8 +76,9 @@ def run(monkeypatch, capfd):
 
 def loss_of(state):
     """Load what a checkpoint holds under ``isda.`` into a new loss."""
-    isda = ISDALoss(10, 64, strength=0.5)
-    isda.load_state_dict({n.partition("isda.")[2]: state[n] for n in state if "isda." in n})
+    own = {name.partition("isda.")[2]: state[name] for name in state if "isda." in name}
+    isda = ISDALoss(*own["estimator.mean"].shape, strength=0.5)
+    isda.load_state_dict(own)
     return isda
 
 
@@ -77,7 +94,10 @@ def test_a_script_is_short_and_in_the_index(script):
     assert any(f"examples/{script.name}" in command for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(c, marks=WITH_TASK_STATE if "timm_task" in c else ()) for c in COMMANDS],
+)
 def test_a_command_trains_a_model_that_learns(run, command):
     assert run(f"{command} --epochs 3") < 15  # guessing makes 90
 
@@ -89,13 +109,15 @@ def test_the_checkpoint_of_the_plain_loop_holds_the_loss(run):
 
 def test_accelerate_saves_and_loads_the_loss(run):
     run("python examples/accelerate_loop.py --epochs 1")
-    isda, accelerator = ISDALoss(10, 64, strength=0.5), Accelerator()
+    accelerate = pytest.importorskip("accelerate")
+    isda, accelerator = ISDALoss(10, 64, strength=0.5), accelerate.Accelerator()
     accelerator.register_for_checkpointing(torch.nn.ModuleDict({"isda": isda}))
     accelerator.load_state("runs/accelerate")
     assert_saw_each_image(isda, epochs=1)
 
 
 def test_lightning_resumes_the_loss(run, monkeypatch):
+    pl = pytest.importorskip("pytorch_lightning")
     with monkeypatch.context() as interrupted:
         interrupted.setattr(pl.LightningModule, "on_train_epoch_end", stop)
         run("python examples/lightning_module.py --epochs 2")
@@ -114,8 +136,47 @@ def stop(module):
 def test_the_trainer_resumes_and_ends_where_it_would_have_ended(run):
     run("python examples/hugging_face_trainer.py --epochs 2")
     last = Path("runs/hugging_face/checkpoint-40")
-    expected = load_file(last / "model.safetensors")
-    assert_saw_each_image(loss_of(expected), epochs=2, batch_size=25)
+    weights, criterion = load_file(last / "model.safetensors"), torch.load(last / "criterion.pt")
+    assert_saw_each_image(loss_of(criterion), epochs=2, batch_size=25)
+    assert not [name for name in weights if "isda" in name]  # the model alone
     shutil.rmtree(last)
     run("python examples/hugging_face_trainer.py --epochs 2 --resume")
-    assert_close(load_file(last / "model.safetensors"), expected, rtol=0, atol=0)
+    assert_close(load_file(last / "model.safetensors"), weights, rtol=0, atol=0)
+    assert_close(torch.load(last / "criterion.pt"), criterion, rtol=0, atol=0)
+
+
+def test_the_trainer_validates_by_plain_cross_entropy(run):
+    run("python examples/hugging_face_trainer.py --epochs 1")
+    last = Path("runs/hugging_face/checkpoint-20")
+    history = json.loads((last / "trainer_state.json").read_text())["log_history"]
+    (told,) = [row["eval_loss"] for row in history if "eval_loss" in row]
+    transformers = pytest.importorskip("transformers")
+    model = transformers.ResNetForImageClassification.from_pretrained(last).eval()
+    pixels, digits = (torch.tensor(x[NUM_TRAIN:]) for x in load_digits(return_X_y=True))
+    images = F.interpolate(pixels.float().view(-1, 1, 8, 8) / 16, scale_factor=4)
+    with torch.no_grad():
+        assert told == pytest.approx(F.cross_entropy(model(images).logits, digits).item(), 1e-4)
+
+
+@WITH_TASK_STATE
+def test_timm_resumes_and_ends_where_it_would_have_ended(run):
+    run("python examples/timm_task.py --epochs 2")
+    last = Path("runs/timm/last.pth.tar")
+    expected = torch.load(last)
+    assert_saw_each_image(loss_of(expected["task_state"]["criterion"]), epochs=2)
+    halfway = torch.load("runs/timm/checkpoint-0.pth.tar")["task_state"]["criterion"]
+    assert_saw_each_image(loss_of(halfway), epochs=1)
+    last.unlink()
+    run("python examples/timm_task.py --epochs 2 --resume runs/timm/checkpoint-0.pth.tar")
+    resumed = torch.load(last)
+    for name in ("state_dict", "task_state", "optimizer"):
+        assert_close(resumed[name], expected[name], rtol=0, atol=0)
+
+
+@WITH_TASK_STATE
+def test_timm_refuses_a_checkpoint_without_the_criterion(run):
+    run("python examples/timm_task.py --epochs 1")
+    path = Path("runs/timm/last.pth.tar")
+    torch.save({**torch.load(path), "task_state": {}}, path)
+    with pytest.raises(KeyError, match="criterion"):
+        run(f"python examples/timm_task.py --epochs 2 --resume {path}")

@@ -63,6 +63,33 @@ def test_the_padded_shortcut_subsamples_and_adds_empty_channels():
     assert block(image).shape == (2, 32, 4, 3)
 
 
+@pytest.mark.parametrize("name", ["resnet8_cifar", "se_resnet20_cifar"])
+def test_dropout_acts_between_the_convolutions_of_each_block(name):
+    network = timm.create_model(name, blocks_per_stage=2, block_drop_rate=0.3)
+    drops = [name for name, m in network.named_modules() if isinstance(m, nn.Dropout) and m.p > 0]
+    assert drops == [f"layer{i}.{j}.drop" for i in (1, 2, 3) for j in (0, 1)]
+    block = network.layer1[1]
+    seen = {}
+    block.act1.register_forward_hook(lambda *call: seen.update(active=call[2].clone()))
+    block.conv2.register_forward_pre_hook(lambda _, inputs: seen.update(dropped=inputs[0]))
+    block(torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(0)))
+    active, dropped = seen["active"], seen["dropped"]
+    kept = dropped != 0
+    assert_close(dropped[kept], active[kept] / 0.7)
+    assert 0.6 < kept.sum() / (active != 0).sum() < 0.8
+    assert active.min() == 0  # after the ReLU
+
+
+def test_dropout_changes_neither_names_nor_initial_weights():
+    plain, with_dropout = (create(block_drop_rate=rate).state_dict() for rate in (0.0, 0.3))
+    assert_close(dict(with_dropout), dict(plain), rtol=0, atol=0)
+
+
+def test_a_rate_beyond_one_is_refused():
+    with pytest.raises(ValueError, match="probability has to be between 0 and 1"):
+        create(block_drop_rate=1.5)
+
+
 def test_an_unknown_shortcut_is_refused():
     with pytest.raises(ValueError, match="one of 'projection', 'pad'; got 'A'"):
         create(shortcut="A")

@@ -9,6 +9,7 @@ from semaug.registry import data_sets, losses, networks
 
 METHODS = {"cutout": "cutout", "rand_augment": "randaugment", "auto_augment": "autoaugment"}
 WRN = "wide_resnet28_10"
+OWN = {"cross_entropy", "isda", "dropout"}  # methods of Table 5 that are here
 
 
 def errors_of(paper, table):
@@ -56,7 +57,13 @@ def test_imagenet_has_all_cells_that_are_the_papers_own():
         ("isda", 4, "CIFAR-100, Shake-Shake (26, 2x32d)", "RA + ISDA",
          "cifar100_shake_shake26_2x32d_randaugment_isda"),
         ("isda", 5, "ISDA + Dropout", "Wide-ResNet-28-10, CIFAR-10", f"cifar10_{WRN}_isda"),
-        ("isda", 5, "Basic + Dropout", "ResNet-110, CIFAR-10", None),
+        ("isda", 5, "Basic + Dropout", "ResNet-110, CIFAR-10",
+         "cifar10_resnet110,block_drop_rate=0.3"),
+        ("isda", 5, "ISDA + Dropout", "ResNet-110, CIFAR-100",
+         "cifar100_resnet110_isda,block_drop_rate=0.3"),
+        ("isda", 5, "Basic + Dropout", "Wide-ResNet-28-10, CIFAR-100", f"cifar100_{WRN}"),
+        ("isda-neurips", 3, "ISDA + Dropout", "ResNet-110, CIFAR-10",
+         "cifar10_resnet110_isda,block_drop_rate=0.3"),
         ("isda", 5, "Focal Loss", "ResNet-110, CIFAR-10", None),
         ("isda", 5, "Basic", "ResNet-110, CIFAR-10", "cifar10_resnet110"),
         ("isda", 8, "Constant λ0", "CIFAR-100 + Cutout",
@@ -73,6 +80,18 @@ def test_imagenet_has_all_cells_that_are_the_papers_own():
 def test_cells_lead_to_recipes(paper, table, row, column, expected):
     (number,) = find_published(paper, table, row=row, column=column)
     assert recipe_of(number) == expected
+
+
+@pytest.mark.parametrize(("paper", "table", "cells"), [("isda", 5, 12), ("isda-neurips", 3, 12)])
+def test_basic_and_isda_have_recipes_with_and_without_dropout(paper, table, cells):
+    own = [n for n in errors_of(paper, table) if {*n.method.split("+")} <= OWN]
+    assert len(own) == cells
+    for number in own:
+        recipe = find_recipe(recipe_of(number))
+        dropped = "dropout" in number.method or number.network == f"{WRN}_cifar"
+        assert recipe.network.block_drop_rate == (0.3 if dropped else None)
+        assert (losses.name_of(recipe.loss) == "isda") == ("isda" in number.method)
+        assert networks.name_of(recipe.network) == number.network
 
 
 def test_both_directions_agree():
@@ -114,10 +133,11 @@ def test_every_accuracy_of_ait_is_what_its_recipe_leaves_of_an_error():
 def test_two_networks_are_two_predictors_of_a_run():
     *_, first, second = entries(2, "MobileNetV2, WRN-28-10")
     decay, peers = "peer_weight_decay=0.0005", f"peers={WRN}_cifar"
-    name = f"cifar100_mobilenetv2_single,method=multi_ait,{decay},{peers}"
+    name = f"cifar100_mobilenetv2_relu_single,method=multi_ait,{decay},{peers}"
     assert first.recipe == second.recipe == name
     assert (first.predictor, second.predictor) == ("", "network 2")
     recipe = find_recipe(name)
+    assert networks.name_of(recipe.network) == "mobilenetv2_relu_cifar"
     assert (recipe.optimizer.weight_decay, recipe.method.peer_weight_decay) == (1e-4, (5e-4,))
     assert recipe.batch_size == 128
     (name,) = {entry.recipe for entry in entries(2, "Resnet32, Resnet32") if "DML" in entry.column}

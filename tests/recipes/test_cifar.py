@@ -14,7 +14,7 @@ from semaug.registry import data_sets, networks
 WRN = "wide_resnet28_10"
 CIFAR = ("cifar10", "cifar100")
 
-# Typed from the paper: epochs, batch size, weight decay, lr, factor and epochs of its changes.
+# Typed from the paper: epochs, batch size, weight decay, lr, factor, and in which epochs it falls.
 TABLE_9 = {
     "resnet32": (160, 128, 1e-4, 0.1, 0.1, [80, 120]),
     "resnet110": (160, 128, 1e-4, 0.1, 0.1, [80, 120]),
@@ -30,19 +30,19 @@ TABLE_9 = {
 HEAVIER = {
     "cutout": [Augment(cutout=16), Augment(cutout=8)],
     "randaugment": [Augment(policy="randaugment", cutout=16)] * 2,
-    "autoaugment": [Augment(policy="autoaugment_cifar10", cutout=16)] * 2,
+    "autoaugment": [Augment(policy="autoaugment_cifar10", fill="gray", cutout=16)] * 2,
 }
 
 
 def epochs_of_changes(recipe):
-    """Return after which epochs the learning rate falls."""
+    """Return the epochs, counted from 1, with whose first step the learning rate falls."""
     plan = make_plan(recipe, {"labeled": StreamPlan(50_000, recipe.batch_size)})
     rate, steps = recipe.schedule.build(plan), plan.steps_per_epoch
     lr = recipe.optimizer.lr
     return [
         epoch
-        for epoch in range(1, recipe.epochs)
-        if rate(lr, epoch * steps) < rate(lr, epoch * steps - 1)
+        for epoch in range(2, recipe.epochs + 1)
+        if rate(lr, (epoch - 1) * steps) < rate(lr, (epoch - 1) * steps - 1)
     ]
 
 

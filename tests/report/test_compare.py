@@ -163,7 +163,7 @@ def test_says_what_the_interval_means(make_arm, tmp_path, mean, low, high, words
     assert re.search(words, conclusion(Comparison(*arms, differences, tmp_path)))
 
 
-def test_arms_of_unequal_devices_or_precisions_are_told(make_arm, tmp_path):
+def test_arms_of_unequal_settings_are_told(make_arm, tmp_path):
     arms = [make_arm(name, ERROR, {"": 1.0}, {"": 2.0}) for name in "ab"]
 
     def lines(**changes):
@@ -176,6 +176,10 @@ def test_arms_of_unequal_devices_or_precisions_are_told(make_arm, tmp_path):
     ]
     assert lines(recipe={"precision": "bf16"}) == [
         "the arms differ in precision: digits_resnet8 a on 32; digits_resnet8 b on 32, bf16"
+    ]
+    assert lines(recipe={"precision": "32", "evaluation_batch_size": 1000}) == [
+        "the arms differ in evaluation batch size: "
+        "digits_resnet8 a on None; digits_resnet8 b on 1000, None"
     ]
 
 

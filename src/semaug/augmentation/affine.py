@@ -3,7 +3,7 @@
 What is computed is what Pillow computes, to the bit: a matrix ``(a, b, c, d, e, f)`` maps
 the middle of a pixel of the result to the point ``(a x + b y + c, d x + e y + f)`` of the
 image, in steps of ``2**-16`` pixels, and the pixel around that point is taken as it is.
-Outside of the image is black.
+Outside of the image is one color.
 
 Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501, Table 6, for the operations.
 """
@@ -11,7 +11,6 @@ Source: Cubuk et al., 2018, https://arxiv.org/abs/1805.09501, Table 6, for the o
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 # N images of C channels, H and W pixels; M matrices.
@@ -81,18 +80,21 @@ def source_pixels(coefficients: Tensor, height: int, width: int) -> Tensor:
     return torch.where(inside, row * width + column, height * width).flatten(1)
 
 
-def move(images: Tensor, pixels: Tensor) -> Tensor:
+def move(images: Tensor, pixels: Tensor, fill: Tensor) -> Tensor:
     """Build images of other images' pixels.
 
     Args:
         images: ``(N, C, H, W)`` of any dtype.
         pixels: ``(N, H * W)``, rows of :func:`source_pixels`.
+        fill: What lies outside: ``(C, 1)`` or ``(1, 1)`` of the same dtype.
 
     Returns:
         ``(N, C, H, W)``.
     """
-    padded = F.pad(images.flatten(2), (0, 1))  # the last pixel is what lies outside
-    source = pixels.unsqueeze(1).expand(-1, images.shape[1], -1)
+    num_images, num_channels = images.shape[:2]
+    outside = fill.expand(num_images, num_channels, 1)
+    padded = torch.cat([images.flatten(2), outside], dim=2)
+    source = pixels.unsqueeze(1).expand(-1, num_channels, -1)
     return padded.gather(2, source).view(images.shape)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semaug._torch.checks import check_one_of
 from semaug.augmentation.operations import Operation, Operations, computed_once
+from semaug.augmentation.operator import check_fill
 from semaug.augmentation.policies import POLICIES
 
 # N images, H and W pixels; P pairs of operations, and K operations in all of them.
@@ -23,22 +24,27 @@ class AutoAugment(Operations):
     All pairs are equally likely. Each half of a pair has its own probability to be applied,
     and goes either way with probability one half if it has a direction. Given the same
     decisions, every image comes out as from ``torchvision.transforms.AutoAugment`` of a
-    Pillow image, bit for bit: pixels are moved, not interpolated, and outside of the image
-    is black.
+    Pillow image, bit for bit: pixels are moved, not interpolated.
 
     Args:
         policy: ``"cifar10"``, which serves CIFAR-100 as well, ``"svhn"`` or ``"imagenet"``.
+        fill: What lies outside of an image that is moved: a byte for all channels, or one for
+            each. Black by default, as in torchvision; the policy of the source has the mean
+            color, the released code of ISDA gray, ``fill=128``.
 
     Raises:
-        ValueError: If there is no such policy.
+        TypeError: If ``fill`` is neither a number nor a tuple of them.
+        ValueError: If there is no such policy, or ``fill`` not finite.
     """
 
     num_draws = 5  # which pair, whether to apply its halves, and their directions
 
     policy: str = "cifar10"
+    fill: float | tuple[float, ...] = 0
 
     def __post_init__(self) -> None:
         check_one_of("AutoAugment", "policy", self.policy, POLICIES)
+        check_fill("AutoAugment", self.fill)
 
     def choose(self, draws: Tensor) -> tuple[tuple[Operation, ...], Tensor]:
         """Return the operations of the policy, and which two each image gets."""

@@ -21,7 +21,12 @@ import torch
 from torch import Tensor
 
 from semaug.augmentation.affine import fixed_point, inverse_matrix, move, source_pixels
-from semaug.augmentation.operator import Augmentation, check_bytes, check_images_and_draws
+from semaug.augmentation.operator import (
+    Augmentation,
+    check_bytes,
+    check_images_and_draws,
+    fill_of,
+)
 from semaug.augmentation.pixels import (
     auto_contrast,
     color,
@@ -121,15 +126,22 @@ class Tables(NamedTuple):
     coefficients: Tensor  # (K, 6) int64, of a matrix
     pixels: Tensor | None  # (M, H * W) int64, for each matrix; None if too large
     matrix: Tensor  # (K,) int64, which of them
+    fill: Tensor  # (3, 1) uint8, or (1, 1) for all channels: what lies outside of an image
 
 
-def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: Tensor) -> Tensor:
+def apply_operations(
+    images: Tensor,
+    operations: tuple[Operation, ...],
+    choice: Tensor,
+    fill: tuple[float, ...] = (0,),
+) -> Tensor:
     """Apply one operation to each image.
 
     Args:
         images: ``(N, 3, H, W)`` uint8.
         operations: What there is to choose from, K of them.
         choice: ``(N,)`` int64 from 0 to K - 1, on the device of the images.
+        fill: What lies outside of an image: bytes for each channel, or one for all.
 
     Returns:
         ``(N, 3, H, W)`` uint8, contiguous.
@@ -139,13 +151,15 @@ def apply_operations(images: Tensor, operations: tuple[Operation, ...], choice: 
         return images
     # The compiler takes tables for constants, and so what they depend on.
     height, width = map(index, images.shape[-2:])
-    tables = _tables(operations, height, width, images.device)
+    tables = _tables(operations, height, width, images.device, fill)
     apply = _apply_to_all if is_static(images.device) else _apply_to_groups
     return apply(images, tables, choice)
 
 
 class Operations(Augmentation):
     """One operation after the other, each drawn from a list."""
+
+    fill: float | tuple[float, ...]  # what lies outside of an image that is moved
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
@@ -160,13 +174,15 @@ class Operations(Augmentation):
 
         Raises:
             TypeError: If images are not bytes, or ``draws`` not floating-point numbers.
-            ValueError: If shapes disagree, or images do not have three channels.
+            ValueError: If shapes disagree, images do not have three channels, or ``fill`` is not
+                one byte or three.
         """
         check_images_and_draws(self, images, draws, shape="N 3 H W")
         check_bytes(type(self).__name__, images)
+        fill = fill_of(type(self).__name__, self.fill, images)
         operations, choices = self.choose(draws.to(images.device))
         for choice in choices.unbind(1):
-            images = apply_operations(images, operations, choice)
+            images = apply_operations(images, operations, choice, fill)
         return images
 
     @abstractmethod
@@ -197,8 +213,10 @@ def _apply_to_groups(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
 
 def _affine(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
     if tables.pixels is None:
-        return move(images, source_pixels(tables.coefficients[choice], *images.shape[-2:]))
-    return move(images, tables.pixels.index_select(0, tables.matrix[choice]))
+        pixels = source_pixels(tables.coefficients[choice], *images.shape[-2:])
+    else:
+        pixels = tables.pixels.index_select(0, tables.matrix[choice])
+    return move(images, pixels, tables.fill)
 
 
 def _constant(images: Tensor, tables: Tables, choice: Tensor) -> Tensor:
@@ -227,7 +245,11 @@ _KIND_OF = {name: kind for kind, (_, names) in enumerate(_KINDS) for name in nam
 
 @computed_once
 def _tables(
-    operations: tuple[Operation, ...], height: int, width: int, device: torch.device
+    operations: tuple[Operation, ...],
+    height: int,
+    width: int,
+    device: torch.device,
+    fill: tuple[float, ...],
 ) -> Tables:
     """Compute what does not depend on pixels, for images of one size on one device."""
     names = [operation.name for operation in operations]
@@ -248,4 +270,5 @@ def _tables(
         coefficients=coefficients.to(device),
         pixels=source_pixels(distinct, height, width).to(device) if fits else None,
         matrix=matrix.to(device),
+        fill=torch.tensor(fill, dtype=torch.uint8, device=device).unsqueeze(1),
     )

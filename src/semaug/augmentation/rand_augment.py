@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semaug._torch.checks import check_int
 from semaug.augmentation.operations import Operation, Operations, computed_once
+from semaug.augmentation.operator import check_fill
 
 # N images, H and W pixels.
 
@@ -38,22 +39,25 @@ class RandAugment(Operations):
     All are equally likely, doing nothing among them. Those that have a direction go either
     way with probability one half. Given the same decisions, every image comes out as from
     ``torchvision.transforms.RandAugment`` of a Pillow image, bit for bit: pixels are moved,
-    not interpolated, and outside of the image is black.
+    not interpolated.
 
     Args:
         num_ops: How many operations, one after the other; N in the paper.
         magnitude: How strong they are, from 0 to ``num_bins - 1``; M in the paper.
         num_bins: Number of magnitudes to choose from.
+        fill: What lies outside of an image that is moved: a byte for all channels, or one for
+            each; black by default, as in torchvision.
 
     Raises:
-        TypeError: If an argument is not an int.
-        ValueError: If ``num_ops`` is below 1, ``num_bins`` below 2 or ``magnitude`` negative
-            or not below ``num_bins``.
+        TypeError: If a number is not an int, or ``fill`` neither a number nor a tuple of them.
+        ValueError: If ``num_ops`` is below 1, ``num_bins`` below 2, ``magnitude`` negative or not
+            below ``num_bins``, or ``fill`` not finite.
     """
 
     num_ops: int = 2
     magnitude: int = 9
     num_bins: int = 31
+    fill: float | tuple[float, ...] = 0
 
     def __post_init__(self) -> None:
         check_int("RandAugment", "num_ops", self.num_ops, 1)
@@ -64,6 +68,7 @@ class RandAugment(Operations):
                 f"RandAugment: expected `magnitude` from 0 to {self.num_bins - 1}, "
                 f"got {self.magnitude}"
             )
+        check_fill("RandAugment", self.fill)
 
     @property
     def num_draws(self) -> int:

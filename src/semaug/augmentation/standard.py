@@ -1,5 +1,6 @@
 """How training images are changed, by the options of a recipe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,7 +22,9 @@ _RESIZE = 256 / 224  # their shorter side before the center crop of the test, ov
 
 # What a view of its own may have, by the letters of Table 5 of AIT; and what goes with it.
 VIEW_PARTS = {"p": "padding", "g": "grayscale", "c": "jitter", "a": "policy", "o": "cutout"}
-_DETAILS = {"padding": ["padding_mode"], "policy": ["randaugment_ops", "randaugment_magnitude"]}
+_OF_POLICY = ("randaugment_ops", "randaugment_magnitude", "fill")
+_DETAILS = {"padding": ("padding_mode",), "policy": _OF_POLICY}
+_FILLS = {"mean": None, "gray": 128, "black": 0}
 
 
 @augmentations.register("standard")
@@ -39,6 +42,8 @@ class Augment:
             ``"randaugment"`` or None.
         randaugment_ops: Operations on each image, N of RandAugment; None is 2.
         randaugment_magnitude: Their magnitude, M of RandAugment, 0 to 30; None is 9.
+        fill: What lies outside of an image that a policy moves: ``"mean"`` color of the data set,
+            ``"gray"`` (128) or ``"black"``; None is ``"mean"``.
         grayscale: Probability to lose the colors.
         jitter: Largest change of brightness, contrast, saturation and hue, up to four numbers;
             empty is no jitter.
@@ -61,6 +66,7 @@ class Augment:
     ) = None
     randaugment_ops: int | None = None
     randaugment_magnitude: int | None = None
+    fill: Literal["mean", "gray", "black"] | None = None
     grayscale: float = 0.0
     jitter: tuple[float, ...] = ()
     cutout: int = 0
@@ -87,9 +93,15 @@ class Augment:
                     f"recipe: expected no `{name}` with `whitening`: it changes colors, and "
                     "whitened images have none"
                 )
-        self._check_randaugment()
+        self._check_policy()
 
-    def _check_randaugment(self) -> None:
+    def _check_policy(self) -> None:
+        if self.policy is not None:
+            fill = "mean" if self.fill is None else self.fill
+            check_option("fill", fill, fill in _FILLS, f"one of {', '.join(_FILLS)}")
+            object.__setattr__(self, "fill", fill)  # so that the run folder states it
+        elif self.fill is not None:
+            raise UserError("recipe: `fill` has no effect without `policy`")
         for name, default, wanted in (
             ("randaugment_ops", 2, range(1, 15)),
             ("randaugment_magnitude", 9, range(31)),
@@ -98,15 +110,20 @@ class Augment:
             if self.policy == "randaugment":
                 value = default if value is None else value
                 check_option(name, value, value in wanted, f"from {wanted[0]} to {wanted[-1]}")
-                object.__setattr__(self, name, value)  # so that the run folder states it
+                object.__setattr__(self, name, value)
             elif value is not None:
                 raise UserError(f"recipe: `{name}` has no effect without policy=randaugment")
 
     def changed(self, **options: Any) -> "Augment":
         """Return it with options replaced; another policy drops those of the old one."""
         if options.get("policy", self.policy) != self.policy:
-            options = {"randaugment_ops": None, "randaugment_magnitude": None, **options}
+            options = {**dict.fromkeys(_OF_POLICY), **options}
         return replace(self, **options)
+
+    @staticmethod
+    def earlier(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Complete plain data from before there was ``fill``, when policies filled with black."""
+        return {"fill": "black", **plain} if plain.get("policy") else plain
 
     def build(self, data: DataSet) -> Augmentation:
         """Return what happens to images on the device, in the order of the fields.
@@ -116,20 +133,22 @@ class Augment:
         """
         self._check_fit(data)
         crop = CropFlip(self.padding, self.padding_mode, self.flip)
-        fill = 0 if self.whitening else data.mean_color
+        mean = 0 if self.whitening else data.mean_color
         parts = [
             crop if self.padding or self.flip else None,
-            self._build_policy() if self.policy else None,
+            self._build_policy(mean) if self.policy else None,
             Grayscale(self.grayscale) if self.grayscale else None,
             ColorJitter(*self.jitter) if any(self.jitter) else None,
-            Cutout(self.cutout, fill) if self.cutout else None,
+            Cutout(self.cutout, mean) if self.cutout else None,
         ]
         return Compose(*filter(None, parts))
 
-    def _build_policy(self) -> Augmentation:
+    def _build_policy(self, mean: int | tuple[int, ...]) -> Augmentation:
+        color = _FILLS[str(self.fill)]
+        fill = mean if color is None else color
         if self.randaugment_ops is None or self.randaugment_magnitude is None:
-            return AutoAugment(str(self.policy).removeprefix("autoaugment_"))
-        return RandAugment(self.randaugment_ops, self.randaugment_magnitude)
+            return AutoAugment(str(self.policy).removeprefix("autoaugment_"), fill=fill)
+        return RandAugment(self.randaugment_ops, self.randaugment_magnitude, fill=fill)
 
     @property
     def mixes(self) -> bool:

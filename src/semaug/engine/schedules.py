@@ -79,6 +79,10 @@ class Schedule(ABC):
 class Step(Schedule):
     """Multiply the learning rate at milestones.
 
+    A milestone after n of E epochs is ``100 * n / E`` percent: the first step that has the new rate
+    is the first one of epoch n + 1, counted from 1. What a paper does "in the 80th epoch" of 160
+    comes after 79 whole epochs, 49.375 percent.
+
     Args:
         milestones_percent: When the learning rate is multiplied, in percent of all steps.
         lr_factor: What it is multiplied by.

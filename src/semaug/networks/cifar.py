@@ -66,6 +66,7 @@ class CifarNetwork(nn.Module):
         act: nn.Module | None = None,
         reductions: Sequence[int] = (1, 1, 2, 4),
         zero_bias: bool = False,
+        by_fan_out: bool = True,
     ) -> None:
         """Make what follows the stages, and draw initial weights.
 
@@ -79,6 +80,7 @@ class CifarNetwork(nn.Module):
             act: Follows ``norm``.
             reductions: How many times fewer pixels on a side than the image the ``maps`` have.
             zero_bias: As of :func:`init_by_fan_out`.
+            by_fan_out: Whether that draws the convolutions; else they start as torch's.
         """
         self.norm, self.act = norm or nn.Identity(), act or nn.Identity()
         self.feature_info = [
@@ -88,7 +90,8 @@ class CifarNetwork(nn.Module):
         self.num_features = self.feature_info[-1]["num_chs"]
         self.head_drop = nn.Dropout(drop_rate)
         self.reset_classifier(num_classes, pool)
-        init_by_fan_out(self, zero_bias=zero_bias)
+        if by_fan_out:
+            init_by_fan_out(self, zero_bias=zero_bias)
 
     def stages(self) -> list[Any]:
         """Return the stages, each a sequence of blocks."""

@@ -76,6 +76,7 @@ _PARTS = {
     "isda_diagonal": "_isda,covariance=diagonal",
     "isda_shared": "_isda,covariance=shared",
     "isda_constant_strength": "_isda,ramp=constant",
+    "dropout": ",block_drop_rate=0.3",  # Appendix C
 }
 # All results with this network are with dropout, whether their row says so or not.
 _WITH_DROPOUT = "wide_resnet28_10_cifar"
@@ -119,9 +120,9 @@ def recipe_of(number: PublishedNumber) -> str | None:
             for method in number.method.split("+")
             if (method, number.network) != ("dropout", _WITH_DROPOUT)
         ]
-        if not all(method in _PARTS for method in methods):
+        if not set(methods) <= _PARTS.keys():
             return None
-        name = start + "".join(_PARTS[method] for method in methods)
+        name = start + "".join(part for method, part in _PARTS.items() if method in methods)
     return name if split_name(name)[0] in recipe_names() else None
 
 
@@ -129,7 +130,7 @@ def recipe_of(number: PublishedNumber) -> str | None:
 
 _NETWORKS = {
     "Resnet32": "resnet32",
-    "MobileNetV2": "mobilenetv2",
+    "MobileNetV2": "mobilenetv2_relu",
     "WRN-28-10": "wide_resnet28_10",
 }
 _CHANGED_PERCENT = {"3": "corrupt_percent", "4": "train_percent"}  # by number of the table

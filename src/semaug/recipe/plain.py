@@ -40,6 +40,9 @@ def _plain(value: Any, registry: Registry | None) -> Any:
 def recipe_from_plain_data(plain: Mapping[str, Any]) -> Any:
     """Undo :func:`recipe_to_plain_data`; what is absent takes its default. No code is loaded.
 
+    A spec whose default is not what semaug did before it had the option says so by a static method
+    ``earlier(plain)``, which completes plain data of runs from then.
+
     Raises:
         UserError: If a field is unknown, a value out of range, or code was not loaded before.
 
@@ -54,6 +57,7 @@ def recipe_from_plain_data(plain: Mapping[str, Any]) -> Any:
 
 
 def _rebuilt(kind: Any, plain: Mapping[str, Any]) -> Any:
+    plain = kind.earlier(plain) if hasattr(kind, "earlier") else plain
     known = {one.name: registry_of(one) for one in fields(kind)}
     if unknown := sorted(plain.keys() - known):
         raise UserError(

@@ -65,7 +65,7 @@ class BaseRecipe:
     evaluate_every_epochs: int = 1
     evaluate_every_steps: int | None = None
     report: Literal["mean_last_10", "last", "best"] = "mean_last_10"
-    evaluation_batch_size: int = 1000
+    evaluation_batch_size: int = 250
     precision: Literal["auto", "32", "bf16", "64"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     deterministic: bool = False

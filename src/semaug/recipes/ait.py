@@ -37,7 +37,7 @@ from semaug.augmentation import Augment
 from semaug.engine.optimizers import SGD
 from semaug.engine.schedules import Step
 from semaug.recipe import Recipe
-from semaug.recipes.row import CIFAR, Row, describe
+from semaug.recipes.row import CIFAR, Row, describe, percent_of_epochs
 
 __all__ = ["NETWORKS", "TABLE_1", "invariant"]
 
@@ -50,7 +50,7 @@ def _cifar(network: str, weight_decay: float = 1e-4) -> Recipe:
         epochs=160,
         batch_size=128,
         optimizer=SGD(lr=0.1, momentum=0.9, nesterov=False, weight_decay=weight_decay),
-        schedule=Step(milestones_percent=(50.0, 75.0), lr_factor=0.1),
+        schedule=Step(milestones_percent=percent_of_epochs(160, 80, 120)),
         augment=Augment(padding=4, flip=True),
     )
 
@@ -62,7 +62,7 @@ def _imagenet(network: str) -> Recipe:
         network=network,
         epochs=100,
         batch_size=256,
-        schedule=Step(milestones_percent=(30.0, 60.0, 80.0, 90.0), lr_factor=0.1),
+        schedule=Step(milestones_percent=percent_of_epochs(100, 30, 60, 80, 90)),
         augment=Augment(image_size=224, padding=0, flip=True),
         evaluation_batch_size=256,
     )
@@ -76,7 +76,7 @@ def invariant(single: Any) -> Any:
 # On CIFAR. By name: what a person reads, and the recipe.
 NETWORKS: Mapping[str, tuple[str, Recipe]] = {
     "resnet32": ("ResNet-32", _cifar("resnet32")),
-    "mobilenetv2": ("MobileNetV2", _cifar("mobilenetv2")),
+    "mobilenetv2_relu": ("MobileNetV2", _cifar("mobilenetv2_relu")),
     "wide_resnet28_10": ("Wide-ResNet-28-10", _cifar("wide_resnet28_10", weight_decay=5e-4)),
 }
 # The paper has no ISDA; this is that of ResNet-50 in the ISDA papers.

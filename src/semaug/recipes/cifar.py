@@ -21,7 +21,7 @@ from semaug.augmentation import Augment
 from semaug.engine.optimizers import SGD
 from semaug.engine.schedules import Cosine, Step
 from semaug.recipe import Recipe
-from semaug.recipes.row import CIFAR, Row, describe
+from semaug.recipes.row import CIFAR, Row, describe, percent_of_epochs
 from semaug.registry import networks
 
 __all__ = ["TABLE_2", "TABLE_4"]
@@ -37,8 +37,8 @@ def _settings(
     weight_decay: float = 1e-4,
     **options: Any,
 ) -> Recipe:
-    """Return a line of Table 9; milestones are in epochs, without any the schedule is a cosine."""
-    percent = tuple(100 * milestone / epochs for milestone in milestones)
+    """Return a line of Table 9: epochs in which the rate falls; without any it is a cosine."""
+    percent = percent_of_epochs(epochs, *milestones)
     return Recipe(
         data="cifar10",
         network=networks.make(f"{network}_cifar", **options),
@@ -88,9 +88,10 @@ _NETWORKS: dict[str, tuple[str, Recipe]] = {
 }
 
 # AutoAugment's paper applies its policy for CIFAR-10 to both, and Cutout with a side of 16 after
-# it. RandAugment is treated alike; the papers of ISDA print no numbers, these are torchvision's.
+# it; the released code of ISDA does so too, with gray around moved images. The papers print no
+# numbers of RandAugment: these are torchvision's, and Cutout follows as after AutoAugment.
 _RANDAUGMENT = Augment(policy="randaugment", randaugment_ops=2, randaugment_magnitude=9, cutout=16)
-_AUTOAUGMENT = Augment(policy="autoaugment_cifar10", cutout=16)
+_AUTOAUGMENT = Augment(policy="autoaugment_cifar10", fill="gray", cutout=16)
 
 # By name: what a person reads, and the augmentation on CIFAR-10 and on CIFAR-100. Sides of Cutout
 # alone are those of its paper.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CIFAR", "CIFAR_STRENGTH", "Row", "describe"]
+__all__ = ["CIFAR", "CIFAR_STRENGTH", "Row", "describe", "percent_of_epochs"]
 
 # By name of the data set, as a person reads it.
 CIFAR = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
@@ -36,3 +36,14 @@ def describe(network: str, data: str, *parts: str) -> str:
     'ResNet-110 on CIFAR-10 with Cutout and cross-entropy.'
     """
     return f"{network} on {data} with {' and '.join(parts)}."
+
+
+def percent_of_epochs(epochs: int, *falls_in: int) -> tuple[float, ...]:
+    """Return the milestones of a learning rate that falls in some epochs, counted from 1.
+
+    It falls with the first step of such an epoch, as in the released code of ISDA and of AIT.
+
+    >>> percent_of_epochs(160, 80, 120)  # after 79 and 119 whole epochs
+    (49.375, 74.375)
+    """
+    return tuple(100 * (epoch - 1) / epochs for epoch in falls_in)
