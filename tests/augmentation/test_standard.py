@@ -238,9 +238,9 @@ def test_what_has_no_meaning_for_files_is_named(in_files, options, message):
         Augment(**options).build(in_files)
 
 
-def test_a_size_for_images_that_have_one_is_refused(data):
-    with pytest.raises(UserError, match="`image_size` has no effect, for images of data=toy have"):
-        Augment(image_size=32).build(data)
+def test_images_with_masks_are_not_resized(dense):
+    with pytest.raises(UserError, match="expected no `image_size` for images with masks, as in"):
+        Augment(image_size=32).build(dense)
 
 
 def test_images_with_masks_are_not_mixed(dense):

@@ -10,6 +10,7 @@ from torch import nn
 
 from semaug.engine.optimizers import SGD, AdamW, parameter_groups
 from semaug.errors import UserError
+from semaug.features import with_features
 from semaug.losses import ISDALoss, MutualLoss
 from semaug.methods import Mutual, Supervised
 from semaug.recipe.overrides import override
@@ -120,6 +121,28 @@ def test_layers_are_found_inside_of_what_returns_features():
     scales = {p: group["lr_scale"] for group in groups for p in group["params"]}
     assert scales[network.get_classifier().weight] == 1.0
     assert scales[network.conv1.weight] == min(scales.values()) < 0.3
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, with_features], ids=["plain", "features"])
+@pytest.mark.parametrize("layer_decay", [None, 0.5])
+def test_the_classifier_may_learn_faster(wrap, layer_decay):
+    network = timm.create_model("resnet8_cifar", num_classes=3)
+    method = Supervised(wrap(network), nn.CrossEntropyLoss())
+    spec = AdamW(lr=2e-4, head_lr_scale=10, layer_decay=layer_decay)
+    plain = AdamW(lr=2e-4, layer_decay=layer_decay)
+    scales, before = (
+        {p: group["lr_scale"] for group in parameter_groups(s, method) for p in group["params"]}
+        for s in (spec, plain)
+    )
+    head = set(network.get_classifier().parameters())
+    assert len(head) == 2
+    assert scales == {p: before[p] * (10 if p in head else 1) for p in before}
+
+
+def test_a_network_that_does_not_know_its_classifier_is_named(network):
+    method = Supervised(network, nn.CrossEntropyLoss())
+    with pytest.raises(UserError, match=r"`head_lr_scale` needs a network .*, got Sequential"):
+        parameter_groups(SGD(head_lr_scale=10), method)
 
 
 def test_a_network_that_does_not_know_its_layers_is_named(network):

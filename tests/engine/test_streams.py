@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from semaug.augmentation import Augment, Cutout, RandomScaleCrop, normalize
@@ -260,9 +261,16 @@ def test_what_has_no_meaning_for_files_is_named(make_streams, photographs, chang
         make_streams(*{*FILES} - {"padding=0"}, *changes, root=photographs())
 
 
-def test_a_size_for_images_that_have_one_is_refused(make_streams):
-    with pytest.raises(UserError, match="`image_size` has no effect, for images of data=digits"):
-        make_streams("image_size=32")
+def test_images_in_memory_are_resized_after_all_other_changes(make_streams):
+    plain, large = make_streams(), make_streams("image_size=16")
+    shown = [
+        (streams.example_images(), next(streams.test_batches()).images, whole_epoch(streams)[0])
+        for streams in (plain, large)
+    ]
+    for small, big in zip(*shown, strict=True):
+        assert small.shape[2:] == (8, 8)
+        expected = F.interpolate(small, (16, 16), mode="bilinear", antialias=True)
+        assert_close(big, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

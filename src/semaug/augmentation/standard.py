@@ -34,7 +34,8 @@ class Augment:
 
     Args:
         image_size: Height and width after the random resized crop of images that lie in files;
-            None is 224. Images in memory keep their size.
+            None is 224. Images in memory are resized to it, the last of all changes; None keeps
+            their size.
         padding: Pixels that the random crop may move an image in memory by; 0 is none.
         padding_mode: What lies beyond the border: ``"zero"`` or ``"reflect"``.
         flip: Whether images are mirrored with probability one half.
@@ -201,8 +202,8 @@ class Augment:
                 f"expected no `whitening` of images that lie in files, as in data={name}",
             ),
             (
-                not in_files and self.image_size is not None,
-                f"`image_size` has no effect, for images of data={name} have one size",
+                data.has_masks and not in_files and self.image_size is not None,
+                f"expected no `image_size` for images with masks, as in data={name}",
             ),
             (
                 data.has_masks and self.mixes,

@@ -1,5 +1,6 @@
 """Optimizers, and which parameters have learning rates and weight decays of their own."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from semaug.registry import optimizers
 
 __all__ = ["SGD", "AdamW", "Optimizer", "TimmOptimizer", "parameter_groups"]
 
-_OF_GROUPS = ("layer_decay", "decay_norms")
+_OF_GROUPS = ("layer_decay", "head_lr_scale", "decay_norms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Optimizer:
         layer_decay: Multiply the learning rate by this for each layer further from the
             classifier, in networks that know their layers as those of timm; None is one rate for
             all.
+        head_lr_scale: Multiply the learning rate of the classifier by this, on top: a fresh one
+            on a pretrained network learns at ten times the rate of the others, say.
         decay_norms: Whether biases and the parameters of normalization are decayed too, as in
             the papers.
 
@@ -36,6 +39,7 @@ class Optimizer:
     lr: Any
     weight_decay: Any
     layer_decay: float | None = None
+    head_lr_scale: float = 1.0
     decay_norms: bool = True
 
     def __post_init__(self) -> None:
@@ -44,6 +48,8 @@ class Optimizer:
         check_option("weight_decay", decay, 0 <= decay < float("inf"), ">= 0")
         inside = self.layer_decay is None or 0 < self.layer_decay <= 1
         check_option("layer_decay", self.layer_decay, inside, "above 0 and <= 1, or none")
+        positive = 0 < self.head_lr_scale < float("inf")
+        check_option("head_lr_scale", self.head_lr_scale, positive, "> 0")
 
     def _own(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name not in _OF_GROUPS}
@@ -153,9 +159,13 @@ def parameter_groups(spec: Optimizer, method: Method) -> list[dict[str, Any]]:
     ``lr_scale`` of a group is its learning rate over that of the recipe, at every step.
 
     Raises:
-        UserError: If a network does not know its layers, which ``layer_decay`` needs.
+        UserError: If a network does not know its layers, which ``layer_decay`` needs, or its
+            classifier, which ``head_lr_scale`` needs.
     """
     scales = {} if spec.layer_decay is None else _layer_scales(method, spec.layer_decay)
+    if spec.head_lr_scale != 1:
+        for parameter in _heads(method):
+            scales[parameter] = scales.get(parameter, 1.0) * spec.head_lr_scale
     result = []
     for group in map(dict, method.parameter_groups()):
         scale = group.pop("lr_scale", 1.0) * (group.pop("lr", spec.lr) / spec.lr)
@@ -186,3 +196,19 @@ def _layer_scales(method: Method, layer_decay: float) -> dict[nn.Parameter, floa
         for name, parameter in model.named_parameters():
             scales[parameter] = layer_decay ** (last - places[name])
     return scales
+
+
+def _heads(method: Method) -> Iterator[nn.Parameter]:
+    """Yield the parameters of the classifiers."""
+    for network in method.networks():
+        for module in network.modules():
+            found = getattr(module, "get_classifier", lambda: None)()
+            heads = found if isinstance(found, tuple) else (found,)
+            if isinstance(heads[0], nn.Module):
+                yield from (parameter for head in heads for parameter in head.parameters())
+                break
+        else:
+            raise UserError(
+                "recipe: `head_lr_scale` needs a network that knows its classifier by "
+                f"get_classifier(), as those of timm, got {type(network).__name__}"
+            )

@@ -65,6 +65,8 @@ class Streams:
         self.device = data.train.labels.device
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.dtype = torch.float64 if recipe.precision == "64" else torch.float32
+        in_memory = isinstance(data.train, ImageSet)
+        self.size = getattr(recipe.augment, "image_size", None) if in_memory else None
         self.white = self._whiten() if getattr(recipe.augment, "whitening", False) else None
         load = partial(Loader, workers=workers, rank=rank, world_size=world_size)
         self.streams = {
@@ -160,12 +162,15 @@ class Streams:
         return labels.masked_fill(labels >= self.data.num_classes, _IGNORED)
 
     def prepare(self, pixels: Tensor) -> Tensor:
-        """Turn bytes into network input in the memory format of the recipe.
+        """Turn bytes into network input of the size and in the memory format of the recipe.
 
         Numbers that are no bytes, such as whitened images or features, are not normalized.
         """
         if pixels.dtype == torch.uint8 and self.data.mean and self.data.std:
             pixels = normalize(pixels, self.data.mean, self.data.std)
+        if self.size is not None:
+            size = (self.size, self.size)
+            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
         return pixels.to(self.dtype).contiguous(memory_format=self.layout)
 
     def fit_whitening(self) -> ZCA:

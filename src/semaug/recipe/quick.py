@@ -40,8 +40,9 @@ def make_quick(recipe: Any) -> Any:
     peers = getattr(getattr(recipe, "method", None), "peers", ())
     small: dict[str, Any] = {}
     side = getattr(data, "side", None) or 32
-    if getattr(data, "in_files", False) and hasattr(augment, "image_size"):
-        side = min(augment.image_size or _SIDE, _SIDE)
+    resized = getattr(augment, "image_size", None)
+    if resized or (getattr(data, "in_files", False) and hasattr(augment, "image_size")):
+        side = min(resized or _SIDE, _SIDE)
         small["augment"] = replace(augment, image_size=side)
     networks = [recipe.network, *peers] if hasattr(recipe, "network") else []
     cost = sum(_multiply_adds(network, side) for network in networks)
