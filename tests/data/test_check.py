@@ -109,7 +109,7 @@ def test_notes_name_classes_and_what_is_passed_over(folder):
     (root / "train/cat/note.txt").touch()
     used = "training images in train/, test images in val/"
     classes, said, passed = check("folder", root).notes
-    assert (classes, said) == ("2 classes, with images: cat (2), dog (1)", used)
+    assert (classes, said) == ("2 classes: cat (2), dog (1)", used)
     assert passed.startswith(f"passed over in {str(root / 'train')!r}: .txt (1); ")
 
 

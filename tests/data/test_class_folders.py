@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,14 @@ from PIL import features
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from semaug.data.class_folders import Part, find_classes, find_images, image_extensions, printable
+from semaug.data.class_folders import (
+    Part,
+    add_plugins,
+    find_classes,
+    find_images,
+    image_extensions,
+    printable,
+)
 from tests.data.image_files import write_folders
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs links, pipes and sockets")
@@ -54,6 +62,16 @@ def test_extensions_are_what_pillow_decodes_by_itself():
     assert not {".eps", ".wmf", ".h5", ".mpg", ".pdf", ".heic", ".txt"} & found
 
 
+def test_heic_is_decoded_where_its_plugin_is_installed(monkeypatch):
+    called = []
+    plugin = SimpleNamespace(register_heif_opener=lambda: called.append("HEIC"))
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    add_plugins()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    add_plugins()
+    assert called == ["HEIC"]
+
+
 def test_what_is_passed_over_is_counted_by_its_kind(part):
     write_folders(
         part,
@@ -74,13 +92,16 @@ def test_what_is_passed_over_is_counted_by_its_kind(part):
     assert found.others == Counter(kinds | folders | {"images in no class": 1})
     assert f"passed over in {str(part)!r}: .heic (2), " in found.note()
     assert ".git/" in found.note()
-    assert "convert photographs" in found.note()
+    assert found.note().endswith("; Pillow decodes HEIC after: pip install pillow-heif")
 
 
 def test_of_many_kinds_ten_are_named(part):
     write_folders(part, {"cat": [f"1.{letter}" for letter in "abcdefghijk"]})
-    assert ".a (1)" in (note := Part.of(part).note())
-    assert "and 3 other kinds" in note
+    note = Part.of(part).note()
+    assert ".a (1)" in note
+    assert note.endswith(
+        "and 3 other kinds; Pillow decodes no such files, so convert photographs among them"
+    )
 
 
 def test_nothing_is_said_where_nothing_is_passed_over(part):

@@ -95,4 +95,4 @@ def test_what_a_person_should_know_is_said_once_a_console(photographs, make_run)
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "training images in train/, test images in val/"
     assert lines[1].startswith(f"passed over in {str(root / 'train')!r}: .heic (1)")
-    assert lines[2:] == ["training on 2 classes, with images: ant (2), bee (2)"]
+    assert lines[2:] == ["4 images to train on, of 2 classes: ant (2), bee (2)"]

@@ -43,7 +43,7 @@ def test_a_run_ends_resumes_and_writes_the_name_with_escapes(root, make_run):
 def test_check_prints_names_with_escapes(root, semaug):
     status, output, _ = semaug("data", "check", "folder", "--data-root", str(root))
     assert status == 0
-    assert r"2 classes, with images: caf\xe9 (4), tea (4)" in output
+    assert r"2 classes: caf\xe9 (4), tea (4)" in output
     (root / os.fsdecode(b"th\xe9.f\xe9")).touch()
     (root / os.fsdecode(b"caf\xe9/f\xf3to1.png")).write_bytes(b"damaged")
     status, output, _ = semaug("data", "check", "folder", "--data-root", str(root))

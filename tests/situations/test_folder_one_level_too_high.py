@@ -34,4 +34,4 @@ def test_the_folder_that_is_meant_is_named_before_training_and_by_check(make_run
     assert data.train.classes == ("cat", "dog")
     report = check("folder", meant)
     assert report.problems == ()
-    assert report.notes[0] == "2 classes, with images: cat (2), dog (2)"
+    assert report.notes[0] == "2 classes: cat (2), dog (2)"

@@ -19,7 +19,7 @@ def test_parts_are_no_classes(semaug, tmp_path, parts):
     write_pets(tmp_path / "photos", *parts)
     status, output, _ = semaug("data", "check", "folder", "--data-root", "photos")
     assert status == 0
-    assert "2 classes, with images: cat (2), dog (2)" in output
+    assert "2 classes: cat (2), dog (2)" in output
     assert f"training images in {parts[0]}/, test images in {parts[1]}/" in output
 
 

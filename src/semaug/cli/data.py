@@ -158,9 +158,10 @@ def _progress(console: Console) -> Progress:
 
 def _table(report: CheckReport) -> Table:
     title = f"{report.name}, {report.num_classes:,} classes"
-    table = make_table(title, ["part"], "images", "per class", "pixels", "mean", "std")
-    for name, part in report.parts.items():
-        table.add_row(name, *_cells(part))
+    table = make_table(title, [""], *report.parts)
+    rows = zip(*map(_cells, report.parts.values()), strict=True)
+    for name, cells in zip(("images", "per class", "pixels", "mean", "std"), rows, strict=True):
+        table.add_row(name, *cells)
     return table
 
 

@@ -7,7 +7,7 @@ followed unless it leads to what is seen anyway, so no image counts twice and no
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -28,9 +28,20 @@ _MOST_NAMED = 5
 _MOST_KINDS = 10
 
 
+def add_plugins() -> None:
+    """Let Pillow decode HEIC, the format of many telephones, if pillow-heif is installed."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+
+
+add_plugins()
+
+
 @cache
 def image_extensions() -> frozenset[str]:
-    """Return the endings of files that the installed Pillow decodes by itself."""
+    """Return the endings of files that the installed Pillow decodes without other programs."""
     known = Image.registered_extensions()  # loads all its plugins
     formats = {*Image.OPEN, "MPO"} - _OTHER_PROGRAMS  # an MPO opens as a JPEG
     return frozenset(ending for ending, kind in known.items() if kind in formats)
@@ -191,9 +202,12 @@ def note_of(folder: Path, others: Counter[str]) -> str:
     """Say what is passed over in a folder, "" if nothing is."""
     if not others:
         return ""
-    has_endings = any(kind.startswith(".") and not kind.endswith("/") for kind in others)
-    remedy = "; Pillow decodes no such files, so convert photographs among them"
-    return f"passed over in {str(folder)!r}: {_counted(others)}{remedy * has_endings}"
+    remedy = ""
+    if any(kind.startswith(".") and not kind.endswith("/") for kind in others):
+        remedy = "; Pillow decodes no such files, so convert photographs among them"
+    if others.keys() & {".heic", ".heif"}:
+        remedy = "; Pillow decodes HEIC after: pip install pillow-heif"
+    return f"passed over in {str(folder)!r}: {_counted(others)}{remedy}"
 
 
 def find_classes(folder: Path, passed_over: Collection[str] = ()) -> list[str]:

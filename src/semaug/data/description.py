@@ -67,16 +67,18 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
 
 
 def describe_classes(images: ImageSet | FileSet) -> str:
-    """Name the classes of labeled images, with how many there are of each; of many, the first ten.
+    """Name the classes, with the number of images of each; of many classes, the first ten.
 
     >>> images = torch.zeros(3, 3, 8, 8)
     >>> describe_classes(ImageSet(images, torch.tensor([0, 1, 1]), ("cat", "dog")))
-    '2 classes, with images: cat (1), dog (2)'
+    '2 classes: cat (1), dog (2)'
     """
-    counts = torch.bincount(images.labels.cpu(), minlength=len(images.classes)).tolist()
-    named = [f"{x} ({count:,})" for x, count in zip(images.classes, counts, strict=True)]
+    named = list(images.classes)
+    if images.labels.ndim == 1:  # masks have no number of images of a class
+        counts = torch.bincount(images.labels.cpu(), minlength=len(named)).tolist()
+        named = [f"{x} ({count:,})" for x, count in zip(named, counts, strict=True)]
     more = f" and {len(named) - _MOST_CLASSES:,} more" if len(named) > _MOST_CLASSES else ""
-    return f"{len(named):,} classes, with images: {', '.join(named[:_MOST_CLASSES])}{more}"
+    return f"{len(named):,} classes: {', '.join(named[:_MOST_CLASSES])}{more}"
 
 
 def pack_selection(selection: Selection) -> bytes:

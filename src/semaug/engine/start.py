@@ -111,5 +111,5 @@ def load_data(
             "images back with hold_out=N"
         )
     if getattr(recipe.data, "is_users_own", False):
-        tell(f"training on {describe_classes(data.train)}")
+        tell(f"{len(data.train):,} images to train on, of {describe_classes(data.train)}")
     return data.to(device), selection
