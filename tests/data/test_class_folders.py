@@ -159,14 +159,22 @@ def test_pipes_sockets_and_links_to_nothing_are_no_images(part, monkeypatch):
     assert found.others["links to nothing"] == 1
 
 
-@pytest.mark.parametrize("place", ["runs/a/seed0/recipe.json", "a/seed12/lock"])
-def test_folders_of_runs_are_no_classes(part, place):
-    (part / place).parent.mkdir(parents=True)
-    (part / place).touch()
-    write_folders(part, {"runs/compare/a-vs-b/seeds0": ["curves.png"]} if "runs" in place else {})
+@pytest.mark.parametrize(
+    ("folder", "passed_over"), [("results", ["results/"]), (".", ["resnet,lr=1/", "compare/"])]
+)
+@pytest.mark.parametrize("file", ["recipe.json", "lock"])
+def test_folders_of_runs_are_no_classes(part, folder, passed_over, file):
+    runs = part / folder
+    pictures = {"compare/a-vs-b/seeds0": ["curves.png"]}
+    write_folders(runs, {"resnet,lr=1/seed0": [file]} | pictures)
     found = Part.of(part)
     assert list(found.classes) == ["cat", "dog"]
-    assert found.others[f"{place.partition('/')[0]}/"] == 1
+    assert [found.others[kind] for kind in passed_over] == [1] * len(passed_over)
+
+
+def test_without_runs_beside_it_any_name_is_a_class(part):
+    write_folders(part, {"compare/1": ["1.jpg"], "search": ["1.jpg"]})
+    assert find_images(part).classes == ("cat", "compare", "dog", "search")
 
 
 def test_a_class_with_images_of_seeds_stays_one(part):

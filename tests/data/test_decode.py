@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from itertools import pairwise
 
 import numpy as np
@@ -163,10 +164,33 @@ def test_numbers_of_no_agreed_scale_are_refused(tmp_path, name, content, reason)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "JPEG2000"])
 def test_twelve_bits_stored_in_sixteen_are_refused(kind):
     content = write(Image.fromarray((RAMP * 4095).astype(np.uint16)), kind, {})
-    with pytest.raises(ValueError, match=r"mode I.* no level above 4,095 of 65,535, nearly black"):
+    with pytest.raises(
+        ValueError, match=r"mode I.* of 16 bits with no level above 4,095, nearly b"
+    ):
         decode_bytes(content, "12 in 16")
     black = write(Image.fromarray(np.zeros((2, 2), np.uint16)), kind, {})
     assert decode_bytes(black, "black").max() == 0
+
+
+def deep_png(levels):
+    """Write a PNG of 16 bits in color ``(H, W, 3)``, which Pillow does not."""
+    height, width, _ = levels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def test_colors_of_sixteen_bits_are_treated_as_grey_levels_are():
+    levels = np.arange(12).reshape(2, 2, 3) * 5000
+    assert (
+        decode_bytes(deep_png(levels), "deep").permute(1, 2, 0).tolist() == (levels >> 8).tolist()
+    )
+    with pytest.raises(ValueError, match=r"mode RGB of 16 bits with no level above 4,095, nearly"):
+        decode_bytes(deep_png(levels // 14), "12 in 16")
 
 
 def test_bits_that_a_file_tells_make_the_scale():

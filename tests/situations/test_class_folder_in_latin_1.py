@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from semaug.data import unpack_selection
+from semaug.errors import UserError
 from tests.data.image_files import write_image
 from tests.tiny import train_quietly
 
@@ -50,3 +51,9 @@ def test_check_prints_names_with_escapes(root, semaug):
     assert status == 2
     assert r".f\xe9 (1)" in output
     assert "caf\\udce9/f\\udcf3to1.png' (7 bytes)" in output  # as Python writes a path
+
+
+def test_a_folder_of_runs_that_tensorboard_cannot_name_is_refused(root, make_run):
+    run = make_run("digits_resnet8", "epochs=1", root=root / "runs")
+    with pytest.raises(UserError, match=r"TensorBoard: expected a folder of runs .* is UTF-8"):
+        train_quietly(run)

@@ -16,7 +16,7 @@ RAMP = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
         (RAMP, "mode F of TIFF"),
         (RAMP * 60 + 270, "mode F of TIFF"),  # degrees
         ((RAMP * 65535).astype(np.int32), "mode I of TIFF, signed"),
-        ((RAMP * 4095).astype(np.uint16), "mode I;16 with no level above 4,095"),
+        ((RAMP * 4095).astype(np.uint16), "mode I;16 of 16 bits with no level above 4,095"),
     ],
 )
 def test_each_picture_is_named_with_its_mode(tmp_path, pixels, said):

@@ -24,6 +24,7 @@ from semaug.data.image_set import FilePaths, FileSet
 _FOLDER, _IMAGE = "folder", "image"
 _OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "__pycache__"}
 _OTHER_PROGRAMS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # decode these for Pillow
+_BESIDE_RECIPES = {"cluster", "compare", "search"}  # in a folder of runs
 _MOST_NAMED = 5
 _MOST_KINDS = 10
 
@@ -156,14 +157,15 @@ class Part:
             FileNotFoundError: If there is no such folder, or no class in it.
         """
         listing = Listing.of(folder)
-        part = cls(folder, {}, listing.others)
-        for name in _classes_in(folder, listing, passed_over):
-            found = ClassFolder.of(folder, name)
-            if not found.num_direct and _holds_runs(found.path):
-                part.others[f"{printable(name)}/"] += 1
-            else:
-                part.classes[printable(name)] = found
-                part.others += found.others
+        names = _classes_in(folder, listing, passed_over)
+        found = {name: ClassFolder.of(folder, name) for name in names}
+        deep = [name for name, one in found.items() if not one.num_direct]
+        of_runs = {name for name in deep if _holds_runs(folder / name, "*/seed*")}
+        if recipes := {name for name in deep if _holds_runs(folder / name, "seed*")}:
+            of_runs |= recipes | (_BESIDE_RECIPES & {*deep})
+        classes = {printable(name): one for name, one in found.items() if name not in of_runs}
+        part = cls(folder, classes, sum((one.others for one in classes.values()), listing.others))
+        part.others.update(f"{printable(name)}/" for name in of_runs)
         if not part.classes:
             raise no_class(folder, listing)
         part.others += Counter({"images in no class": len(listing.images)})
@@ -309,10 +311,10 @@ def _classes_in(folder: Path, listing: Listing, passed_over: Collection[str]) ->
     return names
 
 
-def _holds_runs(folder: Path) -> bool:
-    """Tell whether it is the folder of all runs of semaug, or that of one recipe in it."""
-    seeds = chain(folder.glob("seed*"), folder.glob("*/seed*"))
-    return any((seed / name).exists() for seed in seeds for name in ("recipe.json", "lock"))
+def _holds_runs(folder: Path, where: str) -> bool:
+    """Tell whether there are folders of runs, such as ``seed0``, at a place in a folder."""
+    files = ("recipe.json", "lock")
+    return any((seed / name).exists() for seed in folder.glob(where) for name in files)
 
 
 def _counted(others: Counter[str]) -> str:

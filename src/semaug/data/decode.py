@@ -99,8 +99,18 @@ def _by_pillow(content: np.ndarray) -> Tensor:
             tags = getattr(image, "tag_v2", {})
             if image.mode[0] in "FI" or 2 in tags.get(_SAMPLE_FORMAT, ()):
                 return _upper_bits(image, tags).expand(3, -1, -1).contiguous()
+            is_deep = ";16" in repr(image.tile)  # in color, of which Pillow keeps the upper bits
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
+            if is_deep and pixels.max() < 16:
+                raise _too_dark(image.mode)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _too_dark(mode: str) -> _ScaleError:
+    return _ScaleError(
+        f"mode {mode} of 16 bits with no level above 4,095, nearly black, as 12 bits stored in 16 "
+        "are; convert it to 8 bits"
+    )
 
 
 def _upper_bits(image: Image.Image, tags: Mapping[int, Any]) -> Tensor:
@@ -117,9 +127,6 @@ def _upper_bits(image: Image.Image, tags: Mapping[int, Any]) -> Tensor:
         )
     levels, bits = np.array(image), tags.get(_BITS, (16,))[0]
     if bits == 16 and 0 < levels.max() < 1 << 12:
-        raise _ScaleError(
-            f"mode {image.mode} with no level above {levels.max():,} of 65,535, nearly black, as "
-            "12 bits stored in 16 are; convert it to 8 bits"
-        )
+        raise _too_dark(image.mode)
     upper = torch.from_numpy((levels >> (bits - 8)).astype(np.uint8))
     return 255 - upper if tags.get(_PHOTOMETRIC) == 0 else upper  # 0 is white
