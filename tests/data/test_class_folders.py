@@ -87,7 +87,7 @@ def test_what_is_passed_over_is_counted_by_its_kind(part):
     found = Part.of(part)
     assert list(found.classes) == ["cat", "dog"]
     assert len(found.files()) == 6
-    kinds = {".heic": 2, ".txt": 1, ".csv": 1, ".h\\xe9": 1, "without ending": 1, "hidden": 1}
+    kinds = {".heic": 2, ".txt": 1, ".csv": 1, ".h\\xe9": 1, "without ending": 1, "hidden files": 1}
     folders = {".cache/": 1, "@eaDir/": 1, "__MACOSX/": 1, ".git/": 1}
     assert found.others == Counter(kinds | folders | {"images in no class": 1})
     assert f"passed over in {str(part)!r}: .heic (2), " in found.note()

@@ -135,7 +135,8 @@ def test_training_images_alone_are_enough(tmp_path):
     write_pairs(tmp_path, "train")
     data = load_folder(tmp_path)
     assert (len(data.train), len(data.test)) == (2, 0)
-    assert data.notes == ("training images in train/, no folder of test images",)
+    used = "training images in train/, none to test on, which data.test=FOLDER names"
+    assert data.notes == (used,)
 
 
 def test_a_part_to_test_on_alone_is_reported(root):

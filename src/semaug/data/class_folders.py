@@ -94,14 +94,14 @@ class ClassFolder:
 
     Args:
         path: The folder.
-        images: Folder, relative to that of the part, and name of each image.
+        images: Paths relative to the folder of the part, sorted by folder, then by name.
         num_direct: How many of these lie directly in the folder of the class.
         inside: Names of the folders directly in it.
         others: As in :class:`Listing`, of all folders below.
     """
 
     path: Path
-    images: list[tuple[str, str]]
+    images: list[str]
     num_direct: int
     inside: list[str]
     others: Counter[str]
@@ -110,11 +110,12 @@ class ClassFolder:
     def of(cls, part: Path, name: str) -> Self:
         """Look at all that lies in the folder ``name`` of the folder ``part``."""
         found, waiting = cls(part / name, [], 0, [], Counter()), [name]
+        images: list[tuple[str, str]] = []
         seen = [os.path.realpath(place) for place in (part, found.path)]
         while waiting:
             here = waiting.pop()
             listing = Listing.of(os.path.join(part, here))  # noqa: PTH118
-            found.images += [(here, image) for image in listing.images]
+            images += [(here, image) for image in listing.images]
             found.others += listing.others
             if here == name:
                 found.num_direct = len(listing.images)
@@ -127,7 +128,7 @@ class ClassFolder:
                         continue
                     seen.append(target)
                 waiting.append(f"{here}{os.sep}{entry.name}")
-        found.images.sort()
+        found.images = [f"{parent}{os.sep}{image}" for parent, image in sorted(images)]
         return found
 
 
@@ -191,9 +192,10 @@ class Part:
                 f"{listed(empty)}{beside}{remedy}"
             )
         images = [found.images for found in self.classes.values()]
-        names = (f"{parent}{os.sep}{name}" for parent, name in chain.from_iterable(images))
         labels = torch.arange(len(images)).repeat_interleave(torch.tensor([*map(len, images)]))
-        return FileSet(FilePaths.of(self.folder, names), labels, tuple(self.classes))
+        return FileSet(
+            FilePaths.of(self.folder, chain.from_iterable(images)), labels, tuple(self.classes)
+        )
 
     def note(self) -> str:
         """Say what is passed over, "" if nothing is."""
@@ -295,7 +297,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
     except OSError:  # a link to itself
         is_folder = is_file = False
     if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
-        return f"{printable(entry.name)}/" if is_folder else "hidden"
+        return f"{printable(entry.name)}/" if is_folder else "hidden files"
     if is_folder:
         return _FOLDER
     if not is_file:

@@ -93,21 +93,8 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
             "that holds train/ and val/ with --data-root or SEMAUG_DATA"
         )
     top = Listing.of(root)
-    roles = _roles(entry.name for entry in top.folders)
-    # Images alone are no part: of a competition's test images, or of a class called "train".
-    flat = {name: inside for name in roles if (inside := _if_flat(root / name))}
-    trains, tests = (
-        [name for name in roles if roles[name] == role and name not in flat]
-        for role in ("train", "test")
-    )
-    if not trains and tests:
-        raise FileNotFoundError(
-            f"load_data: expected a folder train/ of classes in {str(root)!r}, got none beside "
-            + listed(tests)
-        )
+    trains, tests = _find_parts(root, [entry.name for entry in top.folders])
     if not trains:
-        if flat and (len(flat) == len(top.folders) or len({roles[name] for name in flat}) > 1):
-            raise no_class(root / next(iter(flat)), next(iter(flat.values())))
         return _load_classes(root, test)
     if len(trains) > 1:
         raise ValueError(
@@ -119,20 +106,41 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
             f"load_data: expected one folder of test images in {str(root)!r}, got "
             f"{listed(tests)}; choose with {' or '.join(f'data.test={name}' for name in tests)}"
         )
-    train = Part.of(root / trains[0])
-    _check_level(train, is_root=False)
-    files, name = train.files(), test or next(iter(tests), "")
-    held = Part.of(root / name) if name else None
+    name = test or next(iter(tests), None)
     unused = [entry.name for entry in top.folders if entry.name not in (trains[0], name)]
     top.others.update(f"{printable(other)}/" for other in unused)
-    tested = f"test images in {printable(name)}/" if name else "no folder of test images"
-    notes = [
-        f"training images in {printable(trains[0])}/, {tested}",
-        note_of(root, top.others),
-        train.note(),
-        held.note() if held else "",
-    ]
-    return _data_set(files, held.files(files.classes) if held else None, notes)
+    train = Part.of(root / trains[0])
+    _check_level(train, is_root=False)
+    files, used = train.files(), f"training images in {printable(trains[0])}/"
+    if name is None:
+        notes = [f"{used}, none to test on, which data.test=FOLDER names"]
+        return _data_set(files, None, [*notes, note_of(root, top.others), train.note()])
+    held = Part.of(root / name)
+    notes = [f"{used}, test images in {printable(name)}/", note_of(root, top.others)]
+    return _data_set(files, held.files(files.classes), [*notes, train.note(), held.note()])
+
+
+def _find_parts(root: Path, folders: list[str]) -> tuple[list[str], list[str]]:
+    """Find folders of training and of test images; none where classes lie in the root itself.
+
+    Raises:
+        FileNotFoundError: If there are test images alone, or parts without classes.
+    """
+    roles = _roles(folders)
+    # Images alone are no part: of a competition's test images, or of a class called "train".
+    flat = {name: inside for name in roles if (inside := _if_flat(root / name))}
+    trains, tests = (
+        [name for name in roles if roles[name] == role and name not in flat]
+        for role in ("train", "test")
+    )
+    if not trains and tests:
+        raise FileNotFoundError(
+            f"load_data: expected a folder train/ of classes in {str(root)!r}, got none beside "
+            + listed(tests)
+        )
+    if not trains and flat and (len(flat) == len(folders) or len({*map(roles.get, flat)}) > 1):
+        raise no_class(root / next(iter(flat)), next(iter(flat.values())))
+    return trains, tests
 
 
 def _load_classes(root: Path, test: str | None) -> DataSet:
