@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
-from semaug.errors import as_user_error
 from semaug.runs.files import as_json, write_text
 from semaug.runs.run import Run
 
@@ -16,10 +15,6 @@ class Record:
 
     Opened with the rows of the checkpoint that a run goes on from, it writes the files anew:
     rows that came after that checkpoint, or were torn by a kill, are gone.
-
-    Raises:
-        OSError: If the disk does not take them.
-        UserError: If TensorBoard cannot write the name of the folder.
     """
 
     def __init__(self, run: Run, rows: list[dict[str, Any]]) -> None:
@@ -27,9 +22,7 @@ class Record:
         write_text(self._path, "".join(as_json(row) + "\n" for row in rows))
         folder = run.folder / "tensorboard"
         shutil.rmtree(folder, ignore_errors=True)
-        context = "TensorBoard: expected a folder of runs (--runs) whose name is UTF-8: "
-        with as_user_error(context, UnicodeEncodeError):
-            self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder))
         for row in rows:
             self._show(row)
 
