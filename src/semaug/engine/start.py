@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.errors import UserError, as_user_error
 from semaug.runs.run import Run
-from semaug.runs.words import say
+from semaug.runs.words import say_once
 
 __all__ = ["Start", "load_data"]
 
@@ -74,15 +73,10 @@ class Start:
             UserError: If the data set is damaged, or has fewer images than asked for.
         """
         with self.console.status("reading the images"):
-            tell = partial(_tell_once, self.console)
-            self.images = load_data(self.run, self.options, self.device, tell)
+            self.images = load_data(
+                self.run, self.options, self.device, lambda line: say_once(self.console, line)
+            )
         return self.images[0]
-
-
-@lru_cache
-def _tell_once(console: Console, line: str) -> None:
-    """Say a line, though many runs of one process see the same images."""
-    say(console, line)
 
 
 def load_data(
