@@ -131,6 +131,19 @@ def test_without_a_part_to_test_on_it_is_empty(root):
     assert data.test.classes == data.train.classes
 
 
+def test_test_images_beside_the_root_are_noted(root):
+    *_, note = load_folder(root / "train").notes
+    assert note == (
+        f"beside {str(root / 'train')!r} lies 'val'; if that is meant, name it with --data-root "
+        f"{root}"
+    )
+    (root / "train").rename(root / "pets")
+    assert not any("' lies '" in note for note in load_folder(root / "pets").notes)
+    (root / "pets").rename(root / "train")
+    (root / "val").rename(root / "other")
+    assert not any("' lies '" in note for note in load_folder(root / "train").notes)
+
+
 def test_training_images_alone_are_enough(tmp_path):
     write_pairs(tmp_path, "train")
     data = load_folder(tmp_path)

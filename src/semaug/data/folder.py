@@ -151,7 +151,17 @@ def _load_classes(root: Path, test: str | None) -> DataSet:
         )
     part = Part.of(root)
     _check_level(part, is_root=True)
-    return _data_set(part.files(), None, [part.note()])
+    return _data_set(part.files(), None, [part.note(), _note_beside(root.resolve())])
+
+
+def _note_beside(root: Path) -> str:
+    """Say that the root is a folder of training images, with test images beside it."""
+    if _roles([root.name]) != {root.name: "train"}:
+        return ""
+    roles = _roles(entry.name for entry in Listing.of(root.parent).folders)
+    tests = [name for name, role in roles.items() if role == "test"]
+    note = f"beside {str(root)!r} lies {listed(tests)}; {_name_it(root.parent)}"
+    return note if tests else ""
 
 
 def _data_set(train: FileSet, test: FileSet | None, notes: Iterable[str]) -> DataSet:
