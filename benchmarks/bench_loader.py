@@ -27,7 +27,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from measure import alternate, parse, record, spread
-from semaug.data.folder import find_images
+from semaug.data.class_folders import find_images
 from semaug.data.loader import Loader
 from semaug.data.views import RandomResizedCrop
 

@@ -71,8 +71,15 @@ def test_check_measures_a_good_set(run, toy):
     result = run("check", "toy", "--threads", "1")
     assert result.exit_code == 0
     assert "toy, 2 classes" in result.stdout
-    row = r"train .* 3 .* 1 to 2 .* 4 x 5 .* 0\.200 0\.200 0\.200 .* 0\.000 0\.000 0\.000"
-    assert re.search(row, result.stdout)
+    for row in (
+        r"train .* test",
+        r"images .* 3 .* 3 ",
+        r"per class .* 1 to 2 .* 1 to 2 ",
+        r"pixels .* 4 x 5 .* 4 x 5 ",
+        r"mean .* 0\.200 0\.200 0\.200 .* 0\.200 0\.200 0\.200",
+        r"std .* 0\.000 0\.000 0\.000 .* 0\.000 0\.000 0\.000",
+    ):
+        assert re.search(row, result.stdout)
     assert result.stdout.endswith("toy is whole\n")
 
 
@@ -96,7 +103,9 @@ def test_check_shows_twenty_problems_beside_what_is_good(run, tmp_path):
         path = tmp_path / "photos" / "cat" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no image")
-    Image.new("RGB", (7, 6)).save(tmp_path / "photos/cat/good.png")
+    (tmp_path / "photos" / "dog").mkdir()
+    for name in ("cat", "dog"):
+        Image.new("RGB", (7, 6)).save(tmp_path / "photos" / name / "good.png")
     result = run("check", "folder", "--data-root", "photos")
     assert "6 x 7" in result.stdout
     assert result.stdout.count("cannot read") == 20
@@ -104,9 +113,23 @@ def test_check_shows_twenty_problems_beside_what_is_good(run, tmp_path):
     assert str(result.exception) == "data check: 23 problems with folder in 'photos'"
 
 
+def test_check_takes_options_of_the_set(run, tmp_path):
+    for part in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            Image.new("RGB", (7, 6)).save(tmp_path / "data" / part / name / "1.png")
+    assert "choose with data.test=test or data.test=val" in run("check", "folder").stdout
+    result = run("check", "folder", "test=val")
+    assert result.exit_code == 0
+    assert "training images in train/, test images in val/" in result.stdout
+    assert "passed over in 'data': test/" in result.stdout
+    assert result.stdout.endswith("every image of folder can be decoded\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        (["check", "folder", "tset=val"], UserError, "unknown field 'tset'; did you mean 'test'"),
         (["fetch", "cifar11"], UserError, "unknown data set 'cifar11'; did you mean"),
         (["check", "cifar11"], UserError, "unknown data set 'cifar11'; did you mean"),
         (["fetch", "imagenet"], UserError, "only image-net.org hands it out"),

@@ -104,6 +104,24 @@ def test_every_damaged_file_is_named_whatever_the_threads(folder, threads):
     assert (report.parts["train"].height, report.parts["test"].width) == ((5, 8), (2, 2))
 
 
+def test_notes_name_classes_and_what_is_passed_over(folder):
+    root, _ = folder
+    (root / "train/cat/note.txt").touch()
+    used = "training images in train/, test images in val/"
+    classes, said, passed = check("folder", root).notes
+    assert (classes, said) == ("2 classes: cat (2), dog (1)", used)
+    assert passed.startswith(f"passed over in {str(root / 'train')!r}: .txt (1); ")
+
+
+def test_options_are_those_of_the_set(folder):
+    root, _ = folder
+    (root / "val").rename(root / "exam")
+    assert list(check("folder", root).parts) == ["train"]
+    assert check("folder", root, test="exam").parts["test"].num_images == 2
+    with pytest.raises(ValueError, match="unknown option 'tset'; did you mean 'test'"):
+        check("folder", root, tset="exam")
+
+
 def test_a_part_without_images_is_left_out(folder):
     root, _ = folder
     report = check("folder", root / "train")

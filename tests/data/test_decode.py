@@ -1,15 +1,18 @@
 """Tests of semaug.data.decode, against Pillow."""
 
 import io
+import os
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 from torch.testing import assert_close
 
 from semaug.data import decode
@@ -40,8 +43,19 @@ FILES = {
     "ppm": (PHOTO, "PPM", {}),
     "pgm": (GREY, "PPM", {}),
     "webp": (PHOTO, "WEBP", {}),
+    "gif": (PALETTE, "GIF", {}),
+    "jpeg 2000": (PHOTO, "JPEG2000", {}),
+    "tga": (PHOTO, "TGA", {}),
+    "tiff, CMYK": (PHOTO.convert("CMYK"), "TIFF", {}),
+    "tiff, YCbCr": (PHOTO.convert("YCbCr"), "TIFF", {"compression": "jpeg"}),
+    "tiff, Lab": (PHOTO.convert("LAB"), "TIFF", {}),
+    "tiff, grey and alpha": (PHOTO.convert("LA"), "TIFF", {}),
     "animation": (PHOTO, "GIF", {"save_all": True, "append_images": [PHOTO.rotate(90)]}),
 }
+
+
+if features.check("avif"):
+    FILES["avif"] = (PHOTO, "AVIF", {})
 
 
 def write(image, kind, options):
@@ -108,6 +122,97 @@ def test_deep_photographs_are_equal_in_all_formats():
     )
     assert_close(tiff, png, atol=0, rtol=0)
     assert_close(pgm, png, atol=0, rtol=0)
+
+
+def tiff(pixels, sample_format, photometric=1):
+    """Write a grey TIFF by hand: Pillow writes none with signs, with 12 bits or with 0 as white."""
+    packed = pixels.dtype == "V3"  # two levels of 12 bits
+    height, width = pixels.shape[0], pixels.shape[1] * (2 if packed else 1)
+    tags = {
+        256: width, 257: height, 258: 12 if packed else 8 * pixels.itemsize, 259: 1,
+        262: photometric, 273: 8, 277: 1, 278: height, 279: pixels.nbytes, 339: sample_format,
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack("<2sHI", b"II", 42, 8 + pixels.nbytes) + pixels.tobytes()
+    return head + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+
+
+RAMP = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("float32", write(Image.fromarray(RAMP), "TIFF", {}), "mode F of TIFF, numbers"),
+        ("float32 map", write(Image.fromarray(RAMP), "PPM", {}), "mode F of PPM, numbers"),
+        ("int8", tiff((RAMP * 200 - 100).astype("i1"), 2), "mode L of TIFF, signed numbers"),
+        ("int16", tiff((RAMP * 2000 - 999).astype("<i2"), 2), "mode I of TIFF, signed numbers"),
+        ("int32", tiff((RAMP * 65535).astype("<i4"), 2), "mode I of TIFF, signed numbers"),
+        ("uint32", tiff((RAMP * 4e9).astype("<u4"), 1), "mode I of TIFF, numbers"),
+    ],
+)
+def test_numbers_of_no_agreed_scale_are_refused(tmp_path, name, content, reason):
+    path = tmp_path / f"{name}.tif"
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError,
+        match=rf"'.*{name}\.tif' \(.*\): {reason} of no agreed scale; convert it to 8 bits$",
+    ):
+        decode_file(path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "JPEG2000"])
+def test_twelve_bits_stored_in_sixteen_are_refused(kind):
+    content = write(Image.fromarray((RAMP * 4095).astype(np.uint16)), kind, {})
+    with pytest.raises(
+        ValueError, match=r"mode I.* of 16 bits with no level above 4,095, nearly b"
+    ):
+        decode_bytes(content, "12 in 16")
+    black = write(Image.fromarray(np.zeros((2, 2), np.uint16)), kind, {})
+    assert decode_bytes(black, "black").max() == 0
+
+
+def deep_png(levels):
+    """Write a PNG of 16 bits in color ``(H, W, 3)``, which Pillow does not."""
+    height, width, _ = levels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def test_colors_of_sixteen_bits_are_treated_as_grey_levels_are():
+    levels = np.arange(12).reshape(2, 2, 3) * 5000
+    assert (
+        decode_bytes(deep_png(levels), "deep").permute(1, 2, 0).tolist() == (levels >> 8).tolist()
+    )
+    with pytest.raises(ValueError, match=r"mode RGB of 16 bits with no level above 4,095, nearly"):
+        decode_bytes(deep_png(levels // 14), "12 in 16")
+
+
+def test_bits_that_a_file_tells_make_the_scale():
+    levels = np.array([[0, 16, 2048, 4095]])
+    packed = bytes.fromhex("000010800fff")
+    twelve = np.frombuffer(packed, dtype="V3").reshape(1, 2)
+    assert decode_bytes(tiff(twelve, 1), "12 bits").tolist() == [[[0, 1, 128, 255]]] * 3
+    pgm = b"P5 4 1 4095\n" + levels.astype(">u2").tobytes()
+    assert decode_bytes(pgm, "pgm").tolist() == [[[0, 1, 128, 255]]] * 3
+
+
+def test_of_white_zero_the_other_end_is_black():
+    levels = np.array([[0, 256, 65535]], dtype="<u2")
+    assert decode_bytes(tiff(levels, 1, 0), "white is 0").tolist() == [[[255, 254, 0]]] * 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", tmp_path):
+        with pytest.raises(ValueError, match=r"cannot read '.*': a folder or pipe, no file"):
+            decode_file(path)
 
 
 @pytest.mark.usefixtures("either_decoder")

@@ -12,7 +12,12 @@ import pytest
 import torch
 
 from semaug.data import DataSet, ImageSet
-from semaug.data.description import describe_selection, pack_selection, unpack_selection
+from semaug.data.description import (
+    describe_classes,
+    describe_selection,
+    pack_selection,
+    unpack_selection,
+)
 from semaug.data.selection import select
 
 CLASSES = ("cat", "dog", "owl")
@@ -153,3 +158,17 @@ def test_damage_anywhere_is_noticed(selection):
         else:  # a byte that only describes the archive
             assert describe_selection(found) == describe_selection(selection)
     assert changed > 50
+
+
+def test_ten_classes_are_named(data):
+    labels = torch.tensor([0] * 1200 + [11])
+    images = ImageSet(torch.zeros(1201, 3, 1, 1), labels, tuple("abcdefghijkl"))
+    assert describe_classes(data.train) == ("3 classes: cat (100), dog (100), owl (100)")
+    assert describe_classes(images).startswith("12 classes: a (1,200), b (0), ")
+    assert describe_classes(images).endswith(", j (0) and 2 more")
+
+
+def test_of_masks_the_classes_are_named_alone():
+    masks = torch.zeros(2, 1, 1, dtype=torch.uint8)
+    images = ImageSet(torch.zeros(2, 3, 1, 1, dtype=torch.uint8), masks, CLASSES)
+    assert describe_classes(images) == "3 classes: cat, dog, owl"

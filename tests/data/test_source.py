@@ -101,8 +101,15 @@ def test_a_file_in_a_wrong_folder_is_found(root, place, files):
 
 def test_a_file_that_only_has_the_name_does_not_mislead(root):
     (root / "one").write_bytes(b"something else")
-    (root / "toy.tar.gz").write_bytes(b"half of the arch")
     assert "found" not in message_of(PACKED, root)
+
+
+@pytest.mark.parametrize("place", ["toy.tar.gz", "toy-files/toy.tar.gz"])
+def test_an_archive_of_another_sum_is_named(root, place):
+    (root / "toy-files").mkdir(exist_ok=True)
+    (root / place).write_bytes(b"half of the arch")
+    message = message_of(PACKED, root)
+    assert f"found {str(root / place)!r}, which is damaged or cut short; fetch it with" in message
 
 
 def test_a_file_that_cannot_be_read_does_not_mislead(root, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semaug.data import tiny_imagenet
+from semaug.data import source, tiny_imagenet
 from semaug.data.decode import decode_file
 from semaug.data.tiny_imagenet import TinyImageNet
 from tests.data.image_files import write_image
@@ -101,6 +101,22 @@ def test_a_missing_folder_is_reported_with_what_fetches_it(tmp_path):
 
 
 FETCH = r"; fetch it with: semaug data fetch tiny_imagenet --data-root \S+, or name the folder"
+
+
+@pytest.mark.parametrize(
+    ("whole", "said"),
+    [
+        (True, "'; unpack it with: semaug data fetch tiny_im"),
+        (False, "', which is damaged or cut s"),
+    ],
+)
+def test_an_archive_that_lies_there_is_named(tmp_path, monkeypatch, whole, said):
+    archive = tmp_path / "tiny-imagenet-200.zip"
+    archive.write_bytes(b"zip")
+    monkeypatch.setattr(source, "has_md5", lambda path, md5: whole and path == archive)
+    for read in (TinyImageNet().load, TinyImageNet().check_there):
+        with pytest.raises(FileNotFoundError, match=f"; found '{archive}{said}"):
+            read(tmp_path)
 
 
 def assert_refused(root, error, message):

@@ -1,5 +1,6 @@
 """Tests of semaug.engine.start."""
 
+import io
 from dataclasses import dataclass, replace
 
 import pytest
@@ -81,3 +82,17 @@ def test_a_loop_is_started_with_run_recipe_and_images(tmp_path):
     assert len(data.train) == 30
     assert start.images is not None
     assert start.images[0] is data
+
+
+def test_what_a_person_should_know_is_said_once_a_console(photographs, make_run):
+    root = photographs("ant", "bee", train=3, test=2)
+    (root / "train/ant/1.heic").touch()
+    run = make_run("folder_resnet18", "train_per_class=2", "test_images=none")
+    console, options = Console(file=io.StringIO(), width=20), TrainOptions(data_root=root)
+    for _ in range(2):
+        processes = Processes(CPU, "32")
+        Start(run, CPU, processes, options, console, lambda state: None).load_data()
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "training images in train/, test images in val/"
+    assert lines[1].startswith(f"passed over in {str(root / 'train')!r}: .heic (1)")
+    assert lines[2:] == ["4 images to train on, of 2 classes: ant (2), bee (2)"]

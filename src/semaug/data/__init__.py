@@ -16,7 +16,12 @@ Sets live whole, as bytes, on the device (:class:`ImageSet`), or in files that p
 torch.Size([4, 3, 8, 8])
 """
 
-from semaug.data.description import describe_selection, pack_selection, unpack_selection
+from semaug.data.description import (
+    describe_classes,
+    describe_selection,
+    pack_selection,
+    unpack_selection,
+)
 from semaug.data.errors import LoadError, explain_worker_death
 from semaug.data.image_set import IGNORED, DataSet, FileSet, ImageSet
 from semaug.data.loader import LoadedBatch, Loader, batches, epoch_order
@@ -49,6 +54,7 @@ __all__ = [
     "Subset",
     "batches",
     "corrupt_labels",
+    "describe_classes",
     "describe_selection",
     "epoch_order",
     "explain_worker_death",

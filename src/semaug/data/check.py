@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from semaug.data.class_folders import image_extensions
+from semaug.data.description import describe_classes
 from semaug.data.errors import WHAT_TO_DO
-from semaug.data.folder import IMAGE_EXTENSIONS
 from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
 from semaug.data.registry import data_root
 from semaug.data.source import DataSource, fetch_command, open_official
@@ -68,6 +69,7 @@ class CheckReport:
         num_classes: 0 if the set could not be read.
         parts: By name, ``"train"`` and ``"test"``; without parts that are empty or could not be
             read.
+        notes: What else a person should know: classes, and what is passed over.
         problems: None is how it should be.
     """
 
@@ -75,6 +77,7 @@ class CheckReport:
     root: Path
     num_classes: int = 0
     parts: dict[str, PartReport] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -84,6 +87,7 @@ def check(
     *,
     progress: Progress | None = None,
     threads: int | None = None,
+    **options: Any,
 ) -> CheckReport:
     """Check the files of a data set, and measure what is in them.
 
@@ -96,6 +100,7 @@ def check(
         progress: Called now and then with the number of images measured so far, and of all.
         threads: How many decode images (processes, where reading the set does that); None is one
             for each core. They change no result.
+        **options: Of the data set.
 
     Returns:
         Sizes, and all problems.
@@ -103,9 +108,9 @@ def check(
     Raises:
         LoadError: If a process was killed.
         ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
-        ValueError: If the name is unknown, or images are no bytes.
+        ValueError: If the name or an option is unknown, or images are no bytes.
     """
-    source = data_sets.make(name)
+    source = data_sets.make(name, **options)
     root = data_root(root)
     if problems := _compare_sums(source, root):
         return CheckReport(name, root, problems=tuple(problems))
@@ -117,7 +122,10 @@ def check(
         return CheckReport(name, root, problems=tuple(problems))
     if not data.has_bytes:
         raise ValueError(f"check: expected images of bytes to measure, got others of {name!r}")
-    return _measure(data, root, progress or (lambda done, total: None), threads)
+    parts, problems = _measure(data, progress or (lambda done, total: None), threads)
+    classes = (describe_classes(data.train),) if getattr(source, "is_users_own", False) else ()
+    notes = (*classes, *data.notes)
+    return CheckReport(name, root, data.num_classes, parts, notes, tuple(problems))
 
 
 def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
@@ -132,7 +140,9 @@ def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
     return problems
 
 
-def _measure(data: DataSet, root: Path, progress: Progress, threads: int | None) -> CheckReport:
+def _measure(
+    data: DataSet, progress: Progress, threads: int | None
+) -> tuple[dict[str, PartReport], list[Problem]]:
     parts: dict[str, PartReport] = {}
     problems: list[Problem] = []
     total, done = len(data.train) + len(data.test), 0
@@ -150,7 +160,7 @@ def _measure(data: DataSet, root: Path, progress: Progress, threads: int | None)
             progress(done, total)
         if heights:
             parts[name] = _report(images, histogram, heights, widths)
-    return CheckReport(data.name, root, data.num_classes, parts, tuple(problems))
+    return parts, problems
 
 
 class _Found(NamedTuple):
@@ -227,7 +237,7 @@ def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[P
     if not files or files.md5:
         return []
     inside = (root / files.folder).rglob("*")
-    paths = sorted(path for path in inside if path.suffix.lower() in IMAGE_EXTENSIONS)
+    paths = sorted(path for path in inside if path.suffix.lower() in image_extensions())
     found = [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
     remedy = f"; fetch it with: {fetch_command(files.name, root)}"  # one alone cannot be
     return [Problem(one.path, one.message.removesuffix(WHAT_TO_DO) + remedy) for one in found]

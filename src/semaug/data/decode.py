@@ -5,13 +5,18 @@ to equal pixels, and all the rest (PNG, BMP, TIFF, PPM, the first frame of an an
 torchvision refuses) is left to Pillow. So is everything once torchvision has no decoder any more,
 as it has announced in version 0.29. Grey, CMYK and palette images become RGB and transparency is
 dropped; the turn that a camera notes in a photograph (EXIF) is not applied. There is one exception
-to the reference: of grey images with 16 bits (PNG, TIFF, PGM) the upper byte is kept, as Pillow
-itself does in color, where it would cut off at 255.
+to the reference: of grey images with more than 8 bits (PNG, TIFF, PGM, JPEG 2000) the upper 8 bits
+are kept, as Pillow itself does in color, where it would cut off at 255. Numbers of no agreed scale
+are refused: floating-point, signed and 32-bit ones, and 12 bits stored in 16.
 """
 
 import io
 import os
+import stat
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +31,14 @@ except ImportError:
     decode_image = None
 
 
+_SIXTEEN_BITS = {"I;16": ("JPEG2000", "PNG", "TIFF"), "I;16B": ("TIFF",), "I": ("PNG", "PPM")}
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+
+
+class _ScaleError(ValueError):
+    """The numbers of a picture have no agreed scale; the message says what mends it."""
+
+
 def decode_file(path: str | os.PathLike[str]) -> Tensor:
     """Read an image.
 
@@ -37,8 +50,11 @@ def decode_file(path: str | os.PathLike[str]) -> Tensor:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is empty, truncated, damaged or no image; the message names it.
+        ValueError: If it is empty, truncated, damaged or no image, or its numbers have no agreed
+            scale; the message names it.
     """
+    if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
+        raise ValueError(f"decode: cannot read {os.fspath(path)!r}: a folder or pipe, no file")
     return _decode(np.fromfile(path, dtype=np.uint8), os.fspath(path))
 
 
@@ -50,8 +66,9 @@ def _decode(content: np.ndarray, name: str) -> Tensor:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         unknown = isinstance(error, Image.UnidentifiedImageError)  # its own message is no help
         reason = "no image of a known format" if unknown else str(error).partition("\n")[0]
+        remedy = "" if isinstance(error, _ScaleError) else WHAT_TO_DO
         raise ValueError(
-            f"decode: cannot read {name!r} ({len(content):,} bytes): {reason}{WHAT_TO_DO}"
+            f"decode: cannot read {name!r} ({len(content):,} bytes): {reason}{remedy}"
         ) from error
 
 
@@ -79,13 +96,37 @@ def _by_pillow(content: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd but harmless metadata
         with Image.open(io.BytesIO(content.tobytes())) as image:
-            if _is_deep_grey(image):
-                upper = torch.from_numpy((np.array(image) >> 8).astype(np.uint8))
-                return upper.expand(3, -1, -1).contiguous()
+            tags = getattr(image, "tag_v2", {})
+            if image.mode[0] in "FI" or 2 in tags.get(_SAMPLE_FORMAT, ()):
+                return _upper_bits(image, tags).expand(3, -1, -1).contiguous()
+            is_deep = ";16" in repr(image.tile)  # in color, of which Pillow keeps the upper bits
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
+            if is_deep and pixels.max() < 16:
+                raise _too_dark(image.mode)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _is_deep_grey(image: Image.Image) -> bool:
-    """Tell whether the levels are 0 to 65535. Of PGM, Pillow makes 32 bits but scales to these."""
-    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+def _too_dark(mode: str) -> _ScaleError:
+    return _ScaleError(
+        f"mode {mode} of 16 bits with no level above 4,095, nearly black, as 12 bits stored in 16 "
+        "are; convert it to 8 bits"
+    )
+
+
+def _upper_bits(image: Image.Image, tags: Mapping[int, Any]) -> Tensor:
+    """Return the upper 8 bits ``(H, W)`` of unsigned grey levels.
+
+    Raises:
+        _ScaleError: If they have no agreed scale.
+    """
+    signed = 2 in tags.get(_SAMPLE_FORMAT, ())
+    if signed or image.format not in _SIXTEEN_BITS.get(image.mode, ()):
+        what = "signed numbers" if signed else "numbers"
+        raise _ScaleError(
+            f"mode {image.mode} of {image.format}, {what} of no agreed scale; convert it to 8 bits"
+        )
+    levels, bits = np.array(image), tags.get(_BITS, (16,))[0]
+    if bits == 16 and 0 < levels.max() < 1 << 12:
+        raise _too_dark(image.mode)
+    upper = torch.from_numpy((levels >> (bits - 8)).astype(np.uint8))
+    return 255 - upper if tags.get(_PHOTOMETRIC) == 0 else upper  # 0 is white

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semaug.data.image_set import FileSet, ImageSet
 from semaug.data.selection import Selection
 from semaug.data.splits import num_drawn_labels
 
+_MOST_CLASSES = 10  # that are named
 _TENSORS = ("indices", "official_labels", "labels", "held_out", "unlabeled")
 
 # What other or damaged bytes make NumPy, its decompression and the constructor raise.
@@ -62,6 +64,21 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
             for name in ("indices", "labels", "held_out", "unlabeled")
         },
     }
+
+
+def describe_classes(images: ImageSet | FileSet) -> str:
+    """Name the classes, with the number of images of each; of many classes, the first ten.
+
+    >>> images = torch.zeros(3, 3, 8, 8)
+    >>> describe_classes(ImageSet(images, torch.tensor([0, 1, 1]), ("cat", "dog")))
+    '2 classes: cat (1), dog (2)'
+    """
+    named = list(images.classes)
+    if images.labels.ndim == 1:  # masks have no number of images of a class
+        counts = torch.bincount(images.labels.cpu(), minlength=len(named)).tolist()
+        named = [f"{x} ({count:,})" for x, count in zip(named, counts, strict=True)]
+    more = f" and {len(named) - _MOST_CLASSES:,} more" if len(named) > _MOST_CLASSES else ""
+    return f"{len(named):,} classes: {', '.join(named[:_MOST_CLASSES])}{more}"
 
 
 def pack_selection(selection: Selection) -> bytes:

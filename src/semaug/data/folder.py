@@ -1,42 +1,50 @@
-"""Images in one folder for each class, as torchvision's ``ImageFolder`` reads them.
+"""Your own photographs, in one folder for each class.
 
     root/train/cat/1.jpg      root/val/cat/7.jpg
     root/train/dog/2.png      root/val/dog/8.png
 
-The classes are the names of the folders, sorted; files may lie in folders within these.
-Nothing is decoded here. Unlike torchvision, files and folders whose name begins with a dot are
-passed over: they are what editors and other systems leave behind.
+The classes are the names of the folders, sorted; files may lie in folders within these. A root
+that is one level too high is refused, for its parts would become classes.
 """
 
-import os
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
-from semaug.data.errors import WHAT_TO_DO
-from semaug.data.image_set import DataSet, FilePaths, FileSet
+from semaug.data.class_folders import Listing, Part, listed, no_class, note_of, printable
+from semaug.data.image_set import DataSet, FileSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets
-
-IMAGE_EXTENSIONS = (
-    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 
 # Of the training images of ImageNet, on a scale of 0 to 1, as everybody rounds them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_TRAIN = "train"
-_TESTS = ("val", "validation", "test")
+_WORDS = {
+    "train": ("train", "training", "trainset", "trn"),
+    "test": (
+        *("val", "valid", "validation", "validate", "valset", "dev", "eval"),
+        *("test", "testing", "tests", "testset", "tst"),
+    ),
+}
+_ROLES = {word: role for role, words in _WORDS.items() for word in words}
+_FILLERS = {"data", "dataset", "folder", "image", "images", "img", "imgs", "set", "split"}
 
 
 @data_sets.register("folder")
+@dataclass(frozen=True, kw_only=True)
 class Folder(DataSource):
-    """Your own photographs, a folder for each class below the data root."""
+    """Your own photographs, a folder for each class below the data root.
+
+    Args:
+        test: Folder of the test images, where there are several, such as ``val`` and ``test``;
+            None takes the only one.
+    """
 
     in_files: ClassVar[bool] = True
     is_users_own: ClassVar[bool] = True
@@ -44,169 +52,191 @@ class Folder(DataSource):
         "it is made of your own files: {root}/train/CLASS/*.jpg and {root}/val/CLASS/*.jpg"
     )
 
+    test: str | None = None
+
     def load(self, root: Path, workers: int | None = None) -> DataSet:
         """Find the images, as :func:`load_folder`."""
-        return load_folder(root)
+        return load_folder(root, test=self.test)
 
     def check_there(self, root: Path) -> None:
         """Find the images, which decodes none."""
-        load_folder(root)
+        self.load(root)
 
 
 def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     """Find the images below a folder.
 
-    Training images lie in ``train``, images to measure the error on in ``val``, ``validation``
-    or ``test``. Without these folders, the classes lie in ``root`` itself, and all images are
-    for training. Where there is nothing to test on, ``DataSet.test`` is empty: hold some
-    training images out (:func:`semaug.data.splits.hold_out`).
+    Training images lie in ``train``, images to measure the error on in ``val`` or ``test``. These
+    parts are known in any case and usual spelling: ``Training``, ``valid``, ``test_set``,
+    ``seg_train`` beside ``seg_test``. Without them the classes lie in ``root`` itself, and all
+    images are for training. Where there is nothing to test on, ``DataSet.test`` is empty: hold
+    some training images out (:func:`semaug.data.splits.hold_out`).
 
     Args:
         root: The folder.
         test: Folder of the test images, if there are several.
 
     Returns:
-        Two :class:`FileSet`, normalized with the constants of ImageNet.
+        Two :class:`FileSet`, normalized with the constants of ImageNet; ``notes`` say what is
+        passed over.
 
     Raises:
         FileNotFoundError: If there is no such folder, or no class in it.
-        ValueError: If a class is empty, the parts have different classes, or there are several
-            folders to test on and none is chosen.
+        ValueError: If a class is empty or the only one, the parts have different classes, there
+            are several folders for a part and none is chosen, or ``root`` is one level too high;
+            the message names the folder that is meant.
     """
+    root = root.expanduser()
     if not root.is_dir():
         raise FileNotFoundError(
             f"load_data: expected a folder of images, got no folder {str(root)!r}; name the one "
             "that holds train/ and val/ with --data-root or SEMAUG_DATA"
         )
-    parts = _folders_in(root)
-    found = [name for name in _TESTS if name in parts]
-    if found and _TRAIN not in parts:
-        raise FileNotFoundError(
-            f"load_data: expected training images in {str(root / _TRAIN)!r}, got no such "
-            f"folder beside {', '.join(found)}"
-        )
-    train = find_images(root / _TRAIN if _TRAIN in parts else root)
-    if test is None and len(found) > 1:
+    top = Listing.of(root)
+    trains, tests = _find_parts(root, [entry.name for entry in top.folders])
+    if not trains:
+        return _load_classes(root, test)
+    if len(trains) > 1:
         raise ValueError(
-            f"load_data: expected one folder to test on in {str(root)!r}, got "
-            f"{' and '.join(found)}; choose with load_folder(root, test={found[0]!r}), or give a "
-            f"folder with links to train and to the one that is meant"
+            f"load_data: expected one folder of training images in {str(root)!r}, got "
+            f"{listed(trains)}; rename those that are not meant"
         )
-    name = (test or next(iter(found), None)) if _TRAIN in parts else None
-    held = find_images(root / name, train.classes) if name else train.subset(torch.arange(0))
-    return DataSet("folder", train, held, IMAGENET_MEAN, IMAGENET_STD)
+    if test is None and len(tests) > 1:
+        raise ValueError(
+            f"load_data: expected one folder of test images in {str(root)!r}, got "
+            f"{listed(tests)}; choose with {' or '.join(f'data.test={name}' for name in tests)}"
+        )
+    name = test or next(iter(tests), None)
+    unused = [entry.name for entry in top.folders if entry.name not in (trains[0], name)]
+    top.others.update(f"{printable(other)}/" for other in unused)
+    train = Part.of(root / trains[0])
+    _check_level(train, is_root=False)
+    files, used = train.files(), f"training images in {printable(trains[0])}/"
+    if name is None:
+        notes = [f"{used}, none to test on, which data.test=FOLDER names"]
+        return _data_set(files, None, [*notes, note_of(root, top.others), train.note()])
+    held = Part.of(root / name)
+    notes = [f"{used}, test images in {printable(name)}/", note_of(root, top.others)]
+    return _data_set(files, held.files(files.classes), [*notes, train.note(), held.note()])
 
 
-def find_classes(folder: Path, passed_over: Collection[str] = ()) -> list[str]:
-    """Return the names of the folders of classes, sorted.
+def _find_parts(root: Path, folders: list[str]) -> tuple[list[str], list[str]]:
+    """Find folders of training and of test images; none where classes lie in the root itself.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or no class in it.
+        FileNotFoundError: If there are test images alone, or parts without classes.
     """
-    found = sorted(_folders_in(folder).difference(passed_over))
-    if not found:
-        count = sum(_is_image(path.name) for path in folder.iterdir())
+    roles = _roles(folders)
+    # Images alone are no part: of a competition's test images, or of a class called "train".
+    flat = {name: inside for name in roles if (inside := _if_flat(root / name))}
+    trains, tests = (
+        [name for name in roles if roles[name] == role and name not in flat]
+        for role in ("train", "test")
+    )
+    if not trains and tests:
         raise FileNotFoundError(
-            f"load_data: expected one folder for each class in {str(folder)!r}, got "
-            + (f"{count:,} images directly in it" if count else "none")
+            f"load_data: expected a folder train/ of classes in {str(root)!r}, got none beside "
+            + listed(tests)
         )
-    return found
+    if not trains and flat and (len(flat) == len(folders) or len({*map(roles.get, flat)}) > 1):
+        raise no_class(root / next(iter(flat)), next(iter(flat.values())))
+    return trains, tests
 
 
-def find_images(
-    folder: Path, classes: Sequence[str] | None = None, *, passed_over: Collection[str] = ()
-) -> FileSet:
-    """Find the images of one part of a data set, and their classes.
+def _load_classes(root: Path, test: str | None) -> DataSet:
+    """Find classes that lie in the root itself."""
+    if test is not None:
+        raise ValueError(
+            f"load_data: expected train/ beside {test!r} in {str(root)!r}, got no folder for parts"
+        )
+    part = Part.of(root)
+    _check_level(part, is_root=True)
+    return _data_set(part.files(), None, [part.note(), _note_beside(root.resolve())])
 
-    Args:
-        folder: With a folder for each class.
-        classes: Names that must be found, no more and no less; None takes those there are.
-        passed_over: Names of folders that are no classes.
 
-    Returns:
-        Files sorted by class, then by folder, then by name, as torchvision sorts them.
+def _note_beside(root: Path) -> str:
+    """Say that the root is a folder of training images, with test images beside it."""
+    if _roles([root.name]) != {root.name: "train"}:
+        return ""
+    roles = _roles(entry.name for entry in Listing.of(root.parent).folders)
+    tests = [name for name, role in roles.items() if role == "test"]
+    note = f"beside {str(root)!r} lies {listed(tests)}; {_name_it(root.parent)}"
+    return note if tests else ""
+
+
+def _data_set(train: FileSet, test: FileSet | None, notes: Iterable[str]) -> DataSet:
+    test = train.subset(torch.arange(0)) if test is None else test
+    told = tuple(filter(None, notes))
+    return DataSet("folder", train, test, IMAGENET_MEAN, IMAGENET_STD, notes=told)
+
+
+def _roles(names: Iterable[str]) -> dict[str, str]:
+    """Return which folders are called like a part, ``"train"`` or ``"test"``.
+
+    >>> _roles(["Train", "val_set", "cat", "test kit"]), _roles(["seg_test", "seg_train"])
+    ({'Train': 'train', 'val_set': 'test'}, {'seg_test': 'test', 'seg_train': 'train'})
+    """
+    found = {}
+    for name in names:
+        words = [word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)]
+        roles = {_ROLES[word] for word in words if word in _ROLES}
+        others = [word for word in words if word not in _ROLES and word not in _FILLERS]
+        if len(roles) == 1:
+            found[name] = roles.pop(), others
+    return {
+        name: role
+        for name, (role, others) in found.items()
+        if not others or len({other for other, beside in found.values() if beside == others}) > 1
+    }
+
+
+def _if_flat(folder: Path) -> Listing | None:
+    """List a folder if it holds images and no folder."""
+    inside = Listing.of(folder)
+    return inside if inside.images and not inside.folders else None
+
+
+def _check_level(part: Part, *, is_root: bool) -> None:
+    """Refuse a single class, and parts or whole data sets that would become classes.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or no class in it.
-        ValueError: If a class is empty, or classes are missing or too many.
+        ValueError: If it looks so; the message names what is meant.
     """
-    found = find_classes(folder, passed_over)
-    _check_same_classes(folder, found, found if classes is None else classes)
-    images = {name: _images_below(folder, name) for name in found}
-    if empty := [name for name in found if not images[name]]:
-        # The classes of other parts are those of the training images.
-        remedy = "; add some, or remove the folder" if classes is None else "; add some"
-        raise ValueError(
-            f"load_data: expected images ({', '.join(IMAGE_EXTENSIONS)}) of every class in "
-            f"{str(folder)!r}, got none of {_listed(empty)}{remedy}"
-        )
-    counts = torch.tensor([len(own) for own in images.values()])
-    names = chain.from_iterable(images.values())
-    labels = torch.arange(len(found)).repeat_interleave(counts)
-    return FileSet(FilePaths.of(folder, names), labels, tuple(found))
+    deep = [one for one in part.classes.values() if not one.num_direct]
+    wholes = [one for one in deep if "train" in _roles(one.inside).values()]
+    alike: set[str] = set()
+    if len(deep) == len(part.classes):
+        alike = set.intersection(*(set(one.inside) for one in deep))
+    where, wanted = str(part.folder), "two classes or more"
+    if wholes:
+        got = f"{listed([x.path.name for x in wholes])}, with {listed(wholes[0].inside)} inside"
+        remedy = f"{_name_it(wholes[0].path)}, or sort what are classes as train/CLASS, val/CLASS"
+        wanted = "classes, or train/ and val/,"
+    elif len(part.classes) == 1:
+        single = next(iter(part.classes.values()))
+        fork = _fork(single.path) if deep else None
+        got = f"one, {single.path.name!r}"
+        remedy = "a classifier needs another one"
+        if fork:
+            got += f", with {listed(single.inside)} inside"
+            remedy = _name_it(fork) if is_root else f"move what is in {str(fork)!r} up to there"
+    elif is_root and len(alike) > 1:
+        got = f"{listed(list(part.classes))}, which all have {listed(sorted(alike))} inside"
+        remedy = f"{_name_it(deep[0].path)}, or move what are classes into a folder train/"
+        wanted = "classes with images"
+    else:
+        return
+    raise ValueError(f"load_data: expected {wanted} in {where!r}, got {got}; {remedy}")
 
 
-def check_counts(folder: Path, images: FileSet, num_images: int, num_classes: int) -> None:
-    """Check that all images of a well-known set are there.
-
-    Raises:
-        ValueError: If images or classes are missing or too many.
-    """
-    if (len(images), len(images.classes)) != (num_images, num_classes):
-        raise ValueError(
-            f"load_data: expected {num_images:,} images of {num_classes:,} classes in "
-            f"{str(folder)!r}, got {len(images):,} of {len(images.classes):,}"
-        )
+def _fork(folder: Path) -> Path | None:
+    """Return the first folder from here on that holds several; None if there is none."""
+    inside = Listing.of(folder)
+    while len(inside.folders) == 1 and not inside.images:
+        folder = folder / inside.folders[0].name
+        inside = Listing.of(folder)
+    return folder if len(inside.folders) > 1 else None
 
 
-@contextmanager
-def explained(remedy: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Add to the message of errors what mends them."""
-    try:
-        yield
-    except kinds as error:
-        raise type(error)(f"{str(error).removesuffix(WHAT_TO_DO)}; {remedy}") from error
-
-
-def _folders_in(folder: Path) -> set[str]:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"load_data: expected images in {str(folder)!r}, got no such folder"
-        )
-    with os.scandir(folder) as entries:
-        return {x.name for x in entries if not x.name.startswith(".") and x.is_dir()}
-
-
-def _images_below(folder: Path, name: str) -> list[str]:
-    """Return the paths, relative to ``folder``, of all images in its folder ``name``."""
-    begin = len(os.path.join(folder, ""))  # noqa: PTH118, a million paths are strings here
-    found = []
-    for parent, folders, files in os.walk(folder / name, onerror=_fail, followlinks=True):
-        folders[:] = [x for x in folders if not x.startswith(".")]
-        found += [(parent[begin:], file) for file in files if _is_image(file)]
-    return [f"{parent}{os.sep}{file}" for parent, file in sorted(found)]
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
-
-
-def _fail(error: OSError) -> None:
-    """Raise what ``os.walk`` would pass over in silence."""
-    raise error
-
-
-def _check_same_classes(folder: Path, found: Sequence[str], wanted: Sequence[str]) -> None:
-    missing, extra = set(wanted) - set(found), set(found) - set(wanted)
-    sides = (("no", sorted(missing)), ("also", sorted(extra)))
-    if problems := [f"{word} {_listed(names)}" for word, names in sides if names]:
-        raise ValueError(
-            f"load_data: expected the {len(wanted)} classes of the training images in "
-            f"{str(folder)!r}, got {' and '.join(problems)}"
-        )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Name a few, and say how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(repr(name) for name in names[:5]) + more
+def _name_it(folder: Path) -> str:
+    return f"if that is meant, name it with --data-root {shlex.quote(str(folder))}"

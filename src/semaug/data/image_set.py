@@ -175,6 +175,8 @@ class DataSet:
         std: Standard deviation, likewise.
         unlabeled: Images to learn from without their labels, which are for metrics only; None
             where all images to learn from are labeled.
+        notes: What a person should know before training on it, in lines, such as what was passed
+            over.
 
     Raises:
         ValueError: If images are bytes, and ``mean`` or ``std`` is missing.
@@ -186,6 +188,7 @@ class DataSet:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     unlabeled: ImageSet | FileSet | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.has_bytes and (self.mean is None or self.std is None):

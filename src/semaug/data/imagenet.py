@@ -9,14 +9,8 @@ Source: Russakovsky et al., 2015, https://arxiv.org/abs/1409.0575
 from pathlib import Path
 from typing import ClassVar
 
-from semaug.data.folder import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    check_counts,
-    explained,
-    find_classes,
-    find_images,
-)
+from semaug.data.class_folders import check_counts, explained, find_classes, find_images
+from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD
 from semaug.data.image_set import DataSet, FileSet
 from semaug.data.source import DataSource
 from semaug.registry import data_sets

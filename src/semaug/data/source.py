@@ -133,7 +133,7 @@ def find_official(files: OfficialFiles, root: Path, name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"load_data: expected {files.name} under {str(root)!r}, got no file {str(path)!r}; "
-            + _remedy_for_missing(files, root, name)
+            + remedy_for_missing(files, root, name)
         )
     return path
 
@@ -188,14 +188,35 @@ def fetch_command(name: str, root: Path) -> str:
     return shlex.join(["semaug", "data", "fetch", name, "--data-root", str(root)])
 
 
-def _remedy_for_missing(files: OfficialFiles, root: Path, name: str) -> str:
-    for found, md5, remedy in _misplaced(files, root, name):
-        if has_md5(found, md5):
-            return f"found {str(found)!r}; {remedy}"
+def how_to_fetch(files: OfficialFiles, root: Path) -> str:
+    """Say how to get a data set, wherever it may lie."""
     return (
         f"fetch it with: {fetch_command(files.name, root)}, or name the folder that holds "
         f"{files.folder}/ with --data-root or SEMAUG_DATA"
     )
+
+
+def remedy_for_missing(files: OfficialFiles, root: Path, name: str) -> str:
+    """Say where a missing file lies instead, if it does, and what mends it.
+
+    Args:
+        files: The data set.
+        root: Data root.
+        name: Of a file or folder that ``files.downloads`` provide.
+    """
+    for found, md5, remedy in _misplaced(files, root, name):
+        if has_md5(found, md5):
+            return f"found {str(found)!r}; {remedy}"
+    damaged = [path for path, _ in _archives(files, root, name) if path.is_file()]
+    not_it = f"found {str(damaged[0])!r}, which is damaged or cut short; " if damaged else ""
+    return not_it + how_to_fetch(files, root)
+
+
+def _archives(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """List where an archive that holds the file may lie, and its sum."""
+    archives = [one for one in files.downloads if name in one.provides and name != one.name]
+    for archive, place in product(archives, (root, root / files.folder)):
+        yield place / archive.name, archive.md5
 
 
 def _misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Path, str, str]]:
@@ -203,13 +224,12 @@ def _misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Pa
 
     Only neighbors of its place, never a whole disk.
     """
+    md5 = files.md5.get(name, "")
     folders = sorted(path for path in root.glob("*") if path.is_dir())
     for parent in (root.resolve().parent, *folders):
         remedy = f"add: --data-root {shlex.quote(str(parent))}"
-        yield parent / files.folder / name, files.md5[name], remedy
-    remedy = f"unpack it with: {fetch_command(files.name, root)}"
-    archives = [one for one in files.downloads if name in one.provides and name != one.name]
-    for archive, place in product(archives, (root, root / files.folder)):
-        yield place / archive.name, archive.md5, remedy
+        yield parent / files.folder / name, md5, remedy
+    for path, sum_of_archive in _archives(files, root, name):
+        yield path, sum_of_archive, f"unpack it with: {fetch_command(files.name, root)}"
     for place in (root, *folders):
-        yield place / name, files.md5[name], f"move it to {str(root / files.folder)!r}"
+        yield place / name, md5, f"move it to {str(root / files.folder)!r}"

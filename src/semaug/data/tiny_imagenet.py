@@ -18,16 +18,17 @@ from typing import ClassVar
 
 import torch
 
-from semaug.data.folder import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    check_counts,
-    explained,
-    find_images,
-)
+from semaug.data.class_folders import check_counts, explained, find_images
+from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD
 from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
 from semaug.data.loader import batches
-from semaug.data.source import DataSource, Download, OfficialFiles, fetch_command
+from semaug.data.source import (
+    DataSource,
+    Download,
+    OfficialFiles,
+    how_to_fetch,
+    remedy_for_missing,
+)
 from semaug.registry import data_sets
 
 _FOLDER = "tiny-imagenet-200"
@@ -93,10 +94,10 @@ class TinyImageNet(DataSource):
 
 
 def _remedy(root: Path) -> str:
-    return (
-        f"fetch it with: {fetch_command('tiny_imagenet', root)}, or name the folder that holds "
-        f"{_FOLDER}/ with --data-root or SEMAUG_DATA"
-    )
+    files = TinyImageNet.files
+    if not (root / _FOLDER).exists():  # an archive that may lie there takes a second to read
+        return remedy_for_missing(files, root, _FOLDER)
+    return how_to_fetch(files, root)
 
 
 def _find(folder: Path) -> tuple[FileSet, FileSet]:

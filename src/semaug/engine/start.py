@@ -8,12 +8,20 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from semaug.data import DataSet, FileSet, ImageSet, LoadError, Selection
+from semaug.data import (
+    DataSet,
+    FileSet,
+    ImageSet,
+    LoadError,
+    Selection,
+    describe_classes,
+)
 from semaug.data.registry import data_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.errors import UserError, as_user_error
 from semaug.runs.run import Run
+from semaug.runs.words import say_once
 
 __all__ = ["Start", "load_data"]
 
@@ -58,18 +66,25 @@ class Start:
     def load_data(self) -> DataSet:
         """Read the images of the recipe, choose among them and put them on the device.
 
-        The session records which they are.
+        The session records which they are. What a person should know of them is shown before.
 
         Raises:
             FileNotFoundError: If there are no files; the message says how to fetch them.
             UserError: If the data set is damaged, or has fewer images than asked for.
         """
         with self.console.status("reading the images"):
-            self.images = load_data(self.run, self.options, self.device)
+            self.images = load_data(
+                self.run, self.options, self.device, lambda line: say_once(self.console, line)
+            )
         return self.images[0]
 
 
-def load_data(run: Run, options: TrainOptions, device: torch.device) -> tuple[DataSet, Selection]:
+def load_data(
+    run: Run,
+    options: TrainOptions,
+    device: torch.device,
+    tell: Callable[[str], None] = lambda line: None,
+) -> tuple[DataSet, Selection]:
     """Read the images of a run and put them on a device; see :meth:`Start.load_data`."""
     recipe = run.recipe
     with as_user_error("", ValueError, LoadError):
@@ -80,6 +95,8 @@ def load_data(run: Run, options: TrainOptions, device: torch.device) -> tuple[Da
             "recipe: expected `data` to load a DataSet of two ImageSets, train and test, got "
             f"{type(data).__name__} of {' and '.join(type(part).__name__ for part in parts)}"
         )
+    for note in data.notes:
+        tell(note)
     with as_user_error("recipe: ", ValueError):
         data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
     if len(data.test) == 0:
@@ -87,4 +104,6 @@ def load_data(run: Run, options: TrainOptions, device: torch.device) -> tuple[Da
             f"recipe: data={data.name} has no images to test on; keep some of the training "
             "images back with hold_out=N"
         )
+    if getattr(recipe.data, "is_users_own", False):
+        tell(f"{len(data.train):,} images to train on, of {describe_classes(data.train)}")
     return data.to(device), selection

@@ -53,7 +53,18 @@ def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[s
 
     Returns:
         The starts that made the run what it is, this one last.
+
+    Raises:
+        OSError: If the disk does not take them.
+        UserError: If the name of the folder is no UTF-8.
     """
+    try:
+        str(run.folder).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{run.folder}: TensorBoard writes into folders whose names are UTF-8; choose another "
+            "folder with --runs"
+        ) from error
     plain = run.plain()
     about = {"name": run.name, "overrides": dict(run.overrides), "quick": run.quick}
     about |= {"metric": asdict(measure), **plain}

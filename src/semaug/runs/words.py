@@ -1,11 +1,20 @@
 """What is printed for people, line by line."""
 
+from functools import lru_cache
+
 from rich.console import Console
 
 
 def say(console: Console, line: str, style: str = "") -> None:
-    """Print a line as it is, however long."""
+    """Print a line as it is, however long; names of files that are no UTF-8 with escapes."""
+    line = line.encode("utf-8", "backslashreplace").decode()
     console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+@lru_cache
+def say_once(console: Console, line: str) -> None:
+    """Print a line unless it was printed before: many runs of a process see the same images."""
+    say(console, line)
 
 
 def in_words(seconds: float) -> str:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from semaug.data import FileSet, ImageSet
+from semaug.data.class_folders import find_images
 from semaug.data.decode import decode_file
-from semaug.data.folder import find_images
 from semaug.engine.trained import Trained
 from semaug.errors import UserError, as_user_error
 
