@@ -1,7 +1,7 @@
 """``semaug transfer``: how trained networks do on test sets with other augmentations."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,12 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.report import Group, RunData, collect
+from semaug.report.picture import export
 from semaug.runs.read import label_of
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
 from semaug.transfer import TEST_SETS, Transfer, measure_transfer
-from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants, export_picture
+from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants
 
 __all__ = ["transfer_command"]
 
@@ -110,7 +111,7 @@ def transfer_command(
         console.print(_make_table(group, rows, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
-                files = list(_draw(group, found, plots, seed, hue, options))
+                files = _draw(group, found, plots, seed, hue, options)
             for path in files:
                 say(console, f"wrote {path}")
     several = any(len(members) > 1 for _, found in measured for members in found.values())
@@ -202,14 +203,13 @@ def _make_table(
 
 def _draw(
     group: Group, found: _Found, folder: Path, seed: int, hue: float, options: TrainOptions
-) -> Iterator[Path]:
+) -> list[Path]:
     """Write the pictures of a group; features are those of the first run of each label.
 
     Each predictor has bars and a panel of its own.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
-    picture = draw_variation(_rows_of(found), group.title)
-    yield from export_picture(picture, folder, f"{name}-variation")
+    variation = draw_variation(_rows_of(found), group.title)
     embeddings = {}
     for label, members in found.items():
         run, predictors = members[0]
@@ -218,4 +218,5 @@ def _draw(
         for predictor in predictors:
             embedding = embed_variants(trained, predictor=predictor, seed=seed, hue=hue)
             embeddings[f"{label_of(label, predictor)} seed {run.seed}"] = embedding
-    yield from export_picture(draw_embeddings(embeddings, group.title), folder, f"{name}-features")
+    pictures = {"variation": variation, "features": draw_embeddings(embeddings, group.title)}
+    return export(((f"{name}-{what}", figure) for what, figure in pictures.items()), folder)

@@ -12,7 +12,7 @@ from semaug.published.figures import FIGURES
 from semaug.published.numbers import load_published
 from semaug.published.places import Entry, entry_of
 from semaug.recipe.plain import flat_options, recipe_to_plain_data
-from semaug.report.compare import unequal_settings
+from semaug.report.data import unequal_settings
 from semaug.runs.read import value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import (

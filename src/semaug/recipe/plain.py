@@ -1,7 +1,8 @@
 """Recipes as plain data, as JSON gives it back, and recipes of plain data."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -9,7 +10,13 @@ from semaug.errors import UserError, as_user_error
 from semaug.outside import is_outside, names_from
 from semaug.registry import Registry, kinds, registry_of
 
-__all__ = ["flat_options", "outside_names", "recipe_from_plain_data", "recipe_to_plain_data"]
+__all__ = [
+    "flat_options",
+    "outside_names",
+    "recipe_from_plain_data",
+    "recipe_to_plain_data",
+    "short_names",
+]
 
 
 def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
@@ -87,6 +94,21 @@ def flat_options(plain: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the name that people type for each option: the last part where no other one has it.
+
+    Args:
+        names: Dotted, of all options of a recipe or of several.
+
+    >>> short_names(["loss", "loss.strength", "method.peers", "network.peers", "data.loss"])
+    {'loss': 'loss', 'loss.strength': 'strength', 'method.peers': 'method.peers', \
+'network.peers': 'network.peers', 'data.loss': 'data.loss'}
+    """
+    names = list(names)
+    ends = Counter(name.rpartition(".")[2] for name in names)
+    return {name: end if ends[end := name.rpartition(".")[2]] == 1 else name for name in names}
 
 
 def outside_names(plain: Any) -> Iterator[str]:

@@ -4,18 +4,20 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from semaug.errors import UserError, as_user_error
-from semaug.recipe.plain import flat_options
+from semaug.recipe.plain import flat_options, short_names
+from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
 from semaug.runs.files import read_json
 from semaug.runs.read import REPORTS, Measure, load_rows, value_of
 from semaug.runs.run import check_format, label
+from semaug.runs.work import work_of
 
 
 def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
@@ -40,7 +42,7 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
         raise UserError(
             f"report: expected folders with runs (recipe.json), got {', '.join(map(str, paths))}"
         )
-    runs = [run for folder in folders if (run := _read(folder, notes)) is not None]
+    runs = [run for folder in folders if (run := read_run(folder, notes)) is not None]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
     return Report(_group(runs, notes), tuple(map(_printable, notes)), created)
 
@@ -63,14 +65,19 @@ def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
     return list(found.values())
 
 
-def _read(folder: Path, notes: list[str]) -> RunData | None:
-    """Return what a folder holds; None if it does not tell what was trained."""
+def read_run(folder: Path, notes: list[str]) -> RunData | None:
+    """Return what the folder of a run holds; None if it does not tell what was trained.
+
+    Args:
+        folder: Of the run.
+        notes: Gets a sentence for each thing that cannot be read.
+    """
     paths = folder / "recipe.json", folder / "summary.json"
     found = [(path, content) for path in paths if (content := _load(path, notes)) is not None]
     try:
         with as_user_error(
             f"{folder}: left out, for its files do not hold what training writes: ",
-            *(AttributeError, KeyError, TypeError, ValueError),
+            *(AttributeError, KeyError, RecursionError, TypeError, ValueError),
         ):
             for path, content in found:
                 check_format(path, content)
@@ -120,8 +127,8 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         results,
         {name: float(value) for name, value in end["by_class"].items()},
         finished=summary is not None,
-        seconds=end["seconds"],
-        peak_memory=end["peak_memory_mib"],
+        seconds=_number(end["seconds"]),
+        peak_memory=_number(end["peak_memory_mib"]),
         device=str(end["device"]),
         commit=str(end["commit"]),
         versions={name: str(version) for name, version in end["versions"].items()},
@@ -129,7 +136,13 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         images=dict((_load(folder / "images.json", notes) or {}).get("sha256", {})),
         code={name: file["sha256"] for name, file in about["code"].items()},
         diverged=summary is None and (folder / "diverged.json").exists(),
+        num_tests=int(end.get("epochs") or end["recipe"].get("epochs") or NUM_AVERAGED),
+        work=work_of(end),
     )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in environment.json
@@ -165,7 +178,7 @@ def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
     parts: dict[tuple[str, str, Measure], list[RunData]] = {}
     for run in runs:
         sums = json.dumps(run.images, sort_keys=True) if run.images else ""
-        key = _images(run), sums, replace(run.measure, report="")
+        key = _images(run), sums, replace(run.measure, report="last")
         parts.setdefault(key, []).append(run)
     groups = []
     for (title, sums, measure), members in parts.items():
@@ -206,9 +219,15 @@ def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
             name = f"{name} in {_printable(members[0].folder.as_posix())}"
         made.append(RecipeRuns(name, tuple(sorted(members, key=lambda run: run.seed))))
     made.sort(key=lambda recipe: (not _is_baseline(recipe), recipe.label))
-    first = made[0].runs[0]
+    return make_group(title, made)
+
+
+def make_group(title: str, recipes: Sequence[RecipeRuns]) -> Group:
+    """Put recipes together that are tested on the same images, and name what is measured."""
+    first = recipes[0].runs[0]
     held_out = flat_options(first.recipe).get("subset.hold_out") is not None
-    return Group(title, f"{'held-out' if held_out else 'test'} {first.measure.name}", tuple(made))
+    images = "held-out" if held_out else "test"
+    return Group(title, f"{images} {first.measure.name}", tuple(recipes))
 
 
 def _is_baseline(recipe: RecipeRuns) -> bool:
@@ -219,14 +238,12 @@ def _is_baseline(recipe: RecipeRuns) -> bool:
 def _images(run: RunData) -> str:
     """Say on which images a run is trained and tested: data set, and the options that choose."""
     options = flat_options(run.recipe)
-    chosen = {name: value for name, value in options.items() if value is not None}
-    own = {name: value for name, value in chosen.items() if name.startswith("data.")}
-    subset = {
-        name.partition(".")[2]: value for name, value in chosen.items() if name[:7] == "subset."
-    }
-    if not subset.keys() - {"subset_seed", "test_images"}:
-        subset.pop("subset_seed", None)  # nothing is drawn by it
-    if options.get("subset", "standard") != "standard":
-        own["subset"] = options["subset"]
-    texts = (f"{option}={value}" for option, value in (own | subset).items())
-    return ", ".join([options.get("data", "unknown data"), *texts])
+    short = short_names(options)
+    known = {name: value for name, value in options.items() if value not in (None, "standard")}
+    chosen = [name for name in known if name.startswith(("data.", "subset"))]
+    if not {name for name in chosen if "subset" in name} - {
+        *("subset.subset_seed", "subset.test_images")
+    }:
+        chosen = [name for name in chosen if name != "subset.subset_seed"]  # it draws nothing
+    texts = (f"{short[name]}={known[name]}" for name in chosen)
+    return ", ".join([str(options.get("data", "unknown data")), *texts])

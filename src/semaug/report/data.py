@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import Any, NamedTuple
 
-from semaug.recipe.plain import flat_options
-from semaug.runs.read import Measure, row_name
+from semaug.recipe.plain import flat_options, short_names
+from semaug.recipe.plan import NUM_AVERAGED
+from semaug.runs.read import Measure, report_names, row_name
 from semaug.runs.statistics import PairedDifference, paired_difference
+from semaug.runs.work import Work
 
 _MOST_RECIPES_IN_ALL_PAIRS = 6  # 15 pairs; of more recipes, each is compared with the first
 
@@ -37,6 +39,8 @@ class RunData:
         images: Sums of what it was trained and tested on; empty where no file tells them.
         code: SHA-256 of each file of code from outside.
         diverged: Whether it is unfinished because it diverged.
+        num_tests: Of the whole run; 10 where no file tells it.
+        work: What it took; None where no file tells it.
     """
 
     folder: Path
@@ -57,6 +61,8 @@ class RunData:
     images: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     diverged: bool = False
+    num_tests: int = NUM_AVERAGED
+    work: Work | None = None
 
     @property
     def state(self) -> str:
@@ -124,14 +130,14 @@ class Pair:
         second: What is compared with it.
         predictor: Whose values they are.
         difference: Of the main metric, ``second - first``.
-        unequal: What else differs that should not: device or precision.
+        unequal: What else differs that should not, device or precision, with values of both.
     """
 
     first: RecipeRuns
     second: RecipeRuns
     predictor: str
     difference: PairedDifference
-    unequal: tuple[str, ...]
+    unequal: Mapping[str, tuple[list[str], list[str]]]
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,13 @@ class Group:
         """Whether :meth:`pairs` compares each recipe with each, or with the first alone."""
         return len(self.recipes) <= _MOST_RECIPES_IN_ALL_PAIRS
 
+    @property
+    def report_names(self) -> dict[str, str]:
+        """Names of the numbers in :data:`semaug.runs.read.REPORTS` that fit all runs."""
+        tests = {min(run.num_tests, NUM_AVERAGED) for run in self.runs}
+        counts_steps = all(run.recipe.get("steps") for run in self.runs)
+        return report_names(max(tests), "test" if counts_steps else "epoch")
+
     def columns(self) -> list[str]:
         """Return the columns of numbers in the order in which they appear."""
         return list(dict.fromkeys(name for run in self.runs for row in run.rows for name in row))
@@ -185,7 +198,7 @@ class Group:
             for place, first in enumerate(baselines)
             for second in self.recipes[place + 1 :]
             for predictor in self.predictors
-            if (pair := _compare(first, second, self.measure.report, predictor))
+            if (pair := compare(first, second, self.measure.report, predictor))
         ]
 
     def differing_fields(self) -> dict[str, list[Any]]:
@@ -193,7 +206,8 @@ class Group:
         flat = [flat_options(recipe.recipe) for recipe in self.recipes]
         names = dict.fromkeys(name for options in flat for name in options)
         table = {name: [options.get(name) for options in flat] for name in names}
-        return {name: row for name, row in table.items() if any(x != row[0] for x in row)}
+        short = short_names(names)
+        return {short[name]: row for name, row in table.items() if any(x != row[0] for x in row)}
 
 
 @dataclass(frozen=True)
@@ -216,8 +230,7 @@ class Report:
         return tuple(run for group in self.groups for run in group.runs)
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A column at one epoch: over the runs that got that far."""
 
     epoch: float
@@ -264,7 +277,15 @@ def unequal_settings(
     return {what: both for what, both in sides.items() if both[0] != both[1]}
 
 
-def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
+def compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
+    """Compare two recipes over their common seeds; None if there are none.
+
+    Args:
+        first: The baseline.
+        second: What is compared with it.
+        report: A key of :data:`semaug.runs.read.REPORTS`.
+        predictor: Whose values are compared.
+    """
     one, two = first.values(report, predictor), second.values(report, predictor)
     if not (seeds := sorted(one.keys() & two.keys())):
         return None
@@ -272,4 +293,4 @@ def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str)
     unequal = unequal_settings(
         *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
     )
-    return Pair(first, second, predictor, difference, tuple(unequal))
+    return Pair(first, second, predictor, difference, unequal)

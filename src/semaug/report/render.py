@@ -21,9 +21,10 @@ from semaug.report.cells import (
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
 from semaug.report.data import Group, Pair, Report, RunData
-from semaug.report.plots import SERIES, Plot, plots_of, series
+from semaug.report.picture import SERIES, Picture
+from semaug.report.plots import Plot, plots_of, series
 from semaug.runs.read import REPORTS, label_of
-from semaug.runs.statistics import mean_of_known
+from semaug.runs.statistics import FEWEST_PAIRS, mean_of_known
 
 
 def render(report: Report) -> str:
@@ -55,7 +56,7 @@ def render(report: Report) -> str:
     )
 
 
-def _section(group: Group, plots: list[Plot | ClassPlot], place: int) -> dict[str, Any]:
+def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
     pictures = [(plot, Markup(plot.svg())) for plot in plots]  # made by us, names escaped
     curves = [(plot, svg) for plot, svg in pictures if isinstance(plot, Plot)]
     classes = values_by_class(group)
@@ -102,11 +103,12 @@ def _table_of_recipes(group: Group) -> Table:
 
 
 def _table_of_results(group: Group) -> Table:
+    names = {name: report for report, name in group.report_names.items()}  # a single test is one
     rows = [
         (
             words(label_of(recipe.label, predictor)),
             number(len(recipe.finished), "d"),
-            *(spread(list(recipe.values(report, predictor).values())) for report in REPORTS),
+            *(spread([*recipe.values(report, predictor).values()]) for report in names.values()),
         )
         for recipe in group.recipes
         for predictor in recipe.predictors
@@ -115,7 +117,7 @@ def _table_of_results(group: Group) -> Table:
         f"{group.measure.in_unit(group.measured)}, {group.measure.better} is better: "
         "mean ± standard deviation over runs"
     )
-    return Table(_capital(caption), ("recipe", "runs", *REPORTS.values()), tuple(rows))
+    return Table(_capital(caption), ("recipe", "runs", *names), tuple(rows))
 
 
 def _table_of_pairs(group: Group) -> Table | None:
@@ -124,8 +126,8 @@ def _table_of_pairs(group: Group) -> Table | None:
     headings = ("baseline", "compared", "pairs", "difference", "95 % interval", "what it shows")
     measure = group.measure
     caption = (
-        f"{measure.in_unit(group.measured)}, {REPORTS[measure.report]}: compared minus baseline, "
-        f"over runs with the same seed; {_side_of_gains(group)} is better"
+        f"{measure.in_unit(group.measured)}, {group.report_names[measure.report]}: compared minus "
+        f"baseline, over runs with the same seed; {_side_of_gains(group)} is better"
     )
     return Table(_capital(caption), headings, rows)
 
@@ -136,13 +138,15 @@ def _side_of_gains(group: Group) -> str:
 
 def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
     difference = pair.difference
-    interval, shows = MISSING, "too few runs to tell"
-    if difference.low is not None and difference.high is not None:
+    interval = MISSING
+    if difference.low is not None:
         interval = f"{difference.low:+.2f} to {difference.high:+.2f}".replace("-", "−")
-        contains = difference.low <= 0 <= difference.high
-        shows = "no difference: contains 0" if contains else group.measure.verdict(difference.mean)
-    elif difference.pairs > 1:
-        shows = "the spread is zero: only more seeds can tell"
+    shows = {
+        "too few pairs": f"too few pairs for a verdict, which takes {FEWEST_PAIRS}",
+        "no spread": "the spread is zero: only more seeds can tell",
+        "no difference": "no difference: contains 0",
+        "a difference": group.measure.verdict(difference.mean),
+    }[difference.shows]
     if pair.unequal:
         shows += f" (unequal {' and '.join(pair.unequal)})"
     return (
@@ -158,7 +162,7 @@ def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
 def _tables_of_classes(group: Group, classes: ClassValues) -> list[Table]:
     """Return one table; of many classes first that of those at both ends, then that of all."""
     caption = group.measure.in_unit(f"{group.measured} of each class")
-    caption += ", mean of last 10 epochs and of runs"
+    caption += f", {group.report_names['mean_last_10']} and mean of runs"
     if classes.compares:
         caption += (
             f"; in brackets, and for sorting, the difference to {classes.recipes[0].label} with "

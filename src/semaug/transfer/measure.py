@@ -113,7 +113,7 @@ def transfer_accuracies(folder: str | Path) -> dict[str, float] | None:
 
 
 def _key(seed: int, hue: float) -> str:
-    return f"seed={seed},hue={float(hue)!r}"
+    return f"crop=1/8,seed={seed},hue={float(hue)!r}"
 
 
 def _batches_of_sets(
@@ -127,7 +127,7 @@ def _batches_of_sets(
             labels = test.labels[rows.to(test.labels.device)]
             yield {name: images[rows] for name, images in sets.items()}, labels
         return
-    padding = choose_padding(trained.data, trained.streams.example_images().shape[-1])
+    padding = choose_padding(trained.streams.example_images())
     make = SetMaker(len(test), seed=seed, hue=hue, padding=padding)
     for batch in trained.test_pixels():
         yield make(batch.pixels, batch.positions), batch.labels

@@ -29,7 +29,6 @@ from torch import Tensor
 
 from semaug._torch.checks import check_at_least, check_int, check_number, check_shapes
 from semaug.augmentation import Augmentation, ColorJitter, CropFlip, Grayscale
-from semaug.data import DataSet, ImageSet
 from semaug.engine.seeding import make_generator
 from semaug.runs.files import write_atomically
 
@@ -43,10 +42,9 @@ TEST_SETS = {
     "random_color": "random color",
 }
 
-_PADDING = 4  # black pixels on each side, of which the random crop may show some
-_PADDING_SHARE = 8  # the side of an image over its padding: those 4 of 32 pixels
+_PADDING_SHARE = 8  # the side of an image over its padding: 4 black pixels of 32 in the paper
 _BIAS = 0.1  # the most that brightness, contrast and saturation change by
-_FORMAT = 1  # of the file; a change of what is drawn changes it
+_FORMAT = 2  # of the file; a change of what is drawn changes it
 
 # What other or damaged bytes make NumPy and its decompression raise.
 _MALFORMED = (
@@ -71,17 +69,15 @@ def random_color(hue: float = 0.0) -> ColorJitter:
     return ColorJitter(_BIAS, _BIAS, _BIAS, hue)
 
 
-def choose_padding(data: DataSet, side: int) -> int:
-    """Return how many black pixels the random crop puts on each side of the images of a set.
+def choose_padding(images: Tensor) -> int:
+    """Return how many black pixels the random crop puts on each side: an eighth of the shorter one.
 
-    4 of images in memory, as in the paper. Those in files are seen at the size that a run chooses,
-    and get an eighth of it, as 4 is of 32.
+    That is 4 of 32, as in the paper, 1 of 8 and 28 of 224.
 
     Args:
-        data: The set.
-        side: Pixels of an image as networks see it.
+        images: ``(..., H, W)``, as networks see them.
     """
-    return _PADDING if isinstance(data.test, ImageSet) else side // _PADDING_SHARE
+    return min(images.shape[-2:]) // _PADDING_SHARE
 
 
 class SetMaker:
@@ -93,22 +89,20 @@ class SetMaker:
         num_images: N.
         seed: Decides crops and colors.
         hue: Most that ``random_color`` turns hues by; 0 in the paper.
-        padding: Black pixels on each side, of which ``random_crop`` may show some.
+        padding: See :func:`choose_padding`.
 
     Raises:
         TypeError: If an option is not a number.
         ValueError: If an option is out of range.
 
     >>> images = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 8, 8)
-    >>> make = SetMaker(4, seed=0)
+    >>> make = SetMaker(4, seed=0, padding=1)
     >>> whole, last = make(images, torch.arange(4)), make(images[3:], torch.tensor([3]))
     >>> all(torch.equal(whole[name][3:], last[name]) for name in TEST_SETS)
     True
     """
 
-    def __init__(
-        self, num_images: int, *, seed: int, hue: float = 0.0, padding: int = _PADDING
-    ) -> None:
+    def __init__(self, num_images: int, *, seed: int, padding: int, hue: float = 0.0) -> None:
         _check_options("SetMaker", seed, hue)
         self._changes: dict[str, Augmentation] = {
             "random_crop": CropFlip(padding, "zero", flip=False),
@@ -158,7 +152,8 @@ def make_test_sets(images: Tensor, *, seed: int = 0, hue: float = 0.0) -> dict[s
     """
     _check_options("make_test_sets", seed, hue)
     check_shapes("make_test_sets", images=(images, "N 3 H W"))
-    return SetMaker(len(images), seed=seed, hue=hue)(images.cpu(), torch.arange(len(images)))
+    make = SetMaker(len(images), seed=seed, hue=hue, padding=choose_padding(images))
+    return make(images.cpu(), torch.arange(len(images)))
 
 
 def load_test_sets(
