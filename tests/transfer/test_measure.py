@@ -165,7 +165,9 @@ def test_workers_change_nothing_and_nothing_of_images_in_files_is_stored(in_file
     (in_files / "transfer.json").unlink()
     two = TrainOptions(photographs, "cpu", workers=2)
     assert measure_transfer(in_files, two, seed=3) == found
-    kept = json.loads((in_files / "transfer.json").read_text())["test_sets"]["seed=3,hue=0.0"]
+    kept = json.loads((in_files / "transfer.json").read_text())["test_sets"][
+        "crop=1/8,seed=3,hue=0.0"
+    ]
     sums = json.loads((in_files / "images.json").read_text())["sha256"]
     assert kept["images"] == sums["test_files"]
     assert not list(in_files.parent.parent.rglob("*.npz"))

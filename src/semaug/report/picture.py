@@ -9,7 +9,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
@@ -144,7 +143,7 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(line.plain.rstrip() for line in lines).replace(", ", ",")
 
 
-def add_legend(figure: Figure, artists: Iterable[Artist], columns: int = 1) -> None:
+def add_legend(figure: Figure, artists: Iterable[Any], columns: int = 1) -> None:
     """Put the names of what is drawn below it, whole, and make the figure higher by them."""
     artists, (width, height) = list(artists), figure.get_size_inches()
     letters = max(10, int((width / columns - 0.5) * _LETTERS_AN_INCH))

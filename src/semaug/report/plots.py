@@ -120,7 +120,10 @@ class Plot(Picture):
         return (
             False,
             (low, high),
-            [f"cut: {name} goes from {a:.3g} to {b:.3g}" for name, (a, b) in outside.items()],
+            [
+                f"cut: {name}, which goes to {b if b > high else a:.3g}"
+                for name, (a, b) in outside.items()
+            ],
         )
 
 

@@ -11,6 +11,7 @@ import matplotlib
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -67,7 +68,8 @@ def draw_variation(transfers: Mapping[str, Sequence[Transfer]], title: str) -> F
             _draw_bars(axes, transfers, field)
             axes.set_ylabel(name)
         _set_title(figure, f"{title}: variation between test sets")
-        add_legend(figure, row[0].containers)
+        bars = [one for one in row[0].containers if isinstance(one, BarContainer)]
+        add_legend(figure, bars)
         return figure
 
 
