@@ -19,6 +19,9 @@ from semaug.runs.read import REPORTS, Measure, load_rows, value_of
 from semaug.runs.run import check_format, label
 from semaug.runs.work import work_of
 
+# What files of another shape make their reader raise.
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     """Read all runs at or below some folders.
@@ -77,7 +80,7 @@ def read_run(folder: Path, notes: list[str]) -> RunData | None:
     try:
         with as_user_error(
             f"{folder}: left out, for its files do not hold what training writes: ",
-            *(AttributeError, KeyError, RecursionError, TypeError, ValueError),
+            *_ODD,
         ):
             for path, content in found:
                 check_format(path, content)
