@@ -1,16 +1,13 @@
 """Tests of semaug.transfer.sets."""
 
-import numpy as np
 import pytest
 import torch
 
 from semaug.data import load_data
-from semaug.transfer import sets
 from semaug.transfer.sets import (
     TEST_SETS,
     SetMaker,
     choose_padding,
-    load_test_sets,
     make_test_sets,
     sum_of_images,
 )
@@ -99,53 +96,6 @@ def test_seed_and_hue_change_what_they_should(colored):
     assert differ == dict.fromkeys(TEST_SETS, False) | {"random_color": True}
 
 
-def test_they_are_drawn_once_and_read_again(colored, tmp_path, monkeypatch):
-    first = load_test_sets(colored, "noise", [tmp_path / "transfer"])
-    (path,) = (tmp_path / "transfer").iterdir()
-    assert path.name == f"noise-seed0-{sum_of_images(colored)[:12]}.npz"
-    monkeypatch.setattr(sets, "make_test_sets", None)
-    again = load_test_sets(colored, "noise", [tmp_path / "transfer"])
-    assert list(again) == list(first)
-    assert all(torch.equal(again[name], first[name]) for name in first)
-
-
-def test_other_settings_have_another_file(colored, tmp_path):
-    for options in ({}, {"seed": 1}, {"hue": 0.1}, {"hue": 0.10000001}):
-        load_test_sets(colored, "noise", [tmp_path], **options)
-    load_test_sets(colored[1:], "noise", [tmp_path])
-    assert len(list(tmp_path.iterdir())) == 5
-
-
-@pytest.mark.parametrize("damage", ["cut", "other pixels", "other images", "no archive", "empty"])
-def test_a_stale_or_damaged_file_is_written_anew(colored, tmp_path, damage):
-    first = load_test_sets(colored, "noise", [tmp_path])
-    (path,) = tmp_path.iterdir()
-    content = path.read_bytes()
-    with np.load(path) as arrays:
-        stored = dict(arrays)
-    if damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "other pixels":
-        np.savez(path, **stored | {"grayscale": 255 - stored["grayscale"]})
-    elif damage == "other images":
-        about = str(stored["about"]).replace(sum_of_images(colored), "0" * 64)
-        np.savez(path, **stored | {"about": np.array(about)})
-    else:
-        path.write_bytes(b"" if damage == "empty" else b"no archive")
-    again = load_test_sets(colored, "noise", [tmp_path])
-    assert all(torch.equal(again[name], first[name]) for name in first)
-    assert path.read_bytes() == content
-
-
-def test_a_folder_that_takes_nothing_is_passed_over(colored, tmp_path):
-    (tmp_path / "file").touch()
-    closed, opened = tmp_path / "file" / "transfer", tmp_path / "runs" / "transfer"
-    load_test_sets(colored, "noise", [closed, opened])
-    assert len(list(opened.iterdir())) == 1
-    with pytest.raises(OSError, match="file"):
-        load_test_sets(colored, "noise", [closed])
-
-
 def test_wrong_arguments_are_named(colored):
     with pytest.raises(ValueError, match=r"make_test_sets: expected `images` of shape \(N, 3, H"):
         make_test_sets(colored[:, :1])
@@ -153,8 +103,6 @@ def test_wrong_arguments_are_named(colored):
         make_test_sets(colored.float())
     with pytest.raises(ValueError, match=r"make_test_sets: expected `hue` <= 0\.5, got 0\.6"):
         make_test_sets(colored, hue=0.6)
-    with pytest.raises(ValueError, match="load_test_sets: expected `seed` >= 0, got -1"):
-        load_test_sets(colored, "noise", [], seed=-1)
     with pytest.raises(ValueError, match="SetMaker: expected `seed` >= 0, got -1"):
         SetMaker(4, seed=-1, padding=1)
     with pytest.raises(TypeError, match="make_test_sets: expected `hue` to be a number, got '1'"):

@@ -42,8 +42,6 @@ try:
 except ModuleNotFoundError:  # the extra `cluster`
     submitit = None  # type: ignore[assignment]
 
-__all__ = ["Task", "parse_cluster_options", "run_on_cluster"]
-
 _ENDED = "cluster_ended.json"
 _CLUSTERS = ("slurm", "local")
 _SECONDS_BETWEEN_LOOKS = 2.0
