@@ -4,7 +4,7 @@ import pytest
 
 from semaug.errors import UserError
 from semaug.recipe.overrides import override
-from semaug.recipe.plain import recipe_to_plain_data, short_names
+from semaug.recipe.plain import recipe_to_plain_data, typed_names
 from semaug.recipes import find_recipe
 from semaug.report import collect
 from semaug.report.compare import check_same_test
@@ -27,7 +27,7 @@ def test_fields_of_a_report_can_be_typed(write_run, tmp_path):
 
 def test_a_name_that_two_groups_have_stays_whole():
     names = ["loss.width", "network.width", "network.depth", "depth"]
-    assert list(short_names(names).values()) == [
+    assert list(typed_names(names).values()) == [
         "loss.width",
         "network.width",
         "network.depth",

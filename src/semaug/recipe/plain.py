@@ -1,7 +1,6 @@
 """Recipes as plain data, as JSON gives it back, and recipes of plain data."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -9,14 +8,6 @@ from typing import Any
 from semaug.errors import UserError, as_user_error
 from semaug.outside import is_outside, names_from
 from semaug.registry import Registry, kinds, registry_of
-
-__all__ = [
-    "flat_options",
-    "outside_names",
-    "recipe_from_plain_data",
-    "recipe_to_plain_data",
-    "short_names",
-]
 
 
 def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
@@ -96,19 +87,15 @@ def flat_options(plain: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the name that people type for each option: the last part where no other one has it.
+def typed_names(names: Iterable[str]) -> dict[str, str]:
+    """Return what people type for each dotted name of a recipe: the short one where it is clear.
 
-    Args:
-        names: Dotted, of all options of a recipe or of several.
-
-    >>> short_names(["loss", "loss.strength", "method.peers", "network.peers", "data.loss"])
-    {'loss': 'loss', 'loss.strength': 'strength', 'method.peers': 'method.peers', \
-'network.peers': 'network.peers', 'data.loss': 'data.loss'}
+    >>> typed_names(["loss.strength", "loss.ramp", "method.ramp"])
+    {'loss.strength': 'strength', 'loss.ramp': 'loss.ramp', 'method.ramp': 'method.ramp'}
     """
-    names = list(names)
-    ends = Counter(name.rpartition(".")[2] for name in names)
-    return {name: end if ends[end := name.rpartition(".")[2]] == 1 else name for name in names}
+    shorts = {name: name.rpartition(".")[2] for name in names}
+    all_shorts = [*shorts.values()]
+    return {name: short if all_shorts.count(short) == 1 else name for name, short in shorts.items()}
 
 
 def outside_names(plain: Any) -> Iterator[str]:

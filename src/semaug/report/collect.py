@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from semaug.errors import UserError, as_user_error
-from semaug.recipe.plain import flat_options, short_names
+from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
 from semaug.runs.files import read_json
@@ -241,12 +241,12 @@ def _is_baseline(recipe: RecipeRuns) -> bool:
 def _images(run: RunData) -> str:
     """Say on which images a run is trained and tested: data set, and the options that choose."""
     options = flat_options(run.recipe)
-    short = short_names(options)
+    typed = typed_names(options)
     known = {name: value for name, value in options.items() if value not in (None, "standard")}
     chosen = [name for name in known if name.startswith(("data.", "subset"))]
     if not {name for name in chosen if "subset" in name} - {
         *("subset.subset_seed", "subset.test_images")
     }:
         chosen = [name for name in chosen if name != "subset.subset_seed"]  # it draws nothing
-    texts = (f"{short[name]}={known[name]}" for name in chosen)
+    texts = (f"{typed[name]}={known[name]}" for name in chosen)
     return ", ".join([str(options.get("data", "unknown data")), *texts])

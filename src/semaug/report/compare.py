@@ -7,7 +7,7 @@ from typing import Any
 
 from semaug.engine.images import check_same_images
 from semaug.errors import UserError
-from semaug.recipe.plain import flat_options, recipe_to_plain_data, short_names
+from semaug.recipe.plain import flat_options, recipe_to_plain_data, typed_names
 from semaug.report.collect import make_group, read_run
 from semaug.report.data import Group, Pair, RecipeRuns, RunData, compare
 from semaug.report.picture import save
@@ -60,8 +60,8 @@ def _tested(recipe: Any) -> dict[str, Any]:
     if options.get("metrics"):  # else the method chooses
         options["metrics"] = options["metrics"][0]["name"]
         names.add("metrics")
-    short = short_names(options)
-    return {short[name]: value for name, value in options.items() if name in names}
+    typed = typed_names(options)
+    return {typed[name]: value for name, value in options.items() if name in names}
 
 
 def compare_runs(first: Sequence[Run], second: Sequence[Run], root: Path) -> Comparison:

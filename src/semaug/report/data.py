@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
-from semaug.recipe.plain import flat_options, short_names
+from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.read import Measure, report_names, row_name
 from semaug.runs.statistics import PairedDifference, paired_difference
@@ -206,8 +206,8 @@ class Group:
         flat = [flat_options(recipe.recipe) for recipe in self.recipes]
         names = dict.fromkeys(name for options in flat for name in options)
         table = {name: [options.get(name) for options in flat] for name in names}
-        short = short_names(names)
-        return {short[name]: row for name, row in table.items() if any(x != row[0] for x in row)}
+        typed = typed_names(names)
+        return {typed[name]: row for name, row in table.items() if any(x != row[0] for x in row)}
 
 
 @dataclass(frozen=True)

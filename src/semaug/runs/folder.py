@@ -9,7 +9,7 @@ import torch
 
 from semaug.errors import UserError
 from semaug.outside import check_code, keep_code
-from semaug.recipe.plain import flat_options, short_names
+from semaug.recipe.plain import flat_options, typed_names
 from semaug.runs.environment import describe_device, describe_software
 from semaug.runs.files import read_json, write_json
 from semaug.runs.read import Measure
@@ -32,7 +32,7 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
     )
     differences = [
         f"{short} is {found_options.get(name)!r} there and {asked.get(name)!r} now"
-        for name, short in short_names(sorted({*asked, *found_options})).items()
+        for name, short in typed_names(sorted({*asked, *found_options})).items()
         if asked.get(name) != found_options.get(name)
     ]
     if differences:
