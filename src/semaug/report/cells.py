@@ -1,7 +1,7 @@
 """Cells of the tables of a report: what is read, and what a column is sorted by."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -38,6 +38,13 @@ class Table:
     caption: str
     headings: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+
+def table(caption: str, rows: Iterable[Mapping[str, Cell]]) -> Table:
+    """Make a table of rows that all have cells under the same headings."""
+    rows = list(rows)
+    caption = caption[:1].upper() + caption[1:]
+    return Table(caption, tuple(rows[0]) if rows else (), tuple(tuple(x.values()) for x in rows))
 
 
 def words(text: str) -> Cell:

@@ -1,6 +1,7 @@
 """A report as one HTML page that needs nothing else: style, script and pictures are inside."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +16,7 @@ from semaug.report.cells import (
     memory,
     number,
     spread,
+    table,
     value,
     words,
 )
@@ -24,7 +26,7 @@ from semaug.report.data import Group, Pair, Report, RunData
 from semaug.report.picture import SERIES, Picture
 from semaug.report.plots import Plot, plots_of, series
 from semaug.runs.read import REPORTS, label_of
-from semaug.runs.statistics import FEWEST_PAIRS, mean_of_known
+from semaug.runs.statistics import FEWEST_PAIRS, PairedDifference, mean_of_known
 
 
 def render(report: Report) -> str:
@@ -87,76 +89,80 @@ def _legend(group: Group, wide: bool) -> list[tuple[int, str, str]]:
 
 
 def _table_of_recipes(group: Group) -> Table:
-    rows = [
+    def states(runs: Iterable[RunData]) -> str:
+        return "; ".join(f"seed {run.seed} at {run.state}" for run in runs if not run.finished)
+
+    return table(
+        "recipes and their runs",
         (
-            words(recipe.label),
-            words(", ".join(str(run.seed) for run in recipe.runs)),
-            number(len(recipe.finished), "d"),
-            words(
-                "; ".join(f"seed {x.seed} at {x.state}" for x in recipe.runs if not x.finished)
-                or "all finished"
-            ),
-        )
-        for recipe in group.recipes
-    ]
-    return Table("Recipes and their runs", ("recipe", "seeds", "finished", "state"), tuple(rows))
+            {
+                "recipe": words(recipe.label),
+                "seeds": words(", ".join(str(run.seed) for run in recipe.runs)),
+                "finished": number(len(recipe.finished), "d"),
+                "state": words(states(recipe.runs) or "all finished"),
+            }
+            for recipe in group.recipes
+        ),
+    )
 
 
 def _table_of_results(group: Group) -> Table:
-    names = {name: report for report, name in group.report_names.items()}  # a single test is one
-    rows = [
-        (
-            words(label_of(recipe.label, predictor)),
-            number(len(recipe.finished), "d"),
-            *(spread([*recipe.values(report, predictor).values()]) for report in names.values()),
-        )
-        for recipe in group.recipes
-        for predictor in recipe.predictors
-    ]
-    caption = (
+    return table(
         f"{group.measure.in_unit(group.measured)}, {group.measure.better} is better: "
-        "mean ± standard deviation over runs"
+        "mean ± standard deviation over runs",
+        (
+            {
+                "recipe": words(label_of(recipe.label, predictor)),
+                "runs": number(len(recipe.finished), "d"),
+                **{
+                    name: spread([*recipe.values(report, predictor).values()])
+                    for report, name in group.report_names.items()
+                },
+            }
+            for recipe in group.recipes
+            for predictor in recipe.predictors
+        ),
     )
-    return Table(_capital(caption), ("recipe", "runs", *names), tuple(rows))
 
 
-def _table_of_pairs(group: Group) -> Table | None:
-    if not (rows := tuple(_row_of_pair(group, pair) for pair in group.pairs())):
-        return None
-    headings = ("baseline", "compared", "pairs", "difference", "95 % interval", "what it shows")
-    measure = group.measure
-    caption = (
-        f"{measure.in_unit(group.measured)}, {group.report_names[measure.report]}: compared minus "
-        f"baseline, over runs with the same seed; {_side_of_gains(group)} is better"
+def _table_of_pairs(group: Group) -> Table:
+    return table(
+        f"{group.measure.in_unit(group.measured)}, {group.report_names[group.measure.report]}: "
+        "compared minus baseline, over runs with the same seed; "
+        f"{_side_of_gains(group)} is better",
+        (
+            {
+                "baseline": words(label_of(pair.first.label, pair.predictor)),
+                "compared": words(label_of(pair.second.label, pair.predictor)),
+                "pairs": number(pair.difference.pairs, "d"),
+                "difference": number(pair.difference.mean, "+.2f"),
+                "95 % interval": _interval(pair.difference),
+                "what it shows": words(_verdict(group, pair)),
+            }
+            for pair in group.pairs()
+        ),
     )
-    return Table(_capital(caption), headings, rows)
 
 
 def _side_of_gains(group: Group) -> str:
     return "below 0" if group.measure.better == "lower" else "above 0"
 
 
-def _row_of_pair(group: Group, pair: Pair) -> tuple[Cell, ...]:
-    difference = pair.difference
-    interval = MISSING
-    if difference.low is not None:
-        interval = f"{difference.low:+.2f} to {difference.high:+.2f}".replace("-", "−")
+def _interval(difference: PairedDifference) -> Cell:
+    if difference.low is None:
+        return Cell(MISSING, is_number=True)
+    text = f"{difference.low:+.2f} to {difference.high:+.2f}".replace("-", "−")
+    return Cell(text, difference.low, is_number=True)
+
+
+def _verdict(group: Group, pair: Pair) -> str:
     shows = {
         "too few pairs": f"too few pairs for a verdict, which takes {FEWEST_PAIRS}",
         "no spread": "the spread is zero: only more seeds can tell",
         "no difference": "no difference: contains 0",
-        "a difference": group.measure.verdict(difference.mean),
-    }[difference.shows]
-    if pair.unequal:
-        shows += f" (unequal {' and '.join(pair.unequal)})"
-    return (
-        words(label_of(pair.first.label, pair.predictor)),
-        words(label_of(pair.second.label, pair.predictor)),
-        number(difference.pairs, "d"),
-        number(difference.mean, "+.2f"),
-        Cell(interval, difference.low, is_number=True),
-        words(shows),
-    )
+        "a difference": group.measure.verdict(pair.difference.mean),
+    }[pair.difference.shows]
+    return f"{shows} (unequal {' and '.join(pair.unequal)})" if pair.unequal else shows
 
 
 def _tables_of_classes(group: Group, classes: ClassValues) -> list[Table]:
@@ -172,19 +178,16 @@ def _tables_of_classes(group: Group, classes: ClassValues) -> list[Table]:
     changes = [abs(x) for row in classes.rows for x in row.changes if x is not None]
     hottest = group.measure.sort_key(max(changes, default=0))
 
-    def table(title: str, rows: tuple[ClassValue, ...]) -> Table:
-        return Table(title, headings, tuple(_row_of_class(row, hottest) for row in rows))
-
-    ends = classes.ends()
-    if len(ends) == len(classes.rows):
-        return [table(_capital(caption), ends)]
-    each = MOST_SHOWN // 2
-    what = f"The {each} best and the {each} worst classes"
+    ends, each = classes.ends(), MOST_SHOWN // 2
+    what = f"The {each} best and the {each} worst classes: "
     if classes.compares:
-        what = f"The {each} classes that gain most and the {each} that lose most"
+        what = f"The {each} classes that gain most and the {each} that lose most: "
+    shown = {what: ends, f"All {len(classes.rows)} classes: ": classes.rows}
+    if len(ends) == len(classes.rows):
+        shown, caption = {"": ends}, caption[0].upper() + caption[1:]
     return [
-        table(f"{what}: {caption}", ends),
-        table(f"All {len(classes.rows)} classes: {caption}", classes.rows),
+        Table(start + caption, headings, tuple(_row_of_class(row, hottest) for row in rows))
+        for start, rows in shown.items()
     ]
 
 
@@ -214,48 +217,52 @@ def _table_of_fields(group: Group) -> Table | None:
 
 
 def _table_of_times(group: Group) -> Table:
-    rows = [
-        (
-            words(recipe.label),
-            duration(mean_of_known(run.seconds for run in recipe.finished)),
-            number(mean_of_known(run.images_per_second for run in recipe.runs), ",.0f"),
-            memory(max((x for run in recipe.runs if (x := run.peak_memory)), default=None)),
-            distinct(run.device for run in recipe.runs),
-            distinct(_software(run) for run in recipe.runs),
-            distinct(run.commit[:10] for run in recipe.runs),
-        )
-        for recipe in group.recipes
-    ]
-    headings = (
-        "recipe", "time of a run", "images/s", "peak memory", "device", "software", "commit",
-    )  # fmt: skip
-    caption = (
-        "Time of finished runs, images/s (median over epochs), memory of the run that took most "
+    return table(
+        "time of finished runs, images/s (median over epochs), memory of the run that took most "
         "(on a GPU what was allocated there, on a CPU of the whole process), and where they were "
-        "trained"
+        "trained",
+        (
+            {
+                "recipe": words(recipe.label),
+                "time of a run": duration(mean_of_known(run.seconds for run in recipe.finished)),
+                "images/s": number(
+                    mean_of_known(run.images_per_second for run in recipe.runs), ",.0f"
+                ),
+                "peak memory": memory(max(run.peak_memory or 0 for run in recipe.runs) or None),
+                "device": distinct(run.device for run in recipe.runs),
+                "software": distinct(_software(run) for run in recipe.runs),
+                "commit": distinct(run.commit[:10] for run in recipe.runs),
+            }
+            for recipe in group.recipes
+        ),
     )
-    return Table(caption, headings, tuple(rows))
 
 
 def _tables_of_runs(report: Report, ids: dict[int, str]) -> list[Table]:
     """Return a table for each metric."""
-    rows: dict[str, list[tuple[Cell, ...]]] = {}
-    for group in report.groups:
-        for name, run in ((recipe.label, run) for recipe in group.recipes for run in recipe.runs):
-            for predictor in run.results or [""]:
-                label, results = label_of(name, predictor), run.results.get(predictor, {})
-                cells = (
-                    Cell(label, label, link=ids[id(run)]),
-                    number(run.seed, "d"),
-                    words(run.state),
-                    *(number(results.get(one)) for one in REPORTS),
-                    duration(run.seconds),
-                    number(run.images_per_second, ",.0f"),
-                    memory(run.peak_memory),
-                )
-                rows.setdefault(group.measure.in_unit(), []).append(cells)
-    headings = ("recipe", "seed", "state", *REPORTS.values(), "time", "images/s", "peak memory")
-    return [Table(f"All runs; {name}", headings, tuple(cells)) for name, cells in rows.items()]
+    rows: dict[str, list[dict[str, Cell]]] = {}
+    for recipe, measure in (
+        (recipe, group.measure) for group in report.groups for recipe in group.recipes
+    ):
+        rows.setdefault(measure.in_unit(), []).extend(
+            {
+                "recipe": Cell(
+                    label := label_of(recipe.label, predictor), label, link=ids[id(run)]
+                ),
+                "seed": number(run.seed, "d"),
+                "state": words(run.state),
+                **{
+                    name: number(run.results.get(predictor, {}).get(report))
+                    for report, name in REPORTS.items()
+                },
+                "time": duration(run.seconds),
+                "images/s": number(run.images_per_second, ",.0f"),
+                "peak memory": memory(run.peak_memory),
+            }
+            for run in recipe.runs
+            for predictor in run.results or [""]
+        )
+    return [table(f"all runs; {name}", own) for name, own in rows.items()]
 
 
 def _details(run: RunData, id: str) -> dict[str, Any]:
@@ -293,7 +300,3 @@ def _breakable(text: str) -> Markup:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
