@@ -22,6 +22,7 @@ from semaug.queue import cluster
 from semaug.queue.cluster import Task, parse_cluster_options, run_on_cluster
 from semaug.queue.outcome import Outcome, log_of
 from semaug.runs.files import write_json
+from semaug.runs.run import FORMAT
 from tests.engine.same import assert_same_runs
 from tests.queue import fake_slurm
 from tests.queue.summaries import summary_of
@@ -80,8 +81,10 @@ class Executor:
             return ending
         task.run.folder.mkdir(parents=True, exist_ok=True)
         ended = {"job": str(task.run.seed)}
-        if ending is not None:  # else its run was taken
+        if ending is not None and ending.error is None:
             self.finished[task.run.folder] = ending
+        elif ending is not None:  # else its run was taken
+            ended["error"] = ending.error
         write_json(task.run.folder / "cluster_ended.json", ended)
         return ""
 
@@ -254,6 +257,25 @@ def test_a_job_without_a_result_fails_its_run(make_run, run_local, executor):
     assert outcomes[0].last_lines(1) == ["slurmstepd: error: Detected 1 oom-kill event"]
     assert "oom-kill" in output.getvalue()
     assert outcomes[1].error is None
+
+
+def test_what_a_job_says_of_a_failure_is_its_outcome(make_run, run_local, executor):
+    run, diverged = make_run(), make_run(seed=1)
+    executor.endings = [Outcome(run, error="no disk"), Outcome(diverged, error="loss is nan")]
+    diverged.folder.mkdir(parents=True)
+    write_json(diverged.folder / "recipe.json", {"format": FORMAT, **diverged.plain()})
+    diverged.write_divergence(2, 3)
+    diverged.diverged.rename(diverged.folder / "later.json")  # the job has not written it yet
+
+    def end(task):
+        if task.run == diverged:
+            (diverged.folder / "later.json").rename(diverged.diverged)
+        return Executor.end(executor, task)
+
+    executor.end = end
+    outcomes = run_local([run, diverged], 2)
+    assert [outcome.diverged for outcome in outcomes] == [False, True]
+    assert outcomes[0].error == "no disk"
 
 
 def test_a_run_that_another_process_trains_is_waited_for(make_run, run_local, executor):

@@ -157,13 +157,14 @@ class _Queue:
                         "jobs that were submitted go on, and the same command waits for them",
                         interrupt.signal_number,
                     )
-                outcomes = []
-                for run, job in [(run, job) for run, job in submitted if job.done()]:
-                    submitted.remove((run, job))
-                    waiting.append(run)
-                    outcomes.append(_outcome(run, job))
-                outcomes += [finished_before(run, self.options) for run in waiting]
-                for outcome in outcomes:
+                ended = [(run, job) for run, job in submitted if job.done()]
+                submitted = [one for one in submitted if one not in ended]
+                waiting += [run for run, _ in ended]
+                failures = [_failure(run, job) for run, job in ended]
+                for outcome in [
+                    *(finished_before(run, self.options) for run in waiting),
+                    *failures,
+                ]:
                     if outcome is not None and outcome.run in waiting:
                         waiting.remove(outcome.run)
                         yield outcome
@@ -222,7 +223,7 @@ def _read(path: Path) -> dict[str, str]:
     return found
 
 
-def _outcome(run: Run, job: Any) -> Outcome | None:
+def _failure(run: Run, job: Any) -> Outcome | None:
     """Return the failure of an ended job; None if it finished, or found its run taken."""
     path, deadline = run.folder / _ENDED, time.monotonic() + _SECONDS_OF_SLOW_DISKS
     while (ended := _read(path) if path.exists() else {}).get("job") != job.job_id:
