@@ -184,7 +184,7 @@ def test_what_cannot_be_measured_is_named_and_left_out(semaug, runs):
     ("arguments", "message"),
     [
         (["nowhere"], "transfer: expected a folder, got nowhere"),
-        (["."], "transfer: expected folders with finished runs, got ."),
+        (["."], "transfer: expected folders with runs (recipe.json), got ."),
         ([".", "--corruptions", "x"], "transfer: expected a folder of corrupted images, got x"),
     ],
 )

@@ -117,34 +117,28 @@ def transfer_command(
     say(console, f"{spread}all numbers: transfer.json of each run")
 
 
-def _find(paths: Sequence[Path], console: Console) -> tuple[Group, ...]:
+def _find(paths: Sequence[Path], console: Console) -> list[Group]:
     """Return the runs at or below some folders, those on the same images together.
 
     Raises:
         UserError: If a path is no folder, or none of them holds a finished run.
     """
-    for path in paths:
-        if not path.is_dir():
-            raise UserError(f"transfer: expected a folder, got {path}")
-    nothing = UserError(
-        f"transfer: expected folders with finished runs, got {', '.join(map(str, paths))}"
-    )
-    if not any(next(path.rglob("summary.json"), None) for path in paths):
-        raise nothing
-    collected = collect(paths)
-    for note in collected.notes:
+    collected = collect(paths, command="transfer")
+    notes = [
+        *collected.notes,
+        *(
+            f"{run.folder}: left out, for it is at {run.state}"
+            for run in collected.runs
+            if not run.finished
+        ),
+    ]
+    for note in notes:
         say(console, f"note: {note}", style="yellow")
-    for group in collected.groups:
-        for recipe in group.recipes:
-            for run in recipe.runs:
-                if not run.finished:
-                    note = f"note: {run.folder}: left out, for it is at {run.state}"
-                    say(console, note, style="yellow")
-    groups = tuple(
-        group for group in collected.groups if any(recipe.finished for recipe in group.recipes)
-    )
+    groups = [group for group in collected.groups if any(run.finished for run in group.runs)]
     if not groups:
-        raise nothing
+        raise UserError(
+            f"transfer: expected folders with finished runs, got {', '.join(map(str, paths))}"
+        )
     return groups
 
 

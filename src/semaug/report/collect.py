@@ -23,7 +23,9 @@ from semaug.runs.work import work_of
 _ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
+def collect(
+    paths: Iterable[Path], now: datetime | None = None, *, command: str = "report"
+) -> Report:
     """Read all runs at or below some folders.
 
     Damaged files never stop it: what they cost is in ``notes``.
@@ -31,6 +33,7 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     Args:
         paths: Folders of runs, or folders that contain runs.
         now: When the report is made; None is the time of the call.
+        command: Begins the message of an error.
 
     Raises:
         UserError: If a path is no folder, or no run is found.
@@ -38,12 +41,13 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     paths = list(paths)
     for path in paths:
         if not path.is_dir():
-            raise UserError(f"report: expected a folder, got {path}")
+            raise UserError(f"{command}: expected a folder, got {path}")
     notes: list[str] = []
     folders = _find(paths, notes)
     if not folders:
         raise UserError(
-            f"report: expected folders with runs (recipe.json), got {', '.join(map(str, paths))}"
+            f"{command}: expected folders with runs (recipe.json), got "
+            + ", ".join(map(str, paths))
         )
     runs = [run for folder in folders if (run := read_run(folder, notes)) is not None]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
