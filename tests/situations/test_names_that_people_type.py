@@ -50,3 +50,12 @@ def test_a_comparison_says_it_too():
     recipes = [find_recipe(f"digits_resnet8,hold_out={n}") for n in (10, 20)]
     with pytest.raises(UserError, match="got hold_out=10 and hold_out=20"):
         check_same_test(*recipes)
+
+
+def test_names_in_a_title_do_not_depend_on_other_options(write_run, tmp_path):
+    """Else runs on the same images would be in two groups."""
+    data = {"data": {"name": "my.py:Mine", "noise": 0.5}}
+    write_run("a", recipe=data)
+    write_run("b", recipe=data | {"loss": {"name": "my.py:Noisy", "noise": 1.0}})
+    (group,) = collect([tmp_path]).groups
+    assert group.title == "my.py:Mine, noise=0.5"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from semaug.errors import UserError, as_user_error
-from semaug.recipe.plain import flat_options, typed_names
+from semaug.recipe.plain import typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
 from semaug.runs.files import read_json
@@ -204,7 +204,7 @@ def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]
     recipes: dict[tuple[str, str], list[RunData]] = {}
     for run in runs:
         name = run.label.partition(",")[0]  # changes that the label tells are in the recipe too
-        options = json.dumps(flat_options(run.recipe), sort_keys=True)
+        options = json.dumps(run.options, sort_keys=True)
         members = recipes.setdefault((name, options), [])
         if double := next((other for other in members if other.seed == run.seed), None):
             notes.append(f"{run.folder}: same recipe and seed as {double.folder}, and was left out")
@@ -225,32 +225,32 @@ def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
         if names.count(name) > 1:  # another recipe under the same name
             name = f"{name} in {_printable(members[0].folder.as_posix())}"
         made.append(RecipeRuns(name, tuple(sorted(members, key=lambda run: run.seed))))
-    made.sort(key=lambda recipe: (not _is_baseline(recipe), recipe.label))
+    made.sort(key=lambda recipe: (not _is_baseline(recipe.runs[0]), recipe.label))
     return make_group(title, made)
 
 
 def make_group(title: str, recipes: Sequence[RecipeRuns]) -> Group:
     """Put recipes together that are tested on the same images, and name what is measured."""
     first = recipes[0].runs[0]
-    held_out = flat_options(first.recipe).get("subset.hold_out") is not None
-    images = "held-out" if held_out else "test"
+    images = "test" if first.options.get("subset.hold_out") is None else "held-out"
     return Group(title, f"{images} {first.measure.name}", tuple(recipes))
 
 
-def _is_baseline(recipe: RecipeRuns) -> bool:
-    options = flat_options(recipe.recipe)
-    return (options.get("loss"), options.get("method")) == ("cross_entropy", "supervised")
+def _is_baseline(run: RunData) -> bool:
+    return (run.options.get("loss"), run.options.get("method")) == ("cross_entropy", "supervised")
 
 
 def _images(run: RunData) -> str:
     """Say on which images a run is trained and tested: data set, and the options that choose."""
-    options = flat_options(run.recipe)
-    typed = typed_names(options)
-    known = {name: value for name, value in options.items() if value not in (None, "standard")}
-    chosen = [name for name in known if name.startswith(("data.", "subset"))]
-    if not {name for name in chosen if "subset" in name} - {
-        *("subset.subset_seed", "subset.test_images")
-    }:
-        chosen = [name for name in chosen if name != "subset.subset_seed"]  # it draws nothing
-    texts = (f"{typed[name]}={known[name]}" for name in chosen)
-    return ", ".join([str(options.get("data", "unknown data")), *texts])
+    chosen = {
+        name: value
+        for name, value in run.options.items()
+        if name.startswith(("data.", "subset")) and value not in (None, "standard")
+    }
+    if all(name.startswith("data.") or name in _DRAW_NOTHING for name in chosen):
+        chosen.pop("subset.subset_seed", None)
+    texts = (f"{name}={chosen[dotted]}" for dotted, name in typed_names(chosen).items())
+    return ", ".join([str(run.options.get("data", "unknown data")), *texts])
+
+
+_DRAW_NOTHING = ("subset.subset_seed", "subset.test_images")

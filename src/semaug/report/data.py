@@ -65,6 +65,11 @@ class RunData:
     work: Work | None = None
 
     @property
+    def options(self) -> dict[str, Any]:
+        """Options of the recipe, by dotted name."""
+        return flat_options(self.recipe)
+
+    @property
     def state(self) -> str:
         """Say whether the run is finished, or how far it is."""
         if self.finished:
@@ -203,7 +208,7 @@ class Group:
 
     def differing_fields(self) -> dict[str, list[Any]]:
         """Return the options of recipes that differ, with the value of each recipe."""
-        flat = [flat_options(recipe.recipe) for recipe in self.recipes]
+        flat = [recipe.runs[0].options for recipe in self.recipes]
         names = dict.fromkeys(name for options in flat for name in options)
         table = {name: [options.get(name) for options in flat] for name in names}
         typed = typed_names(names)
