@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.read import Measure, report_names, row_name
-from semaug.runs.statistics import PairedDifference, paired_difference
+from semaug.runs.statistics import PairedDifference, mean_of_known, paired_difference
 from semaug.runs.work import Work
 
 _MOST_RECIPES_IN_ALL_PAIRS = 6  # 15 pairs; of more recipes, each is compared with the first
@@ -79,6 +79,17 @@ class RunData:
         return f"{reached}, diverged" if self.diverged else reached
 
     @property
+    def short_commit(self) -> str:
+        """As much of the commit as tells it from others."""
+        return self.commit[:10]
+
+    @property
+    def software(self) -> str:
+        """Versions of this package and of torch."""
+        names = (name for name in ("semaug", "torch") if name in self.versions)
+        return ", ".join(f"{name} {self.versions[name]}" for name in names)
+
+    @property
     def images_per_second(self) -> float | None:
         """Median over epochs; None if no row tells it."""
         speeds = [row["images_per_second"] for row in self.rows if "images_per_second" in row]
@@ -98,14 +109,30 @@ class RecipeRuns:
     runs: tuple[RunData, ...]
 
     @property
-    def recipe(self) -> Mapping[str, Any]:
-        """What the runs share."""
-        return self.runs[0].recipe
-
-    @property
     def finished(self) -> tuple[RunData, ...]:
         """The runs that have a summary."""
         return tuple(run for run in self.runs if run.finished)
+
+    @property
+    def state(self) -> str:
+        """Say how far unfinished runs are."""
+        states = (f"seed {run.seed} at {run.state}" for run in self.runs if not run.finished)
+        return "; ".join(states) or "all finished"
+
+    @property
+    def seconds(self) -> float | None:
+        """Of a finished run, mean over runs."""
+        return mean_of_known(run.seconds for run in self.finished)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Mean over runs."""
+        return mean_of_known(run.images_per_second for run in self.runs)
+
+    @property
+    def peak_memory(self) -> float | None:
+        """In MiB, of the run that took most; None where no file tells it."""
+        return max(run.peak_memory or 0.0 for run in self.runs) or None
 
     @property
     def predictors(self) -> list[str]:
@@ -163,6 +190,11 @@ class Group:
     def measure(self) -> Measure:
         """The main metric, and which number of it the first recipe reports."""
         return self.recipes[0].runs[0].measure
+
+    @property
+    def side_of_gains(self) -> str:
+        """Where a difference from a baseline is a gain."""
+        return "below 0" if self.measure.better == "lower" else "above 0"
 
     @property
     def main_columns(self) -> tuple[str, str]:
