@@ -122,10 +122,11 @@ def _split_grid(
     changes = split_overrides(texts)
     if "hold_out" in map(_short, changes):
         raise UserError("search: expected no `hold_out`; choose with --holdout")
-    lists = {
-        field for field in changes if "," in changes[field] and not takes_list(base, changes, field)
+    grid = {
+        field: tuple(text.split(","))
+        for field, text in changes.items()
+        if "," in text and not takes_list(base, changes, field)
     }
-    grid = {field: tuple(text.split(",")) for field, text in changes.items() if field in lists}
     if not grid:
         raise UserError(
             "search: expected a field with several values, such as strength=0.25,0.5, got "
@@ -151,13 +152,9 @@ def _short(field: str) -> str:
 
 
 def _check_different(candidates: Sequence[Candidate]) -> None:
-    seen: list[Any] = []
-    for candidate in candidates:
-        if candidate.values in seen:
-            raise UserError(
-                f"search: expected each value once, got {_words(candidate.values)} twice"
-            )
-        seen.append(candidate.values)
+    given = [candidate.values for candidate in candidates]
+    if twice := [values for values in given if given.count(values) > 1]:
+        raise UserError(f"search: expected each value once, got {_words(twice[0])} twice")
 
 
 def _print_result(console: Console, found: Mapping[str, Any], folder: Path) -> None:
