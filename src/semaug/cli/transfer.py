@@ -1,9 +1,9 @@
 """``semaug transfer``: how trained networks do on test sets with other augmentations."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +26,8 @@ from semaug.runs.words import say
 from semaug.transfer import TEST_SETS, Transfer, measure_transfer
 from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants
 
-# For each label its runs, and the results of each by name of the predictor.
-_Found = dict[str, list[tuple[RunData, dict[str, Transfer]]]]
+# For each recipe and predictor, by label, its runs and their results.
+_Found = dict[str, list[tuple[RunData, str, Transfer]]]
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
@@ -105,8 +105,7 @@ def transfer_command(
     for folder, error in failures:
         say(console, f"note: {folder}: left out, {error}", style="yellow")
     for group, found in measured:
-        rows = _rows_of(found)
-        console.print(_make_table(group, rows, corruptions, narrow=console.width < _NARROW))
+        console.print(_make_table(group, found, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
                 files = _draw(group, found, plots, seed, hue, options)
@@ -147,36 +146,20 @@ def _measure_all(
     measure: Callable[[Path], dict[str, Transfer]],
     failures: list[tuple[Path, Exception]],
 ) -> _Found:
-    """Measure the finished runs of each label; one that cannot be measured stops no other."""
+    """Measure all finished runs; one that cannot be measured stops no other."""
     found: _Found = {}
     for recipe in group.recipes:
         for run in recipe.finished:
             try:
-                one = measure(run.folder)
+                for predictor, one in measure(run.folder).items():
+                    label = label_of(recipe.label, predictor)
+                    found.setdefault(label, []).append((run, predictor, one))
             except (OSError, UserError) as error:
                 failures.append((run.folder, error))
-            else:
-                found.setdefault(recipe.label, []).append((run, one))
     return found
 
 
-def _rows_of(found: _Found) -> dict[str, list[Transfer]]:
-    """Return the results of each predictor in all runs of its label."""
-    rows: dict[str, list[Transfer]] = {}
-    for label, members in found.items():
-        for _, predictors in members:
-            for predictor, one in predictors.items():
-                rows.setdefault(label_of(label, predictor), []).append(one)
-    return rows
-
-
-def _make_table(
-    group: Group,
-    rows: Mapping[str, Sequence[Transfer]],
-    corruptions: Path | None,
-    *,
-    narrow: bool,
-) -> Table:
+def _make_table(group: Group, found: _Found, corruptions: Path | None, *, narrow: bool) -> Table:
     images = "held-out images" if group.measured.startswith("held-out") else "test images"
     title = f"{group.title}: accuracy on {images} in percent (higher is better)"
     headings = list(TEST_SETS.values())
@@ -184,10 +167,10 @@ def _make_table(
         headings.append(f"{corruptions.resolve().name}, mean")
     numbers = [heading.replace(" ", "\n", 1) for heading in (*headings, "runs")]
     table = make_table(title, ["recipe"], *numbers)
-    for label, members in rows.items():
-        columns = [[one.accuracies[name] for one in members] for name in TEST_SETS]
+    for label, members in found.items():
+        columns = [[one.accuracies[name] for *_, one in members] for name in TEST_SETS]
         if corruptions is not None:
-            columns.append([one.corrupted.mean for one in members if one.corrupted])
+            columns.append([one.corrupted.mean for *_, one in members if one.corrupted])
         cells = [with_spread(column).replace(" ", "\n" if narrow else " ", 1) for column in columns]
         table.add_row(Text(label), *cells, str(len(members)))
     return table
@@ -201,14 +184,17 @@ def _draw(
     Each predictor has bars and a panel of its own.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
-    variation = draw_variation(_rows_of(found), group.title)
-    embeddings = {}
-    for label, members in found.items():
-        run, predictors = members[0]
-        # A few images at most, so no processes that decode.
-        trained = load_trained(run.folder, replace(options, workers=0))
-        for predictor in predictors:
-            embedding = embed_variants(trained, predictor=predictor, seed=seed, hue=hue)
-            embeddings[f"{label_of(label, predictor)} seed {run.seed}"] = embedding
-    pictures = {"variation": variation, "features": draw_embeddings(embeddings, group.title)}
-    return export(((f"{name}-{what}", figure) for what, figure in pictures.items()), folder)
+    transfers = {label: [one for *_, one in members] for label, members in found.items()}
+    # A few images at most, so no processes that decode.
+    load = lru_cache(1)(partial(load_trained, options=replace(options, workers=0)))
+    embeddings = {
+        f"{label} seed {run.seed}": embed_variants(
+            load(run.folder), predictor=predictor, seed=seed, hue=hue
+        )
+        for label, [(run, predictor, _), *_] in found.items()
+    }
+    pictures = {
+        f"{name}-variation": draw_variation(transfers, group.title),
+        f"{name}-features": draw_embeddings(embeddings, group.title),
+    }
+    return export(pictures.items(), folder)
