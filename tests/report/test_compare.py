@@ -67,7 +67,13 @@ def make_arm(make_run):
             summary = summarize([row], [measure], predictors)
             summary |= {"format": FORMAT, "name": run.name, "overrides": {}, "quick": False}
             summary |= {"device": device, "commit": "c", "seconds": 1.0, "peak_memory_mib": None}
-            summary |= {"seed": seed, "versions": {}, "by_class": {}, "epochs": 12}
+            summary |= {
+                "test_on": "test",
+                "seed": seed,
+                "versions": {},
+                "by_class": {},
+                "epochs": 12,
+            }
             summary |= {"recipe": {"precision": precision}, "optimizer_steps": 1}
             summary |= {"images_seen": 2, "forward_passes": 3}
             summary["code"] = {file: {"place": file, "sha256": sum} for file, sum in sums.items()}

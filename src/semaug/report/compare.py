@@ -7,6 +7,7 @@ from typing import Any
 
 from semaug.engine.images import check_same_images
 from semaug.errors import UserError
+from semaug.outside import is_outside
 from semaug.recipe.plain import flat_options, recipe_to_plain_data, typed_names
 from semaug.report.collect import make_group, read_run
 from semaug.report.data import Group, Pair, RecipeRuns, RunData, compare
@@ -42,11 +43,11 @@ def check_same_test(first: Any, second: Any) -> None:
         UserError: If they differ, so that a difference of results would say nothing.
     """
     one, other = map(_tested, (first, second))
-    for name in one:
-        if name in other and one[name] != other[name]:
+    for dotted, name in typed_names({**one, **other}).items():
+        if dotted in one and dotted in other and one[dotted] != other[dotted]:
             raise UserError(
                 "compare: expected two recipes that are tested on the same images by the same "
-                f"metric, got {name}={one[name]} and {name}={other[name]}"
+                f"metric, got {name}={one[dotted]} and {name}={other[dotted]}"
             )
 
 
@@ -57,11 +58,13 @@ def _tested(recipe: Any) -> dict[str, Any]:
     names = {"report", "subset.hold_out", "subset.test_images", *of_data}
     if options.get("subset.hold_out") is not None:
         names.add("subset.subset_seed")
-    if options.get("metrics"):  # else the method chooses
+    if options.get("metrics"):
         options["metrics"] = options["metrics"][0]["name"]
         names.add("metrics")
-    typed = typed_names(options)
-    return {typed[name]: value for name, value in options.items() if name in names}
+    elif not is_outside(options.get("method", ":")):  # all methods of semaug choose the error
+        options["metrics"] = "error"
+        names.add("metrics")
+    return {name: value for name, value in options.items() if name in names}
 
 
 def compare_runs(first: Sequence[Run], second: Sequence[Run], root: Path) -> Comparison:
@@ -153,7 +156,7 @@ def conclusion(group: Group, pair: Pair) -> str:
 
 
 def unequal_warnings(pair: Pair) -> list[str]:
-    """Say, in a line each, where runs with the same seed differ in device or precision."""
+    """Say, in a line each, what runs with the same seed differ in beside their recipes."""
     return [
         f"the arms differ in {what}: "
         + "; ".join(

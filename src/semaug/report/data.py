@@ -162,7 +162,7 @@ class Pair:
         second: What is compared with it.
         predictor: Whose values they are.
         difference: Of the main metric, ``second - first``.
-        unequal: What else differs that should not, device or precision, with values of both.
+        unequal: What else differs that should not, of :func:`unequal_settings`.
     """
 
     first: RecipeRuns
@@ -297,21 +297,25 @@ def curve(runs: Sequence[RunData], column: str) -> list[Point]:
 def unequal_settings(
     first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, Any]]
 ) -> dict[str, tuple[list[str], list[str]]]:
-    """Return what pairs of runs differ in, device or precision, with the values of both sides.
+    """Return what pairs of runs differ in beside their recipes, with the values of both sides.
+
+    That is device, precision, or images in a step of testing, whose default tells runs of versions
+    that trained otherwise.
 
     Args:
         first: Summaries of runs.
         second: Of runs with the same seeds.
     """
-    one, other = (
-        [(str(run["device"]), str(flat_options(run["recipe"]).get("precision"))) for run in side]
+    sides = [
+        [{**flat_options(run["recipe"]), "device": run["device"]} for run in side]
         for side in (first, second)
-    )
-    sides = {
-        what: ([run[k] for run in one], [run[k] for run in other])
-        for k, what in enumerate(("device", "precision"))
-    }
-    return {what: both for what, both in sides.items() if both[0] != both[1]}
+    ]
+    found = {}
+    for name in ("device", "precision", "evaluation_batch_size"):
+        one, other = ([str(run.get(name)) for run in side] for side in sides)
+        if one != other:
+            found[name.replace("_", " ")] = one, other
+    return found
 
 
 def compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
