@@ -286,3 +286,26 @@ def test_arms_that_are_tested_otherwise_are_refused(make_run, first, second, mes
 def test_arms_may_differ_in_what_is_no_test(make_run, changes):
     recipes = [make_run("digits_resnet8", *own).recipe for own in ([], changes)]
     assert check_same_test(*recipes) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [{"by_class": None}, {"seconds": "long"}, {"versions": 3}], ids=str
+)
+def test_a_summary_that_holds_something_else_is_named(make_arm, tmp_path, damage):
+    arms = make_arm("a", ERROR, {"": 1.0}), make_arm("b", ERROR, {"": 1.0}, **damage)
+    with pytest.raises(
+        UserError, match=r"compare: expected a finished run in .*b/seed0, got: .*/s"
+    ):
+        compare_runs(*arms, tmp_path)
+
+
+def test_options_of_tests_are_compared_by_their_whole_names(monkeypatch):
+    """Another option of the same last name, of one recipe alone, hides nothing."""
+    plain = {
+        "data": {"name": "my.py:Mine", "noise": 1},
+        "loss": {"name": "my.py:Noisy", "noise": 2},
+    }
+    other = {"data": {"name": "my.py:Mine", "noise": 3}}
+    monkeypatch.setattr("semaug.report.compare.recipe_to_plain_data", lambda recipe: recipe)
+    with pytest.raises(UserError, match="got noise=1 and noise=3"):
+        check_same_test(plain, other)
