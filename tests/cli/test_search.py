@@ -132,7 +132,7 @@ def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
         (["strenght=0.1,0.5"], "unknown field 'strenght'; did you mean 'strength'?"),
         (["strength=0.5", "lr=0.1"], "expected a field with several values, .* got strength=0.5 l"),
         (["strength=0.1,-1"], "expected `strength` >= 0"),
-        (["strength=0.1,large"], "expected `loss.strength` to be a number, got 'large'"),
+        (["strength=0.1,large"], "expected `strength` to be a number, got 'large'"),
         (["strength=0.1,,1"], "expected values of `strength` with commas between, got '0.1,,1'"),
         (["strength=0.5,0.50"], "expected each value once, got strength=0.5 twice"),
         (["strength=0.1,1", "seed=1"], "search: expected no `seed`"),

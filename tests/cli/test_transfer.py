@@ -131,7 +131,7 @@ def test_options_reach_the_measurement(semaug, runs):
     arguments = ("--seed", "3", "--hue", "0.1", "--threads", "1", "--device", "cpu")
     assert semaug("transfer", one, *arguments)[0] == 0
     kept = json.loads((runs / "digits_resnet8_isda,quick" / "seed0" / "transfer.json").read_text())
-    assert list(kept["test_sets"]) == ["seed=3,hue=0.1"]
+    assert list(kept["test_sets"]) == ["crop=1/8,seed=3,hue=0.1"]
 
 
 def test_corrupted_images_have_a_column(semaug, runs, tmp_path):
@@ -184,7 +184,7 @@ def test_what_cannot_be_measured_is_named_and_left_out(semaug, runs):
     ("arguments", "message"),
     [
         (["nowhere"], "transfer: expected a folder, got nowhere"),
-        (["."], "transfer: expected folders with finished runs, got ."),
+        (["."], "transfer: expected folders with runs (recipe.json), got ."),
         ([".", "--corruptions", "x"], "transfer: expected a folder of corrupted images, got x"),
     ],
 )

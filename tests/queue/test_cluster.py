@@ -7,6 +7,7 @@ import pickle
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from semaug.errors import UserError
 from semaug.queue import cluster
 from semaug.queue.cluster import Task, parse_cluster_options, run_on_cluster
 from semaug.queue.outcome import Outcome, log_of
+from semaug.runs.files import write_json
+from semaug.runs.run import FORMAT
 from tests.engine.same import assert_same_runs
 from tests.queue import fake_slurm
 from tests.queue.summaries import summary_of
@@ -34,6 +37,7 @@ submitit = pytest.importorskip("submitit")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr(cluster, "_SECONDS_OF_SLOW_DISKS", 0.2)
 
 
 @pytest.fixture
@@ -48,38 +52,41 @@ def slurm(tmp_path, monkeypatch):
 class Job:
     """A job that ended as soon as it began, or that runs until it is told to end."""
 
-    def __init__(self, folder, job_id, state="COMPLETED", ending=None):
+    def __init__(self, folder, job_id, state="COMPLETED", errors=""):
         self.paths = type("Paths", (), {"folder": Path(folder)})
         self.job_id = job_id
         self.state = state
-        self.ending = ending
+        self.stderr = lambda: errors
 
     def done(self):
         return self.state == "COMPLETED"
 
-    def exception(self):
-        return self.ending if isinstance(self.ending, Exception) else None
-
-    def result(self):
-        return self.ending
-
 
 class Executor:
-    """Ends jobs as it is told, in the order of their submission."""
+    """Ends jobs as it is told, in the order of their submission; else their runs are finished."""
 
     def __init__(self, folder):
         self.folder = folder
         self.endings = []
         self.batches = []
+        self.finished = {}
 
     def submit_array(self, tasks):
         self.batches.append([task.run.seed for task in tasks])
-        return [Job(self.folder, str(task.run.seed), ending=self.end(task)) for task in tasks]
+        return [Job(self.folder, str(task.run.seed), errors=self.end(task)) for task in tasks]
 
     def end(self, task):
-        if self.endings:
-            return self.endings.pop(0)
-        return Outcome(task.run, summary_of(1.0))
+        ending = self.endings.pop(0) if self.endings else Outcome(task.run, summary_of(1.0))
+        if isinstance(ending, str):  # what a job says that is killed
+            return ending
+        task.run.folder.mkdir(parents=True, exist_ok=True)
+        ended = {"job": str(task.run.seed)}
+        if ending is not None and ending.error is None:
+            self.finished[task.run.folder] = ending
+        elif ending is not None:  # else its run was taken
+            ended["error"] = ending.error
+        write_json(task.run.folder / "cluster_ended.json", ended)
+        return ""
 
 
 @pytest.fixture
@@ -91,6 +98,12 @@ def executor(tmp_path, monkeypatch):
         executor.cluster = cluster
         return executor
 
+    before = cluster.finished_before
+    monkeypatch.setattr(
+        cluster,
+        "finished_before",
+        lambda run, options: executor.finished.get(run.folder) or before(run, options),
+    )
     monkeypatch.setattr(cluster, "_executor", make)
     return executor
 
@@ -237,13 +250,32 @@ def test_local_jobs_start_as_others_end(make_run, run_local, executor):
 
 
 def test_a_job_without_a_result_fails_its_run(make_run, run_local, executor):
-    executor.endings = [RuntimeError("no output\nslurmstepd: error: Detected 1 oom-kill event")]
+    executor.endings = ["no output\nslurmstepd: error: Detected 1 oom-kill event"]
     output = io.StringIO()
     outcomes = run_local([make_run(), make_run(seed=1)], 1, output)
-    assert outcomes[0].error == "job 0 ended without a result (state: COMPLETED)"
+    assert outcomes[0].error == "job 0 ended without a result (COMPLETED)"
     assert outcomes[0].last_lines(1) == ["slurmstepd: error: Detected 1 oom-kill event"]
     assert "oom-kill" in output.getvalue()
     assert outcomes[1].error is None
+
+
+def test_what_a_job_says_of_a_failure_is_its_outcome(make_run, run_local, executor):
+    run, diverged = make_run(), make_run(seed=1)
+    executor.endings = [Outcome(run, error="no disk"), Outcome(diverged, error="loss is nan")]
+    diverged.folder.mkdir(parents=True)
+    write_json(diverged.folder / "recipe.json", {"format": FORMAT, **diverged.plain()})
+    diverged.write_divergence(2, 3)
+    diverged.diverged.rename(diverged.folder / "later.json")  # the job has not written it yet
+
+    def end(task):
+        if task.run == diverged:
+            (diverged.folder / "later.json").rename(diverged.diverged)
+        return Executor.end(executor, task)
+
+    executor.end = end
+    outcomes = run_local([run, diverged], 2)
+    assert [outcome.diverged for outcome in outcomes] == [False, True]
+    assert outcomes[0].error == "no disk"
 
 
 def test_a_run_that_another_process_trains_is_waited_for(make_run, run_local, executor):
@@ -279,12 +311,56 @@ def test_a_run_that_another_process_finishes_needs_no_job(make_run, run_local, e
         train(run, OPTIONS, resume=True, console=QUIET)
 
     thread = threading.Thread(target=train_elsewhere)
-    executor.end = lambda task: None  # taken
+    executor.endings = [None] * 100  # taken
     thread.start()
     locked.wait()
     (outcome,) = run_local([run])
     thread.join()
     assert outcome.summary == run.summary()
+
+
+@pytest.mark.parametrize(
+    "written", [{"job": 3, "folder": "a"}, ["job"], {"job": "3", "folder": None}], ids=str
+)
+def test_an_odd_file_of_a_job_is_named(make_run, run_local, executor, written):
+    run = make_run()
+    run.folder.mkdir(parents=True)
+    write_json(run.folder / "cluster.json", written)
+    with pytest.raises(UserError, match=r"cluster.json: expected the job of a run, got something"):
+        run_local([run], cluster="slurm")
+
+
+class Evil:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_stranger_folder_executes_nothing(make_run, slurm, tmp_path, monkeypatch):
+    """Its job seems to run, and to leave a result that would execute code when it is read."""
+    run, evil = make_run(), tmp_path / "executed"
+    run.folder.mkdir(parents=True)
+    write_json(run.folder / "cluster.json", {"job": "77", "folder": str(tmp_path / "theirs")})
+    (tmp_path / "theirs").mkdir()
+    states = iter(["RUNNING", "RUNNING"])
+
+    def state(watcher, job_id, mode="standard"):
+        found = next(states, "COMPLETED") if job_id == "77" else "RUNNING"
+        if found == "COMPLETED":
+            content = pickle.dumps(("success", Evil(evil)))
+            (tmp_path / "theirs" / "77_0_result.pkl").write_bytes(content)
+        return found
+
+    monkeypatch.setattr(submitit.SlurmJob.watcher.__class__, "get_state", state)
+    (outcome,) = run_on_cluster([run], OPTIONS, 1, QUIET, cluster="slurm")
+    assert outcome.error == "job 77 ended without a result (COMPLETED)"
+    assert not evil.exists()
+    assert pickle.loads(pickle.dumps(Evil(evil))) is None  # it would
+    assert evil.exists()
 
 
 @pytest.mark.parametrize(("state", "times"), [("RUNNING", 0), ("UNKNOWN", 1), ("PREEMPTED", 1)])
@@ -296,8 +372,12 @@ def test_jobs_submitted_before_are_waited_for(
     written = json.loads((run.folder / "cluster.json").read_text())
     assert written == {"job": "0", "folder": str(executor.folder)}
 
+    executor.finished.clear()
+
     def written_job(folder, job_id):
-        job = Job(folder, job_id, state, Outcome(run, summary_of(2.0)))
+        job = Job(folder, job_id, state)
+        if state == "RUNNING":
+            executor.finished[run.folder] = Outcome(run, summary_of(2.0))
         threading.Timer(0.2, setattr, (job, "state", "COMPLETED")).start()
         return job
 
@@ -324,14 +404,11 @@ def test_ctrl_c_stops_waiting(make_run, run_local, executor, monkeypatch):
 
 
 def test_ctrl_c_does_not_reach_jobs(make_run, run_local, executor, monkeypatch):
-    masks = []
+    masks, end = [], executor.end
     monkeypatch.setattr(
         executor,
         "end",
-        lambda task: (
-            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-            or Outcome(task.run, summary_of(1.0))
-        ),
+        lambda task: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ())) or end(task),
     )
     run_local([make_run()])
     assert signal.SIGINT in masks[0]
@@ -363,11 +440,15 @@ def in_job(monkeypatch):
 
     def call(task, cluster="slurm"):
         monkeypatch.setenv("SUBMITIT_EXECUTOR", cluster)
+        monkeypatch.setenv("SUBMITIT_LOCAL_JOB_ID", "1")
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
+        task.run.folder.mkdir(parents=True)
         before = signal.signal(TIME_IS_UP, answer), signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            return task(), answered
-        except Requeued:
-            return None, answered
+            with suppress(Requeued):
+                task()
+            path = task.run.folder / "cluster_ended.json"
+            return json.loads(path.read_text()) if path.exists() else None, answered
         finally:
             signal.signal(TIME_IS_UP, before[0])
             signal.signal(signal.SIGTERM, before[1])
@@ -394,9 +475,7 @@ def trained(monkeypatch):
 
 def test_a_task_trains_its_run(make_run, trained, in_job):
     trained.append([])
-    outcome, answered = in_job(Task(make_run(), OPTIONS))
-    assert outcome.summary == {"finished": True}
-    assert answered == []
+    assert in_job(Task(make_run(), OPTIONS)) == ({"job": "1"}, [])
 
 
 def test_a_task_whose_time_is_up_is_saved_before_submitit_hears_of_it(make_run, trained, in_job):
@@ -423,9 +502,7 @@ def test_time_may_be_up_twice_and_after_a_warning(make_run, trained, in_job):
 def test_slurm_warns_with_sigterm_so_a_task_saves_and_goes_on(make_run, trained, in_job):
     trained += [[signal.SIGTERM], [signal.SIGTERM], []]
     task = Task(make_run(), OPTIONS)
-    outcome, answered = in_job(task)
-    assert outcome.summary == {"finished": True}
-    assert answered == []
+    assert in_job(task) == ({"job": "1"}, [])
     assert Outcome(task.run).last_lines() == 2 * [
         "stopped in epoch 1",
         "saved, and goes on until it is killed",
@@ -435,12 +512,10 @@ def test_slurm_warns_with_sigterm_so_a_task_saves_and_goes_on(make_run, trained,
 @pytest.mark.parametrize(
     ("number", "where"), [(signal.SIGTERM, "local"), (signal.SIGINT, "local"), (2, "slurm")]
 )
-def test_a_task_can_be_stopped(make_run, trained, in_job, monkeypatch, number, where):
-    monkeypatch.setenv("SUBMITIT_LOCAL_JOB_ID", "1")
+def test_a_task_can_be_stopped(make_run, trained, in_job, number, where):
     trained.append([number])
-    outcome, answered = in_job(Task(make_run(), OPTIONS), where)
-    assert outcome.error == "stopped in epoch 1"
-    assert answered == []
+    ended = {"job": "1", "error": "stopped in epoch 1"}
+    assert in_job(Task(make_run(), OPTIONS), where) == (ended, [])
 
 
 def test_a_job_that_comes_back_does_the_same(make_run):

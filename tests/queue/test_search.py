@@ -87,18 +87,18 @@ def test_test_images_are_seen_once_after_the_choice(make_candidates, tmp_path, m
         assert torch.equal(images.images, seen[phase].images)
         assert torch.equal(images.labels, seen[phase].labels)
     chosen = min(candidates, key=lambda one: value_of(one.choosing[0].summary()))
-    assert result.chosen.candidate == chosen
+    assert result["chosen"] == chosen.values
     assert phases == [[one.choosing[0] for one in candidates], list(chosen.final)]
-    assert result.final == (value_of(chosen.final[0].summary()),)
+    assert result["final"]["test"]["values"] == [value_of(chosen.final[0].summary())]
     assert chosen.final[0].summary()["test_on"] == "test"
 
 
 def test_the_lowest_mean_wins_and_everything_is_written(make_candidates, tmp_path):
     train_all = pretend({0.1: [9.0, 2.0], 0.25: [5.0, 5.0], 0.5: [4.0, 6.0]})
     result = search(make_candidates("0.1", "0.25", "0.5", seeds=(0, 1)), train_all, tmp_path)
-    assert result.chosen.candidate.values == {"strength": "0.25"}  # the first of equals
+    assert result["chosen"] == {"strength": "0.25"}  # the first of equals
     written = json.loads((tmp_path / "search.json").read_text())
-    assert written["chosen"] == {"strength": "0.25"}
+    assert written == result
     assert (written["hold_out"], written["seeds"]) == (HELD_OUT, [0, 1])
     errors = [row["held_out"] for row in written["candidates"]]
     assert [row["mean"] for row in errors] == [5.5, 5.0, 5.0]
@@ -110,8 +110,7 @@ def test_the_lowest_mean_wins_and_everything_is_written(make_candidates, tmp_pat
 def test_the_highest_mean_wins_where_higher_is_better(make_candidates, tmp_path):
     train_all = pretend({0.1: [70.0], 0.25: [90.0], 0.5: [80.0]}, "accuracy", "higher")
     result = search(make_candidates("0.1", "0.25", "0.5"), train_all, tmp_path)
-    assert result.chosen.candidate.values == {"strength": "0.25"}
-    assert result.measure.in_unit() == "accuracy in percent"
+    assert result["chosen"] == {"strength": "0.25"}
     assert json.loads((tmp_path / "search.json").read_text())["metric"]["name"] == "accuracy"
 
 
@@ -130,7 +129,7 @@ def test_what_cannot_be_compared_is_not_chosen_from(make_candidates, tmp_path):
 def test_a_value_that_diverged_is_not_chosen(make_candidates, tmp_path):
     train_all = pretend({0.1: [1.0, None], 0.5: [8.0, 8.0]})
     result = search(make_candidates("0.1", "0.5", seeds=(0, 1)), train_all, tmp_path)
-    assert result.chosen.candidate.values == {"strength": "0.5"}
+    assert result["chosen"] == {"strength": "0.5"}
     written = json.loads((tmp_path / "search.json").read_text())
     assert [row["diverged"] for row in written["candidates"]] == [True, False]
 
@@ -161,7 +160,7 @@ def test_a_search_that_stopped_goes_on(make_candidates, tmp_path):
         search(candidates, stop_at_the_end, tmp_path)
     written = json.loads((tmp_path / "search.json").read_text())
     assert (written["chosen"], written["final"]) == ({"strength": "0.5"}, None)
-    assert search(candidates, train_all, tmp_path).final == (2.0,)
+    assert search(candidates, train_all, tmp_path)["final"]["test"]["values"] == [2.0]
 
 
 def test_the_images_of_runs_are_checked(make_candidates, tmp_path):

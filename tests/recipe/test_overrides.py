@@ -132,11 +132,11 @@ def test_names_of_specs_are_read_by_the_registry_of_their_field():
     [
         ("epochs=fast", "expected `epochs` to be a whole number or 'none', got 'fast'"),
         ("epochs=1.5", "expected `epochs` to be a whole number or 'none', got '1.5'"),
-        ("lr=fast", "expected `optimizer.lr` to be a number, got 'fast'"),
-        ("flip=maybe", "expected `augment.flip` to be 'true' or 'false', got 'maybe'"),
+        ("lr=fast", "expected `lr` to be a number, got 'fast'"),
+        ("flip=maybe", "expected `flip` to be 'true' or 'false', got 'maybe'"),
         ("train_per_class=few", "train_per_class` to be a whole number or 'none', got 'few'"),
-        ("jitter=1;2", "`augment.jitter` to be a number or several with commas between, got '1;2'"),
-        ("ramp=cubic", "expected `loss.ramp` to be 'linear' or 'constant', got 'cubic'"),
+        ("jitter=1;2", "`jitter` to be a number or several with commas between, got '1;2'"),
+        ("ramp=cubic", "expected `ramp` to be 'linear' or 'constant', got 'cubic'"),
         ("schedule=linear", "unknown schedule 'linear'; choose from constant, cosine, poly, step"),
         ("loss=idsa", "unknown loss 'idsa'; did you mean 'isda'"),
         ("metrics=error,eror", "unknown metric 'eror'; did you mean 'error'"),
@@ -240,7 +240,7 @@ def test_options_of_strangers_are_read_by_their_types():
         None,
     )
     assert read("named=true,false").named == (True, False)
-    assert "`data.anything` to be set in Python, got '3'" in message_of(
+    assert "`anything` to be set in Python, got '3'" in message_of(
         f"data={HERE}:Rotated", "anything=3"
     )
 
@@ -402,7 +402,5 @@ def test_parts_of_what_is_no_number_are_refused(text, message):
 
 def test_a_spec_that_was_chosen_has_the_part_of_its_default():
     message = message_of("loss=isda", "strength=50%", recipe="digits_resnet8")
-    assert (
-        "expected `loss.strength` to be a number in this recipe, for 50% of it, got none" in message
-    )
+    assert "expected `strength` to be a number in this recipe, for 50% of it, got none" in message
     assert losses.name_of(find_recipe("digits_resnet8").loss) == "cross_entropy"

@@ -6,8 +6,8 @@ import pytest
 
 from semaug.report import collect
 from semaug.report.class_plot import ClassPlot
+from semaug.report.picture import SERIES
 from semaug.report.plots import plots_of
-from semaug.report.svg import SERIES
 from semaug.runs.read import Measure
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -110,7 +110,7 @@ def test_runs_group_by_images_and_then_by_recipe_with_baselines_first(two_recipe
         "digits, train_per_class=5, subset_seed=2": ["c", "a_isda"],
         "digits, hold_out=100, subset_seed=0": ["b"],
         "digits": ["digits_resnet8", "d_isda", "digits_resnet8_isda"],
-        "my.py:Mine, data.noise=0.5, data.sizes=[1, 2]": ["e"],
+        "my.py:Mine, noise=0.5, sizes=[1, 2]": ["e"],
         "digits, subset=my.py:Core, size=3": ["f"],
     }
     assert groups["digits"].measured == "test error"

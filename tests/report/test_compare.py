@@ -14,18 +14,12 @@ from semaug.engine.train import train
 from semaug.errors import UserError
 from semaug.recipe.overrides import override, split_overrides
 from semaug.recipes import find_recipe
-from semaug.report.compare import (
-    Arm,
-    Comparison,
-    check_same_test,
-    compare_runs,
-    conclusion,
-    unequal_warnings,
-)
+from semaug.report.compare import check_same_test, compare_runs, conclusion, unequal_warnings
+from semaug.runs.files import write_json
 from semaug.runs.read import REPORTS, Measure, summarize
-from semaug.runs.run import Run
+from semaug.runs.run import FORMAT, Run
 from semaug.runs.statistics import PairedDifference
-from semaug.runs.work import Work, work_of
+from semaug.runs.work import Work
 
 TINY = "train_per_class=10,test_images=60,epochs=3,batch_size=32"
 ERROR = Measure("error", "%", "lower")
@@ -48,8 +42,9 @@ def make_run(tmp_path):
 def train_arm(make_run):
     def train_arm(name, *changes, seeds=1):
         runs = [make_run(name, *changes, seed=seed) for seed in range(seeds)]
-        options, console = TrainOptions(device="cpu"), Console(quiet=True)
-        return Arm(runs, [train(run, options, resume=True, console=console) for run in runs])
+        for run in runs:
+            train(run, TrainOptions(device="cpu"), resume=True, console=Console(quiet=True))
+        return runs
 
     return train_arm
 
@@ -59,7 +54,7 @@ def make_arm(make_run):
     """Return a function that invents the results of an arm, of one test for each predictor."""
 
     def make_arm(name, measure, *values, code=(), device="cpu", precision="32", **changes):
-        runs, summaries = [], []
+        runs = []
         for seed, (results, sums) in enumerate(
             zip(values, code or [{}] * len(values), strict=True)
         ):
@@ -70,13 +65,21 @@ def make_arm(make_run):
             run.metrics.write_text(json.dumps(row) + "\n")
             predictors = [end.removeprefix("_").replace("_", " ") for end in results]
             summary = summarize([row], [measure], predictors)
-            summary |= {"device": device, "commit": "c", "seconds": 1.0, "test_on": "test"}
+            summary |= {"format": FORMAT, "name": run.name, "overrides": {}, "quick": False}
+            summary |= {"device": device, "commit": "c", "seconds": 1.0, "peak_memory_mib": None}
+            summary |= {
+                "test_on": "test",
+                "seed": seed,
+                "versions": {},
+                "by_class": {},
+                "epochs": 12,
+            }
             summary |= {"recipe": {"precision": precision}, "optimizer_steps": 1}
             summary |= {"images_seen": 2, "forward_passes": 3}
             summary["code"] = {file: {"place": file, "sha256": sum} for file, sum in sums.items()}
+            write_json(run.folder / "summary.json", summary | changes)
             runs.append(run)
-            summaries.append(summary | changes)
-        return Arm(runs, summaries)
+        return runs
 
     return make_arm
 
@@ -100,9 +103,7 @@ def test_writes_numbers_and_a_picture(train_arm, tmp_path):
     assert written["measured"] == "test error"
     for report in REPORTS:
         values = [written[side]["results"][""][report]["values"] for side in ("first", "second")]
-        recorded = [
-            [summary["results"][""]["error"][report] for summary in arm.summaries] for arm in arms
-        ]
+        recorded = [[run.summary()["results"][""]["error"][report] for run in arm] for arm in arms]
         assert values == recorded
         mean = sum(b - a for a, b in zip(*values, strict=True)) / 2
         assert written["second_minus_first"][""][report]["mean"] == pytest.approx(mean)
@@ -114,10 +115,10 @@ def test_writes_numbers_and_a_picture(train_arm, tmp_path):
 
 def test_work_of_both_arms_is_told(train_arm, tmp_path):
     arms = train_arm("digits_resnet8"), train_arm("ait", "method=ait")
-    assert work_of(arms[0].summaries[0]) == Work(
+    comparison = compare_runs(*arms, tmp_path)
+    assert comparison.group.runs[0].work == Work(
         optimizer_steps=12, images_seen=300, forward_passes=300
     )
-    comparison = compare_runs(*arms, tmp_path)
     written = json.loads((comparison.folder / "compare.json").read_text())
     assert written["second"]["work"]["forward_passes"] == 600
     text = printed(comparison)
@@ -125,12 +126,21 @@ def test_work_of_both_arms_is_told(train_arm, tmp_path):
     assert "the arms differ in forward passes\n" in text
 
 
-def test_one_seed_has_no_interval(make_arm, tmp_path):
-    comparison = compare_runs(
-        make_arm("a", ERROR, {"": 4.0}), make_arm("b", ERROR, {"": 3.0}), tmp_path
-    )
-    assert comparison.difference().low is None
-    assert "single run each" in conclusion(comparison)
+@pytest.mark.parametrize(("num_seeds", "words"), [(1, "1 pair"), (2, "2 pairs")])
+def test_too_few_pairs_get_no_verdict_but_their_interval(make_arm, tmp_path, num_seeds, words):
+    first, second = ([3.0, 4.0], [1.9, 3.0])  # of which two would "show a difference"
+    arms = [
+        make_arm(name, ERROR, *({"": value} for value in values[:num_seeds]))
+        for name, values in (("a", first), ("b", second))
+    ]
+    comparison = compare_runs(*arms, tmp_path)
+    (pair,) = comparison.pairs
+    assert (pair.difference.low is None) == (num_seeds == 1)
+    said = f"in {words} of runs: too few pairs for a verdict, which takes at least 3."
+    assert conclusion(comparison.group, pair).endswith(said)
+    text = printed(comparison)
+    assert said in text
+    assert ("95 % confidence interval -1.69 to -0.41" in text) == (num_seeds == 2)
 
 
 def test_a_metric_of_which_more_is_better_is_compared_the_right_way_round(make_arm, tmp_path):
@@ -144,7 +154,7 @@ def test_a_metric_of_which_more_is_better_is_compared_the_right_way_round(make_a
     assert "b is 10.17 points better than digits_resnet8 a in test miou, and the inter" in text
     written = json.loads((comparison.folder / "compare.json").read_text())
     assert (written["metric"]["name"], written["metric"]["better"]) == ("miou", "higher")
-    assert written["conclusion"] == conclusion(comparison)
+    assert written["conclusion"] == conclusion(comparison.group, comparison.pairs[0])
 
 
 @pytest.mark.parametrize(
@@ -158,17 +168,23 @@ def test_a_metric_of_which_more_is_better_is_compared_the_right_way_round(make_a
     ],
 )
 def test_says_what_the_interval_means(make_arm, tmp_path, mean, low, high, words):
-    arms = [make_arm(name, ERROR, {"": 1.0}) for name in "ab"]
-    differences = {"": {"mean_last_10": PairedDifference(mean, low, high, 3)}}
-    assert re.search(words, conclusion(Comparison(*arms, differences, tmp_path)))
+    comparison = compare_runs(*(make_arm(name, ERROR, {"": 1.0}) for name in "ab"), tmp_path)
+    pair = replace(comparison.pairs[0], difference=PairedDifference(mean, low, high, 3))
+    assert re.search(words, conclusion(comparison.group, pair))
 
 
 def test_arms_of_unequal_settings_are_told(make_arm, tmp_path):
     arms = [make_arm(name, ERROR, {"": 1.0}, {"": 2.0}) for name in "ab"]
+    last = arms[1][1]
 
     def lines(**changes):
-        changed = [{**arms[1].summaries[1], **changes}, *arms[1].summaries[:1]][::-1]
-        return unequal_warnings(Comparison(arms[0], Arm(arms[1].runs, changed), {}, tmp_path))
+        summary = last.summary()
+        write_json(last.folder / "summary.json", summary | changes)
+        comparison = compare_runs(*arms, tmp_path)
+        write_json(last.folder / "summary.json", summary)
+        written = json.loads((comparison.folder / "compare.json").read_text())
+        assert written["warnings"] == unequal_warnings(comparison.pairs[0])
+        return written["warnings"]
 
     assert lines() == []
     assert lines(device="gpu") == [
@@ -201,17 +217,13 @@ def test_each_predictor_is_compared_with_the_one_of_its_name(make_arm, tmp_path)
 def test_curves_are_those_of_a_report(make_arm, tmp_path, monkeypatch):
     drawn = []
 
-    def save(figure, path, name):
-        drawn.append(figure)
-
-    monkeypatch.setattr("semaug.report.compare.save_figure", save)
+    monkeypatch.setattr("semaug.report.compare.save", lambda figure, path: drawn.append(figure))
     arms = [make_arm(name, ERROR, {"": 1.5}, {"": 2.5}) for name in "ab"]
     compare_runs(*arms, tmp_path)
     (figure,) = drawn
     (axes,) = figure.axes
-    assert "mean of 2 runs, band from lowest to highest: test error and training" in (
-        axes.get_title()
-    )
+    title = "mean of 2 runs, band from lowest to highest: test error and training error"
+    assert axes.get_title().split() == title.split()
     lines = {line.get_label().strip("\N{ZERO WIDTH SPACE}"): line for line in axes.get_lines()}
     assert set(lines) == {
         f"digits_resnet8 {arm}, {kind} error" for arm in "ab" for kind in ("test", "training")
@@ -255,12 +267,12 @@ def test_runs_made_with_other_code_are_refused(make_arm, tmp_path, first, second
     ("first", "second", "message"),
     [
         ([], ["data=cifar10"], "got data=digits and data=cifar10"),
-        ([], ["hold_out=50"], "got subset.hold_out=None and subset.hold_out=50"),
-        ([], ["test_images=20"], "got subset.test_images=60 and subset.test_images=20"),
+        ([], ["hold_out=50"], "got hold_out=None and hold_out=50"),
+        ([], ["test_images=20"], "got test_images=60 and test_images=20"),
         (
             ["hold_out=10", "subset_seed=1"],
             ["hold_out=10", "subset_seed=2"],
-            "got subset.subset_seed=1 and subset.subset_seed=2",
+            "got subset_seed=1 and subset_seed=2",
         ),
         ([], ["report=last"], "got report=mean_last_10 and report=last"),
         (["metrics=error"], ["metrics=accuracy,error"], "got metrics=error and metrics=accuracy"),
@@ -278,3 +290,26 @@ def test_arms_that_are_tested_otherwise_are_refused(make_run, first, second, mes
 def test_arms_may_differ_in_what_is_no_test(make_run, changes):
     recipes = [make_run("digits_resnet8", *own).recipe for own in ([], changes)]
     assert check_same_test(*recipes) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [{"by_class": None}, {"seconds": "long"}, {"versions": 3}], ids=str
+)
+def test_a_summary_that_holds_something_else_is_named(make_arm, tmp_path, damage):
+    arms = make_arm("a", ERROR, {"": 1.0}), make_arm("b", ERROR, {"": 1.0}, **damage)
+    with pytest.raises(
+        UserError, match=r"compare: expected a finished run in .*b/seed0, got: .*/s"
+    ):
+        compare_runs(*arms, tmp_path)
+
+
+def test_options_of_tests_are_compared_by_their_whole_names(monkeypatch):
+    """Another option of the same last name, of one recipe alone, hides nothing."""
+    plain = {
+        "data": {"name": "my.py:Mine", "noise": 1},
+        "loss": {"name": "my.py:Noisy", "noise": 2},
+    }
+    other = {"data": {"name": "my.py:Mine", "noise": 3}}
+    monkeypatch.setattr("semaug.report.compare.recipe_to_plain_data", lambda recipe: recipe)
+    with pytest.raises(UserError, match="got noise=1 and noise=3"):
+        check_same_test(plain, other)

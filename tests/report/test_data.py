@@ -24,7 +24,7 @@ def test_pairs_are_those_of_common_seeds_and_of_what_is_reported(write_run, tmp_
     (pair,) = collect([tmp_path]).groups[0].pairs()
     first, second = [51 / 4, 52 / 4], [0.8 * 51 / 4, 0.9 * 52 / 4]
     assert pair.difference == pytest.approx(paired_difference(first, second))
-    assert (pair.predictor, pair.unequal) == ("", ())
+    assert (pair.predictor, pair.unequal) == ("", {})
 
 
 def test_predictors_that_both_recipes_have_are_compared(write_run, tmp_path):
@@ -45,7 +45,10 @@ def test_pairs_on_other_devices_or_in_other_precision_say_so(write_run, tmp_path
     write_run("a")
     write_run("b_isda", device="a GPU", recipe={"precision": "bf16"})
     (pair,) = collect([tmp_path]).groups[0].pairs()
-    assert pair.unequal == ("device", "precision")
+    assert pair.unequal == {
+        "device": (["a CPU"], ["a GPU"]),
+        "precision": (["32"], ["bf16"]),
+    }
 
 
 @pytest.mark.parametrize(("recipes", "pairs"), [(6, 15), (7, 6)])
@@ -58,5 +61,5 @@ def test_many_recipes_are_compared_with_the_first_alone(write_run, tmp_path, rec
 def test_only_fields_that_differ_are_listed(two_recipes):
     assert collect([two_recipes]).groups[0].differing_fields() == {
         "loss": ["cross_entropy", "isda"],
-        "loss.strength": [None, 0.5],
+        "strength": [None, 0.5],
     }

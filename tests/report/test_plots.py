@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from semaug.report import collect, export_plots, render
+from semaug.report.picture import SERIES
 from semaug.report.plots import plots_of, series
-from semaug.report.svg import SERIES
 from semaug.runs.read import Measure
 
 SVG = "{http://www.w3.org/2000/svg}"

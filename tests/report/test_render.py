@@ -132,17 +132,19 @@ def test_results_are_mean_and_deviation_over_finished_runs(two_recipes, write_ru
 
 
 def test_paired_differences_come_with_their_interval(two_recipes):
-    (row,) = cells(render(collect([two_recipes])), "Test error in percent, mean of last 10 epochs")[
+    (row,) = cells(render(collect([two_recipes])), "Test error in percent, mean of last 4 epochs")[
         1:
     ]
     assert row[:4] == ["digits_resnet8", "digits_resnet8_isda", "2", "−2.83"]
-    assert row[4:] == ["−14.51 to +8.84", "no difference: contains 0"]
+    assert row[4:] == ["−14.51 to +8.84", "too few pairs for a verdict, which takes 3"]
 
 
 @pytest.mark.parametrize(
     ("scales", "shows"),
     [
-        ((0.5,), "too few runs to tell"),
+        ((0.5,), "too few pairs for a verdict, which takes 3"),
+        ((0.50, 0.51), "too few pairs for a verdict, which takes 3"),
+        ((1.50, 1.51, 0.49), "no difference: contains 0"),
         ((0.50, 0.51, 0.49), "better"),
         ((1.50, 1.51, 1.49), "worse"),
     ],
@@ -151,15 +153,15 @@ def test_what_a_difference_shows_is_said(write_run, tmp_path, scales, shows):
     for seed, scale in enumerate(scales):
         write_run("a", seed)
         write_run("b_isda", seed, scale=scale, device="a GPU")
-    (row,) = cells(render(collect([tmp_path])), "Test error in percent, mean of last 10")[1:]
+    (row,) = cells(render(collect([tmp_path])), "Test error in percent, mean of last 4")[1:]
     assert row[5] == f"{shows} (unequal device)"
 
 
 def test_equal_differences_promise_nothing(write_run, tmp_path):
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         write_run("a", seed)
         write_run("b_isda", seed)
-    (row,) = cells(render(collect([tmp_path])), "Test error in percent, mean of last 10")[1:]
+    (row,) = cells(render(collect([tmp_path])), "Test error in percent, mean of last 4")[1:]
     assert row[3:] == ["+0.00", "—", "the spread is zero: only more seeds can tell"]
 
 
@@ -169,7 +171,9 @@ def test_few_classes_are_one_table(write_run, tmp_path):
     write_run("b_isda", 1, by_class={"cat": 8.0, "dog": 21.5, "<eel>": 5.0})
     write_run("c")
     html = render(collect([tmp_path]))
-    rows = cells(html, "Test error of each class in percent, mean of last 10 epochs and of runs")
+    rows = cells(
+        html, "Test error of each class in percent, mean of last 4 epochs and mean of runs"
+    )
     assert rows == [
         ["class", "a", "b_isda"],
         ["cat", "10.50", "8.00 (−3.00)"],  # of the common seed: 8 - 11
@@ -319,7 +323,7 @@ def test_each_predictor_has_its_rows(write_run, tmp_path):
     assert results[2][2:] == ["22.50", "15.00", "15.00"]
     runs = cells(html, "All runs; error in percent")
     assert [row[0] for row in runs] == ["recipe", *names]
-    pairs = cells(html, "Test error in percent, mean of last 10 epochs: compared minus baseline")
+    pairs = cells(html, "Test error in percent, mean of last 4 epochs: compared minus baseline")
     assert [row[:2] for row in pairs[1:]] == [
         ["a", "b_isda"],
         ["a, network 2", "b_isda, network 2"],

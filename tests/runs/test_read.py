@@ -145,3 +145,13 @@ def test_damaged_summaries_and_those_of_other_versions_are_named(tmp_path, conte
     (tmp_path / "summary.json").write_text(content)
     with pytest.raises(UserError, match=f"summary.json: {message}"):
         load_summary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [(3, "%", "lower"), ("error", None, "lower"), ("error", "%", "less")], ids=str
+)
+def test_a_measure_of_something_else_is_refused(options):
+    with pytest.raises(TypeError, match="Measure: expected a name, a unit, lower or higher, got M"):
+        Measure(*options)
+    with pytest.raises(TypeError, match="Measure: expected a name"):
+        Measure("error", "%", "lower", "median")

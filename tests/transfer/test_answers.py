@@ -17,7 +17,9 @@ def test_divergence_of_distant_predictions_is_finite_and_of_equal_ones_zero():
 
 def test_the_highest_logit_counts():
     logits = torch.tensor([[0.0, 1.0], [3.0, 2.0], [0.0, 5.0]])
-    assert count_correct(logits, torch.tensor([1, 1, 1])) == 2
+    labels = torch.tensor([1, 1, 1])
+    assert count_correct(logits, labels) == 2
+    assert count_correct(torch.stack([logits, -logits]), labels).tolist() == [2, 1]
 
 
 def test_batches_add_up_to_the_whole():

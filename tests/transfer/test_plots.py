@@ -9,13 +9,13 @@ import torch
 from semaug.augmentation import Compose
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
+from semaug.report.picture import export
 from semaug.transfer import PAIRS, Transfer, measure_transfer, plots
 from semaug.transfer.plots import (
     choose_samples,
     draw_embeddings,
     draw_variation,
     embed_variants,
-    export_picture,
 )
 from tests.transfer.conftest import CPU, files_of
 
@@ -171,12 +171,12 @@ def test_pictures_are_written_as_files(runs, tmp_path):
         "features": lambda: draw_embeddings(embeddings, "digits"),
     }
     for name in draw:
-        png, svg = export_picture(draw[name](), tmp_path / "new" / "pictures", name)
+        png, svg = export([(name, draw[name]())], tmp_path / "new" / "pictures")
         assert png.read_bytes().startswith(b"\x89PNG")
         text = "".join(ElementTree.parse(svg).getroot().itertext())
         assert all(label in text for label in labels)
     content = (tmp_path / "new" / "pictures" / "variation.svg").read_bytes()
-    again = export_picture(draw["variation"](), tmp_path, "variation")[1]
+    again = export([("variation", draw["variation"]())], tmp_path)[1]
     assert again.read_bytes() == content
     assert len(list((tmp_path / "new" / "pictures").iterdir())) == 4
     panels = draw["features"]().axes

@@ -18,7 +18,7 @@ def test_what_was_found_is_read_again(run, monkeypatch):
     assert measure_transfer(run) == found
     assert transfer_accuracies(run) == found[""].accuracies
     content = json.loads((run / "transfer.json").read_text())
-    assert list(content["test_sets"]) == ["seed=0,hue=0.0"]
+    assert list(content["test_sets"]) == ["crop=1/8,seed=0,hue=0.0"]
     (run / "checkpoint.pt").unlink()  # somebody needs the room
     assert transfer_accuracies(run) == found[""].accuracies
 
@@ -47,7 +47,7 @@ def test_a_damaged_file_is_named(run, content):
     if content == "damaged settings":
         measure_transfer(run, CPU)
         whole = json.loads((run / "transfer.json").read_text())
-        del whole["test_sets"]["seed=0,hue=0.0"]["predictors"][""]["accuracies"]
+        del whole["test_sets"]["crop=1/8,seed=0,hue=0.0"]["predictors"][""]["accuracies"]
         content = json.dumps(whole)
     (run / "transfer.json").write_text(content)
     with pytest.raises(UserError, match=r"transfer\.json: expected .* delete it, and"):

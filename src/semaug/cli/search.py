@@ -22,15 +22,13 @@ from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
-from semaug.queue.search import Candidate, SearchResult, search
+from semaug.queue.search import Candidate, search
 from semaug.recipe.overrides import describe_overrides, split_overrides, takes_list
 from semaug.recipes import find_recipe, make_run
-from semaug.runs.read import REPORTS
+from semaug.runs.read import Measure, report_names
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
-
-__all__ = ["search_command"]
 
 # Values of these would be tested on different images, and their results cannot be compared.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
@@ -112,7 +110,7 @@ def search_command(
     def train_all(some: Sequence[Run]) -> list[Outcome]:
         return queue.train(some, options, console)
 
-    _print_result(console, search(candidates, train_all, folder))
+    _print_result(console, search(candidates, train_all, folder), folder)
 
 
 def _split_grid(
@@ -124,10 +122,11 @@ def _split_grid(
     changes = split_overrides(texts)
     if "hold_out" in map(_short, changes):
         raise UserError("search: expected no `hold_out`; choose with --holdout")
-    lists = {
-        field for field in changes if "," in changes[field] and not takes_list(base, changes, field)
+    grid = {
+        field: tuple(text.split(","))
+        for field, text in changes.items()
+        if "," in text and not takes_list(base, changes, field)
     }
-    grid = {field: tuple(text.split(",")) for field, text in changes.items() if field in lists}
     if not grid:
         raise UserError(
             "search: expected a field with several values, such as strength=0.25,0.5, got "
@@ -153,33 +152,30 @@ def _short(field: str) -> str:
 
 
 def _check_different(candidates: Sequence[Candidate]) -> None:
-    seen: list[Any] = []
-    for candidate in candidates:
-        if candidate.values in seen:
-            raise UserError(
-                f"search: expected each value once, got {_words(candidate.values)} twice"
-            )
-        seen.append(candidate.values)
+    given = [candidate.values for candidate in candidates]
+    if twice := [values for values in given if given.count(values) > 1]:
+        raise UserError(f"search: expected each value once, got {_words(twice[0])} twice")
 
 
-def _print_result(console: Console, result: SearchResult) -> None:
-    num_seeds = len(result.final)
+def _print_result(console: Console, found: Mapping[str, Any], folder: Path) -> None:
+    measure, num_seeds = Measure(**found["metric"]), len(found["seeds"])
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    measure, what = result.measure, REPORTS[result.measure.report]
+    what = report_names(found["num_tests"])[measure.report]
     title = f"Held-out {measure.in_unit()} ({measure.better} is better), {seeds} each"
     say(console, title, style="italic")
-    table = make_table(None, [*result.chosen.candidate.values], what)
-    for row in result.rows:
-        cell = with_spread(row.results) if row.results else "diverged"
-        style = "bold" if row is result.chosen else ""
-        table.add_row(*map(Text, row.candidate.values.values()), cell, style=style)
+    table = make_table(None, [*found["chosen"]], what)
+    for row in found["candidates"]:
+        cell = "diverged" if row["diverged"] else with_spread(row["held_out"]["values"])
+        style = "bold" if row["values"] == found["chosen"] else ""
+        table.add_row(*map(Text, row["values"].values()), cell, style=style)
     console.print(table)
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
-    say(console, f"chosen: {_words(result.chosen.candidate.values)}", style="bold")
-    tested = f"test {measure.name} {with_spread(result.final)} {measure.unit}".rstrip()
+    say(console, f"chosen: {_words(found['chosen'])}", style="bold")
+    results = with_spread(found["final"]["test"]["values"])
+    tested = f"test {measure.name} {results} {measure.unit}".rstrip()
     say(console, f"trained with it on all images: {tested} ({what}), {seeds}", style="bold")
-    say(console, f"wrote {result.folder / 'search.json'}")
+    say(console, f"wrote {folder / 'search.json'}")
 
 
 def _words(values: Mapping[str, str]) -> str:

@@ -1,9 +1,9 @@
 """``semaug transfer``: how trained networks do on test sets with other augmentations."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,16 +19,15 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.report import Group, RunData, collect
+from semaug.report.picture import export
 from semaug.runs.read import label_of
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
 from semaug.transfer import TEST_SETS, Transfer, measure_transfer
-from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants, export_picture
+from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants
 
-__all__ = ["transfer_command"]
-
-# For each label its runs, and the results of each by name of the predictor.
-_Found = dict[str, list[tuple[RunData, dict[str, Transfer]]]]
+# For each recipe and predictor, by label, its runs and their results.
+_Found = dict[str, list[tuple[RunData, str, Transfer]]]
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
@@ -106,11 +105,10 @@ def transfer_command(
     for folder, error in failures:
         say(console, f"note: {folder}: left out, {error}", style="yellow")
     for group, found in measured:
-        rows = _rows_of(found)
-        console.print(_make_table(group, rows, corruptions, narrow=console.width < _NARROW))
+        console.print(_make_table(group, found, corruptions, narrow=console.width < _NARROW))
         if plots is not None:
             with console.status("drawing"):
-                files = list(_draw(group, found, plots, seed, hue, options))
+                files = _draw(group, found, plots, seed, hue, options)
             for path in files:
                 say(console, f"wrote {path}")
     several = any(len(members) > 1 for _, found in measured for members in found.values())
@@ -118,34 +116,28 @@ def transfer_command(
     say(console, f"{spread}all numbers: transfer.json of each run")
 
 
-def _find(paths: Sequence[Path], console: Console) -> tuple[Group, ...]:
+def _find(paths: Sequence[Path], console: Console) -> list[Group]:
     """Return the runs at or below some folders, those on the same images together.
 
     Raises:
         UserError: If a path is no folder, or none of them holds a finished run.
     """
-    for path in paths:
-        if not path.is_dir():
-            raise UserError(f"transfer: expected a folder, got {path}")
-    nothing = UserError(
-        f"transfer: expected folders with finished runs, got {', '.join(map(str, paths))}"
-    )
-    if not any(next(path.rglob("summary.json"), None) for path in paths):
-        raise nothing
-    collected = collect(paths)
-    for note in collected.notes:
+    collected = collect(paths, command="transfer")
+    notes = [
+        *collected.notes,
+        *(
+            f"{run.folder}: left out, for it is at {run.state}"
+            for run in collected.runs
+            if not run.finished
+        ),
+    ]
+    for note in notes:
         say(console, f"note: {note}", style="yellow")
-    for group in collected.groups:
-        for recipe in group.recipes:
-            for run in recipe.runs:
-                if not run.finished:
-                    note = f"note: {run.folder}: left out, for it is at {run.state}"
-                    say(console, note, style="yellow")
-    groups = tuple(
-        group for group in collected.groups if any(recipe.finished for recipe in group.recipes)
-    )
+    groups = [group for group in collected.groups if any(run.finished for run in group.runs)]
     if not groups:
-        raise nothing
+        raise UserError(
+            f"transfer: expected folders with finished runs, got {', '.join(map(str, paths))}"
+        )
     return groups
 
 
@@ -154,36 +146,20 @@ def _measure_all(
     measure: Callable[[Path], dict[str, Transfer]],
     failures: list[tuple[Path, Exception]],
 ) -> _Found:
-    """Measure the finished runs of each label; one that cannot be measured stops no other."""
+    """Measure all finished runs; one that cannot be measured stops no other."""
     found: _Found = {}
     for recipe in group.recipes:
         for run in recipe.finished:
             try:
-                one = measure(run.folder)
+                for predictor, one in measure(run.folder).items():
+                    label = label_of(recipe.label, predictor)
+                    found.setdefault(label, []).append((run, predictor, one))
             except (OSError, UserError) as error:
                 failures.append((run.folder, error))
-            else:
-                found.setdefault(recipe.label, []).append((run, one))
     return found
 
 
-def _rows_of(found: _Found) -> dict[str, list[Transfer]]:
-    """Return the results of each predictor in all runs of its label."""
-    rows: dict[str, list[Transfer]] = {}
-    for label, members in found.items():
-        for _, predictors in members:
-            for predictor, one in predictors.items():
-                rows.setdefault(label_of(label, predictor), []).append(one)
-    return rows
-
-
-def _make_table(
-    group: Group,
-    rows: Mapping[str, Sequence[Transfer]],
-    corruptions: Path | None,
-    *,
-    narrow: bool,
-) -> Table:
+def _make_table(group: Group, found: _Found, corruptions: Path | None, *, narrow: bool) -> Table:
     images = "held-out images" if group.measured.startswith("held-out") else "test images"
     title = f"{group.title}: accuracy on {images} in percent (higher is better)"
     headings = list(TEST_SETS.values())
@@ -191,10 +167,10 @@ def _make_table(
         headings.append(f"{corruptions.resolve().name}, mean")
     numbers = [heading.replace(" ", "\n", 1) for heading in (*headings, "runs")]
     table = make_table(title, ["recipe"], *numbers)
-    for label, members in rows.items():
-        columns = [[one.accuracies[name] for one in members] for name in TEST_SETS]
+    for label, members in found.items():
+        columns = [[one.accuracies[name] for *_, one in members] for name in TEST_SETS]
         if corruptions is not None:
-            columns.append([one.corrupted.mean for one in members if one.corrupted])
+            columns.append([one.corrupted.mean for *_, one in members if one.corrupted])
         cells = [with_spread(column).replace(" ", "\n" if narrow else " ", 1) for column in columns]
         table.add_row(Text(label), *cells, str(len(members)))
     return table
@@ -202,20 +178,23 @@ def _make_table(
 
 def _draw(
     group: Group, found: _Found, folder: Path, seed: int, hue: float, options: TrainOptions
-) -> Iterator[Path]:
+) -> list[Path]:
     """Write the pictures of a group; features are those of the first run of each label.
 
     Each predictor has bars and a panel of its own.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"transfer-{group.title}").strip("-")[:100]
-    picture = draw_variation(_rows_of(found), group.title)
-    yield from export_picture(picture, folder, f"{name}-variation")
-    embeddings = {}
-    for label, members in found.items():
-        run, predictors = members[0]
-        # A few images at most, so no processes that decode.
-        trained = load_trained(run.folder, replace(options, workers=0))
-        for predictor in predictors:
-            embedding = embed_variants(trained, predictor=predictor, seed=seed, hue=hue)
-            embeddings[f"{label_of(label, predictor)} seed {run.seed}"] = embedding
-    yield from export_picture(draw_embeddings(embeddings, group.title), folder, f"{name}-features")
+    transfers = {label: [one for *_, one in members] for label, members in found.items()}
+    # A few images at most, so no processes that decode.
+    load = lru_cache(1)(partial(load_trained, options=replace(options, workers=0)))
+    embeddings = {
+        f"{label} seed {run.seed}": embed_variants(
+            load(run.folder), predictor=predictor, seed=seed, hue=hue
+        )
+        for label, [(run, predictor, _), *_] in found.items()
+    }
+    pictures = {
+        f"{name}-variation": draw_variation(transfers, group.title),
+        f"{name}-features": draw_embeddings(embeddings, group.title),
+    }
+    return export(pictures.items(), folder)

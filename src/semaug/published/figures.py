@@ -4,7 +4,7 @@
 ['cifar10_5k_resnet20_isda,ramp=constant', 'cifar10_5k_resnet20_isda']
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from semaug.methods.ait import LAYERS, METRICS
 from semaug.published.places import Entry, augmented
@@ -33,23 +33,25 @@ _STRENGTHS = {"λ0 = 0 (cross-entropy)": ""} | {
 }
 
 
-def _entries(rows: Mapping[str, str], column: str, base: str) -> Iterator[Entry]:
-    for row, rest in rows.items():
-        yield Entry(row, column, base + rest, baseline=base if rest else None)
+def _entries(rows: Mapping[str, str], column: str, base: str) -> list[Entry]:
+    return [
+        Entry(row, column, base + rest, baseline=base if rest else None)
+        for row, rest in rows.items()
+    ]
 
 
-def _draws(columns: Mapping[str, str]) -> Iterator[Entry]:
+def _draws(columns: Mapping[str, str]) -> list[Entry]:
     """Return Fig. 10: numbers of draws, with covariances of the features and learned ones."""
-    yield from (Entry("M = 0 (cross-entropy)", column, base) for column, base in columns.items())
-    rows = {
+    explicit = {
         f"M = {draws}": ("", f",loss=explicit,num_samples={draws},strength={CIFAR_STRENGTH}")
         for draws in (1, 2, 5, 10, 20)
     }
-    for row, (start, end) in {**rows, "M = ∞ (ISDA)": ("_isda", "")}.items():
-        for column, base in columns.items():
-            yield from _entries({row: start + end}, column, base)
-            learned = f"{start},covariance=learned{end}"
-            yield from _entries({row: learned}, f"{column}, learned", base)
+    return [Entry("M = 0 (cross-entropy)", column, base) for column, base in columns.items()] + [
+        Entry(row, column + suffix, f"{base}{start}{change}{end}", baseline=base)
+        for row, (start, end) in {**explicit, "M = ∞ (ISDA)": ("_isda", "")}.items()
+        for column, base in columns.items()
+        for suffix, change in {"": "", ", learned": ",covariance=learned"}.items()
+    ]
 
 
 # AIT, beside baselines that take as many steps and passes, see semaug.recipes.ait: what stands in
@@ -75,71 +77,87 @@ def _fair(base: str, single: str, epochs: int) -> dict[str, tuple[str, str | Non
     }
 
 
-def _fair_on_cifar() -> Iterator[Entry]:
-    for data, called in CIFAR.items():
-        for network, (label, recipe) in NETWORKS.items():
-            base = f"{data}_{network}"
-            fair = _fair(base, f"{base}_single", 2 * (recipe.epochs or 0))
-            for column, (name, baseline) in fair.items():
-                yield Entry(f"{called}, {label}", column, name, accuracy=True, baseline=baseline)
+def _fair_on_cifar() -> list[Entry]:
+    return [
+        Entry(f"{called}, {label}", column, name, accuracy=True, baseline=baseline)
+        for data, called in CIFAR.items()
+        for network, (label, recipe) in NETWORKS.items()
+        for base, twice in [(f"{data}_{network}", 2 * (recipe.epochs or 0))]
+        for column, (name, baseline) in _fair(base, f"{base}_single", twice).items()
+    ]
 
 
-def _fair_in_small() -> Iterator[Entry]:
-    for row, (name, baseline) in _fair(_SMALL, _SMALL, 200).items():
-        yield Entry(row, _SMALL_LABEL, name, baseline=baseline)
-        if row == "one view":
-            yield Entry("one view, ISDA", _SMALL_LABEL, f"{_SMALL}_isda", baseline=_SMALL)
+def _fair_in_small() -> list[Entry]:
+    fair = _fair(_SMALL, _SMALL, 200)
+    rows = {"one view": fair["one view"], "one view, ISDA": (f"{_SMALL}_isda", _SMALL), **fair}
+    return [
+        Entry(row, _SMALL_LABEL, name, baseline=baseline) for row, (name, baseline) in rows.items()
+    ]
 
 
-def _layers() -> Iterator[Entry]:
+def _layers() -> list[Entry]:
     base, column = "cifar100_resnet32", "ResNet-32, CIFAR-100"
     pairs = f"{base}_ait,ai_weight=0"
-    yield Entry("one view", column, f"{base}_single", accuracy=True, baseline=pairs)
-    yield Entry(_PAIRS, column, pairs, accuracy=True)
-    for layer in LAYERS:
-        for metric in METRICS:
-            name = f"{base}_ait"
-            name += f",ai_layer={layer}" if layer != "logits" else ""
-            name += f",ai_metric={metric}" if metric != "kl" else ""
-            yield Entry(layer.replace("_", " "), metric, name, accuracy=True, baseline=pairs)
+    return [
+        Entry("one view", column, f"{base}_single", accuracy=True, baseline=pairs),
+        Entry(_PAIRS, column, pairs, accuracy=True),
+    ] + [
+        Entry(layer.replace("_", " "), metric, base + "_ait" + own, accuracy=True, baseline=pairs)
+        for layer in LAYERS
+        for metric in METRICS
+        for own in [
+            f",ai_layer={layer}" * (layer != "logits") + f",ai_metric={metric}" * (metric != "kl")
+        ]
+    ]
 
 
-def _weights() -> Iterator[Entry]:
-    for weight in ("0", "0.5", "1", "2", "3", "4"):
-        for data, column in CIFAR.items():
-            ait = f"{data}_resnet32_ait"
-            name = ait if weight == "1" else f"{ait},ai_weight={weight}"
-            baseline = None if weight == "0" else f"{ait},ai_weight=0"
-            yield Entry(f"λ = {weight}", column, name, accuracy=True, baseline=baseline)
+def _weights() -> list[Entry]:
+    """Return Fig. 4; 0 is the baseline, and 1 the default."""
+    changes = {weight: f",ai_weight={weight}" for weight in ("0", "0.5", "1", "2", "3", "4")}
+    return [
+        Entry(
+            f"λ = {weight}",
+            column,
+            f"{data}_resnet32_ait{change if weight != '1' else ''}",
+            accuracy=True,
+            baseline=f"{data}_resnet32_ait{changes['0']}" if weight != "0" else None,
+        )
+        for weight, change in changes.items()
+        for data, column in CIFAR.items()
+    ]
 
 
-def _transfer_in_small() -> Iterator[Entry]:
-    for views in _AUGMENTATIONS:
-        single = None if "," in views else _SMALL + augmented(views)  # which has one view
-        columns = {"Baseline": single, "AIT": f"{_SMALL}_ait{augmented(views)}"}
-        for test_set in _TEST_SETS:
-            for label, name in columns.items():
-                if name is not None:
-                    column = f"{test_set.replace('_', ' ')}, {label}"
-                    yield Entry(
-                        views,
-                        column,
-                        name,
-                        test_set=test_set,
-                        accuracy=True,
-                        baseline=None if name == single else single,
-                    )
+def _transfer_in_small() -> list[Entry]:
+    """Return Table 5; a baseline has one view."""
+    single = {views: _SMALL + augmented(views) for views in _AUGMENTATIONS if "," not in views}
+    return [
+        Entry(
+            views,
+            f"{test_set.replace('_', ' ')}, {label}",
+            name,
+            test_set=test_set,
+            accuracy=True,
+            baseline=single.get(views) if label == "AIT" else None,
+        )
+        for views in _AUGMENTATIONS
+        for test_set in _TEST_SETS
+        for label, name in {
+            "Baseline": single.get(views),
+            "AIT": f"{_SMALL}_ait{augmented(views)}",
+        }.items()
+        if name is not None
+    ]
 
 
 FIGURES: dict[str, Sequence[Entry]] = {
-    "isda-fig10": [*_draws(_WIDE)],
-    "isda-fig11": [*_entries(_STRENGTHS, *next(iter(_WIDE.items())))],
-    "isda-8-small": [*_entries(_ABLATIONS, _SMALL_LABEL, _SMALL)],
-    "isda-fig10-small": [*_draws({_SMALL_LABEL: _SMALL})],
-    "isda-fig11-small": [*_entries(_STRENGTHS, _SMALL_LABEL, _SMALL)],
-    "ait-fig3": [*_layers()],
-    "ait-fig4": [*_weights()],
-    "ait-1-fair": [*_fair_on_cifar()],
-    "ait-1-small": [*_fair_in_small()],
-    "ait-5-small": [*_transfer_in_small()],
+    "isda-fig10": _draws(_WIDE),
+    "isda-fig11": _entries(_STRENGTHS, *next(iter(_WIDE.items()))),
+    "isda-8-small": _entries(_ABLATIONS, _SMALL_LABEL, _SMALL),
+    "isda-fig10-small": _draws({_SMALL_LABEL: _SMALL}),
+    "isda-fig11-small": _entries(_STRENGTHS, _SMALL_LABEL, _SMALL),
+    "ait-fig3": _layers(),
+    "ait-fig4": _weights(),
+    "ait-1-fair": _fair_on_cifar(),
+    "ait-1-small": _fair_in_small(),
+    "ait-5-small": _transfer_in_small(),
 }

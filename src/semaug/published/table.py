@@ -12,7 +12,7 @@ from semaug.published.figures import FIGURES
 from semaug.published.numbers import load_published
 from semaug.published.places import Entry, entry_of
 from semaug.recipe.plain import flat_options, recipe_to_plain_data
-from semaug.report.compare import unequal_settings
+from semaug.report.data import unequal_settings
 from semaug.runs.read import value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import (
@@ -196,11 +196,10 @@ def fill_table(entries: Iterable[Entry], make_runs: Callable[[str], Sequence[Run
         entries: Such as :func:`find_table` returns.
         make_runs: Describes the runs of a recipe.
     """
-
-    def runs_of(recipe: str | None) -> Sequence[Run]:
-        return () if recipe is None else make_runs(recipe)
-
-    return [Cell(entry, runs_of(entry.recipe), runs_of(entry.baseline)) for entry in entries]
+    return [
+        Cell(entry, *(make_runs(one) if one else () for one in (entry.recipe, entry.baseline)))
+        for entry in entries
+    ]
 
 
 def notes_on(cells: Sequence[Cell]) -> list[str]:

@@ -4,6 +4,9 @@
 them, keeps the logs of jobs, asks for their states, and requeues jobs whose time is up. Each task
 of an array trains one run, in the folder where it would be trained without a cluster, so all
 machines must see that folder.
+
+submitit keeps what a job returns as a pickle, and a pickle may execute anything. So jobs return
+nothing, no pickle is read here, and a job writes as JSON, beside its run, how it ended.
 """
 
 import json
@@ -11,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -38,10 +42,10 @@ try:
 except ModuleNotFoundError:  # the extra `cluster`
     submitit = None  # type: ignore[assignment]
 
-__all__ = ["Task", "parse_cluster_options", "run_on_cluster"]
-
+_ENDED = "cluster_ended.json"
 _CLUSTERS = ("slurm", "local")
 _SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_OF_SLOW_DISKS = 15.0  # until others see a file that was written
 _MOST_TIMEOUTS = 1000  # of a job that goes on from where it was saved; submitit's default is 3
 
 
@@ -153,13 +157,14 @@ class _Queue:
                         "jobs that were submitted go on, and the same command waits for them",
                         interrupt.signal_number,
                     )
-                outcomes = []
-                for run, job in [(run, job) for run, job in submitted if job.done()]:
-                    submitted.remove((run, job))
-                    waiting.append(run)
-                    outcomes.append(_outcome(run, job))
-                outcomes += [finished_before(run, self.options) for run in waiting]
-                for outcome in outcomes:
+                ended = [(run, job) for run, job in submitted if job.done()]
+                submitted = [one for one in submitted if one not in ended]
+                waiting += [run for run, _ in ended]
+                failures = [_failure(run, job) for run, job in ended]
+                for outcome in [
+                    *(finished_before(run, self.options) for run in waiting),
+                    *failures,
+                ]:
                     if outcome is not None and outcome.run in waiting:
                         waiting.remove(outcome.run)
                         yield outcome
@@ -168,8 +173,8 @@ class _Queue:
         """Take out the runs whose jobs were submitted by this command when it ran before."""
         submitted = []
         for run in [run for run in waiting if _job_file(run).exists()]:
-            written = read_json(_job_file(run), "delete it, and the run is submitted anew")
-            job: Any = submitit.SlurmJob(written["folder"], written["job"])
+            written = _read(_job_file(run))
+            job: Any = submitit.SlurmJob(Path(written["folder"]), written["job"])
             # A job of which Slurm knows nothing would be waited for in vain. If it is there
             # nevertheless, the lock of the folder keeps two jobs from training one run.
             if not job.done() and job.state not in ("UNKNOWN", "PREEMPTED"):
@@ -209,16 +214,27 @@ def _is_taken(run: Run) -> bool:
         return True
 
 
-def _outcome(run: Run, job: Any) -> Outcome | None:
-    """Return the outcome of an ended job, None if another process was training its run."""
-    if error := job.exception():
-        with open_log(run) as log:
-            print(error, file=log)
-        return Outcome(run, error=f"job {job.job_id} ended without a result (state: {job.state})")
-    outcome: Outcome | None = job.result()
-    if outcome is not None:  # a change makes network file systems look anew for what is there
-        run.folder.chmod(run.folder.stat().st_mode)
-    return outcome
+def _read(path: Path) -> dict[str, str]:
+    """Return what this file wrote: texts by name."""
+    remedy = "delete it, and the run is submitted anew"
+    found = read_json(path, remedy)
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise UserError(f"{path}: expected the job of a run, got something else; {remedy}")
+    return found
+
+
+def _failure(run: Run, job: Any) -> Outcome | None:
+    """Return the failure of an ended job; None if it finished, or found its run taken."""
+    path, deadline = run.folder / _ENDED, time.monotonic() + _SECONDS_OF_SLOW_DISKS
+    while (ended := _read(path) if path.exists() else {}).get("job") != job.job_id:
+        with suppress(OSError):  # a change makes network file systems look anew for what is there
+            run.folder.chmod(run.folder.stat().st_mode)
+        if time.monotonic() > deadline:
+            with open_log(run) as log:
+                print(job.stderr() or "", file=log)
+            return Outcome(run, error=f"job {job.job_id} ended without a result ({job.state})")
+        time.sleep(0.1)
+    return Outcome(run, error=ended["error"]) if "error" in ended else None
 
 
 @dataclass(frozen=True)
@@ -233,8 +249,8 @@ class Task:
     run: Run
     options: TrainOptions
 
-    def __call__(self) -> Outcome | None:
-        """Train; None if another process does already.
+    def __call__(self) -> None:
+        """Train, and write how it ended, beside the run.
 
         submitit's signal announces the end of the job's time or its preemption, and its handler
         requeues the job at once, in the middle of a step. So the signal is passed on as SIGTERM,
@@ -242,6 +258,12 @@ class Task:
         when that is saved.
         """
         environment = submitit.JobEnvironment()
+        outcome = self._train(environment)
+        ended = {} if outcome is None or outcome.error is None else {"error": outcome.error}
+        write_json(self.run.folder / _ENDED, {"job": environment.job_id, **ended})
+
+    def _train(self, environment: Any) -> Outcome | None:
+        """Train until it is finished, or told to stop; None if another process does already."""
         time_is_up = signal.Signals[f"SIG{environment.USR_SIG}"]
         untrained, came = signal.getsignal(signal.SIGTERM), []
         requeue: Any = signal.getsignal(time_is_up)

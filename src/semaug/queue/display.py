@@ -14,8 +14,6 @@ from semaug.runs.read import measure_of, row_name, value_of
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
-__all__ = ["JobsDisplay", "report_failure"]
-
 _OTHERS = 50  # characters of a line for a job, but for the name of its run
 
 

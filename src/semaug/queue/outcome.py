@@ -19,16 +19,6 @@ from semaug.runs.divergence import check_not_diverged
 from semaug.runs.folder import check_same_recipe
 from semaug.runs.run import Run, RunIsBusyError
 
-__all__ = [
-    "Outcome",
-    "finished_before",
-    "log_of",
-    "open_log",
-    "summaries_of",
-    "tail",
-    "train_one",
-]
-
 _TAIL_BYTES = 1 << 14
 
 

@@ -19,8 +19,6 @@ from semaug.queue.workers import share_out, train_side_by_side
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
-__all__ = ["train_missing", "train_runs"]
-
 _SECONDS_BETWEEN_TRIES = 2.0  # of runs that another process is training
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome, summaries_of
+from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.files import write_json
-from semaug.runs.read import Measure, measure_of, value_of
+from semaug.runs.read import measure_of, value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import mean_and_spread
-
-__all__ = ["Candidate", "Row", "SearchResult", "search"]
 
 
 @dataclass(frozen=True)
@@ -35,43 +34,11 @@ class Candidate:
     final: Sequence[Run]
 
 
-@dataclass(frozen=True)
-class Row:
-    """The result of a candidate.
-
-    Args:
-        candidate: The candidate.
-        results: On held-out images, one for each seed; none if a run diverged.
-    """
-
-    candidate: Candidate
-    results: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The result of a search.
-
-    Args:
-        measure: What the results are.
-        rows: One for each candidate, in their order.
-        chosen: The one with the best mean over seeds; the first of equals.
-        final: Results of the chosen candidate on the test images, one for each seed.
-        folder: Holds ``search.json``.
-    """
-
-    measure: Measure
-    rows: Sequence[Row]
-    chosen: Row
-    final: tuple[float, ...]
-    folder: Path
-
-
 def search(
     candidates: Sequence[Candidate],
     train_all: Callable[[Sequence[Run]], Sequence[Outcome]],
     folder: Path,
-) -> SearchResult:
+) -> dict[str, Any]:
     """Train all candidates, choose one, and test that one.
 
     Stop it at any moment: the same call goes on, for runs lie in folders of their own.
@@ -81,6 +48,11 @@ def search(
         train_all: Trains runs, or goes on with them, and returns the outcome of each, such as
             :func:`semaug.queue.queue.train_runs`.
         folder: Where to write the results of the search.
+
+    Returns:
+        What ``search.json`` holds: the results on held-out images of each of ``candidates``, in
+        their order; the values that were ``chosen``, of those with the best mean over seeds the
+        first; and the results of these on the test images, under ``final``.
 
     Raises:
         UserError: If a run failed, other than by divergence; or if every candidate diverged.
@@ -94,62 +66,58 @@ def search(
         raise ValueError("search: expected `hold_out` in all of `choosing`, and none of `final`")
     outcomes = train_all(choosing)
     finished = summaries_of([outcome for outcome in outcomes if not outcome.diverged])
-    rows, ended = [], iter(outcomes)
-    for candidate in candidates:
-        own = [outcome.summary for outcome in islice(ended, len(candidate.choosing))]
-        summaries = [summary for summary in own if summary is not None]  # None: diverged
-        rows.append(Row(candidate, _results(summaries) if len(summaries) == len(own) else ()))
-    with_results = [row for row in rows if row.results]
-    if not with_results:
-        raise UserError("search: every candidate diverged; try a lower lr")
     measures = [*dict.fromkeys(map(measure_of, finished))]
     if len(measures) > 1:
         names = " and ".join(f"{one.in_unit()} ({one.report})" for one in measures)
         raise UserError(f"search: expected runs with the same main metric, got {names}")
-    measure = measures[0]
-    chosen = min(  # the first of equals
-        with_results, key=lambda row: measure.sort_key(mean_and_spread(row.results)[0])
-    )
+    rows: list[dict[str, Any]] = []
+    ended = iter(outcomes)
+    for candidate in candidates:
+        own = [*islice(ended, len(candidate.choosing))]
+        diverged = any(outcome.diverged for outcome in own)
+        rows.append(
+            {
+                "values": dict(candidate.values),
+                "held_out": _results([] if diverged else own),
+                "diverged": diverged,
+                "folders": [str(run.folder) for run in candidate.choosing],
+            }
+        )
+    known = [place for place, row in enumerate(rows) if not row["diverged"]]
+    if not known:
+        raise UserError("search: every candidate diverged; try a lower lr")
+    best = min(known, key=lambda place: measures[0].sort_key(rows[place]["held_out"]["mean"]))
     written: dict[str, Any] = {
-        "metric": asdict(measure),
-        "hold_out": candidates[0].choosing[0].recipe.subset.hold_out,
+        "metric": asdict(measures[0]),
+        "num_tests": finished[0].get("epochs", NUM_AVERAGED),
+        "hold_out": choosing[0].recipe.subset.hold_out,
         "seeds": [run.seed for run in candidates[0].choosing],
-        "candidates": [_plain_row(row) for row in rows],
-        "chosen": dict(chosen.candidate.values),
+        "candidates": rows,
+        "chosen": rows[best]["values"],
         "final": None,
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "search.json", written)
 
-    summaries = summaries_of(train_all(chosen.candidate.final))
-    results = _results(summaries)
+    chosen = candidates[best].final
+    outcomes = train_all(chosen)
+    summaries = summaries_of(outcomes)
     written["final"] = {
-        "label": chosen.candidate.final[0].label,
-        "test": _plain_results(results),
-        "folders": [str(run.folder) for run in chosen.candidate.final],
+        "label": chosen[0].label,
+        "test": _results(outcomes),
+        "folders": [str(run.folder) for run in chosen],
         "devices": sorted({summary["device"] for summary in summaries}),
         "commits": sorted({summary["commit"] for summary in summaries}),
     }
     write_json(folder / "search.json", written)
-    return SearchResult(measure, rows, chosen, results, folder)
+    return written
 
 
-def _results(summaries: Sequence[dict[str, Any]]) -> tuple[float, ...]:
-    values = [value for summary in summaries if (value := value_of(summary)) is not None]
-    if len(values) < len(summaries):
+def _results(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return mean, standard deviation and values of finished runs; there may be none."""
+    told = (value_of(outcome.summary or {}) for outcome in outcomes)
+    values = [value for value in told if value is not None]
+    if len(values) < len(outcomes):
         raise UserError("search: expected the main metric of each run, got a run without it")
-    return tuple(values)
-
-
-def _plain_row(row: Row) -> dict[str, Any]:
-    return {
-        "values": dict(row.candidate.values),
-        "held_out": _plain_results(row.results),
-        "diverged": not row.results,
-        "folders": [str(run.folder) for run in row.candidate.choosing],
-    }
-
-
-def _plain_results(results: Sequence[float]) -> dict[str, Any]:
-    mean, spread = mean_and_spread(results) if results else (None, None)
-    return {"mean": mean, "std": spread, "values": list(results)}
+    mean, spread = mean_and_spread(values) if values else (None, None)
+    return {"mean": mean, "std": spread, "values": values}

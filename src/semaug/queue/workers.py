@@ -27,8 +27,6 @@ from semaug.queue.display import JobsDisplay
 from semaug.queue.outcome import Outcome, open_log, train_one
 from semaug.runs.run import Run
 
-__all__ = ["deaf_children", "share_out", "train_side_by_side"]
-
 _SECONDS_BETWEEN_LOOKS = 0.3
 _SECONDS_BETWEEN_TRIES = 2.0  # of a run that another process is training
 

@@ -4,21 +4,28 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from semaug.errors import UserError, as_user_error
-from semaug.recipe.plain import flat_options
+from semaug.recipe.plain import typed_names
+from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
 from semaug.runs.files import read_json
 from semaug.runs.read import REPORTS, Measure, load_rows, value_of
 from semaug.runs.run import check_format, label
+from semaug.runs.work import work_of
+
+# What files of another shape make their reader raise.
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
+def collect(
+    paths: Iterable[Path], now: datetime | None = None, *, command: str = "report"
+) -> Report:
     """Read all runs at or below some folders.
 
     Damaged files never stop it: what they cost is in ``notes``.
@@ -26,6 +33,7 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     Args:
         paths: Folders of runs, or folders that contain runs.
         now: When the report is made; None is the time of the call.
+        command: Begins the message of an error.
 
     Raises:
         UserError: If a path is no folder, or no run is found.
@@ -33,14 +41,15 @@ def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:
     paths = list(paths)
     for path in paths:
         if not path.is_dir():
-            raise UserError(f"report: expected a folder, got {path}")
+            raise UserError(f"{command}: expected a folder, got {path}")
     notes: list[str] = []
     folders = _find(paths, notes)
     if not folders:
         raise UserError(
-            f"report: expected folders with runs (recipe.json), got {', '.join(map(str, paths))}"
+            f"{command}: expected folders with runs (recipe.json), got "
+            + ", ".join(map(str, paths))
         )
-    runs = [run for folder in folders if (run := _read(folder, notes)) is not None]
+    runs = [run for folder in folders if (run := read_run(folder, notes)) is not None]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
     return Report(_group(runs, notes), tuple(map(_printable, notes)), created)
 
@@ -63,14 +72,19 @@ def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
     return list(found.values())
 
 
-def _read(folder: Path, notes: list[str]) -> RunData | None:
-    """Return what a folder holds; None if it does not tell what was trained."""
+def read_run(folder: Path, notes: list[str]) -> RunData | None:
+    """Return what the folder of a run holds; None if it does not tell what was trained.
+
+    Args:
+        folder: Of the run.
+        notes: Gets a sentence for each thing that cannot be read.
+    """
     paths = folder / "recipe.json", folder / "summary.json"
     found = [(path, content) for path in paths if (content := _load(path, notes)) is not None]
     try:
         with as_user_error(
             f"{folder}: left out, for its files do not hold what training writes: ",
-            *(AttributeError, KeyError, TypeError, ValueError),
+            *_ODD,
         ):
             for path, content in found:
                 check_format(path, content)
@@ -120,8 +134,8 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         results,
         {name: float(value) for name, value in end["by_class"].items()},
         finished=summary is not None,
-        seconds=end["seconds"],
-        peak_memory=end["peak_memory_mib"],
+        seconds=_number(end["seconds"]),
+        peak_memory=_number(end["peak_memory_mib"]),
         device=str(end["device"]),
         commit=str(end["commit"]),
         versions={name: str(version) for name, version in end["versions"].items()},
@@ -129,7 +143,13 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         images=dict((_load(folder / "images.json", notes) or {}).get("sha256", {})),
         code={name: file["sha256"] for name, file in about["code"].items()},
         diverged=summary is None and (folder / "diverged.json").exists(),
+        num_tests=int(end.get("epochs") or end["recipe"].get("epochs") or NUM_AVERAGED),
+        work=work_of(end),
     )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in environment.json
@@ -165,7 +185,7 @@ def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
     parts: dict[tuple[str, str, Measure], list[RunData]] = {}
     for run in runs:
         sums = json.dumps(run.images, sort_keys=True) if run.images else ""
-        key = _images(run), sums, replace(run.measure, report="")
+        key = _images(run), sums, replace(run.measure, report="last")
         parts.setdefault(key, []).append(run)
     groups = []
     for (title, sums, measure), members in parts.items():
@@ -184,7 +204,7 @@ def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]
     recipes: dict[tuple[str, str], list[RunData]] = {}
     for run in runs:
         name = run.label.partition(",")[0]  # changes that the label tells are in the recipe too
-        options = json.dumps(flat_options(run.recipe), sort_keys=True)
+        options = json.dumps(run.options, sort_keys=True)
         members = recipes.setdefault((name, options), [])
         if double := next((other for other in members if other.seed == run.seed), None):
             notes.append(f"{run.folder}: same recipe and seed as {double.folder}, and was left out")
@@ -205,28 +225,32 @@ def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
         if names.count(name) > 1:  # another recipe under the same name
             name = f"{name} in {_printable(members[0].folder.as_posix())}"
         made.append(RecipeRuns(name, tuple(sorted(members, key=lambda run: run.seed))))
-    made.sort(key=lambda recipe: (not _is_baseline(recipe), recipe.label))
-    first = made[0].runs[0]
-    held_out = flat_options(first.recipe).get("subset.hold_out") is not None
-    return Group(title, f"{'held-out' if held_out else 'test'} {first.measure.name}", tuple(made))
+    made.sort(key=lambda recipe: (not _is_baseline(recipe.runs[0]), recipe.label))
+    return make_group(title, made)
 
 
-def _is_baseline(recipe: RecipeRuns) -> bool:
-    options = flat_options(recipe.recipe)
-    return (options.get("loss"), options.get("method")) == ("cross_entropy", "supervised")
+def make_group(title: str, recipes: Sequence[RecipeRuns]) -> Group:
+    """Put recipes together that are tested on the same images, and name what is measured."""
+    first = recipes[0].runs[0]
+    images = "test" if first.options.get("subset.hold_out") is None else "held-out"
+    return Group(title, f"{images} {first.measure.name}", tuple(recipes))
+
+
+def _is_baseline(run: RunData) -> bool:
+    return (run.options.get("loss"), run.options.get("method")) == ("cross_entropy", "supervised")
 
 
 def _images(run: RunData) -> str:
     """Say on which images a run is trained and tested: data set, and the options that choose."""
-    options = flat_options(run.recipe)
-    chosen = {name: value for name, value in options.items() if value is not None}
-    own = {name: value for name, value in chosen.items() if name.startswith("data.")}
-    subset = {
-        name.partition(".")[2]: value for name, value in chosen.items() if name[:7] == "subset."
+    chosen = {
+        name: value
+        for name, value in run.options.items()
+        if name.startswith(("data.", "subset")) and value not in (None, "standard")
     }
-    if not subset.keys() - {"subset_seed", "test_images"}:
-        subset.pop("subset_seed", None)  # nothing is drawn by it
-    if options.get("subset", "standard") != "standard":
-        own["subset"] = options["subset"]
-    texts = (f"{option}={value}" for option, value in (own | subset).items())
-    return ", ".join([options.get("data", "unknown data"), *texts])
+    if all(name.startswith("data.") or name in _DRAW_NOTHING for name in chosen):
+        chosen.pop("subset.subset_seed", None)
+    texts = (f"{name}={chosen[dotted]}" for dotted, name in typed_names(chosen).items())
+    return ", ".join([str(run.options.get("data", "unknown data")), *texts])
+
+
+_DRAW_NOTHING = ("subset.subset_seed", "subset.test_images")

@@ -1,100 +1,37 @@
 """Two recipes on the same seeds, compared pair by pair."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from semaug.engine.images import check_same_images
 from semaug.errors import UserError
-from semaug.recipe.plain import flat_options, recipe_to_plain_data
-from semaug.report.data import Group, RecipeRuns, RunData, unequal_settings
+from semaug.outside import is_outside
+from semaug.recipe.plain import flat_options, recipe_to_plain_data, typed_names
+from semaug.report.collect import make_group, read_run
+from semaug.report.data import Group, Pair, RecipeRuns, RunData, compare
+from semaug.report.picture import save
 from semaug.report.plots import main_plot
-from semaug.report.svg import save_figure
 from semaug.runs.files import write_json
-from semaug.runs.read import REPORTS, Measure, label_of, load_rows, measure_of, measured, value_of
+from semaug.runs.read import REPORTS, label_of
 from semaug.runs.run import Run, name_of_seeds
-from semaug.runs.statistics import PairedDifference, mean_and_spread, paired_difference
-from semaug.runs.work import work_of
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One of the two sides.
-
-    Args:
-        runs: One for each seed.
-        summaries: Of these runs.
-    """
-
-    runs: Sequence[Run]
-    summaries: Sequence[dict[str, Any]]
-
-    @property
-    def label(self) -> str:
-        """Name of the recipe with its changes."""
-        return self.runs[0].label
-
-    @property
-    def measure(self) -> Measure:
-        """The main metric."""
-        return measure_of(self.summaries[0])
-
-    @property
-    def predictors(self) -> list[str]:
-        """Names of what was tested in every run, the main one first."""
-        return [
-            name
-            for name in self.summaries[0]["results"]
-            if all(value_of(summary, name) is not None for summary in self.summaries)
-        ]
-
-    def values(self, report: str | None = None, predictor: str = "") -> list[float]:
-        """Return the main metric of a predictor for each seed.
-
-        Args:
-            report: A key of :data:`semaug.runs.read.REPORTS`; None is what the recipe reports.
-            predictor: One of :attr:`predictors`.
-        """
-        name, report = self.measure.name, report or self.measure.report
-        return [one["results"][predictor][name][report] for one in self.summaries]
+from semaug.runs.statistics import FEWEST_PAIRS, mean_and_spread
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The results of two arms, and where they are written.
+    """Two recipes, how they differ, and where that is written.
 
     Args:
-        first: The baseline.
-        second: What is compared with it.
-        differences: ``second - first`` of the main metric, by name of each predictor that both
-            have, then by key of :data:`semaug.runs.read.REPORTS`.
+        group: Of both, the baseline first.
+        pairs: What the first recipe reports, for each predictor that both have.
         folder: Holds ``compare.json`` and ``curves.png``.
     """
 
-    first: Arm
-    second: Arm
-    differences: Mapping[str, Mapping[str, PairedDifference]]
+    group: Group
+    pairs: Sequence[Pair]
     folder: Path
-
-    @property
-    def arms(self) -> tuple[Arm, Arm]:
-        """Both, the baseline first."""
-        return self.first, self.second
-
-    @property
-    def measure(self) -> Measure:
-        """The main metric, and which number of it is reported."""
-        return self.first.measure
-
-    @property
-    def measured(self) -> str:
-        """Such as ``"test error"`` or ``"held-out miou"``."""
-        return measured(self.first.summaries[0])
-
-    def difference(self, predictor: str = "") -> PairedDifference:
-        """Return the difference of what is reported, of a predictor that both have."""
-        return self.differences[predictor][self.measure.report]
 
 
 def check_same_test(first: Any, second: Any) -> None:
@@ -106,11 +43,11 @@ def check_same_test(first: Any, second: Any) -> None:
         UserError: If they differ, so that a difference of results would say nothing.
     """
     one, other = map(_tested, (first, second))
-    for name in one:
-        if name in other and one[name] != other[name]:
+    for dotted, name in typed_names({**one, **other}).items():
+        if dotted in one and dotted in other and one[dotted] != other[dotted]:
             raise UserError(
                 "compare: expected two recipes that are tested on the same images by the same "
-                f"metric, got {name}={one[name]} and {name}={other[name]}"
+                f"metric, got {name}={one[dotted]} and {name}={other[dotted]}"
             )
 
 
@@ -121,163 +58,153 @@ def _tested(recipe: Any) -> dict[str, Any]:
     names = {"report", "subset.hold_out", "subset.test_images", *of_data}
     if options.get("subset.hold_out") is not None:
         names.add("subset.subset_seed")
-    if options.get("metrics"):  # else the method chooses
+    if options.get("metrics"):
         options["metrics"] = options["metrics"][0]["name"]
+        names.add("metrics")
+    elif not is_outside(options.get("method", ":")):  # all methods of semaug choose the error
+        options["metrics"] = "error"
         names.add("metrics")
     return {name: value for name, value in options.items() if name in names}
 
 
-def compare_runs(first: Arm, second: Arm, root: Path) -> Comparison:
-    """Compare two arms, and write ``compare.json`` and ``curves.png``.
+def compare_runs(first: Sequence[Run], second: Sequence[Run], root: Path) -> Comparison:
+    """Compare finished runs of two recipes, and write ``compare.json`` and ``curves.png``.
 
     Args:
-        first: The baseline.
-        second: With the same seeds in the same order.
+        first: Of the baseline.
+        second: Of the other recipe, with the same seeds.
         root: Folder of all runs.
 
     Raises:
         UserError: If the runs are tested on different images or by different metrics, code of
-            some was changed since others were trained, or a run has no result.
-        ValueError: If the numbers of runs differ.
+            some was changed since others were trained, or a run is damaged or has no result.
     """
-    one, other = (arm.runs[0].recipe for arm in (first, second))
+    one, other = first[0].recipe, second[0].recipe
     check_same_test(one, other)
-    check_same_images([*first.runs, *second.runs], only_tested=one.subset != other.subset)
-    _check_same_metric_and_code(first, second)
-    differences = {
-        name: {
-            report: paired_difference(first.values(report, name), second.values(report, name))
-            for report in REPORTS
-        }
-        for name in first.predictors
-        if name in second.predictors
-    }
-    if "" not in differences:
+    check_same_images([*first, *second], only_tested=one.subset != other.subset)
+    recipes = [RecipeRuns(runs[0].label, tuple(map(_load, runs))) for runs in (first, second)]
+    count = len(first)
+    title = "single runs" if count == 1 else f"mean of {count} runs, band from lowest to highest"
+    group = make_group(title, recipes)
+    _check_same_metric_and_code(group)
+    pairs = group.pairs()
+    if not pairs or pairs[0].predictor or pairs[0].difference.pairs < count:
         raise UserError(
-            f"compare: expected the {first.measure.name} of each run, got runs without one"
+            f"compare: expected the {group.measure.name} of each run, got runs without one"
         )
-    seeds = name_of_seeds([run.seed for run in first.runs])
-    folder = root / "compare" / f"{first.label}-vs-{second.label}" / seeds
+    seeds = name_of_seeds([run.seed for run in first])
+    folder = root / "compare" / f"{recipes[0].label}-vs-{recipes[1].label}" / seeds
     folder.mkdir(parents=True, exist_ok=True)
-    comparison = Comparison(first, second, differences, folder)
+    comparison = Comparison(group, pairs, folder)
     write_json(folder / "compare.json", _as_plain_data(comparison))
-    _draw(comparison)
+    if plot := main_plot("curves", group):
+        save(plot.draw(legend=True), folder / "curves.png")
     return comparison
 
 
-def _check_same_metric_and_code(*arms: Arm) -> None:
+def _load(run: Run) -> RunData:
+    notes: list[str] = []
+    found = read_run(run.folder, notes)
+    if found is None or not found.finished:
+        raise UserError(f"compare: expected a finished run in {run.folder}, got: {notes[0]}")
+    return found
+
+
+def _check_same_metric_and_code(group: Group) -> None:
     files: dict[str, tuple[Path, str]] = {}
-    for arm in arms:
-        for run, summary in zip(arm.runs, arm.summaries, strict=True):
-            measure, wanted = measure_of(summary), arms[0].measure
-            if measure != wanted:
+    wanted, first = group.measure, group.runs[0]
+    for run in group.runs:
+        if run.measure != wanted:
+            raise UserError(
+                "compare: expected runs with the same main metric, got "
+                f"{wanted.in_unit()} ({wanted.report}) in {first.folder} and "
+                f"{run.measure.in_unit()} ({run.measure.report}) in {run.folder}"
+            )
+        for name, digest in run.code.items():
+            folder, known = files.setdefault(name, (run.folder, digest))
+            if digest != known:
                 raise UserError(
-                    "compare: expected runs with the same main metric, got "
-                    f"{wanted.in_unit()} ({wanted.report}) in {arms[0].runs[0].folder} and "
-                    f"{measure.in_unit()} ({measure.report}) in {run.folder}"
+                    f"compare: {name} was changed between the runs in {folder} and "
+                    f"{run.folder}; train one of them anew in another folder (--runs)"
                 )
-            for name, file in summary["code"].items():
-                folder, digest = files.setdefault(name, (run.folder, file["sha256"]))
-                if digest != file["sha256"]:
-                    raise UserError(
-                        f"compare: {name} was changed between the runs in {folder} and "
-                        f"{run.folder}; train one of them anew in another folder (--runs)"
-                    )
 
 
-def _draw(comparison: Comparison) -> None:
-    """Draw the main metric against epochs, of test and of training images."""
-    recipes = [
-        RecipeRuns(
-            arm.label,
-            tuple(
-                RunData(run.folder, arm.label, run.seed, arm.measure, rows=tuple(rows))
-                for run in arm.runs
-                for rows, _ in [load_rows(run.metrics)]
-            ),
-        )
-        for arm in comparison.arms
-    ]
-    count = len(comparison.first.runs)
-    title = "single runs" if count == 1 else f"mean of {count} runs, band from lowest to highest"
-    if plot := main_plot("curves", Group(title, comparison.measured, tuple(recipes))):
-        save_figure(plot.draw(legend=True), comparison.folder / "curves.png", plot.name)
-
-
-def conclusion(comparison: Comparison, predictor: str = "") -> str:
-    """Say in a sentence what the difference of two arms shows.
+def conclusion(group: Group, pair: Pair) -> str:
+    """Say in a sentence what the difference of two recipes shows.
 
     Args:
-        comparison: Of the arms.
-        predictor: Name of what predicts, where there are several.
+        group: That they are from.
+        pair: Of the two.
     """
-    difference, pairs = comparison.difference(predictor), comparison.difference(predictor).pairs
-    first, second = (label_of(arm.label, predictor) for arm in comparison.arms)
-    gain = comparison.measure.gain(difference.mean)
+    difference, pairs = pair.difference, pair.difference.pairs
+    first, second = (label_of(side.label, pair.predictor) for side in (pair.first, pair.second))
+    gain = group.measure.gain(difference.mean)
     outcome = f"{second} is {gain} than {first}" if gain else f"{second} equals {first}"
-    outcome += f" in {comparison.measured}"
-    if pairs == 1:
-        return f"{outcome}, in a single run each; a difference needs several seeds to be believed."
-    if difference.low is None or difference.high is None:
-        return (
-            f"{outcome}, in each of {pairs} pairs of runs: the spread is zero, so there is no "
-            "interval; only more seeds can tell how sure this is."
-        )
-    if difference.low <= 0 <= difference.high:
-        return (
-            f"{outcome} on average, but the interval contains 0: these {pairs} pairs of runs do "
-            "not show a difference."
-        )
-    return (
-        f"{outcome}, and the interval does not contain 0: these {pairs} pairs of runs show a "
-        "difference on this data set, at the level of 95 %."
-    )
+    outcome += f" in {group.measured}"
+    count = f"{pairs} pair{'s' * (pairs > 1)} of runs"
+    endings = {
+        "too few pairs": f", in {count}: too few pairs for a verdict, which takes at least "
+        f"{FEWEST_PAIRS}.",
+        "no spread": f", in each of {count}: the spread is zero, so there is no interval; only "
+        "more seeds can tell how sure this is.",
+        "no difference": f" on average, but the interval contains 0: these {count} do not show a "
+        "difference.",
+        "a difference": f", and the interval does not contain 0: these {count} show a difference "
+        "on this data set, at the level of 95 %.",
+    }
+    return outcome + endings[difference.shows]
 
 
-def unequal_warnings(comparison: Comparison) -> list[str]:
-    """Say, in a line each, where runs with the same seed differ in device or precision."""
-    unequal = unequal_settings(*(arm.summaries for arm in comparison.arms))
+def unequal_warnings(pair: Pair) -> list[str]:
+    """Say, in a line each, what runs with the same seed differ in beside their recipes."""
     return [
         f"the arms differ in {what}: "
         + "; ".join(
-            f"{arm.label} on {', '.join(sorted(set(values)))}"
-            for arm, values in zip(comparison.arms, both, strict=True)
+            f"{side.label} on {', '.join(sorted(set(values)))}"
+            for side, values in zip((pair.first, pair.second), both, strict=True)
         )
-        for what, both in unequal.items()
+        for what, both in pair.unequal.items()
     ]
 
 
 def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
-    def results(values: Sequence[float]) -> dict[str, Any]:
-        center, spread = mean_and_spread(values)
-        return {"mean": center, "std": spread, "values": values}
-
-    def arm(side: Arm) -> dict[str, Any]:
-        work = work_of(side.summaries[0])
-        return {
-            "label": side.label,
-            "seeds": [run.seed for run in side.runs],
-            "folders": [str(run.folder) for run in side.runs],
-            "seconds": [summary["seconds"] for summary in side.summaries],
-            "devices": sorted({summary["device"] for summary in side.summaries}),
-            "commits": sorted({summary["commit"] for summary in side.summaries}),
-            "work": None if work is None else asdict(work),
-            "results": {
-                name: {report: results(side.values(report, name)) for report in REPORTS}
-                for name in side.predictors
-            },
-        }
-
+    group = comparison.group
+    first, second = group.recipes
     return {
-        "measured": comparison.measured,
-        "metric": asdict(comparison.measure),
-        "first": arm(comparison.first),
-        "second": arm(comparison.second),
+        "measured": group.measured,
+        "metric": asdict(group.measure),
+        "first": _side_as_plain_data(first),
+        "second": _side_as_plain_data(second),
         "second_minus_first": {
-            name: {report: asdict(difference) for report, difference in reports.items()}
-            for name, reports in comparison.differences.items()
+            pair.predictor: {
+                report: asdict(found.difference)
+                for report in REPORTS
+                if (found := compare(first, second, report, pair.predictor))
+            }
+            for pair in comparison.pairs
         },
         "interval": "95 %, Student's t over pairs of runs with the same seed",
-        "conclusion": conclusion(comparison),
-        "warnings": unequal_warnings(comparison),
+        "conclusion": conclusion(group, comparison.pairs[0]),
+        "warnings": unequal_warnings(comparison.pairs[0]),
+    }
+
+
+def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
+    def results(values: Sequence[float]) -> dict[str, Any]:
+        center, spread = mean_and_spread(values) if values else (None, None)
+        return {"mean": center, "std": spread, "values": values}
+
+    work = side.runs[0].work
+    return {
+        "label": side.label,
+        "seeds": [run.seed for run in side.runs],
+        "folders": [str(run.folder) for run in side.runs],
+        "seconds": [run.seconds for run in side.runs],
+        "devices": sorted({run.device for run in side.runs}),
+        "commits": sorted({run.commit for run in side.runs}),
+        "work": None if work is None else asdict(work),
+        "results": {
+            name: {report: results([*side.values(report, name).values()]) for report in REPORTS}
+            for name in side.predictors
+        },
     }

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import Any, NamedTuple
 
-from semaug.recipe.plain import flat_options
-from semaug.runs.read import Measure, row_name
-from semaug.runs.statistics import PairedDifference, paired_difference
+from semaug.recipe.plain import flat_options, typed_names
+from semaug.recipe.plan import NUM_AVERAGED
+from semaug.runs.read import Measure, report_names, row_name
+from semaug.runs.statistics import PairedDifference, mean_of_known, paired_difference
+from semaug.runs.work import Work
 
 _MOST_RECIPES_IN_ALL_PAIRS = 6  # 15 pairs; of more recipes, each is compared with the first
 
@@ -37,6 +39,8 @@ class RunData:
         images: Sums of what it was trained and tested on; empty where no file tells them.
         code: SHA-256 of each file of code from outside.
         diverged: Whether it is unfinished because it diverged.
+        num_tests: Of the whole run; 10 where no file tells it.
+        work: What it took; None where no file tells it.
     """
 
     folder: Path
@@ -57,6 +61,13 @@ class RunData:
     images: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     diverged: bool = False
+    num_tests: int = NUM_AVERAGED
+    work: Work | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the recipe, by dotted name."""
+        return flat_options(self.recipe)
 
     @property
     def state(self) -> str:
@@ -66,6 +77,17 @@ class RunData:
         epochs, done = self.recipe.get("epochs"), int(self.rows[-1]["epoch"]) if self.rows else 0
         reached = f"epoch {done} of {epochs}" if epochs else f"epoch {done}"
         return f"{reached}, diverged" if self.diverged else reached
+
+    @property
+    def short_commit(self) -> str:
+        """As much of the commit as tells it from others."""
+        return self.commit[:10]
+
+    @property
+    def software(self) -> str:
+        """Versions of this package and of torch."""
+        names = (name for name in ("semaug", "torch") if name in self.versions)
+        return ", ".join(f"{name} {self.versions[name]}" for name in names)
 
     @property
     def images_per_second(self) -> float | None:
@@ -87,14 +109,30 @@ class RecipeRuns:
     runs: tuple[RunData, ...]
 
     @property
-    def recipe(self) -> Mapping[str, Any]:
-        """What the runs share."""
-        return self.runs[0].recipe
-
-    @property
     def finished(self) -> tuple[RunData, ...]:
         """The runs that have a summary."""
         return tuple(run for run in self.runs if run.finished)
+
+    @property
+    def state(self) -> str:
+        """Say how far unfinished runs are."""
+        states = (f"seed {run.seed} at {run.state}" for run in self.runs if not run.finished)
+        return "; ".join(states) or "all finished"
+
+    @property
+    def seconds(self) -> float | None:
+        """Of a finished run, mean over runs."""
+        return mean_of_known(run.seconds for run in self.finished)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Mean over runs."""
+        return mean_of_known(run.images_per_second for run in self.runs)
+
+    @property
+    def peak_memory(self) -> float | None:
+        """In MiB, of the run that took most; None where no file tells it."""
+        return max(run.peak_memory or 0.0 for run in self.runs) or None
 
     @property
     def predictors(self) -> list[str]:
@@ -124,14 +162,14 @@ class Pair:
         second: What is compared with it.
         predictor: Whose values they are.
         difference: Of the main metric, ``second - first``.
-        unequal: What else differs that should not: device or precision.
+        unequal: What else differs that should not, of :func:`unequal_settings`.
     """
 
     first: RecipeRuns
     second: RecipeRuns
     predictor: str
     difference: PairedDifference
-    unequal: tuple[str, ...]
+    unequal: Mapping[str, tuple[list[str], list[str]]]
 
 
 @dataclass(frozen=True)
@@ -154,6 +192,11 @@ class Group:
         return self.recipes[0].runs[0].measure
 
     @property
+    def side_of_gains(self) -> str:
+        """Where a difference from a baseline is a gain."""
+        return "below 0" if self.measure.better == "lower" else "above 0"
+
+    @property
     def main_columns(self) -> tuple[str, str]:
         """Columns of the main metric: of test images, and of training images."""
         return row_name(self.measure.name), f"train_{self.measure.name}"
@@ -173,6 +216,13 @@ class Group:
         """Whether :meth:`pairs` compares each recipe with each, or with the first alone."""
         return len(self.recipes) <= _MOST_RECIPES_IN_ALL_PAIRS
 
+    @property
+    def report_names(self) -> dict[str, str]:
+        """Names of the numbers in :data:`semaug.runs.read.REPORTS` that fit all runs."""
+        tests = {min(run.num_tests, NUM_AVERAGED) for run in self.runs}
+        counts_steps = all(run.recipe.get("steps") for run in self.runs)
+        return report_names(max(tests), "test" if counts_steps else "epoch")
+
     def columns(self) -> list[str]:
         """Return the columns of numbers in the order in which they appear."""
         return list(dict.fromkeys(name for run in self.runs for row in run.rows for name in row))
@@ -185,15 +235,16 @@ class Group:
             for place, first in enumerate(baselines)
             for second in self.recipes[place + 1 :]
             for predictor in self.predictors
-            if (pair := _compare(first, second, self.measure.report, predictor))
+            if (pair := compare(first, second, self.measure.report, predictor))
         ]
 
     def differing_fields(self) -> dict[str, list[Any]]:
         """Return the options of recipes that differ, with the value of each recipe."""
-        flat = [flat_options(recipe.recipe) for recipe in self.recipes]
+        flat = [recipe.runs[0].options for recipe in self.recipes]
         names = dict.fromkeys(name for options in flat for name in options)
         table = {name: [options.get(name) for options in flat] for name in names}
-        return {name: row for name, row in table.items() if any(x != row[0] for x in row)}
+        typed = typed_names(names)
+        return {typed[name]: row for name, row in table.items() if any(x != row[0] for x in row)}
 
 
 @dataclass(frozen=True)
@@ -216,8 +267,7 @@ class Report:
         return tuple(run for group in self.groups for run in group.runs)
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A column at one epoch: over the runs that got that far."""
 
     epoch: float
@@ -268,7 +318,15 @@ def unequal_settings(
     return found
 
 
-def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
+def compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
+    """Compare two recipes over their common seeds; None if there are none.
+
+    Args:
+        first: The baseline.
+        second: What is compared with it.
+        report: A key of :data:`semaug.runs.read.REPORTS`.
+        predictor: Whose values are compared.
+    """
     one, two = first.values(report, predictor), second.values(report, predictor)
     if not (seeds := sorted(one.keys() & two.keys())):
         return None
@@ -276,4 +334,4 @@ def _compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str)
     unequal = unequal_settings(
         *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
     )
-    return Pair(first, second, predictor, difference, tuple(unequal))
+    return Pair(first, second, predictor, difference, unequal)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import matplotlib
 import torch
-import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from semaug.data import ImageSet
 from semaug.engine.options import TrainOptions
@@ -16,7 +16,7 @@ from semaug.engine.start import load_data
 from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.recipe.recipe import Recipe
-from semaug.runs.files import write_atomically
+from semaug.report.picture import add_legend, save, settings
 from semaug.runs.run import Run
 
 # R images, E epochs, V views, C channels, H and W pixels.
@@ -149,12 +149,10 @@ def _write(
 ) -> None:
     """Write images ``(R, K, C, H, W)`` side by side, and below them colors of classes, if any."""
     num_rows, num_columns, _, height, width = images.shape
-    tiles = F.pad(images, (0, _GAP, 0, _GAP), value=255).permute(0, 3, 1, 4, 2)
-    grid = tiles.flatten(2, 3).flatten(0, 1).expand(-1, -1, 3)
-    with matplotlib.rc_context({"font.size": 8}):
-        figure = Figure(
-            figsize=(_INCHES * (num_columns + 1), _INCHES * (num_rows + 0.5)), layout="constrained"
-        )
+    grid = make_grid(images.flatten(0, 1), num_columns, _GAP, pad_value=255).permute(1, 2, 0)
+    with matplotlib.rc_context(settings("gallery") | {"font.size": 8}):
+        size = _INCHES * (num_columns + 1), _INCHES * (num_rows + 0.5)
+        figure = Figure(size, layout="constrained")
         axes = figure.subplots()
         axes.imshow(grid.numpy(), interpolation="nearest")
         axes.set_xticks([(width + _GAP) * (c + 0.5) for c in range(num_columns)], titles)
@@ -163,9 +161,7 @@ def _write(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         if classes:
-            patches = [
-                Patch(color=color, label=f"\N{ZERO WIDTH SPACE}{name}")
-                for name, color in zip(classes, cycle(_COLORS))
-            ]
-            figure.legend(handles=patches, loc="outside lower center", ncols=num_columns)
-        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+            colors = zip(classes, cycle(_COLORS))
+            patches = [Patch(color=color, label=name) for name, color in colors]
+            add_legend(figure, patches, columns=max(1, num_columns // 2))
+        save(figure, path)

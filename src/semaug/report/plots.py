@@ -2,25 +2,24 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
-from semaug.report.svg import SERIES, page_svg, save_figure, settings
+from semaug.report.picture import SERIES, Picture, export, wrapped
 from semaug.runs.read import label_of, row_name
 
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
 _MOST_ON_LINEAR_AXIS = 10.0  # largest to lowest error; beyond, a logarithm shows both ends
+_FARTHEST = 20.0  # that a run may go beyond the middle one, in ranges of the latter
 _NOT_DRAWN = ("epoch", "step", "seconds")
 _NAMES = {
     "lr": "learning rate",
@@ -34,19 +33,13 @@ _RANKS = {"lr": -3, "strength": -2, "train_loss": -1, "images_per_second": 1, "p
 
 
 @dataclass(frozen=True)
-class Plot:
-    """A picture of one column, or of the main metric, of a group.
+class Plot(Picture):
+    """A picture of one column, or of the main metric: mean over runs, band from lowest to highest.
 
     Args:
-        name: Unique in a report; names its files.
-        title: What it shows.
-        group: Whose runs.
         columns: What is drawn; of two, the second is dotted.
     """
 
-    name: str
-    title: str
-    group: Group
     columns: tuple[str, ...]
 
     @property
@@ -54,67 +47,101 @@ class Plot:
         """Whether it is the picture of the main metric."""
         return self.columns[0] in self.group.main_columns
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Inches; the main metric has more of them."""
+        return (5.2, 3.4) if self.is_wide else (4.2, 2.6)
+
     def describe(self) -> str:
-        """Say in words where each curve begins and ends."""
-        return " ".join(
+        """Say in words where each curve begins and ends, and which curves are cut."""
+        ends = [
             f"{recipe.label}, {column}: {points[0].mean:.4g} at epoch {points[0].epoch:g}, "
             f"{points[-1].mean:.4g} at epoch {points[-1].epoch:g}."
             for recipe in self.group.recipes
             for column in self.columns
             if (points := curve(recipe.runs, column))
-        )
+        ]
+        return " ".join([*ends, *(f"{text}." for text in self._axis()[2])])
 
-    def draw(self, *, legend: bool) -> Figure:
-        """Draw it: mean over runs, and a band from lowest to highest."""
-        with matplotlib.rc_context(settings(self.name)):
-            figure = Figure((5.2, 3.4) if self.is_wide else (4.2, 2.6), layout="constrained")
-            axes = figure.subplots()
-            values = [value for ends in self._draw_curves(axes) for value in ends]
-            measure = self.group.measure
-            spreads = max(values) > _MOST_ON_LINEAR_AXIS * min(values) > 0
-            if self.is_wide and measure.better == "lower" and spreads:
-                axes.set_yscale("log")
-                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_xlabel("epoch")
-            if self.is_wide:
-                axes.set_ylabel(f"{measure.in_unit()} {'↓' if measure.better == 'lower' else '↑'}")
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            axes.grid(which="major")
-            if legend:
-                axes.set_title(f"{self.group.title}: {self.title}", wrap=True)
-                figure.legend(loc="outside lower center", fontsize=7, ncols=1)
-            return figure
-
-    def svg(self) -> str:
-        """Return the picture for a page: without size, in the page's colors, with a description."""
-        return page_svg(self.draw(legend=False), self.name, self.title, self.describe())
-
-    def _draw_curves(self, axes: Axes) -> Iterator[tuple[float, float]]:
-        """Draw, and return the lowest and the highest value of each curve."""
+    def fill(self, axes: Axes) -> None:
+        """Draw the curves."""
         for place, recipe in enumerate(self.group.recipes):
             color, dashes = series(place, wide=self.is_wide)
             for column in self.columns:
                 if not (points := _thin(curve(recipe.runs, column))):
                     continue
                 is_training = self.is_wide and column == self.group.main_columns[1]
-                label = label_of(recipe.label, _title(column, self.group) if self.is_wide else "")
-                epochs = [point.epoch for point in points]
-                lows, highs = [point.low for point in points], [point.high for point in points]
+                epochs, means, lows, highs = zip(*points, strict=True)
                 axes.plot(
                     epochs,
-                    [point.mean for point in points],
+                    means,
                     color=SERIES[color],
                     linestyle=":" if is_training else (0, dashes) if dashes else "-",
                     marker="o" if len(points) == 1 else "",  # a line of one point is invisible
-                    label="\N{ZERO WIDTH SPACE}" + label,  # a leading _ would hide it
+                    label=label_of(
+                        recipe.label, _title(column, self.group) if self.is_wide else ""
+                    ),
                 )
                 if not is_training:
                     axes.fill_between(
                         epochs, lows, highs, color=SERIES[color], alpha=0.18, linewidth=0
                     )
-                yield min(lows), max(highs)
+        has_logarithm, (low, high), cut = self._axis()
+        if has_logarithm:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        if cut:
+            axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        letters = int(10 * self.size[0])
+        axes.set_xlabel("\n".join(["epoch", *(wrapped(text, letters) for text in cut)]))
+        if self.is_wide:
+            measure = self.group.measure
+            axes.set_ylabel(f"{measure.in_unit()} {'↓' if measure.better == 'lower' else '↑'}")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.grid(which="major")
+
+    def _axis(self) -> tuple[bool, tuple[float, float], list[str]]:
+        """Return whether the axis is logarithmic, its ends, and what is cut there."""
+        ranges = [
+            (min(values), max(values), recipe.label)
+            for recipe in self.group.recipes
+            for run in recipe.runs
+            for column in self.columns
+            if (values := [row[column] for row in run.rows if column in row])
+        ]
+        lowest, highest = min(ranges)[0], max(high for _, high, _ in ranges)
+        is_error = self.is_wide and self.group.measure.better == "lower"
+        if is_error and highest > _MOST_ON_LINEAR_AXIS * lowest > 0:
+            return True, (lowest, highest), []
+        low, high = axis_ends([(low, high) for low, high, _ in ranges])
+        outside = {name: (a, b) for a, b, name in ranges if a < low or b > high}
+        return (
+            False,
+            (low, high),
+            [
+                f"cut: {name}, which goes to {b if b > high else a:.3g}"
+                for name, (a, b) in outside.items()
+            ],
+        )
+
+
+def axis_ends(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the ends of an axis without runs that would flatten all others.
+
+    A run is left out that goes beyond the run of the middle range by more than 20 times that range.
+
+    Args:
+        ranges: Lowest and highest value of each run.
+
+    >>> axis_ends([(0.1, 2.3), (0.2, 2.4), (0.3, 1e6)])
+    (0.1, 2.4)
+    """
+    low, high = sorted(ranges, key=lambda ends: ends[1] - ends[0])[(len(ranges) - 1) // 2]
+    room = _FARTHEST * (high - low) or math.inf  # constants are flat anyway
+    kept = [(a, b) for a, b in ranges if a >= low - room and b <= high + room]
+    return min(a for a, _ in kept), max(b for _, b in kept)
 
 
 def series(place: int, *, wide: bool) -> tuple[int, tuple[float, ...]]:
@@ -130,38 +157,24 @@ def series(place: int, *, wide: bool) -> tuple[int, tuple[float, ...]]:
     return place % len(SERIES), _DASHES[(round if wide else place + round) % len(_DASHES)]
 
 
-def plots_of(report: Report) -> list[list[Plot | ClassPlot]]:
+def plots_of(report: Report) -> list[list[Picture]]:
     """Return the pictures of each group, those of the main metric first, by epoch and by class."""
     taken: set[str] = set()
     return [[*_plots_of_group(group, taken)] for group in report.groups]
 
 
 def export_plots(report: Report, folder: Path) -> list[Path]:
-    """Write each picture as PNG and as SVG, with a legend, on white.
-
-    Returns:
-        The files.
-
-    Raises:
-        OSError: If the disk does not take them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        folder / f"{plot.name}.{format}": plot
-        for plots in plots_of(report)
-        for plot in plots
-        for format in ("png", "svg")
-    }
-    for path, plot in files.items():
-        save_figure(plot.draw(legend=True), path, plot.name)
-    return [*files]
+    """Write each picture with a legend, see :func:`semaug.report.picture.export`."""
+    plots = (plot for plots in plots_of(report) for plot in plots)
+    return export(((plot.name, plot.draw(legend=True)) for plot in plots), folder)
 
 
-def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Plot | ClassPlot]:
+def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Picture]:
     if main := main_plot(_unique(group.title, group.measure.name, taken), group):
         yield main
     if classes := values_by_class(group):
-        yield ClassPlot(_unique(group.title, "classes", taken), group, classes)
+        name, title = _unique(group.title, "classes", taken), f"{group.measured} by class"
+        yield ClassPlot(name, title, group, classes)
     for column in sorted(group.columns(), key=lambda column: _RANKS.get(column, 0)):
         if column not in (*_NOT_DRAWN, *group.main_columns):
             name = _unique(group.title, column, taken)

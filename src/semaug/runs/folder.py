@@ -9,7 +9,7 @@ import torch
 
 from semaug.errors import UserError
 from semaug.outside import check_code, keep_code
-from semaug.recipe.plain import flat_options
+from semaug.recipe.plain import flat_options, typed_names
 from semaug.runs.environment import describe_device, describe_software
 from semaug.runs.files import read_json, write_json
 from semaug.runs.read import Measure
@@ -31,8 +31,8 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
         flat_options({**plain["recipe"], "seed": plain["seed"]}) for plain in (now, found)
     )
     differences = [
-        f"{name} is {found_options.get(name)!r} there and {asked.get(name)!r} now"
-        for name in sorted({*asked, *found_options})
+        f"{short} is {found_options.get(name)!r} there and {asked.get(name)!r} now"
+        for name, short in typed_names(sorted({*asked, *found_options})).items()
         if asked.get(name) != found_options.get(name)
     ]
     if differences:

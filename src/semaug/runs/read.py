@@ -16,6 +16,24 @@ REPORTS = {
     "last": "last epoch",
     "best": "best epoch",
 }
+
+
+def report_names(num_tests: int, unit: str = "epoch") -> dict[str, str]:
+    """Name what :data:`REPORTS` holds for a run of so many tests.
+
+    Args:
+        num_tests: Of the run.
+        unit: What a test comes after.
+
+    >>> report_names(2)["mean_last_10"], report_names(1, "test")["mean_last_10"]
+    ('mean of last 2 epochs', 'last test')
+    """
+    num_tests = min(num_tests, NUM_AVERAGED)
+    mean = "last epoch" if num_tests == 1 else f"mean of last {num_tests} epochs"
+    names = REPORTS | {"mean_last_10": mean}
+    return {report: name.replace("epoch", unit) for report, name in names.items()}
+
+
 _LARGEST = 1e100  # in a row: beyond it, axes of pictures overflow
 _REMEDY = "restore a copy of it, or delete it and train the run with --resume, which writes it anew"
 
@@ -29,12 +47,20 @@ class Measure:
         unit: Such as ``"%"``.
         better: Whether ``"lower"`` or ``"higher"`` values are better.
         report: Which tests make the number that is reported, a key of :data:`REPORTS`.
+
+    Raises:
+        TypeError: If one of them is something else.
     """
 
     name: str
     unit: str
     better: Literal["lower", "higher"]
     report: str = "mean_last_10"
+
+    def __post_init__(self) -> None:
+        texts = isinstance(self.name, str) and isinstance(self.unit, str)
+        if not (texts and self.better in ("lower", "higher") and self.report in REPORTS):
+            raise TypeError(f"Measure: expected a name, a unit, lower or higher, got {self}")
 
     def text(self, value: float) -> str:
         """Write a value with its unit.

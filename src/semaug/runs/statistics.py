@@ -4,6 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
+from typing import Literal
+
+FEWEST_PAIRS = 3  # for a verdict: the interval of two is far too wide, or narrow by chance
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,19 @@ class PairedDifference:
     low: float | None
     high: float | None
     pairs: int
+
+    @property
+    def shows(self) -> Literal["too few pairs", "no spread", "no difference", "a difference"]:
+        """What can be said of it: a verdict takes :data:`FEWEST_PAIRS` pairs and an interval.
+
+        >>> PairedDifference(-1.0, -1.2, -0.8, pairs=2).shows
+        'too few pairs'
+        """
+        if self.pairs < FEWEST_PAIRS:
+            return "too few pairs"
+        if self.low is None or self.high is None:
+            return "no spread"
+        return "no difference" if self.low <= 0 <= self.high else "a difference"
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -9,7 +9,7 @@ Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, sec
 from semaug.transfer.corruptions import CorruptionSet, find_corruptions
 from semaug.transfer.measure import measure_transfer, transfer_accuracies
 from semaug.transfer.result import PAIRS, Corrupted, Transfer
-from semaug.transfer.sets import TEST_SETS, load_test_sets, make_test_sets
+from semaug.transfer.sets import TEST_SETS, make_test_sets
 
 __all__ = [
     "PAIRS",
@@ -18,7 +18,6 @@ __all__ = [
     "CorruptionSet",
     "Transfer",
     "find_corruptions",
-    "load_test_sets",
     "make_test_sets",
     "measure_transfer",
     "transfer_accuracies",

@@ -5,6 +5,7 @@ Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, sec
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from semaug.transfer.result import PAIRS, Transfer
@@ -14,15 +15,18 @@ from semaug.transfer.sets import TEST_SETS
 
 Answers = tuple[Tensor, Tensor | None]  # logits (n, C) and features (n, A)
 
+_NAMES = list(TEST_SETS)
+_FIRST, _SECOND = ([_NAMES.index(pair[k]) for pair in PAIRS] for k in (0, 1))
+
 
 class Sums:
     """The results of one predictor on the test sets, summed over images."""
 
     def __init__(self) -> None:
         self.num_images = 0
-        self.correct = dict.fromkeys(TEST_SETS, 0)
-        self.divergences = dict.fromkeys(PAIRS, 0.0)
-        self.distances: dict[tuple[str, str], float] | None = dict.fromkeys(PAIRS, 0.0)
+        self.correct = torch.zeros(len(_NAMES), dtype=torch.int64)
+        self.divergences = torch.zeros(len(PAIRS), dtype=torch.float64)
+        self.distances: Tensor | None = torch.zeros(len(PAIRS), dtype=torch.float64)
 
     def add(self, answers: Mapping[str, Answers], labels: Tensor) -> None:
         """Add a batch.
@@ -32,24 +36,27 @@ class Sums:
             labels: ``(n,)`` int64, on any device.
         """
         self.num_images += len(labels)
-        for name, (logits, _) in answers.items():
-            self.correct[name] += count_correct(logits, labels)
-        for first, second in PAIRS:
-            (logits, features), (other_logits, other_features) = answers[first], answers[second]
-            both = symmetric_divergence(logits, other_logits)
-            self.divergences[first, second] += float(both.sum())
-            if features is None or other_features is None:
-                self.distances = None
-            elif self.distances is not None:
-                distance = (features.double() - other_features.double()).flatten(1).norm(dim=1)
-                self.distances[first, second] += float(distance.sum())
+        logits = torch.stack([answers[name][0] for name in _NAMES])
+        self.correct += count_correct(logits, labels).cpu()
+        self.divergences += symmetric_divergence(logits[_FIRST], logits[_SECOND]).sum(1).cpu()
+        known = [own for name in _NAMES if (own := answers[name][1]) is not None]
+        if self.distances is None or len(known) < len(_NAMES):
+            self.distances = None
+            return
+        features = torch.stack(known).double().flatten(2)
+        self.distances += (features[_FIRST] - features[_SECOND]).norm(dim=2).sum(1).cpu()
 
     def means(self) -> Transfer:
         """Return what that is for an image."""
+        names = [",".join(pair) for pair in PAIRS]
+
+        def mean(keys: list[str], sums: Tensor) -> dict[str, float]:
+            return dict(zip(keys, (sums.double() / self.num_images).tolist(), strict=True))
+
         return Transfer(
-            {name: 100 * count / self.num_images for name, count in self.correct.items()},
-            _means(self.divergences, self.num_images),
-            None if self.distances is None else _means(self.distances, self.num_images),
+            mean(_NAMES, 100 * self.correct),
+            mean(names, self.divergences),
+            None if self.distances is None else mean(names, self.distances),
         )
 
 
@@ -57,30 +64,29 @@ def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
     """Return ``KL(p1 || p2) + KL(p2 || p1)`` of the predictions for each image, Eq. (1) of AIT.
 
     Args:
-        first: Logits ``(N, C)``.
-        second: Logits ``(N, C)``.
+        first: Logits ``(..., N, C)``.
+        second: Logits ``(..., N, C)``.
 
     Returns:
-        ``(N,)`` float64, never negative.
+        ``(..., N)`` float64, never negative.
 
     >>> import torch
     >>> symmetric_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0]])).item()
     0.0
     """
-    log_first, log_second = first.double().log_softmax(1), second.double().log_softmax(1)
+    log_first, log_second = first.double().log_softmax(-1), second.double().log_softmax(-1)
     # Both factors of a term have the same sign, so that nothing cancels.
-    return ((log_first.exp() - log_second.exp()) * (log_first - log_second)).sum(1)
+    return ((log_first.exp() - log_second.exp()) * (log_first - log_second)).sum(-1)
 
 
-def count_correct(logits: Tensor, labels: Tensor) -> int:
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
     """Count the images whose highest logit is that of their class.
 
     Args:
-        logits: ``(n, C)``.
+        logits: ``(..., n, C)``.
         labels: ``(n,)`` int64, on any device.
+
+    Returns:
+        ``(...)`` int64.
     """
-    return int((logits.argmax(dim=1) == labels.to(logits.device)).sum())
-
-
-def _means(sums: Mapping[tuple[str, str], float], count: int) -> dict[str, float]:
-    return {",".join(pair): total / count for pair, total in sums.items()}
+    return (logits.argmax(dim=-1) == labels.to(logits.device)).sum(-1)

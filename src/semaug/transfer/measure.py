@@ -1,19 +1,16 @@
 """Test the predictors of a run on images that were augmented in several ways."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
-from torch import Tensor
 
 from semaug.data import ImageSet, explain_worker_death
-from semaug.data.registry import data_root as find_data_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
@@ -21,12 +18,7 @@ from semaug.runs.read import load_summary, measure_of
 from semaug.transfer.answers import Answers, Sums, count_correct
 from semaug.transfer.corruptions import find_corruptions, fingerprint
 from semaug.transfer.result import Corrupted, Notes, Transfer
-from semaug.transfer.sets import (
-    SetMaker,
-    choose_padding,
-    load_test_sets,
-    sum_of_images,
-)
+from semaug.transfer.sets import SetMaker, choose_padding, sum_of_images
 
 
 def measure_transfer(
@@ -45,9 +37,7 @@ def measure_transfer(
 
     Args:
         folder: Of a run that classifies images: its main metric is their error or accuracy.
-        options: Data root, device, and processes that decode images in files. The test sets of
-            images in memory are kept in ``transfer`` below the data root, or beside the runs if
-            that cannot be. Those of images in files are made while they are tested.
+        options: Data root, device, and processes that decode images in files.
         seed: Of the test sets, not of the run.
         hue: Most that ``random_color`` turns hues by; 0 in the paper.
         corruptions: Folder of corrupted images, see :func:`semaug.transfer.find_corruptions`.
@@ -83,9 +73,7 @@ def measure_transfer(
                 what = "masks" if trained.data.has_masks else "images that are no bytes"
                 raise UserError(f"transfer: {folder}: expected a label for each image, got {what}")
         if found is None:
-            batches = _batches_of_sets(trained, _folders(options.data_root, folder), seed, hue)
-            with _progress(console, trained.label, len(trained.data.test)) as advance:
-                found = _test_on_sets(trained, batches, advance)
+            found = _test_on_sets(trained, seed, hue, console)
             notes.add("test_sets", _key(seed, hue), found, images=_sum_of(trained))
         if corruptions is not None:
             if corrupted is None:
@@ -113,42 +101,27 @@ def transfer_accuracies(folder: str | Path) -> dict[str, float] | None:
 
 
 def _key(seed: int, hue: float) -> str:
-    return f"seed={seed},hue={float(hue)!r}"
-
-
-def _batches_of_sets(
-    trained: Trained, folders: Sequence[Path], seed: int, hue: float
-) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Yield the test sets side by side and their labels, in the batches of the run's own test."""
-    test = trained.data.test
-    if isinstance(test, ImageSet):
-        sets = load_test_sets(test.images, trained.data.name, folders, seed=seed, hue=hue)
-        for rows in torch.arange(len(test)).split(trained.recipe.evaluation_batch_size):
-            labels = test.labels[rows.to(test.labels.device)]
-            yield {name: images[rows] for name, images in sets.items()}, labels
-        return
-    padding = choose_padding(trained.data, trained.streams.example_images().shape[-1])
-    make = SetMaker(len(test), seed=seed, hue=hue, padding=padding)
-    for batch in trained.test_pixels():
-        yield make(batch.pixels, batch.positions), batch.labels
+    return f"crop=1/8,seed={seed},hue={float(hue)!r}"
 
 
 def _test_on_sets(
-    trained: Trained,
-    batches: Iterator[tuple[dict[str, Tensor], Tensor]],
-    advance: Callable[[int], None],
+    trained: Trained, seed: int, hue: float, console: Console | None
 ) -> dict[str, Transfer]:
     """Predict all sets side by side, so that no image is needed twice, by each predictor."""
+    num_images = len(trained.data.test)
+    padding = choose_padding(trained.streams.example_images())
+    make = SetMaker(num_images, seed=seed, hue=hue, padding=padding)
     sums = {predictor: Sums() for predictor in trained.predictors}
-    for sets, labels in batches:
-        answers: dict[str, dict[str, Answers]] = {predictor: {} for predictor in sums}
-        for name, images in sets.items():
-            prepared = trained.prepare(images)
+    with _progress(console, trained.label, num_images) as advance:
+        for batch in trained.test_pixels():
+            answers: dict[str, dict[str, Answers]] = {predictor: {} for predictor in sums}
+            for name, images in make(batch.pixels.cpu(), batch.positions).items():
+                prepared = trained.prepare(images)
+                for predictor, own in answers.items():
+                    own[name] = trained.predict_with_features(prepared, predictor)
             for predictor, own in answers.items():
-                own[name] = trained.predict_with_features(prepared, predictor)
-        for predictor, own in answers.items():
-            sums[predictor].add(own, labels)
-        advance(len(labels))
+                sums[predictor].add(own, batch.labels)
+            advance(len(batch.labels))
     return {predictor: own.means() for predictor, own in sums.items()}
 
 
@@ -166,7 +139,7 @@ def _test_on_corruptions(
                     prepared = trained.prepare(images)
                     for predictor in correct:
                         logits = trained.predict(prepared, predictor)
-                        correct[predictor] += count_correct(logits, labels)
+                        correct[predictor] += int(count_correct(logits, labels))
                     advance(len(labels))
                 for predictor, count in correct.items():
                     share = 100 * count / found.num_images
@@ -195,12 +168,6 @@ def _naming_deaths() -> Iterator[None]:
         if explained := explain_worker_death(error):
             raise UserError(f"transfer: {explained}") from error
         raise
-
-
-def _folders(data_root: Path | None, run: Path) -> list[Path]:
-    """Return where test sets may be kept: beside the data, if it has a folder, or the runs."""
-    places = find_data_root(data_root), run.resolve().parent.parent
-    return [place / "transfer" for place in places if place.is_dir()]
 
 
 @contextmanager

@@ -4,15 +4,14 @@ Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, sec
 and 6
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -21,7 +20,7 @@ from semaug.augmentation import Compose, CropFlip
 from semaug.engine.seeding import make_generator
 from semaug.engine.trained import Trained
 from semaug.errors import UserError
-from semaug.report.svg import SERIES, save_figure, settings
+from semaug.report.picture import SERIES, add_legend, settings, wrapped
 from semaug.runs.statistics import mean_and_spread
 from semaug.transfer.result import PAIRS, Transfer
 from semaug.transfer.sets import choose_padding, random_color
@@ -36,6 +35,7 @@ _HATCHES = ("", "///", "...", "xxx")  # of bars after the last color
 _MARKERS = "o^sD"  # of samples after the last color
 _MOST_COLUMNS = 3
 _PANEL_CHARACTERS = 44  # of a title
+_LETTERS_AN_INCH = 12
 
 
 class Embedding(NamedTuple):
@@ -62,14 +62,14 @@ def draw_variation(transfers: Mapping[str, Sequence[Transfer]], title: str) -> F
     if all(found.distances is not None for runs in transfers.values() for found in runs):
         quantities["Euclidean distance of features"] = "distances"
     with matplotlib.rc_context(settings("variation")):
-        figure = Figure((4.6 * len(quantities), 3.4 + 0.16 * len(transfers)), layout="constrained")
+        figure = Figure((4.6 * len(quantities), 3.4), layout="constrained")
         row = figure.subplots(1, len(quantities), squeeze=False)[0]
         for axes, (name, field) in zip(row, quantities.items(), strict=True):
             _draw_bars(axes, transfers, field)
             axes.set_ylabel(name)
-        figure.suptitle(f"{title}: variation between test sets", fontsize=9.5)
-        entries = row[0].get_legend_handles_labels()
-        figure.legend(*entries, loc="outside lower center", fontsize=7, ncols=1)
+        _set_title(figure, f"{title}: variation between test sets")
+        bars = [one for one in row[0].containers if isinstance(one, BarContainer)]
+        add_legend(figure, bars)
         return figure
 
 
@@ -83,16 +83,15 @@ def draw_embeddings(embeddings: Mapping[str, Embedding], title: str) -> Figure:
     columns = min(_MOST_COLUMNS, len(embeddings))
     rows = -(-len(embeddings) // columns)
     with matplotlib.rc_context(settings("features")):
-        figure = Figure((max(6.0, 3.6 * columns), 3.6 * rows + 0.9), layout="constrained")
+        figure = Figure((max(6.0, 3.6 * columns), 3.6 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (label, embedding) in zip(grid, embeddings.items(), strict=False):
             _draw_points(axes, embedding)
-            axes.set_title(_fold(label), fontsize=8)
+            axes.set_title(wrapped(label, _PANEL_CHARACTERS), fontsize=8)
         for axes in grid[len(embeddings) :]:
             axes.set_axis_off()
-        figure.suptitle(f"{title}: features of variants, t-SNE", fontsize=9.5)
-        entries = grid[0].get_legend_handles_labels()
-        figure.legend(*entries, loc="outside lower center", fontsize=7, ncols=5)
+        _set_title(figure, f"{title}: features of variants, t-SNE")
+        add_legend(figure, grid[0].collections, columns=min(5, 2 * columns))
         return figure
 
 
@@ -145,8 +144,7 @@ def embed_variants(
     places = choose_samples(test.labels, seed, num_samples)
     samples = [batch.pixels.cpu() for batch in trained.test_pixels(places)]
     images = torch.cat(samples).repeat_interleave(num_variants, dim=0)
-    padding = choose_padding(trained.data, images.shape[-1])
-    change = Compose(CropFlip(padding, "zero", flip=False), random_color(hue))
+    change = Compose(CropFlip(choose_padding(images), "zero", flip=False), random_color(hue))
     draws = change.draw(len(images), make_generator(seed, "variants of a picture"))
     features = []
     for some in change(images, draws).split(trained.recipe.evaluation_batch_size):
@@ -161,17 +159,9 @@ def embed_variants(
     return Embedding(_embed(torch.cat(features), seed), names)
 
 
-def export_picture(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a picture as PNG and as SVG.
-
-    Raises:
-        OSError: If the disk does not take them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.{format}" for format in ("png", "svg")]
-    for path in files:
-        save_figure(figure, path, name)
-    return files
+def _set_title(figure: Figure, text: str) -> None:
+    letters = int(_LETTERS_AN_INCH * figure.get_size_inches()[0])
+    figure.suptitle(wrapped(text, letters), fontsize=9.5)
 
 
 def _draw_bars(axes: Axes, transfers: Mapping[str, Sequence[Transfer]], field: str) -> None:
@@ -193,8 +183,7 @@ def _draw_bars(axes: Axes, transfers: Mapping[str, Sequence[Transfer]], field: s
             edgecolor="white",
             linewidth=0.4,
             error_kw={"linewidth": 0.8, "capsize": 1.5},
-            # A leading _ would hide it.
-            label=f"\N{ZERO WIDTH SPACE}{label} ({len(runs)} {noun})",
+            label=f"{label} ({len(runs)} {noun})",
         )
     axes.set_xticks(range(len(PAIRS)), [",".join(_SHORT[name] for name in pair) for pair in PAIRS])
     axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -213,21 +202,11 @@ def _draw_points(axes: Axes, embedding: Embedding) -> None:
             marker=_MARKERS[place // len(SERIES) % len(_MARKERS)],
             linewidths=0,
             alpha=0.8,
-            label=f"\N{ZERO WIDTH SPACE}{name}",
+            label=name,
         )
     axes.set(xticks=[], yticks=[])  # distances in such a plane have no unit
     axes.spines[:].set_visible(True)
     axes.set_aspect("equal", "datalim")
-
-
-def _fold(label: str) -> str:
-    """Break a long name into lines that fit a panel, after its commas where possible.
-
-    >>> _fold("digits_resnet8,lr=0.2")
-    'digits_resnet8,lr=0.2'
-    """
-    lines = textwrap.wrap(label.replace(",", ", "), _PANEL_CHARACTERS, break_on_hyphens=False)
-    return "\n".join(lines).replace(", ", ",")
 
 
 def _embed(features: Tensor, seed: int) -> Tensor:

@@ -1,9 +1,8 @@
 """The four test sets of the AIT paper: images as they are, cropped, grey, in other colors.
 
-They are drawn once for each set of images, by a seed, so that every network is tested on the same
-pixels. They depend on the images, the seed and ``hue`` alone: each machine draws the same bytes. Of
-images in memory they are kept as a file. Of images in files they are made batch by batch, whenever
-a network is tested, by decisions that were drawn for all images at once.
+They are drawn by a seed for each place in a set of images, so that every network is tested on the
+same pixels. They depend on the images, the seed and ``hue`` alone: each machine draws the same
+bytes, batch by batch or all at once, whenever a network is tested, and nothing is stored.
 
 Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 4.4, Table 5
 
@@ -15,23 +14,13 @@ to 0.1 too (``hue=0.1``).
 """
 
 import hashlib
-import io
-import json
-import zipfile
-import zlib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from semaug._torch.checks import check_at_least, check_int, check_number, check_shapes
 from semaug.augmentation import Augmentation, ColorJitter, CropFlip, Grayscale
-from semaug.data import DataSet, ImageSet
 from semaug.engine.seeding import make_generator
-from semaug.runs.files import write_atomically
 
 # N images, H and W pixels.
 
@@ -43,23 +32,8 @@ TEST_SETS = {
     "random_color": "random color",
 }
 
-_PADDING = 4  # black pixels on each side, of which the random crop may show some
-_PADDING_SHARE = 8  # the side of an image over its padding: those 4 of 32 pixels
+_PADDING_SHARE = 8  # the side of an image over its padding: 4 black pixels of 32 in the paper
 _BIAS = 0.1  # the most that brightness, contrast and saturation change by
-_FORMAT = 1  # of the file; a change of what is drawn changes it
-
-# What other or damaged bytes make NumPy and its decompression raise.
-_MALFORMED = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-_DRAWN = ("random_crop", "grayscale", "random_color")
 
 
 def random_color(hue: float = 0.0) -> ColorJitter:
@@ -71,17 +45,15 @@ def random_color(hue: float = 0.0) -> ColorJitter:
     return ColorJitter(_BIAS, _BIAS, _BIAS, hue)
 
 
-def choose_padding(data: DataSet, side: int) -> int:
-    """Return how many black pixels the random crop puts on each side of the images of a set.
+def choose_padding(images: Tensor) -> int:
+    """Return how many black pixels the random crop puts on each side: an eighth of the shorter one.
 
-    4 of images in memory, as in the paper. Those in files are seen at the size that a run chooses,
-    and get an eighth of it, as 4 is of 32.
+    That is 4 of 32, as in the paper, 1 of 8 and 28 of 224.
 
     Args:
-        data: The set.
-        side: Pixels of an image as networks see it.
+        images: ``(..., H, W)``, as networks see them.
     """
-    return _PADDING if isinstance(data.test, ImageSet) else side // _PADDING_SHARE
+    return min(images.shape[-2:]) // _PADDING_SHARE
 
 
 class SetMaker:
@@ -93,22 +65,20 @@ class SetMaker:
         num_images: N.
         seed: Decides crops and colors.
         hue: Most that ``random_color`` turns hues by; 0 in the paper.
-        padding: Black pixels on each side, of which ``random_crop`` may show some.
+        padding: See :func:`choose_padding`.
 
     Raises:
         TypeError: If an option is not a number.
         ValueError: If an option is out of range.
 
     >>> images = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 8, 8)
-    >>> make = SetMaker(4, seed=0)
+    >>> make = SetMaker(4, seed=0, padding=1)
     >>> whole, last = make(images, torch.arange(4)), make(images[3:], torch.tensor([3]))
     >>> all(torch.equal(whole[name][3:], last[name]) for name in TEST_SETS)
     True
     """
 
-    def __init__(
-        self, num_images: int, *, seed: int, hue: float = 0.0, padding: int = _PADDING
-    ) -> None:
+    def __init__(self, num_images: int, *, seed: int, padding: int, hue: float = 0.0) -> None:
         _check_options("SetMaker", seed, hue)
         self._changes: dict[str, Augmentation] = {
             "random_crop": CropFlip(padding, "zero", flip=False),
@@ -158,42 +128,8 @@ def make_test_sets(images: Tensor, *, seed: int = 0, hue: float = 0.0) -> dict[s
     """
     _check_options("make_test_sets", seed, hue)
     check_shapes("make_test_sets", images=(images, "N 3 H W"))
-    return SetMaker(len(images), seed=seed, hue=hue)(images.cpu(), torch.arange(len(images)))
-
-
-def load_test_sets(
-    images: Tensor, name: str, folders: Iterable[Path], *, seed: int = 0, hue: float = 0.0
-) -> dict[str, Tensor]:
-    """Read the test sets from a file, or draw them and write it.
-
-    A file that is damaged, or was drawn from other images or by other settings, is written anew.
-
-    Args:
-        images: ``(N, 3, H, W)`` uint8, as they are.
-        name: Of the data set; begins the name of the file.
-        folders: Where the file may lie. It is written into the first that takes it.
-        seed: As in :func:`make_test_sets`.
-        hue: Likewise.
-
-    Returns:
-        As :func:`make_test_sets`.
-
-    Raises:
-        OSError: If none of the folders takes the file.
-        TypeError: As in :func:`make_test_sets`.
-        ValueError: Likewise.
-    """
-    _check_options("load_test_sets", seed, hue)
-    total = sum_of_images(images)
-    settings = {"format": _FORMAT, "seed": seed, "hue": float(hue), "images": total}
-    file = f"{name}-seed{seed}{f'-hue{float(hue)!r}' if hue else ''}-{total[:12]}.npz"
-    paths = [folder / file for folder in folders]
-    for path in paths:
-        if drawn := _read(path, settings):
-            return {"original": images.cpu(), **drawn}
-    sets = make_test_sets(images, seed=seed, hue=hue)
-    _write(paths, {name: sets[name] for name in _DRAWN}, settings)
-    return sets
+    make = SetMaker(len(images), seed=seed, hue=hue, padding=choose_padding(images))
+    return make(images.cpu(), torch.arange(len(images)))
 
 
 def sum_of_images(images: Tensor) -> str:
@@ -213,33 +149,3 @@ def _check_options(function: str, seed: int, hue: float) -> None:
     check_at_least(function, "hue", hue, 0)
     if hue > 0.5:
         raise ValueError(f"{function}: expected `hue` <= 0.5, got {hue}")
-
-
-def _read(path: Path, settings: dict[str, object]) -> dict[str, Tensor] | None:
-    """Return what :func:`_write` wrote, None if it is missing, damaged or something else."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
-            sums = about.pop("sums")
-            if about != settings:
-                return None
-            sets = {name: torch.from_numpy(arrays[name]) for name in _DRAWN}
-    except _MALFORMED:
-        return None
-    return sets if {name: sum_of_images(part) for name, part in sets.items()} == sums else None
-
-
-def _write(paths: list[Path], sets: dict[str, Tensor], settings: dict[str, object]) -> None:
-    sums = {name: sum_of_images(part) for name, part in sets.items()}
-    content = io.BytesIO()
-    arrays: dict[str, Any] = {name: part.numpy() for name, part in sets.items()}
-    np.savez(content, about=np.array(json.dumps({**settings, "sums": sums})), **arrays)
-    for path in paths:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, lambda file: file.write(content.getbuffer()))
-        except OSError:
-            if path == paths[-1]:
-                raise
-        else:
-            return
