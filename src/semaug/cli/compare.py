@@ -22,7 +22,8 @@ from semaug.errors import UserError
 from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
 from semaug.recipes import make_run, split_name
-from semaug.report.compare import check_same_test, compare_runs
+from semaug.report.compare import check_same_test, compare_runs, pairs_for
+from semaug.runs.words import say
 
 
 @with_options(leave_out=["trust_code"])
@@ -36,8 +37,18 @@ def compare_command(
         typer.Argument(metavar="B[,FIELD=VALUE]...", help="Recipe to compare with the baseline"),
     ],
     overrides: Overrides = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each recipe: 3, or one for each fold")
+    ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="First of the seeds")] = 0,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Cross-validate: each run tests on another part of the images"),
+    ] = None,
+    detect: Annotated[
+        float | None,
+        typer.Option(help="Say how many pairs it takes to see a difference of this size"),
+    ] = None,
     quick: Quick = False,
     runs: Runs = Path("runs"),
     *,
@@ -54,6 +65,9 @@ def compare_command(
     recipes that have them. Changes after a comma apply to that recipe alone. Both recipes must be
     tested on the same images.
 
+    Few images, and no test part? --folds 5 parts the training images into five, each class in equal
+    shares, trains five runs of each recipe, and tests every image once.
+
     [bold]Examples[/bold]
 
     semaug compare digits_resnet8 digits_resnet8_isda --seeds 3
@@ -61,19 +75,25 @@ def compare_command(
     semaug compare cifar10_5k_resnet20 cifar10_5k_resnet20_isda --seeds 5
 
     semaug compare digits_resnet8 digits_resnet8,loss=isda,strength=1 epochs=20
+
+    semaug compare folder_resnet18 folder_resnet18_isda --folds 5 --data-root photos
     """
     console = Console()
     one_process("compare", "start the command several times side by side, and they share the runs")
     if first == second:
         raise UserError(f"compare: expected two recipes, got {first!r} twice")
+    if detect is not None and not 0 < detect < float("inf"):
+        raise UserError(f"compare: expected --detect > 0, got {detect}")
     changes = split_overrides(overrides or [])
+    if folds is not None:
+        changes = {**changes, "subset.folds": str(folds)}
     arms = [first, second]
     if "seed" in changes or any("seed" in split_name(arm)[1] for arm in arms):
         raise UserError("compare: expected no `seed`; choose with --seeds and --first-seed")
     chosen = changes_for(arms, changes)
     pairs = [
         [make_run(*arm, seed, quick, runs) for arm in zip(arms, chosen, strict=True)]
-        for seed in range(first_seed, first_seed + seeds)
+        for seed in range(first_seed, first_seed + (seeds or folds or 3))
     ]
     if pairs[0][0].folder == pairs[0][1].folder:
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
@@ -83,4 +103,7 @@ def compare_command(
 
     all_runs = [run for pair in pairs for run in pair]
     summaries_of(queue.train(all_runs, options, console))  # or the command fails
-    print_comparison(console, compare_runs(all_runs[::2], all_runs[1::2], runs))
+    comparison = compare_runs(all_runs[::2], all_runs[1::2], runs)
+    print_comparison(console, comparison)
+    if detect is not None:
+        say(console, pairs_for(comparison, detect))

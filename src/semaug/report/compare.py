@@ -16,7 +16,7 @@ from semaug.report.plots import main_plot
 from semaug.runs.files import write_json
 from semaug.runs.read import REPORTS, label_of
 from semaug.runs.run import Run, name_of_seeds
-from semaug.runs.statistics import FEWEST_PAIRS, mean_and_spread
+from semaug.runs.statistics import FEWEST_PAIRS, mean_and_spread, pairs_to_detect
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,9 @@ def _tested(recipe: Any) -> dict[str, Any]:
     """Return the options that choose test images and the main metric, as far as they are known."""
     options = flat_options(recipe_to_plain_data(recipe))
     of_data = (name for name in options if name.partition(".")[0] == "data")
-    names = {"report", "subset.hold_out", "subset.test_images", *of_data}
-    if options.get("subset.hold_out") is not None:
+    parted = {"subset.hold_out", "subset.folds"}
+    names = {"report", "subset.test_images", *parted, *of_data}
+    if any(options.get(name) is not None for name in parted):
         names.add("subset.subset_seed")
     if options.get("metrics"):
         options["metrics"] = options["metrics"][0]["name"]
@@ -155,6 +156,30 @@ def conclusion(group: Group, pair: Pair) -> str:
     return outcome + endings[difference.shows]
 
 
+def interval(group: Group) -> str:
+    """Say which interval a comparison gives."""
+    if group.runs[0].options.get("subset.folds"):
+        return "95 %, corrected Student's t over folds (Nadeau and Bengio, 2003)"
+    return "95 %, Student's t over pairs of runs with the same seed"
+
+
+def pairs_for(comparison: Comparison, size: float) -> str:
+    """Say how many pairs of runs it takes to see a difference, at the spread so far.
+
+    Args:
+        comparison: Of the pairs so far.
+        size: Of the difference.
+    """
+    std, group = comparison.pairs[0].difference.std, comparison.group
+    wanted = f"a difference of {group.measure.text(size)} in {group.measured}"
+    if not std:
+        return f"{wanted}: no spread is known yet; two pairs or more tell how many it takes"
+    return (
+        f"{wanted} is seen in four of five studies with {pairs_to_detect(size, std)} pairs, "
+        f"if the standard deviation of differences is {std:.2f} as here"
+    )
+
+
 def unequal_warnings(pair: Pair) -> list[str]:
     """Say, in a line each, what runs with the same seed differ in beside their recipes."""
     return [
@@ -183,7 +208,7 @@ def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
             }
             for pair in comparison.pairs
         },
-        "interval": "95 %, Student's t over pairs of runs with the same seed",
+        "interval": interval(group),
         "conclusion": conclusion(group, comparison.pairs[0]),
         "warnings": unequal_warnings(comparison.pairs[0]),
     }

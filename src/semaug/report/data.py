@@ -330,7 +330,10 @@ def compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) 
     one, two = first.values(report, predictor), second.values(report, predictor)
     if not (seeds := sorted(one.keys() & two.keys())):
         return None
-    difference = paired_difference([one[seed] for seed in seeds], [two[seed] for seed in seeds])
+    folds = first.runs[0].options.get("subset.folds")
+    overlap = 1 / (folds - 1) if folds else 0.0
+    values, others = ([own[seed] for seed in seeds] for own in (one, two))
+    difference = paired_difference(values, others, overlap)
     unequal = unequal_settings(
         *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
     )

@@ -18,12 +18,14 @@ class PairedDifference:
         low: Lower end of the interval; None with one pair, or if all differences are equal.
         high: Upper end, likewise.
         pairs: How many.
+        std: Standard deviation of the differences; None with one pair.
     """
 
     mean: float
     low: float | None
     high: float | None
     pairs: int
+    std: float | None = None
 
     @property
     def shows(self) -> Literal["too few pairs", "no spread", "no difference", "a difference"]:
@@ -68,12 +70,17 @@ def with_spread(values: Sequence[float]) -> str:
     return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
+def paired_difference(
+    first: Sequence[float], second: Sequence[float], overlap: float = 0.0
+) -> PairedDifference:
     """Compare two arms that share their seeds, pair by pair.
 
     Args:
         first: One number for each seed.
         second: The same seeds in the same order.
+        overlap: Test images over training images, if the pairs are folds: these share training
+            images, and their plain interval would be too narrow (Nadeau and Bengio, 2003,
+            https://doi.org/10.1023/A:1024068626366, section 5.1).
 
     Raises:
         ValueError: If the lengths differ, or there is no pair.
@@ -93,8 +100,36 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
     # Equal differences, but for rounding, tell nothing about their spread: an interval of
     # no width would claim certainty that a few runs cannot give.
     if spread is None or spread <= 1e-9 * max(map(abs, [*first, *second])):
-        return PairedDifference(center, None, None, pairs)
+        return PairedDifference(center, None, None, pairs, spread)
     from scipy.stats import t  # slow to import, and needed at the end of a comparison only
 
-    half = float(t.ppf(0.975, pairs - 1)) * spread / math.sqrt(pairs)
-    return PairedDifference(center, center - half, center + half, pairs)
+    half = float(t.ppf(0.975, pairs - 1)) * spread * math.sqrt(1 / pairs + overlap)
+    return PairedDifference(center, center - half, center + half, pairs, spread)
+
+
+def pairs_to_detect(size: float, std: float) -> int:
+    """Return how many pairs show a difference in four of five studies, at the level of 95 %.
+
+    Args:
+        size: Of the true difference.
+        std: Standard deviation of the differences of pairs.
+
+    Raises:
+        ValueError: If a number is not positive.
+
+    >>> pairs_to_detect(0.5, std=0.7)
+    18
+    """
+    if min(size, std) <= 0:
+        raise ValueError(
+            f"pairs_to_detect: expected `size` > 0 and `std` > 0, got {size} and {std}"
+        )
+    from scipy.stats import nct, t
+
+    pairs = 2
+    while True:
+        limit, shift = float(t.ppf(0.975, pairs - 1)), size / std * math.sqrt(pairs)
+        missed = nct.cdf(limit, pairs - 1, shift) - nct.cdf(-limit, pairs - 1, shift)
+        if missed <= 0.2:
+            return pairs
+        pairs += 1 + pairs // 100
