@@ -56,7 +56,7 @@ def gather_over_ranks(
             labels, capacity, padding
         ).flatten()
     sizes = labels.new_empty(world_size())
-    dist.all_gather_into_tensor(sizes, labels.new_tensor([len(labels)]))
+    _all_gather(sizes, labels.new_tensor([len(labels)]))
     rank_sizes = sizes.tolist()
     joined = [
         torch.cat([part[:size] for part, size in zip(parts, rank_sizes, strict=True)])
@@ -65,12 +65,18 @@ def gather_over_ranks(
     return joined[0], joined[1]
 
 
+def _all_gather(gathered: Tensor, own: Tensor) -> None:
+    # torch 2.14 gave it a new name, and warns of the old one.
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(gathered, own)
+
+
 def _gather(rows: Tensor, capacity: int, padding: int) -> Tensor:
     """Gather ``(ranks, capacity, ...)``; shorter tensors travel with padding."""
     padded = rows.new_full((capacity, *rows.shape[1:]), padding)
     padded[: len(rows)] = rows
     gathered = rows.new_empty(world_size() * capacity, *rows.shape[1:])
-    dist.all_gather_into_tensor(gathered, padded)
+    _all_gather(gathered, padded)
     return gathered.unflatten(0, (world_size(), capacity))
 
 
