@@ -45,6 +45,20 @@ def check_shapes(function: str, **tensors: tuple[Tensor, str]) -> None:
         sizes = known
 
 
+def check_channels_first(function: str, images: Tensor) -> None:
+    """Check that images ``(N, C, H, W)`` are not, by all appearances, ``(N, H, W, C)``.
+
+    Raises:
+        ValueError: If the last size is 1 or 3, as channels are, and the second one is neither.
+    """
+    _, channels, height, width = images.shape
+    if width in (1, 3) and height != width and channels not in (1, 3):
+        raise ValueError(
+            f"{function}: expected `images` of shape (N, C, H, W), got {tuple(images.shape)}, "
+            "which looks like (N, H, W, C); give images.permute(0, 3, 1, 2)"
+        )
+
+
 def check_labels(function: str, labels: Tensor, name: str = "labels") -> None:
     """Check that labels are int64 class ids.
 
