@@ -29,6 +29,7 @@ from semaug._torch.checks import (
     check_written,
 )
 from semaug._torch.compile import settled
+from semaug._torch.distributed import refuse_join, world_size
 from semaug._torch.memory import is_out_of_memory
 from semaug.covariance.batch import IGNORE_INDEX, Samples, nearest_labels, take_samples
 from semaug.covariance.diagonal import Diagonal
@@ -61,8 +62,9 @@ class ClassCovariance(nn.Module):
 
     Batches merge exactly, so the result does not depend on how the samples were split.
     Under ``torch.distributed`` the batches of all ranks count as one: every rank holds the
-    statistics of all samples, and all ranks must call :meth:`update`, with batches of any
-    size. The module needs no ``DistributedDataParallel``.
+    statistics of all samples, and all ranks must call :meth:`update` equally often, with batches
+    of any size; torch's ``Join`` needs ``throw_on_early_termination=True``. The module needs no
+    ``DistributedDataParallel``.
 
     Samples with a feature that is not finite, or as large as the fourth root of the largest
     number (4e9 in float32), are left out and counted in ``num_skipped``.
@@ -211,7 +213,7 @@ class ClassCovariance(nn.Module):
             self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
         self._written = not self.count.is_meta
         self._first_epoch = True  # what the buffer says, which is read only when it is loaded
-        self._warned = False
+        self._warned = self._joins_refused = False
 
     def update(
         self, features: Tensor, labels: Tensor, *, ignore_index: int | None = IGNORE_INDEX
@@ -258,6 +260,9 @@ class ClassCovariance(nn.Module):
             rows: The classes of ``labels``, where known already.
             ignore_index: Label of samples that do not count.
         """
+        if not (self._joins_refused or torch.compiler.is_compiling()) and world_size() > 1:
+            refuse_join()
+            self._joins_refused = True
         with torch.no_grad(), without_autocast(features.device):
             samples = take_samples(
                 features,
