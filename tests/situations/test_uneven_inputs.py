@@ -1,4 +1,4 @@
-"""Ranks have unequal numbers of batches, and torch's Join (or Accelerate's) is to make up for it."""
+"""Ranks have unequal numbers of batches, and torch's Join is to make up for it."""
 
 import pytest
 import torch
