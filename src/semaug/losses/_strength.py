@@ -201,7 +201,7 @@ def given(module: nn.Module, name: str, device: torch.device) -> Tensor | None:
             f"{type(module).__name__}: expected `{name}` with values, got a tensor of the meta "
             "device; create it with device='cpu' where the model is built on the meta device"
         )
-    moved = value.to(device)
+    moved = value.to(device, non_blocking=value.device.type == "cpu")  # no accelerator waits
     if not (moved.is_meta or torch.is_inference_mode_enabled()):
         setattr(module, name, moved)
     return moved
