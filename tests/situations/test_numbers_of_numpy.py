@@ -6,6 +6,7 @@ import torch
 
 from semaug import ClassCovariance, ExplicitAugmentationLoss, ISDALoss, MultiLabelISDALoss
 from semaug._torch.checks import check_int
+from semaug.data.loader import _check_index
 from semaug.metrics import MeanIoU, TopKError
 
 LABELS = np.array([0, 1, 2])
@@ -24,6 +25,14 @@ def test_whole_numbers_of_any_kind_are_sizes(number):
     assert MultiLabelISDALoss(number, 2, strength=0.5).estimator.num_classes == 3
     assert len(MeanIoU(number).confusion) == len(TopKError(number, number).count) == 3
     assert isinstance(check_int("f", "x", number, 0), int)
+
+
+def test_they_are_checked_as_others_are():
+    for number, message in ((np.int64(0), ">= 1, got 0"), (np.int64(-2), ">= 1, got -2")):
+        with pytest.raises(ValueError, match=f"ISDALoss: expected `num_classes` {message}"):
+            ISDALoss(number, 3, strength=0.5)
+    with pytest.raises(ValueError, match=r"f: expected `rank` in 0\.\.3, got 4"):
+        _check_index("f", "rank", np.int64(4), 4)
 
 
 @pytest.mark.parametrize(
