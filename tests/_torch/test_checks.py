@@ -9,6 +9,7 @@ import torch
 from semaug._torch.checks import (
     check_at_least,
     check_bool,
+    check_channels_first,
     check_finite,
     check_int,
     check_number,
@@ -16,6 +17,7 @@ from semaug._torch.checks import (
     check_range,
     check_shapes,
     check_tensors,
+    check_written,
     is_number,
 )
 
@@ -90,6 +92,11 @@ def test_ints_start_at_the_minimum():
         check_positive_int("f", x=1, y=0)
 
 
+def test_whole_numbers_of_numpy_become_ints():
+    assert type(check_int("f", "x", np.int64(3), 0)) is int
+    assert check_positive_int("f", x=np.uint8(3), y=2) == (3, 2)
+
+
 @pytest.mark.parametrize("value", ["no", 0, 1, None], ids=repr)
 def test_only_true_and_false_are_bools(value):
     check_bool("f", "x", True)
@@ -131,3 +138,28 @@ def test_tensors_have_a_shape_a_dtype_and_one_device():
     ]:  # fmt: skip
         with pytest.raises(error, match="f: expected " + message):
             check_tensors("f", logits=(logits, "N C"), **tensors)
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 32, 3), (2, 20, 28, 1)])
+def test_channels_come_first(shape):
+    with pytest.raises(
+        ValueError, match=r"f: expected `images` of shape \(N, C, H, W\), got \(2, "
+    ):
+        check_channels_first("f", torch.zeros(shape))
+    check_channels_first("f", torch.zeros(shape).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("count", [[0, -1], [2**48, 1]])
+def test_counts_that_cannot_be_are_named(count):
+    with pytest.raises(RuntimeError, match="f: expected state that was loaded or reset"):
+        check_written("f", torch.tensor(count))
+    check_written("f", torch.tensor([0, 2**48 - 1]))
+    check_written("f", torch.tensor(3))
+
+
+def test_what_is_not_empty_though_nothing_was_counted_is_named():
+    means = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    check_written("f", torch.tensor([1, 0]), means)
+    for count, empty in (([0, 1], means), ([1, 0], means * torch.nan)):
+        with pytest.raises(RuntimeError, match="f: expected state that was loaded or reset"):
+            check_written("f", torch.tensor(count), empty)

@@ -7,6 +7,7 @@ accelerator wait.
 import math
 from collections.abc import Iterable
 from numbers import Real
+from operator import index
 from typing import Any
 
 import torch
@@ -42,6 +43,20 @@ def check_shapes(function: str, **tensors: tuple[Tensor, str]) -> None:
                 f"{function}: expected `{name}` of shape ({wanted}{comma}), got {shape}"
             )
         sizes = known
+
+
+def check_channels_first(function: str, images: Tensor) -> None:
+    """Check that images ``(N, C, H, W)`` are not, by all appearances, ``(N, H, W, C)``.
+
+    Raises:
+        ValueError: If the last size is 1 or 3, as channels are, and the second one is neither.
+    """
+    _, channels, height, width = images.shape
+    if width in (1, 3) and height != width and channels not in (1, 3):
+        raise ValueError(
+            f"{function}: expected `images` of shape (N, C, H, W), got {tuple(images.shape)}, "
+            "which looks like (N, H, W, C); give images.permute(0, 3, 1, 2)"
+        )
 
 
 def check_labels(function: str, labels: Tensor, name: str = "labels") -> None:
@@ -165,28 +180,55 @@ def check_at_least(function: str, name: str, value: float | Tensor, minimum: flo
         raise ValueError(f"{function}: expected {finite}`{name}` >= {minimum}, got {value}")
 
 
-def check_positive_int(function: str, **values: int) -> None:
-    """Check sizes.
+def check_positive_int(function: str, **values: int) -> tuple[int, ...]:
+    """Check sizes, and return them as ints of Python.
 
     Raises:
         TypeError: If a value is not an int.
         ValueError: If a value is below 1.
     """
-    for name, value in values.items():
-        check_int(function, name, value, 1)
+    return tuple(check_int(function, name, value, 1) for name, value in values.items())
 
 
-def check_int(function: str, name: str, value: int, minimum: int) -> None:
-    """Check an int from below.
+def check_int(function: str, name: str, value: int, minimum: int) -> int:
+    """Check an int from below, and return it as one of Python, which NumPy's are not.
 
     Raises:
-        TypeError: If it is not an int; a bool is none.
+        TypeError: If it is no whole number; a bool is none.
         ValueError: If it is below ``minimum``.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    try:
+        number = None if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = None
+    if number is None:
         raise TypeError(f"{function}: expected `{name}` to be an int, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{function}: expected `{name}` >= {minimum}, got {value}")
+    if number < minimum:
+        raise ValueError(f"{function}: expected `{name}` >= {minimum}, got {number}")
+    return number
+
+
+def check_written(owner: str, count: Tensor, empty: Tensor | None = None) -> None:
+    """Check that counts which left the meta device are no leftovers in memory. It reads values.
+
+    Some loaders, such as ``from_pretrained``, allocate what a checkpoint lacks and write nothing.
+
+    Args:
+        owner: Name for messages.
+        count: Integers, of which no honest one is negative or 2^48.
+        empty: ``(len(count), ...)``, zeros where the count is 0.
+
+    Raises:
+        RuntimeError: If they are.
+    """
+    wrong = (count < 0) | (count >= 2**48)
+    if empty is not None:
+        wrong = wrong | ((count == 0) & (empty != 0).any(dim=1))
+    if wrong.any():
+        raise RuntimeError(
+            f"{owner}: expected state that was loaded or reset, got memory that nobody wrote to; "
+            "call `reset_parameters()` of modules that the checkpoint does not have"
+        )
 
 
 def check_bool(function: str, name: str, value: bool) -> None:

@@ -1,10 +1,12 @@
 """What the statistics need of ``torch.distributed``."""
 
+import gc
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.algorithms.join import Join
 
 from semaug._torch.autograd import known_signature
 
@@ -22,6 +24,23 @@ def rank_and_size() -> tuple[int, int]:
 def is_first_rank() -> bool:
     """Whether this process adds what must be added once."""
     return rank_and_size()[0] == 0
+
+
+def refuse_join() -> None:
+    """Refuse torch's ``Join`` of uneven inputs, which makes up for no collectives in a forward.
+
+    It looks through all objects there are, a tenth of a second, because nothing else knows of it.
+
+    Raises:
+        RuntimeError: If there is one now that lets ranks go on alone.
+    """
+    joins = [x for x in gc.get_objects() if type(x) is Join]
+    if any(x._enable and not x._throw_on_early_termination for x in joins):
+        raise RuntimeError(
+            "ClassCovariance: expected as many batches on every rank, got torch's Join, in which "
+            "ranks without batches would leave the others waiting for their statistics; use "
+            "Join(..., throw_on_early_termination=True), which ends with the first of them"
+        )
 
 
 def gather_over_ranks(
@@ -56,7 +75,7 @@ def gather_over_ranks(
             labels, capacity, padding
         ).flatten()
     sizes = labels.new_empty(world_size())
-    dist.all_gather_into_tensor(sizes, labels.new_tensor([len(labels)]))
+    _all_gather(sizes, labels.new_tensor([len(labels)]))
     rank_sizes = sizes.tolist()
     joined = [
         torch.cat([part[:size] for part, size in zip(parts, rank_sizes, strict=True)])
@@ -65,12 +84,18 @@ def gather_over_ranks(
     return joined[0], joined[1]
 
 
+def _all_gather(gathered: Tensor, own: Tensor) -> None:
+    # torch 2.14 gave it a new name, and warns of the old one.
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(gathered, own)
+
+
 def _gather(rows: Tensor, capacity: int, padding: int) -> Tensor:
     """Gather ``(ranks, capacity, ...)``; shorter tensors travel with padding."""
     padded = rows.new_full((capacity, *rows.shape[1:]), padding)
     padded[: len(rows)] = rows
     gathered = rows.new_empty(world_size() * capacity, *rows.shape[1:])
-    dist.all_gather_into_tensor(gathered, padded)
+    _all_gather(gathered, padded)
     return gathered.unflatten(0, (world_size(), capacity))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semaug._torch.checks import (
     check_at_least,
+    check_channels_first,
     check_floating,
     check_labels,
     check_number,
@@ -149,6 +150,7 @@ class Mix:
             ValueError: If shapes disagree, or ``num_classes`` is below 1.
         """
         check_shapes("Mix", images=(images, "N C H W"), labels=(labels, "N"), draws=(draws, "N 4"))
+        check_channels_first("Mix", images)
         check_floating("Mix", images=images, draws=draws)
         check_labels("Mix", labels)
         check_positive_int("Mix", num_classes=num_classes)
@@ -173,6 +175,7 @@ class Mix:
 
 def _check(function: str, **tensors: tuple[Tensor, str]) -> None:
     check_shapes(function, **tensors)
+    check_channels_first(function, tensors["images"][0])
     check_floating(function, **{name: tensor for name, (tensor, _) in tensors.items()})
 
 

@@ -16,7 +16,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from semaug._torch.checks import check_floating, check_number, check_shapes, is_number
+from semaug._torch.checks import (
+    check_channels_first,
+    check_floating,
+    check_number,
+    check_shapes,
+    is_number,
+)
 from semaug.covariance.rows import is_static
 
 # N images of C channels, H and W pixels; K draws for each image.
@@ -124,6 +130,7 @@ def check_images_and_draws(
     """
     function = type(augment).__name__
     check_shapes(function, images=(images, shape), draws=(draws, f"N {augment.num_draws}"))
+    check_channels_first(function, images)
     check_floating(function, draws=draws)
 
 

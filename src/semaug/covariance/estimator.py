@@ -6,7 +6,8 @@ Source: Wang et al., https://arxiv.org/abs/2007.10538, Eqs. (1) to (3).
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import torch
@@ -25,8 +26,11 @@ from semaug._torch.checks import (
     check_same_device,
     check_shapes,
     check_tensors,
+    check_written,
 )
 from semaug._torch.compile import settled
+from semaug._torch.distributed import refuse_join, world_size
+from semaug._torch.memory import is_out_of_memory
 from semaug.covariance.batch import IGNORE_INDEX, Samples, nearest_labels, take_samples
 from semaug.covariance.diagonal import Diagonal
 from semaug.covariance.form import Form, Noise, State, at_working_precision
@@ -36,7 +40,9 @@ from semaug.covariance.kinds import (
     check_effect,
     checked_memory,
     checked_rank,
+    describe_memory,
     kind_state,
+    num_bytes,
 )
 from semaug.covariance.learned import UNIT_ENTROPY, Learned, uncertainty_loss
 from semaug.covariance.merging import merge_samples, merge_states, one_class
@@ -56,8 +62,9 @@ class ClassCovariance(nn.Module):
 
     Batches merge exactly, so the result does not depend on how the samples were split.
     Under ``torch.distributed`` the batches of all ranks count as one: every rank holds the
-    statistics of all samples, and all ranks must call :meth:`update`, with batches of any
-    size. The module needs no ``DistributedDataParallel``.
+    statistics of all samples, and all ranks must call :meth:`update` equally often, with batches
+    of any size; torch's ``Join`` needs ``throw_on_early_termination=True``. The module needs no
+    ``DistributedDataParallel``.
 
     Samples with a feature that is not finite, or as large as the fourth root of the largest
     number (4e9 in float32), are left out and counted in ``num_skipped``.
@@ -153,7 +160,7 @@ class ClassCovariance(nn.Module):
     ) -> None:
         super().__init__()
         name = "ClassCovariance"
-        check_positive_int(name, num_classes=num_classes, num_features=num_features)
+        sizes = check_positive_int(name, num_classes=num_classes, num_features=num_features)
         check_one_of(name, "kind", kind, KINDS)
         check_bool(name, "sharded", sharded)
         check_effect(
@@ -165,7 +172,8 @@ class ClassCovariance(nn.Module):
             entropy_weight=entropy_weight,
             entropy_margin=entropy_margin,
         )
-        self.num_classes, self.num_features, self.kind = num_classes, num_features, kind
+        self.num_classes, self.num_features = num_classes, num_features = sizes
+        self.kind: Kind = kind
         self.rank = checked_rank(rank, num_features) if kind == "low_rank" else None
         self.memory = checked_memory(memory)
         self.entropy_weight = 1.0 if entropy_weight is None else entropy_weight
@@ -174,14 +182,17 @@ class ClassCovariance(nn.Module):
         check_finite(name, "entropy_margin", self.entropy_margin)
         check_at_least(name, "shrinkage", 0 if shrinkage is None else shrinkage, 0)
         self.shrinkage = None if shrinkage is None else float(shrinkage)
-        check_positive_int(name, max_batch_size=1 if max_batch_size is None else max_batch_size)
+        if max_batch_size is not None:
+            (max_batch_size,) = check_positive_int(name, max_batch_size=max_batch_size)
         self.max_batch_size, self.sharded = max_batch_size, sharded
 
         self._kind = kind_state(kind, num_classes, self.rank, sharded)
         num_means = 1 if kind == "shared" else num_classes
         self.register_buffer("count", torch.zeros(num_means, dtype=torch.int64))
         buffers = {"mean": torch.zeros(num_means, num_features)}
-        buffers |= self._kind.buffers(num_means, num_features)
+        with self._explained_memory():
+            buffers |= self._kind.buffers(num_means, num_features)
+            parameters = self._kind.parameters(num_features)
         if isinstance(self.memory, float):
             buffers["sample_weight"] = torch.zeros(num_means)  # of the samples that count still
         if shrinkage is not None:
@@ -190,7 +201,6 @@ class ClassCovariance(nn.Module):
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         for buffer, value in buffers.items():
             self.register_buffer(buffer, value.to(dtype))
-        parameters = self._kind.parameters(num_features)
         for parameter, value in parameters.items():
             self.register_parameter(parameter, nn.Parameter(value.to(dtype)))
         self._state_names = (*buffers, *parameters)
@@ -201,8 +211,9 @@ class ClassCovariance(nn.Module):
                 num_classes, num_features, kind, rank=rank, shrinkage=shrinkage, sharded=sharded
             )
             self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
+        self._written = not self.count.is_meta
         self._first_epoch = True  # what the buffer says, which is read only when it is loaded
-        self._warned = False
+        self._warned = self._joins_refused = False
 
     def update(
         self, features: Tensor, labels: Tensor, *, ignore_index: int | None = IGNORE_INDEX
@@ -249,6 +260,9 @@ class ClassCovariance(nn.Module):
             rows: The classes of ``labels``, where known already.
             ignore_index: Label of samples that do not count.
         """
+        if not (self._joins_refused or torch.compiler.is_compiling()) and world_size() > 1:
+            refuse_join()
+            self._joins_refused = True
         with torch.no_grad(), without_autocast(features.device):
             samples = take_samples(
                 features,
@@ -279,6 +293,10 @@ class ClassCovariance(nn.Module):
         merge_samples(self._kind, self.count, self._state(), samples, self.memory)
 
     def _state(self) -> State:
+        if not (self._written or self.count.is_meta or torch.compiler.is_compiling()):
+            check_written("ClassCovariance", self.count, self.mean)
+            self._written = True
+            self._first_epoch = self.fresh is None or int(self.epoch) == 0
         return {name: getattr(self, name) for name in self._state_names}
 
     def start_epoch(self) -> None:
@@ -330,7 +348,11 @@ class ClassCovariance(nn.Module):
             buffer.zero_()
         for name, value in self._kind.parameters(self.num_features).items():
             getattr(self, name).copy_(value)
-        self._first_epoch = True
+        self._first_epoch, self._warned = True, False
+
+    def reset_parameters(self) -> None:
+        """:meth:`reset`, by the name that torch's convention has for it after ``to_empty``."""
+        self.reset()
 
     def warn_of_skipped(self) -> None:
         """Warn, once, if samples were left out.
@@ -482,6 +504,26 @@ class ClassCovariance(nn.Module):
             return self.mean.new_zeros(())
         return self.entropy_weight * uncertainty_loss(form.factor, rows, self.entropy_margin)
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the covariances, in float32."""
+        return num_bytes(self.kind, self.num_classes, self.num_features, self.rank, self.sharded)
+
+    def describe_memory(self) -> str:
+        """Say how much memory the covariances take, and how to need less."""
+        sizes = self.num_classes, self.num_features
+        return describe_memory(self.kind, *sizes, self.rank, self.sharded)
+
+    @contextmanager
+    def _explained_memory(self) -> Iterator[None]:
+        """Say in an error of too little memory what takes it."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise torch.OutOfMemoryError(f"ClassCovariance: {self.describe_memory()}") from error
+
     @override
     def extra_repr(self) -> str:
         options = {
@@ -521,7 +563,12 @@ class ClassCovariance(nn.Module):
             moved = fn(tensor)
             return tensor.to(moved.device) if _is_half(moved) else moved
 
-        return super()._apply(keep_precision, recurse)
+        was_meta = self.count.is_meta
+        with self._explained_memory():
+            super()._apply(keep_precision, recurse)
+        if was_meta and not self.count.is_meta:  # so that nothing was there to keep
+            self.reset()
+        return self
 
 
 def _is_half(tensor: Tensor) -> bool:

@@ -2,7 +2,10 @@
 
 from typing import Literal, get_args
 
+import torch
+
 from semaug._torch.checks import check_positive_int
+from semaug._torch.memory import in_words
 from semaug.covariance.diagonal import DiagonalKind
 from semaug.covariance.form import KindState
 from semaug.covariance.full import FullKind
@@ -12,7 +15,16 @@ from semaug.covariance.low_rank import LowRankKind
 from semaug.covariance.sharded import ShardedKind
 from semaug.covariance.shared import SharedKind
 
-__all__ = ["KINDS", "Kind", "check_effect", "checked_memory", "checked_rank", "kind_state"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "check_effect",
+    "checked_memory",
+    "checked_rank",
+    "describe_memory",
+    "kind_state",
+    "num_bytes",
+]
 
 Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -40,6 +52,34 @@ def kind_state(kind: Kind, num_classes: int, rank: int | None, sharded: bool) ->
     return (ShardedKind if sharded else _STATES[kind])(num_classes, rank or 0)
 
 
+def num_bytes(
+    kind: Kind, num_classes: int, num_features: int, rank: int | None = None, sharded: bool = False
+) -> int:
+    """Bytes of the covariances of a kind in float32; of one process if they are sharded."""
+    with torch.device("meta"):
+        state = kind_state(kind, num_classes, rank or min(32, num_features), sharded)
+        tensors = state.buffers(1 if kind == "shared" else num_classes, num_features)
+        tensors |= state.parameters(num_features)
+    return 4 * sum(tensor.numel() for tensor in tensors.values())
+
+
+def describe_memory(
+    kind: Kind, num_classes: int, num_features: int, rank: int | None = None, sharded: bool = False
+) -> str:
+    """Say how much memory covariances take, and how to need less."""
+    own = num_bytes(kind, num_classes, num_features, rank, sharded)
+    parts = [
+        f"{kind} covariances of {num_classes} classes x {num_features} features take "
+        f"{in_words(own)}{' in each process' if sharded else ''}"
+    ]
+    for other in ("low_rank", "diagonal"):
+        size = num_bytes(other, num_classes, num_features)
+        parts += [f"{other} takes {in_words(size)}"] if size < own else []
+    if kind == "full" and not sharded:
+        parts.append("sharded=True divides them among processes")
+    return "; ".join(parts)
+
+
 def check_effect(kind: Kind, **options: object) -> None:
     """Check that options are given only to kinds that they are for; None is not given.
 
@@ -64,7 +104,7 @@ def checked_rank(rank: int | None, num_features: int) -> int:
     """
     if rank is None:
         return min(32, num_features)
-    check_positive_int("ClassCovariance", rank=rank)
+    (rank,) = check_positive_int("ClassCovariance", rank=rank)
     if rank > num_features:
         raise ValueError(f"ClassCovariance: expected `rank` <= {num_features}, got {rank}")
     return rank

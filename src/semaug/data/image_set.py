@@ -9,7 +9,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from semaug._torch.checks import check_labels, check_range, check_same_device, check_shapes
+from semaug._torch.checks import (
+    check_channels_first,
+    check_labels,
+    check_range,
+    check_same_device,
+    check_shapes,
+)
 
 # N images of C channels, H and W pixels.
 
@@ -40,6 +46,7 @@ class ImageSet:
         has_masks = isinstance(self.labels, Tensor) and self.labels.ndim == 3
         labels = (self.labels, "N H W" if has_masks else "N")
         check_shapes("ImageSet", images=(self.images, "N C H W"), labels=labels)
+        check_channels_first("ImageSet", self.images)
         check_same_device("ImageSet", images=self.images, labels=self.labels)
         if not has_masks or self.labels.dtype != torch.uint8:
             check_labels("ImageSet", self.labels)

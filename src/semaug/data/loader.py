@@ -261,6 +261,5 @@ def _from_memory(images: ImageSet, order: Tensor, pieces: Iterator[slice]) -> It
 
 def _check_index(function: str, name: str, value: int, stop: int) -> None:
     """Check an int from 0 to below ``stop``."""
-    if isinstance(value, int) and not 0 <= value < stop:
+    if not 0 <= check_int(function, name, value, -(2**63)) < stop:
         raise ValueError(f"{function}: expected `{name}` in 0..{stop - 1}, got {value}")
-    check_int(function, name, value, 0)

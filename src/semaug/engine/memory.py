@@ -5,11 +5,15 @@ images, network and what autograd keeps, and also Python and torch themselves, w
 than half a GiB. Processes that decode images are not counted.
 """
 
+import gc
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from semaug.covariance import ClassCovariance
 
 _MIB = 1 << 20
 _PROCESS = Path("/proc/self")  # of Linux
@@ -40,6 +44,31 @@ def peak_memory(device: torch.device) -> float | None:
             if name == "VmHWM":  # "high water mark", such as "539532 kB"
                 return int(value.split()[0]) / 1024
     return _peak_since_start()
+
+
+def total_memory(device: torch.device) -> float:
+    """Return the bytes of a device, or of the machine, or those that the process may use of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    with suppress(ImportError, AttributeError, OSError, ValueError):  # Windows
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return total if limit == resource.RLIM_INFINITY else min(limit, total)
+    return float("inf")
+
+
+def largest_statistics(device: torch.device) -> str | None:
+    """Describe covariances that take a quarter of the memory or more, of all that there are now.
+
+    For a look after an error, which knows no estimator.
+    """
+    estimators = [x for x in gc.get_objects() if type(x) is ClassCovariance]
+    largest = max(estimators, key=lambda estimator: estimator.num_bytes, default=None)
+    if largest is None or largest.num_bytes < total_memory(device) / 4:
+        return None
+    return largest.describe_memory()
 
 
 def _peak_since_start() -> float | None:

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from semaug._torch.memory import is_out_of_memory
 from semaug.data import explain_worker_death
 from semaug.engine.device import choose_device, operators, settle
 from semaug.engine.images import check_images_now
+from semaug.engine.memory import largest_statistics
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.engine.start import Start
@@ -115,10 +117,12 @@ def _explain(error: RuntimeError, recipe: Any, device: torch.device) -> str | No
     # Torch raises it anywhere, mostly in a backward pass.
     if death := explain_worker_death(error):
         return str(death)
-    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
+    if is_out_of_memory(error):
+        little = f"train: {describe_device(device)} has too little memory"
+        if largest := largest_statistics(device):
+            return f"{little}: {largest}; choose another `covariance`, or a smaller batch"
         return (
-            f"train: {describe_device(device)} has too little memory for "
-            f"batch_size={recipe.batch_size} or "
+            f"{little} for batch_size={recipe.batch_size} or "
             f"evaluation_batch_size={recipe.evaluation_batch_size}; choose a smaller one"
         )
     if "does not have a deterministic implementation" in text:

@@ -23,7 +23,9 @@ __all__ = [
     "at_least_float32",
     "check_logits_and_labels",
     "checked_strength",
+    "class_ids",
     "estimator_of",
+    "has_target",
     "reduced",
 ]
 
@@ -146,17 +148,27 @@ def estimator_of(
         TypeError: If a size is not an int.
         ValueError: If a size is below 1, the kind is unknown, or the one given has other sizes.
     """
-    check_positive_int(owner, num_classes=num_classes, num_features=num_features)
+    wanted = check_positive_int(owner, num_classes=num_classes, num_features=num_features)
     if not isinstance(covariance, ClassCovariance):
         check_one_of(owner, "covariance", covariance, KINDS)
         return ClassCovariance(num_classes, num_features, covariance)
     sizes = (covariance.num_classes, covariance.num_features)
-    if sizes != (num_classes, num_features):
+    if sizes != wanted:
         raise ValueError(
             f"{owner}: expected `covariance` with (num_classes, num_features) = "
-            f"{(num_classes, num_features)}, got {sizes}"
+            f"{wanted}, got {sizes}"
         )
     return covariance
+
+
+def has_target(targets: Tensor) -> Tensor:
+    """``(N, 1, ...)`` bool: whether targets ``(N, C, ...)`` name a class; zeros and NaN do not."""
+    return targets.amax(dim=1, keepdim=True) > 0
+
+
+def class_ids(targets: Tensor) -> Tensor:
+    """``(N, ...)`` most probable classes, ``IGNORE_INDEX`` without a target."""
+    return torch.where(has_target(targets).squeeze(1), targets.argmax(dim=1), IGNORE_INDEX)
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:

@@ -2,7 +2,12 @@
 
 A bound with respect to one class needs C numbers for each sample, and one with respect to
 every class C x C: too many to keep. They are made a few samples at a time, and again in the
-backward pass.
+backward pass. Where all samples have the same table of raises r, a matrix product makes all sums
+from N C + K C exponentials,
+
+    sum over j of exp(z[n, j] + r[k, j]) = exp(m_n + h_k) (exp(z - m) exp(r - h)^T)[n, k]
+
+with m and h the largest of their rows, unless numbers of that range would vanish.
 """
 
 from typing import Any
@@ -13,7 +18,7 @@ from torch import Tensor
 from semaug._torch.autograd import known_signature
 from semaug.covariance.rows import chunks, is_static
 
-__all__ = ["reference_logsumexp", "used_references"]
+__all__ = ["product_logsumexp", "reference_logsumexp", "used_references"]
 
 # N samples, C classes, K reference classes, R tables.
 
@@ -30,6 +35,66 @@ def reference_logsumexp(logits: Tensor, raises: Tensor, position: Tensor | None)
         ``(N, K)``, differentiable in ``logits`` and ``raises``.
     """
     return _ReferenceLogSumExp.apply(logits, raises, position)
+
+
+# In float64, exp(-m - h) of what is left out is below the rounding of what is not.
+LARGEST_RAISE = 300.0
+
+
+def product_logsumexp(logits: Tensor, raises: Tensor) -> Tensor:
+    """:func:`reference_logsumexp` of one table, by a matrix product where that is as exact.
+
+    To know whether it is, values are looked at, so only on a CPU.
+
+    Args:
+        logits: ``(N, C)``.
+        raises: ``(K, C)``, none negative.
+
+    Returns:
+        ``(N, K)``, as above.
+    """
+    looking = not is_static(logits.device) and logits.numel() > 0 and raises.numel() > 0
+    if looking and raises.amax() <= LARGEST_RAISE and logits.amax(dim=1).isfinite().all():
+        return _ProductLogSumExp.apply(logits, raises)
+    return reference_logsumexp(logits, raises.unsqueeze(0), None)
+
+
+def _scaled(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Exponentials over the largest of each row, in float64, and its logarithm ``(rows, 1)``."""
+    rows = rows.double()
+    largest = rows.amax(dim=1, keepdim=True)
+    return (rows - largest).exp_(), largest
+
+
+class _ProductLogSumExp(torch.autograd.Function):
+    @staticmethod
+    @known_signature
+    def forward(logits: Tensor, raises: Tensor) -> Tensor:
+        own, largest = _scaled(logits)
+        sums = []
+        for start, stop in chunks(len(raises), raises.shape[1], raises):
+            part, highest = _scaled(raises[start:stop])
+            sums.append((own @ part.T).log_().add_(highest.T))
+        return torch.cat(sums, dim=1).add_(largest).to(logits.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        logits, raises, output = ctx.saved_tensors
+        if torch.is_grad_enabled():  # as in the other one
+            share = _raised(logits, raises.unsqueeze(0), None).softmax(dim=2) * grad.unsqueeze(2)
+            return share.sum(dim=1), share.sum(dim=0)
+        own, largest = _scaled(logits)
+        grad_logits, grad_raises = torch.zeros_like(own), []
+        for start, stop in chunks(len(raises), raises.shape[1], raises):
+            part, highest = _scaled(raises[start:stop])
+            scale = (largest + highest.T - output[:, start:stop]).exp_().mul_(grad[:, start:stop])
+            grad_logits.addmm_(scale, part)
+            grad_raises.append((scale.T @ own).mul_(part).to(raises.dtype))
+        return grad_logits.mul_(own).to(logits.dtype), torch.cat(grad_raises)
 
 
 def _raised(logits: Tensor, raises: Tensor, position: Tensor | None) -> Tensor:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from semaug._torch.autocast import without_autocast
@@ -79,7 +79,7 @@ def semantic_consistency_loss(
             treated as constant; or an estimator; of labeled images.
         strength: lambda of the paper, at least 0; a tensor is not checked.
         probs: ``(N, C)`` predictions to agree with, such as a teacher's, treated as constant;
-            None is ``logits.softmax(1)``.
+            None is ``logits.softmax(1)``. A row of zeros contributes 0.
         reference: ``"every"`` is Eq. (15), for N x C x C exponentials, made a few at a time;
             ``"pseudo_label"`` is the bound that costs as little as supervised ISDA.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -106,7 +106,7 @@ def semantic_consistency_loss(
     return _loss(logits, weight, form, strength, probs, reference, reduction)
 
 
-class SemanticConsistencyLoss(Ramped, nn.Module):
+class SemanticConsistencyLoss(Ramped):
     """:func:`semantic_consistency_loss` with the covariances of a loss on labeled images.
 
     It reads the statistics and never changes them: features without labels do not count. They
@@ -118,6 +118,7 @@ class SemanticConsistencyLoss(Ramped, nn.Module):
         ramp_steps: Training calls over which the strength grows; None keeps it constant.
         reference: ``"every"`` or ``"pseudo_label"``.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        augment_in_eval: As in :class:`semaug.ISDALoss`.
 
     Raises:
         TypeError: If ``covariance`` is no estimator.
@@ -140,6 +141,7 @@ class SemanticConsistencyLoss(Ramped, nn.Module):
         ramp_steps: int | None = None,
         reference: Reference = "every",
         reduction: Reduction = "mean",
+        augment_in_eval: bool = True,
     ) -> None:
         super().__init__()
         name = "SemanticConsistencyLoss"
@@ -150,7 +152,7 @@ class SemanticConsistencyLoss(Ramped, nn.Module):
             )
         check_one_of(name, "reference", reference, REFERENCES)
         check_one_of(name, "reduction", reduction, REDUCTIONS)
-        self.ramp = Ramp(name, strength, ramp_steps)
+        self.ramp = Ramp(name, strength, ramp_steps, augment_in_eval)
         # No submodule: statistics are saved, moved and given to the optimizer by their owner.
         object.__setattr__(self, "estimator", covariance)
         self.reference: Reference = reference
@@ -172,11 +174,10 @@ class SemanticConsistencyLoss(Ramped, nn.Module):
             ValueError: If shapes or devices disagree.
         """
         form = _checked("SemanticConsistencyLoss", logits, weight, self.estimator, probs)
-        if self.training:
+        if self.counting:
             self.ramp.advance()
-        return _loss(
-            logits, weight, form, self.ramp.current(), probs, self.reference, self.reduction
-        )
+        strength = self.ramp.applied()
+        return _loss(logits, weight, form, strength, probs, self.reference, self.reduction)
 
 
 def _checked(
@@ -210,6 +211,7 @@ def _loss(
         variance = rows.per_sample(class_variance(weight, form, rows), logits)
         raised = logits + strength / 2 * variance
         losses = raised.logsumexp(dim=1) - (probs * logits).sum(dim=1)
+        losses = torch.where((probs == 0).all(dim=1), 0.0, losses)
     return reduced(losses, reduction)
 
 

@@ -35,7 +35,7 @@ from semaug.losses._arguments import (
     estimator_of,
     reduced,
 )
-from semaug.losses._strength import Ramp, Ramped
+from semaug.losses._strength import Ramp, Ramped, given
 from semaug.losses.isda import FeatureAugmentation
 from semaug.registry import Sizes, losses
 
@@ -99,7 +99,7 @@ def explicit_augmentation_loss(
     return _mean_over_draws(logits + noise, labels, options)
 
 
-class ExplicitAugmentationLoss(Ramped, nn.Module):
+class ExplicitAugmentationLoss(Ramped):
     """:func:`explicit_augmentation_loss` that keeps the covariances and ramps the strength.
 
     As :class:`semaug.ISDALoss`, for M draws instead of infinitely many. It draws from torch's
@@ -118,6 +118,7 @@ class ExplicitAugmentationLoss(Ramped, nn.Module):
         label_smoothing: Between 0 and 1.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. The uncertainty of ``learned`` is added to
             what is returned: once to a scalar, and to every element of ``"none"``.
+        augment_in_eval: As in :class:`semaug.ISDALoss`.
 
     Raises:
         TypeError: If a size is not an int.
@@ -129,8 +130,6 @@ class ExplicitAugmentationLoss(Ramped, nn.Module):
     >>> loss(features @ weight.T, torch.arange(8), features, weight).shape
     torch.Size([])
     """
-
-    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -145,21 +144,22 @@ class ExplicitAugmentationLoss(Ramped, nn.Module):
         ignore_index: int = IGNORE_INDEX,
         label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
+        augment_in_eval: bool = True,
     ) -> None:
         super().__init__()
         name = "ExplicitAugmentationLoss"
-        self.ramp = Ramp(name, strength, ramp_steps)
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.ramp = Ramp(name, strength, ramp_steps, augment_in_eval)
+        self.class_weights = class_weights
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
-        self.reduction, self.num_samples = reduction, num_samples
-        self._options().check(name)
+        self.reduction = reduction
+        self._options(None).check(name)
         check_tensors(name, class_weights=(class_weights, f"{num_classes}?"))
-        check_positive_int(name, num_samples=num_samples)
+        (self.num_samples,) = check_positive_int(name, num_samples=num_samples)
         self.estimator = estimator_of(name, num_classes, num_features, covariance)
 
-    def _options(self) -> CrossEntropyOptions:
-        weights, smoothing = self.class_weights, self.label_smoothing
-        return CrossEntropyOptions(weights, self.ignore_index, smoothing, self.reduction)
+    def _options(self, class_weights: Tensor | None) -> CrossEntropyOptions:
+        ignore_index, smoothing = self.ignore_index, self.label_smoothing
+        return CrossEntropyOptions(class_weights, ignore_index, smoothing, self.reduction)
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -181,12 +181,13 @@ class ExplicitAugmentationLoss(Ramped, nn.Module):
         check_logits_and_labels(name, logits, labels, weight, features, dense=False)
         check_fits(name, weight, estimator)
         rows = class_rows(labels, estimator.num_classes, self.ignore_index)
-        if self.training:
+        if self.counting:
             estimator.observe(features, labels, rows, ignore_index=self.ignore_index)
             self.ramp.advance()
-        form, strength = estimator.form(), self.ramp.current()
+        form, strength = estimator.form(), self.ramp.applied()
         noise = _logit_noise(logits, weight, form, strength, rows, Noise(self.num_samples))
-        loss = _mean_over_draws(logits + noise, labels, self._options())
+        options = self._options(given(self, "class_weights", logits.device))
+        loss = _mean_over_draws(logits + noise, labels, options)
         if self.training and estimator.kind == "learned":
             loss = loss + estimator.uncertainty(labels, rows=rows)
         return loss

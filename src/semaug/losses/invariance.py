@@ -52,6 +52,7 @@ from semaug.losses._divergences import (
     euclidean_distance,
     squared_distance,
 )
+from semaug.losses._strength import Counting
 
 __all__ = ["AugmentationInvariantLoss", "InvarianceParts", "augmentation_invariant_loss"]
 
@@ -144,7 +145,7 @@ class InvarianceParts(NamedTuple):
     invariance: Tensor
 
 
-class AugmentationInvariantLoss(nn.Module):
+class AugmentationInvariantLoss(Counting):
     """Eq. (3): classification of V views of each image, and :func:`augmentation_invariant_loss`.
 
     The classification loss is called once, with all V * N views as one batch, so that statistics

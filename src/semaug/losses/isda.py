@@ -44,11 +44,13 @@ from semaug.losses._arguments import (
     at_least_float32,
     check_logits_and_labels,
     checked_strength,
+    class_ids,
     estimator_of,
+    has_target,
     reduced,
 )
-from semaug.losses._references import reference_logsumexp, used_references
-from semaug.losses._strength import Ramp, Ramped
+from semaug.losses._references import product_logsumexp, used_references
+from semaug.losses._strength import Ramp, Ramped, given
 from semaug.registry import Sizes, losses
 
 __all__ = ["ISDA", "FeatureAugmentation", "ISDALoss", "isda_loss"]
@@ -78,7 +80,8 @@ def isda_loss(
         logits: ``(N, C)`` of the clean features, or dense, ``(N, C, h, w)``.
         labels: ``(N,)`` int64 class ids; dense, ``(N, H, W)``, of which the pixels nearest to
             those of the logits count. Or soft targets of the shape of the logits, each
-            a distribution over classes.
+            a distribution over classes. A row of zeros contributes 0, as in torch, and also where
+            torch would smooth it; a row with NaN makes the loss NaN, as in torch.
         weight: ``(C, A)`` of the linear classifier that made the logits.
         covariance: ``(C, A, A)``, a symmetric positive semi-definite matrix for each class, or
             ``(C, A)`` variances, treated as constant; or an estimator.
@@ -124,15 +127,18 @@ def isda_loss(
     return _cross_entropy(raised, logits, labels if upsample else nearest, options)
 
 
-class ISDALoss(Ramped, nn.Module):
+class ISDALoss(Ramped):
     """:func:`isda_loss` that keeps the covariances and ramps the strength.
 
     In training mode a call first updates the statistics with the batch, then computes
-    the loss with them. In evaluation mode it computes the loss and changes nothing.
+    the loss with them. In evaluation mode it computes the loss and changes nothing; within
+    ``with isda.frozen():`` it computes that of training and changes nothing. ``isda.reset()``
+    forgets the statistics and begins the ramp again.
     Under ``torch.distributed`` all ranks must call it: the statistics synchronize themselves.
     It needs no ``DistributedDataParallel``, but may be part of a module that is wrapped.
 
-    A sample with soft targets counts as one of its most probable class in the statistics.
+    A sample with soft targets counts as one of its most probable class in the statistics. One
+    without a target, a row of zeros or one with NaN, is of no class and does not count there.
 
     Args:
         num_classes: C.
@@ -151,6 +157,8 @@ class ISDALoss(Ramped, nn.Module):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. The uncertainty of ``learned`` is added to
             what is returned: once to a scalar, and to every element of ``"none"``.
         upsample: See :func:`isda_loss`.
+        augment_in_eval: Whether evaluation mode augments too. False computes plain cross-entropy
+            there, which does not grow with the ramp: for early stopping, or beside other losses.
 
     Attributes:
         estimator: The :class:`ClassCovariance`.
@@ -168,8 +176,6 @@ class ISDALoss(Ramped, nn.Module):
     (tensor(1), tensor(0.0005))
     """
 
-    class_weights: Tensor | None
-
     def __init__(
         self,
         num_classes: int,
@@ -183,20 +189,21 @@ class ISDALoss(Ramped, nn.Module):
         label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
         upsample: bool = False,
+        augment_in_eval: bool = True,
     ) -> None:
         super().__init__()
-        self.ramp = Ramp("ISDALoss", strength, ramp_steps)
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.ramp = Ramp("ISDALoss", strength, ramp_steps, augment_in_eval)
+        self.class_weights = class_weights
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         self.reduction, self.upsample = reduction, upsample
-        self._options().check("ISDALoss")
+        self._options(None).check("ISDALoss")
         check_tensors("ISDALoss", class_weights=(class_weights, f"{num_classes}?"))
         self.estimator = estimator_of("ISDALoss", num_classes, num_features, covariance)
 
-    def _options(self) -> CrossEntropyOptions:
-        weights, smoothing = self.class_weights, self.label_smoothing
+    def _options(self, class_weights: Tensor | None) -> CrossEntropyOptions:
+        ignore_index, smoothing = self.ignore_index, self.label_smoothing
         return CrossEntropyOptions(
-            weights, self.ignore_index, smoothing, self.reduction, self.upsample
+            class_weights, ignore_index, smoothing, self.reduction, self.upsample
         )
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
@@ -216,19 +223,20 @@ class ISDALoss(Ramped, nn.Module):
             TypeError: If a dtype is wrong.
             ValueError: If shapes or devices disagree.
         """
-        estimator, options = self.estimator, self._options()
+        estimator = self.estimator
         check_logits_and_labels("ISDALoss", logits, labels, weight, features, soft=True)
+        options = self._options(given(self, "class_weights", logits.device))
         _check_targets("ISDALoss", labels, options)
         check_fits("ISDALoss", weight, estimator)
         soft = labels.is_floating_point()
-        ignore_index = None if soft else self.ignore_index
-        nearest = nearest_labels(labels.argmax(dim=1) if soft else labels, logits.shape[2:])
+        ignore_index = self.ignore_index
+        nearest = nearest_labels(class_ids(labels) if soft else labels, logits.shape[2:])
         ids = nearest.flatten()
         rows = class_rows(ids, estimator.num_classes, ignore_index)
-        if self.training:
+        if self.counting:
             estimator.observe(features, ids, rows, ignore_index=ignore_index)
             self.ramp.advance()
-        form, strength = estimator.form(), self.ramp.current()
+        form, strength = estimator.form(), self.ramp.applied()
         if soft:
             loss = _soft_loss(logits, labels, weight, form, strength, options)
         else:
@@ -314,7 +322,8 @@ def _soft_loss(
     share = targets * ((1 - smoothing) * scale + smoothing * scale.mean())
     losses = _sum_of_bounds(logits, share, weight, form, strength)
     if smoothing > 0:
-        moved = targets * scale.mean() - scale / len(scale)
+        even = torch.where(has_target(targets), scale / len(scale), 0.0)
+        moved = targets * scale.mean() - even
         losses = losses + smoothing * (logits * moved).sum(dim=1)
     return reduced(losses.view(shape), options.reduction)
 
@@ -339,7 +348,7 @@ def _sum_of_bounds(
         raised = logits.index_select(0, sample) + raises.index_select(0, reference)  # (P, C)
         bounds = raised.logsumexp(dim=1) - own[sample, reference]
         return logits.new_zeros(len(logits)).index_add(0, sample, bounds * share[sample, reference])
-    bounds = reference_logsumexp(logits, raises.unsqueeze(0), None) - own
+    bounds = product_logsumexp(logits, raises) - own
     return (bounds * share).sum(dim=1)
 
 

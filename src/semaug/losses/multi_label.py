@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from semaug._torch.autocast import without_autocast
 from semaug._torch.checks import check_one_of, check_tensors
@@ -38,7 +38,7 @@ from semaug.losses._arguments import (
     reduced,
 )
 from semaug.losses._references import used_references
-from semaug.losses._strength import Ramp, Ramped
+from semaug.losses._strength import Ramp, Ramped, given
 
 __all__ = ["MultiLabelISDALoss", "multi_label_isda_loss"]
 
@@ -99,7 +99,7 @@ def multi_label_isda_loss(
     return _loss(logits, targets, weight, form, strength, options)
 
 
-class MultiLabelISDALoss(Ramped, nn.Module):
+class MultiLabelISDALoss(Ramped):
     """:func:`multi_label_isda_loss` that keeps the covariances and ramps the strength.
 
     Otherwise as :class:`semaug.ISDALoss`. In the statistics, a sample counts for each of its
@@ -116,6 +116,7 @@ class MultiLabelISDALoss(Ramped, nn.Module):
         pos_weight: ``(C,)``, of positive targets.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. The uncertainty of ``learned`` is added to
             what is returned: once to a scalar, and to every element of ``"none"``.
+        augment_in_eval: As in :class:`semaug.ISDALoss`; of binary cross-entropy.
 
     Raises:
         TypeError: If a size is not an int.
@@ -130,9 +131,6 @@ class MultiLabelISDALoss(Ramped, nn.Module):
     tensor([1, 1, 1])
     """
 
-    class_weights: Tensor | None
-    pos_weight: Tensor | None
-
     def __init__(
         self,
         num_classes: int,
@@ -144,17 +142,16 @@ class MultiLabelISDALoss(Ramped, nn.Module):
         class_weights: Tensor | None = None,
         pos_weight: Tensor | None = None,
         reduction: Reduction = "mean",
+        augment_in_eval: bool = True,
     ) -> None:
         super().__init__()
         name = "MultiLabelISDALoss"
-        self.ramp = Ramp(name, strength, ramp_steps)
+        self.ramp = Ramp(name, strength, ramp_steps, augment_in_eval)
         check_one_of(name, "reduction", reduction, REDUCTIONS)
         size = f"{num_classes}?"
         check_tensors(name, class_weights=(class_weights, size), pos_weight=(pos_weight, size))
         self.estimator = estimator_of(name, num_classes, num_features, covariance)
-        self.register_buffer("class_weights", class_weights, persistent=False)
-        self.register_buffer("pos_weight", pos_weight, persistent=False)
-        self.reduction = reduction
+        self.class_weights, self.pos_weight, self.reduction = class_weights, pos_weight, reduction
 
     def forward(self, logits: Tensor, targets: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -173,14 +170,16 @@ class MultiLabelISDALoss(Ramped, nn.Module):
             ValueError: If shapes or devices disagree.
         """
         name, estimator = "MultiLabelISDALoss", self.estimator
-        options = Options(self.class_weights, self.pos_weight, self.reduction)
+        class_weights = given(self, "class_weights", logits.device)
+        options = Options(class_weights, given(self, "pos_weight", logits.device), self.reduction)
         _check(name, logits, targets, weight, options, features)
         check_fits(name, weight, estimator)
         if self.training:
             samples, labels = _one_label_each(features, targets)
+        if self.counting:
             estimator.observe(samples, labels)
             self.ramp.advance()
-        form, strength = estimator.form(), self.ramp.current()
+        form, strength = estimator.form(), self.ramp.applied()
         loss = _loss(logits, targets, weight, form, strength, options)
         if self.training and estimator.kind == "learned":
             loss = loss + estimator.uncertainty(labels)

@@ -37,6 +37,7 @@ from semaug.losses._classification import (
     takes_features,
 )
 from semaug.losses._divergences import divergence_from_each_other
+from semaug.losses._strength import Counting
 
 __all__ = ["MutualLoss", "MutualParts", "mutual_loss"]
 
@@ -81,7 +82,7 @@ class MutualParts(NamedTuple):
     mutual: Tensor  # scalar
 
 
-class MutualLoss(nn.Module):
+class MutualLoss(Counting):
     """Classification losses of K networks, and :func:`mutual_loss` between them.
 
     Args:
