@@ -109,13 +109,6 @@ def test_damaged_summary_is_named(run):
         run.summary()
 
 
-def test_damaged_rows_are_named(run):
-    run.folder.mkdir(parents=True)
-    run.metrics.write_text('{"epoch": 1}\n{"epo')
-    with pytest.raises(UserError, match=r"metrics.jsonl: expected JSON, .* delete summary.json"):
-        run.metric_rows()
-
-
 def test_a_system_without_file_locks_is_told_so(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with pytest.raises(UserError, match="on Windows train inside WSL"), run.lock():

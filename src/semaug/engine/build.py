@@ -22,8 +22,6 @@ from semaug.metrics import Metric
 from semaug.recipe.plan import Plan
 from semaug.registry import Sizes, losses, methods, networks
 
-__all__ = ["Builder", "compile_steps", "synchronize_batch_norm"]
-
 
 class Builder:
     """Builds what a method is made of, on the CPU; initial weights depend on the seed alone.

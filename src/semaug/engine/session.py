@@ -34,8 +34,6 @@ from semaug.runs.record import Record
 from semaug.runs.words import say
 from semaug.runs.work import count_work
 
-__all__ = ["Results", "Session"]
-
 # Of a test: values by name of the predictor, then by name of the metric.
 Results = Mapping[str, Mapping[str, float]]
 

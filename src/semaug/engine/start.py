@@ -15,8 +15,6 @@ from semaug.engine.processes import Processes
 from semaug.errors import UserError, as_user_error
 from semaug.runs.run import Run
 
-__all__ = ["Start", "load_data"]
-
 
 @dataclass
 class Start:

@@ -21,15 +21,6 @@ from semaug.errors import UserError
 from semaug.outside import short_name
 from semaug.registry import Registry, describe_options, registry_of
 
-__all__ = [
-    "applicable",
-    "describe_fields",
-    "describe_overrides",
-    "override",
-    "split_overrides",
-    "takes_list",
-]
-
 # Names that people bring from elsewhere and that spelling alone does not lead to ours.
 _SYNONYMS = {
     "alpha": "strength",

@@ -9,8 +9,6 @@ from semaug.errors import UserError, as_user_error
 from semaug.outside import is_outside, names_from
 from semaug.registry import Registry, kinds, registry_of
 
-__all__ = ["flat_options", "outside_names", "recipe_from_plain_data", "recipe_to_plain_data"]
-
 
 def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
     """Return dicts, lists, numbers and strings only.

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 from semaug.methods.batch import Stream
 
-__all__ = ["NUM_AVERAGED", "Plan", "StreamPlan", "make_plan", "passes_per_image", "streams_of"]
-
 NUM_AVERAGED = 10  # number of last tests in the reported mean
 _TESTS = 20  # of a run that counts steps and does not say how often it is tested
 

@@ -1,7 +1,6 @@
 """A run: a recipe with a seed, and the folder that holds everything about it."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -127,21 +126,6 @@ class Run:
         if self.diverged.exists():
             return "diverged before"
         return "continues" if self.checkpoint.exists() else "starts"
-
-    def metric_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of ``metrics.jsonl``.
-
-        Raises:
-            FileNotFoundError: If there are none.
-            UserError: If the file is damaged.
-        """
-        try:
-            return [json.loads(line) for line in self.metrics.read_bytes().splitlines()]
-        except ValueError as error:
-            raise UserError(
-                f"{self.metrics}: expected JSON, got a damaged file ({error}); delete summary.json "
-                "beside it, and --resume writes both anew"
-            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
