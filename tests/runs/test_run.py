@@ -15,6 +15,7 @@ from semaug.errors import UserError
 from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
 from semaug.runs.run import Run, RunIsBusyError, check_format, label, name_of_seeds
+from tests.runs.test_read import SUMMARY
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_states_follow_each_other(run):
     assert run.state() == "continues"
     run.write_divergence(1, 2)
     assert run.state() == "diverged before"
-    (run.folder / "summary.json").write_text('{"format": 2}')
+    (run.folder / "summary.json").write_text(json.dumps(SUMMARY))
     assert run.state() == "was finished before"
 
 

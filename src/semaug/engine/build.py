@@ -43,7 +43,7 @@ class Builder:
         self.sizes = Sizes(
             num_classes=data.num_classes,
             num_steps=plan.total_steps,
-            num_images=len(data.train),
+            num_images=data.num_images,
             image=(channels, height, width),
         )
         self._num_networks = 0

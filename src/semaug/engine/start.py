@@ -37,6 +37,7 @@ class Start:
     console: Console
     report: Callable[[str], None]
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
+    image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
 
     @property
     def recipe(self) -> Any:

@@ -86,6 +86,11 @@ def make_plan(recipe: Any, streams: Mapping[str, StreamPlan]) -> Plan:
     return Plan(epochs, steps, epochs * steps, streams, recipe.evaluate_every_epochs)
 
 
+def stream_plan(recipe: Any, stream: Stream, num_images: int) -> StreamPlan:
+    """Return the plan of a stream of so many images."""
+    return StreamPlan(num_images, stream.batch_size or recipe.batch_size)
+
+
 def passes_per_image(recipe: Any, stream: Stream) -> int:
     """Return how often an image of a stream passes through a network that learns from it."""
     return max(len(stream.views), getattr(getattr(recipe, "method", None), "num_networks", 1))

@@ -11,10 +11,8 @@ from typing import IO, Any
 from semaug.errors import UserError
 from semaug.outside import Code, code_of, files_of, load_files, short_name
 from semaug.recipe.plain import outside_names, recipe_from_plain_data, recipe_to_plain_data
-from semaug.runs.files import read_json, write_json
-
-FORMAT = 2  # of everything in the folder of a run
-
+from semaug.runs.files import FORMAT, check_format, read_json, write_json
+from semaug.runs.read import read_summary
 
 _LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
 _MOST_SEEDS = 20  # that are named one by one
@@ -82,9 +80,9 @@ class Run:
         """Return the summary of a finished run, None before it is finished.
 
         Raises:
-            UserError: If the file is damaged, or of another format.
+            UserError: If the file is damaged, no summary, or of another format.
         """
-        return self.read("summary.json")
+        return read_summary(self.folder / "summary.json")
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Return what a JSON file of the folder holds, such as ``recipe.json``; None without it.
@@ -251,17 +249,3 @@ def _unpickled(
 ) -> Run:
     load_files(places)
     return Run(name, recipe_from_plain_data(plain), seed, **options)
-
-
-def check_format(path: Path, found: Any) -> None:
-    """Refuse a file of a run that another version wrote.
-
-    Raises:
-        UserError: If it is of another format.
-    """
-    number = found.get("format") if isinstance(found, dict) else None
-    if number != FORMAT:
-        raise UserError(
-            f"{path}: expected a run folder of format {FORMAT}, got {number or 'an earlier one'}; "
-            "train the run in another folder (--runs), or read it with the version that wrote it"
-        )
