@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from semaug.data import explain_worker_death
-from semaug.engine.device import choose_device, operators, settle
+from semaug.engine.device import choose_device, count_threads, cpu_threads, operators, settle
 from semaug.engine.images import check_images_now
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
@@ -73,13 +73,14 @@ def train(
             report(run.state())
             return summary
         check_not_diverged(run)
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
         if not is_first_process() or console is None:
             console = Console(quiet=not is_first_process())
         loop = run.recipe.loop
         try:
-            with operators(place, deterministic=run.recipe.deterministic):
+            with (
+                cpu_threads(count_threads(run.recipe, options.threads)),
+                operators(place, deterministic=run.recipe.deterministic),
+            ):
                 processes = Processes(place, run.recipe.precision)
                 start = Start(run, place, processes, options, console, report)
                 return (find(loop) if isinstance(loop, str) else loop)(start)

@@ -107,6 +107,7 @@ def write_summary(
         "quick": run.quick,
         **results,
         "device": "; ".join(dict.fromkeys(devices)),
+        "threads": torch.get_num_threads(),
         "commit": software.pop("commit"),
         "versions": software,
         **run.plain(),
