@@ -10,7 +10,7 @@ from rich.text import Text
 
 from semaug import registry
 from semaug._torch.names import unknown_name
-from semaug.cli.printing import print_names
+from semaug.cli.printing import make_table, print_names
 from semaug.errors import UserError
 from semaug.published.table import table_names
 from semaug.recipe.overrides import describe_fields
@@ -50,7 +50,7 @@ def list_command(
 
     semaug list losses
 
-    semaug list fields cifar10_resnet32_ait
+    semaug list fields cifar10_resnet32_ait,optimizer=adamw
     """
     if what not in _KINDS:
         raise UserError(unknown_name("list", "kind", what, _KINDS))
@@ -60,11 +60,24 @@ def list_command(
     if what in ("tables", "all"):
         _print_columns(console, "Tables, for semaug table", table_names())
     if what in ("fields", "all"):
-        title = f"Fields of {recipe}, for field=value"
-        print_names(console, title, describe_fields(find_recipe(recipe)))
+        _print_fields(console, recipe)
     for name, (members, title) in _REGISTRIES.items():
         if what in (name, "all"):
             print_names(console, title, members.describe())
+
+
+def _print_fields(console: Console, recipe: str) -> None:
+    """Print the options of a recipe: value, what else each takes, its default, what it is."""
+    title = f"Fields of {recipe}, for field=value"
+    table = make_table(title, ["field", "takes", "default,\nif another", "what it is"], lines=False)
+    for name, told in describe_fields(find_recipe(recipe)).items():
+        default = "" if told.default in (None, told.value) else str(told.default)
+        table.add_row(
+            Text(f"{name}={told.value}", style="bold"),
+            *map(Text, (told.takes, default, told.meaning)),
+        )
+    console.print(table)
+    console.print()
 
 
 def _print_recipes(console: Console) -> None:

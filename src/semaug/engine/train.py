@@ -58,9 +58,12 @@ def train(
     if (
         run.has_begun and not resume and not run.diverged.exists()
     ):  # asked before any process of this run writes
+        own = getattr(run.recipe.data, "is_users_own", False)
+        other = "; for other images than those of this run, choose another folder" if own else ""
         raise UserError(
             f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
-            "its summary if it is finished, or choose another seed=N or another folder with --runs"
+            f"its summary if it is finished, or choose another seed=N or another folder with "
+            f"--runs{other}"
         )
     place = choose_device(options.device)
     with run.lock() if is_first_process() else nullcontext():

@@ -7,6 +7,7 @@ from typing import Any
 
 from semaug.engine.images import check_same_images
 from semaug.errors import UserError
+from semaug.outside import is_outside
 from semaug.recipe.plain import flat_options, recipe_to_plain_data
 from semaug.report.data import Group, RecipeRuns, RunData, unequal_settings
 from semaug.report.plots import main_plot
@@ -121,8 +122,11 @@ def _tested(recipe: Any) -> dict[str, Any]:
     names = {"report", "subset.hold_out", "subset.test_images", *of_data}
     if options.get("subset.hold_out") is not None:
         names.add("subset.subset_seed")
-    if options.get("metrics"):  # else the method chooses
+    if options.get("metrics"):
         options["metrics"] = options["metrics"][0]["name"]
+        names.add("metrics")
+    elif not is_outside(options.get("method", ":")):  # all methods of semaug choose the error
+        options["metrics"] = "error"
         names.add("metrics")
     return {name: value for name, value in options.items() if name in names}
 

@@ -195,6 +195,13 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     return summary
 
 
+def find_finished(folder: Path) -> list[Path]:
+    """Return the folders of finished runs at or below a folder; the folder itself if none is."""
+    if (folder / "summary.json").exists():
+        return [folder]
+    return sorted(path.parent for path in folder.rglob("summary.json")) or [folder]
+
+
 def load_summary(folder: str | Path) -> dict[str, Any]:
     """Return the summary of a finished run.
 
