@@ -52,7 +52,7 @@ def main() -> None:
     """Run the command line; mistakes of its user, and stops, end in one line."""
     errors = Console(stderr=True)
     try:
-        app()
+        app(prog_name="semaug")
     except InterruptedRunError as stop:
         arguments = [*sys.argv[1:]]
         if arguments[0] == "train" and "--resume" not in arguments:

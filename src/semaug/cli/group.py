@@ -70,7 +70,13 @@ class Group(TyperGroup):
     def resolve_command(self, context: Any, arguments: list[str]) -> tuple[Any, Any, list[str]]:
         """Replace the command that is called by the one that it stands for."""
         name, command, rest = super().resolve_command(context, arguments)
-        return name, command and load_command(str(name)), rest
+        if command is None:
+            return name, command, rest
+        if context.resilient_parsing:  # words are completed, for which importing takes too long
+            from semaug.cli.completion import completing
+
+            return name, completing(str(name)), rest
+        return name, load_command(str(name)), rest
 
 
 def load_command(name: str) -> Any:

@@ -30,12 +30,12 @@ _REGISTRIES = {
 }
 
 _FEW = 5  # recipes that have a line each
-_KINDS = ("recipes", "tables", "fields", *_REGISTRIES, "all")
+KINDS = ("recipes", "tables", "fields", *_REGISTRIES, "all")
 
 
 def list_command(
     what: Annotated[
-        str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(_KINDS)}")
+        str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(KINDS)}")
     ] = "all",
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="Recipe whose fields are listed")
@@ -52,8 +52,8 @@ def list_command(
 
     semaug list fields cifar10_resnet32_ait,optimizer=adamw
     """
-    if what not in _KINDS:
-        raise UserError(unknown_name("list", "kind", what, _KINDS))
+    if what not in KINDS:
+        raise UserError(unknown_name("list", "kind", what, KINDS))
     console = Console()
     if what in ("recipes", "all"):
         _print_recipes(console)
