@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import (
+    FirstSeed,
     Overrides,
     Quick,
     Runs,
@@ -37,7 +38,7 @@ def compare_command(
     ],
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="First of the seeds")] = 0,
+    first_seed: FirstSeed = 0,
     quick: Quick = False,
     runs: Runs = Path("runs"),
     *,

@@ -33,16 +33,21 @@ DataRoot = Annotated[
     typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)
+]
+FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
 
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
     "data_root": DataRoot,
-    "device": Annotated[str, typer.Option(help="auto, cpu or cuda")],
+    "device": Annotated[str, typer.Option(help="auto, cpu, cuda, or one GPU such as cuda:1")],
     "threads": Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="CPU threads; equal runs need equal numbers. Default: torch's own",
+            help="CPU threads; equal runs need equal numbers. Default: 1 for small work, "
+            "else torch's own",
             show_default=False,
         ),
     ],

@@ -78,13 +78,11 @@ def count_threads(recipe: Any, wanted: int | None) -> int:
 
     Work is small where a step takes fewer than 10^9 multiply-adds. More threads would gain nothing
     there, and where others use the machine they wait for each other, for longer than the work
-    takes. All other work, and that of networks from outside, is done by the threads that torch has,
-    and so is all work where ``OMP_NUM_THREADS`` is set.
+    takes. All other work, and that of networks from outside, is done by the threads that torch has.
     """
     if wanted is not None:
         return wanted
-    small = "OMP_NUM_THREADS" not in os.environ and 0 < step_cost(recipe) < _FEW
-    return 1 if small else torch.get_num_threads()
+    return 1 if 0 < step_cost(recipe) < _FEW else torch.get_num_threads()
 
 
 @contextmanager
