@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 
 from semaug.cli.options import with_options
-from semaug.engine.device import choose_device, cpu_threads, operators
+from semaug.engine.device import choose_device, count_threads, cpu_threads, operators
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.engine.session import Results
@@ -74,7 +73,8 @@ def evaluate_command(
 def _evaluate(folder: Path, options: TrainOptions, console: Console) -> int:
     """Test a run again, and return how many of its results are others than those recorded."""
     run, summary = load_finished_run(folder, trust_code=options.trust_code)
-    with cpu_threads(options.threads or summary.get("threads") or torch.get_num_threads()):
+    threads = options.threads or summary.get("threads")  # earlier versions did not record them
+    with cpu_threads(count_threads(run.recipe, threads)):
         results = _test(run, summary, options, console)
     if results is None:
         kind = type(run.recipe).__name__

@@ -242,6 +242,8 @@ class _Recorded:
         self._read_data = read_data
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of Python, such as those that copies look for
+            raise AttributeError(name)
         return getattr(self._read_data(), name)
 
 

@@ -272,8 +272,8 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
         )
     if name == "seed":
         raise UserError(
-            "recipe: a recipe has no `seed`, so it cannot stand behind a comma; give it as a word "
-            "of its own, such as: semaug train NAME seed=1"
+            "recipe: `seed` is no field of a recipe; train takes it as a word of its own, such as "
+            "semaug train NAME seed=1; compare, search and table take --seeds"
         )
     if name.lower() in _SYNONYMS:
         meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
