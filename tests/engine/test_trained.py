@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -161,6 +162,14 @@ def test_images_in_files_are_tested_as_in_training(make_run, photographs):
     trained = load_trained(run.folder, replace(CPU, data_root=root))
     with pytest.raises(UserError, match="the run saw other images than data=folder has now"):
         trained.test()
+
+
+def test_a_method_may_ask_for_the_images(finished, of_isda):
+    data = load_trained(finished, CPU).builder.data
+    assert (data.num_classes, data.num_images, data.classes) == (10, 100, tuple("0123456789"))
+    assert torch.equal(data.train.labels, of_isda[1].data.train.labels)  # which reads them
+    with pytest.raises(AttributeError):
+        copy(data)._no_such  # noqa: B018
 
 
 def test_a_run_of_an_earlier_version_is_loaded_by_its_images(finished, of_isda):

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from semaug.recipes import make_run
 from semaug.runs.checkpoint import load_checkpoint, save_checkpoint
-from semaug.runs.files import write_json, write_text
+from semaug.runs.files import write_bytes, write_json, write_text
+from semaug.runs.folder import write_start
+from semaug.runs.read import Measure
 from semaug.runs.record import Record
 
 FULL = Path("/dev/full")
@@ -50,8 +53,33 @@ def test_results_are_named(tmp_path, disk_is_full, write):
     assert not list(tmp_path.iterdir())
 
 
-def test_rows_of_metrics_are_named(make_run, disk_is_full, monkeypatch):
-    run = make_run()
+def test_copies_of_code_are_whole_or_absent(tmp_path, disk_is_full, monkeypatch):
+    file = tmp_path / "my_recipes.py"
+    file.write_text(
+        "from semaug.recipes import find_recipe\n\nmine = find_recipe('digits_resnet8')\n"
+    )
+    run = make_run(f"{file}:mine", {}, 0, False, tmp_path / "runs")
+    error = Measure("error", "%", "lower")
+    run.folder.mkdir(parents=True)
+    copy = run.folder / "code" / "my_recipes.py"
+
+    def fail(path, content):
+        disk_is_full()
+        write_bytes(path, content)
+
+    monkeypatch.setattr("semaug.runs.folder.write_bytes", fail)
+    with pytest.raises(
+        OSError, match=r"my_recipes\.py: cannot be written: No space left on device"
+    ):
+        write_start(run, torch.device("cpu"), error)
+    assert not copy.exists()
+    monkeypatch.undo()
+    write_start(run, torch.device("cpu"), error)
+    assert copy.read_bytes() == file.read_bytes()
+
+
+def test_rows_of_metrics_are_named(tmp_path, disk_is_full, monkeypatch):
+    run = make_run("digits_resnet8", {}, 0, False, tmp_path)
     run.folder.mkdir(parents=True)
     with Record(run, []) as record:
         disk_is_full()

@@ -13,7 +13,7 @@ from semaug.data.registry import data_root as find_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.start import load_data
 from semaug.errors import UserError
-from semaug.runs.files import read_json, write_atomically, write_json
+from semaug.runs.files import read_json, write_bytes, write_json
 from semaug.runs.run import Run
 
 
@@ -38,8 +38,7 @@ def record_images(
         _compare(str(path), read_json(path, _REMEDY), description)
         return
     if run.recipe.subset.chooses_training_images():
-        packed = pack_selection(selection)
-        write_atomically(run.folder / "images.npz", lambda file: file.write(packed))
+        write_bytes(run.folder / "images.npz", pack_selection(selection))
     facts = {} if image is None else {"input": describe_input(data, image)}
     write_json(path, description | facts)
 

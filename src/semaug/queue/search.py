@@ -13,7 +13,7 @@ from typing import Any
 from semaug.errors import UserError
 from semaug.queue.outcome import Outcome, summaries_of
 from semaug.runs.files import write_json
-from semaug.runs.read import Measure, measure_of, value_of
+from semaug.runs.read import Measure, measure_of, value_of, what_helps
 from semaug.runs.run import Run
 from semaug.runs.statistics import mean_and_spread
 
@@ -101,7 +101,8 @@ def search(
         rows.append(Row(candidate, _results(summaries) if len(summaries) == len(own) else ()))
     with_results = [row for row in rows if row.results]
     if not with_results:
-        raise UserError("search: every candidate diverged; try a lower lr")
+        advice = what_helps(candidates[0].final[0].plain()["recipe"])
+        raise UserError(f"search: every candidate diverged; {advice}")
     measures = [*dict.fromkeys(map(measure_of, finished))]
     if len(measures) > 1:
         names = " and ".join(f"{one.in_unit()} ({one.report})" for one in measures)

@@ -16,7 +16,7 @@ from semaug.recipe.plain import (
     recipe_to_plain_data,
 )
 from semaug.runs.environment import describe_device, describe_software
-from semaug.runs.files import FORMAT, read_json, write_json
+from semaug.runs.files import FORMAT, read_json, write_bytes, write_json
 from semaug.runs.read import Measure
 from semaug.runs.run import Run
 
@@ -71,7 +71,7 @@ def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[s
     about = {"name": run.name, "overrides": dict(run.overrides), "quick": run.quick}
     about |= {"metric": asdict(measure), **plain}
     write_json(run.folder / "recipe.json", {"format": FORMAT, **about})
-    keep_code(run.folder, plain["code"])
+    keep_code(run.folder, plain["code"], write_bytes)
     path = run.folder / "environment.json"
     former = read_json(path, "delete it; it lists former starts alone") if path.exists() else []
     start = {
