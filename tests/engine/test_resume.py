@@ -183,7 +183,7 @@ def test_a_full_disk_ends_the_run_which_goes_on_once_there_is_room(make_run, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", save_until_it_is_full)
-        with pytest.raises(OSError, match=r"could not be written .*No space left"):
+        with pytest.raises(OSError, match=r"cannot be written: No space left on device"):
             train_quietly(stopped, checkpoint_seconds=0)
     kept = load_checkpoint(stopped.checkpoint)
     assert (kept["epoch"], kept["step"]) == (1, 0)

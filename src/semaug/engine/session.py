@@ -26,10 +26,10 @@ from semaug.runs.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from semaug.runs.divergence import DivergedError, how_to_go_on
+from semaug.runs.divergence import DivergedError, how_to_try_again
 from semaug.runs.files import remove_partial_files
 from semaug.runs.folder import check_same_recipe, write_start, write_summary
-from semaug.runs.read import Measure, row_name, summarize
+from semaug.runs.read import Measure, row_name, summarize, what_helps
 from semaug.runs.record import Record
 from semaug.runs.words import say
 from semaug.runs.work import count_work
@@ -369,8 +369,8 @@ class Session:
         where = f"step {step} of {self.plan.steps_in(self.epoch)} of epoch {self.epoch + 1}"
         kept = f"kept in {self.run.checkpoint}" if self.run.checkpoint.exists() else "none yet"
         return DivergedError(
-            f"train: expected {what} {where}; last good checkpoint: {kept}; "
-            f"{how_to_go_on(self.run)}",
+            f"train: expected {what} {where}; {what_helps(self.run.plain()['recipe'])}; "
+            f"last good checkpoint: {kept}; {how_to_try_again(self.run)}",
             self.epoch + 1,
             step,
         )

@@ -308,6 +308,8 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
         options: Data root, device, and processes that decode images in files.
 
     Raises:
+        FileNotFoundError: If the images are missing, and the run is of an earlier version or its
+            method asks for them.
         UserError: If the folder holds no finished run, something in it is damaged or was written
             by another version, or code of it was changed since.
 
