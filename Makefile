@@ -22,9 +22,8 @@ test-full: $(STAMP)  ## the same with whole products of options, as in CI
 browser:  ## Chromium for these tests, from the packages of Debian, for the whole machine; needs its root
 	@sh tests/report/install_chromium.sh
 
-# One thread: so small a network gains nothing from two, and two wait for each other on a busy machine.
 demo: $(STAMP)  ## cross-entropy against ISDA on real images, three seeds each
-	$(BIN)/semaug compare digits_resnet8 digits_resnet8_isda --seeds 3 --threads 1
+	$(BIN)/semaug compare digits_resnet8 digits_resnet8_isda --seeds 3
 
 check: lint types test  ## the whole gate: format, lint, types, tests
 

@@ -2,8 +2,8 @@
 
 Python blocks run as they are. A ``diff`` block runs twice, before and after. Commands in ``sh``
 blocks run in the order of their page, in one empty folder, those that train with ``--quick``
-added. All other commands, in the text and in other files, are parsed: their names, options,
-recipes, changes of recipes and tables must exist.
+added; with ``--full`` those of the README as they stand, too. All other commands, in the text and
+in other files, are parsed: their names, options, recipes, changes of recipes and tables must exist.
 """
 
 import re
@@ -18,9 +18,11 @@ from typer.testing import CliRunner
 from semaug.cli import app
 from semaug.cli.group import COMMANDS, load_command
 from semaug.cli.options import changes_for, split_seed
+from semaug.engine.device import cpu_threads
 from semaug.published.table import find_table
 from semaug.recipe.overrides import takes_list
 from semaug.recipes import find_recipe
+from semaug.runs.environment import describe_device
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -90,6 +92,42 @@ def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
 
 
+NUMBER = r"[-+]?\d+\.\d\d"
+
+
+def shown():
+    """Return (words, lines that it prints) for each command of the README that shows its output."""
+    parts = r"^```sh\nsemaug ([^\n]*)\n```\n\n```\n(.*?)^```"
+    found = re.findall(parts, PAGES[0].read_text(), re.MULTILINE | re.DOTALL)
+    return [(shlex.split(words), lines.splitlines()) for words, lines in found]
+
+
+def test_numbers_of_the_readme_are_those_of_its_table():
+    (row,) = re.findall(r"\(results/digits_resnet8\.json\) (.*)", PAGES[0].read_text())
+    first, second, difference, _ = shown()[1][1]
+    printed = [re.findall(NUMBER, line) for line in (first, second, difference)]
+    numbers = [*printed[0][:2], *printed[1][:2], printed[2][0], *printed[2][1:]]
+    assert numbers == re.findall(NUMBER, row.replace("\N{MINUS SIGN}", "-"))
+
+
+@pytest.mark.full  # six runs of digits
+def test_commands_of_the_readme_print_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    recorded = (ROOT / "results" / "digits_resnet8.json").read_text()
+    exact = describe_device(torch.device("cpu")).partition(",")[0] in recorded
+    assert len(shown()) == 2
+    for words, lines in shown():
+        with cpu_threads(2):  # as on a computer with two cores
+            result = CliRunner().invoke(app, [*words, "--device", "cpu"])
+        assert result.exit_code == 0, result.output
+        assert "warning" not in result.output
+        for line in lines:
+            parts = [line] if exact else re.split(NUMBER, line)  # another processor rounds so
+            pattern = NUMBER.join(re.escape(part).replace(r"\.\.\.", ".*") for part in parts)
+            assert re.search(pattern, result.output), f"{line}\n{result.output}"
+
+
 def named_commands():
     """Return (page, words) of every command in code of any page, but for placeholders."""
     found = {}
@@ -121,7 +159,7 @@ def test_named_commands_exist(line):
         script = ROOT / words[0]
         known = script.read_text() + (ROOT / "benchmarks" / "measure.py").read_text()
         assert all(f'"{word}"' in known for word in words if word.startswith("--"))
-    elif program == "semaug" and words[0] not in ("COMMAND", "--help"):
+    elif program == "semaug" and words[0] not in ("COMMAND", "--help", "--install-completion"):
         check_command(words)
 
 

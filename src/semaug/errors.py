@@ -1,9 +1,11 @@
 """Errors whose message is for the person who ran a command. No torch here."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["UserError", "as_user_error", "check_option"]
+__all__ = ["UserError", "as_user_error", "check_option", "how_to_install"]
 
 
 class UserError(ValueError):
@@ -34,6 +36,14 @@ def as_user_error(context: str, *kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"{context}{reason}") from error
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra. It needs a checkout: semaug is on no index."""
+    root = Path(__file__).resolve().parents[2]
+    if (root / "pyproject.toml").exists():
+        return f"pip install {shlex.quote(f'{root}[{extra}]')}"
+    return f'pip install ".[{extra}]" in a checkout of semaug'
 
 
 def check_option(name: str, value: object, holds: bool, wanted: str) -> None:

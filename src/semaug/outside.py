@@ -12,7 +12,7 @@ import ast
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import ExecutionLoader, MetaPathFinder
@@ -212,8 +212,15 @@ def _describe(sources: _Sources) -> dict[str, dict[str, str]]:
     }
 
 
-def keep_code(folder: Path, code: Code) -> None:
+def keep_code(
+    folder: Path, code: Code, write: Callable[[Path, bytes], object] = Path.write_bytes
+) -> None:
     """Copy code as it was executed into the folder of a run, unless it is there.
+
+    Args:
+        folder: Of the run.
+        code: As :func:`code_of` describes it.
+        write: Writes a file.
 
     Raises:
         OSError: If the disk does not take it.
@@ -224,7 +231,7 @@ def keep_code(folder: Path, code: Code) -> None:
         copy = folder / KEPT / key
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(contents[file["sha256"]])
+            write(copy, contents[file["sha256"]])
 
 
 def check_code(folder: Path, recorded: Code, now: Code) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train
+from semaug.errors import how_to_install
 from semaug.methods import Supervised
 from semaug.recipes import TABLES, make_run
 
@@ -145,7 +146,10 @@ def test_compare_of_one_seed_says_so(semaug):
         (["train", "digits_resnet8", "strength=1"], "no option 'strength'; add loss=isda"),
         (["train", "digits_resnet8", "seed=one"], "`seed` to be a whole number >= 0, got 'one'"),
         (["train", "digits_resnet8", "seed=1", "--seed", "2"], "expected one seed, got several"),
-        (["train", "digits_resnet8", "--device", "gpu"], "`device` to be one of 'auto', 'cpu'"),
+        (
+            ["train", "digits_resnet8", "--device", "gpu"],
+            "`device` to be auto, cpu, cuda, or one GPU",
+        ),
         (["train", "cifar10_resnet32", "--data-root", "none"], "no file 'none/cifar-10-batches-py"),
         (
             ["train", "digits_resnet8", "network=vit_tiny_patch16_224", "--device", "cpu"],
@@ -175,6 +179,11 @@ def test_compare_of_one_seed_says_so(semaug):
             ["compare", "digits_resnet8,metrics=error", "digits_resnet8,metrics=accuracy,error"],
             "by the same metric, got metrics=error and metrics=accuracy",
         ),
+        (
+            ["compare", "digits_resnet8", "digits_resnet8,metrics=accuracy"],
+            "by the same metric, got metrics=error and metrics=accuracy",
+        ),
+        (["train", "digits_resnet8,seed=1"], "train takes it as a word of its own"),
         (
             ["compare", "digits_resnet8,epochs=1", "digits_resnet8,epochs=2", "epochs=3"],
             "`epochs` has no effect; each recipe that has it has a value of its own",
@@ -245,7 +254,7 @@ def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package):
     monkeypatch.setattr("semaug.cli.train.make_run", fail)
     status, _, error = semaug("train", "digits_resnet8")
     assert status == 2
-    assert 'pip install "semaug[train]"' in error
+    assert error.endswith(f"; install what training needs with: {how_to_install('train')}\n")
 
 
 def test_other_missing_modules_are_not_explained_away(semaug, monkeypatch):

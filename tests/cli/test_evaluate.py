@@ -57,7 +57,9 @@ def test_predictors_are_tested_again(semaug, tmp_path, threads):
     summary["results"]["network 2"]["error"]["last"] = 99.0
     del summary["results"][""]["error"]["last"]
     (both / "summary.json").write_text(json.dumps(summary))
-    lines = semaug(*command)[1].splitlines()
+    status, output, _ = semaug(*command)
+    lines = output.splitlines()
+    assert status == 1
     assert lines[0].endswith(f" %, recorded were nothing on {summary['device']}")
     assert lines[1].endswith(f" %, recorded were 99.00 % on {summary['device']}")
     assert lines[5].startswith("a result may be another on another device")

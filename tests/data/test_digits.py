@@ -48,7 +48,5 @@ def test_the_constants_are_those_of_the_training_images(digits):
 
 def test_a_missing_scikit_learn_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(
-        ModuleNotFoundError, match=r"install it with: pip install 'semaug\[train\]'"
-    ):
+    with pytest.raises(ModuleNotFoundError, match=r"install it with: pip install .*\[train\]"):
         load_data("digits")

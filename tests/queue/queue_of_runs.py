@@ -26,7 +26,7 @@ def make_runs(root):
     return [Run(f"epochs{n}", replace(tiny, epochs=n), root=root) for n in (1, 40)]
 
 
-def tell_whether_deaf(connection):
+def tell_whether_deaf(connection, threads):
     """Stand in for a worker: fail a run by whether Ctrl-C is kept from this process."""
     run, _ = connection.recv()
     blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -108,7 +108,7 @@ def test_a_run_that_diverged_is_not_trained_again(make_run, monkeypatch):
     run = make_run("digits_resnet8", "lr=1e9")
     first = train_one(run, OPTIONS, QUIET)
     assert first.diverged
-    assert f"to try it again nevertheless, delete {run.diverged}" in first.error
+    assert f"to train this one again nevertheless, delete {run.diverged}" in first.error
     assert first.last_lines() == [first.error]
     monkeypatch.setattr(module, "train", None)
     again = finished_before(run, OPTIONS)

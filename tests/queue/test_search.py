@@ -136,7 +136,7 @@ def test_a_value_that_diverged_is_not_chosen(make_candidates, tmp_path):
 
 def test_nothing_is_chosen_if_all_diverged(make_candidates, tmp_path):
     train_all = pretend({0.1: [None], 0.5: [None]})
-    with pytest.raises(UserError, match="search: every candidate diverged; try a lower lr"):
+    with pytest.raises(UserError, match="search: every candidate diverged; try a lower strength"):
         search(make_candidates("0.1", "0.5"), train_all, tmp_path)
 
 

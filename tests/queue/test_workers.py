@@ -96,7 +96,7 @@ def refuse(message):
 
 def test_code_that_was_changed_fails_its_run(monkeypatch):
     monkeypatch.setattr(workers, "_processes", multiprocessing.get_context("fork"))
-    worker = workers._Worker()
+    worker = workers._Worker(1)
     for _ in range(2):
         worker.give(Changed(), OPTIONS)
         _, outcome = worker.take()
@@ -121,6 +121,9 @@ def test_a_run_that_another_process_trains_is_waited_for(make_run, monkeypatch):
     class Worker:
         process = run = None
 
+        def __init__(self, threads):
+            assert threads >= 1
+
         def give(self, run, options):
             self.run = run
             tries.append(run.seed)
@@ -137,11 +140,26 @@ def test_a_run_that_another_process_trains_is_waited_for(make_run, monkeypatch):
     assert (tries[0], tries.count(0), tries.count(1), tries.count(2)) == (0, 3, 1, 1)
 
 
-def test_threads_and_readers_are_shared_out(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+def test_readers_are_shared_out(monkeypatch):
     monkeypatch.setattr("semaug.engine.device._num_cores", lambda: 13)
     nothing, given = TrainOptions(), TrainOptions(threads=5, workers=0)
     assert share_out(nothing, 1) == nothing
-    assert share_out(nothing, 3) == replace(nothing, threads=2, workers=4)
-    assert share_out(nothing, 16) == replace(nothing, threads=1, workers=1)
+    assert share_out(nothing, 3) == replace(nothing, workers=4)
+    assert share_out(nothing, 16) == replace(nothing, workers=1)
     assert share_out(given, 3) == given
+
+
+def test_threads_are_shared_out(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    for jobs, threads in ((1, 8), (3, 2), (16, 1)):
+        with workers._workers(jobs) as made:
+            assert [worker.threads for worker in made] == [threads] * jobs
+    set_to = []
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    here, there = multiprocessing.Pipe()
+    here.close()  # nothing to do
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(workers, "_stop_without_parent", lambda: None)
+    workers._work(there, 2)
+    signal.signal(signal.SIGTERM, handler)
+    assert set_to == [2]

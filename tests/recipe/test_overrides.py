@@ -273,22 +273,25 @@ def test_every_option_is_reached_by_its_dotted_name_and_described():
         told = describe_fields(recipe)
         assert {"epochs", "loss", "optimizer.lr", "subset.hold_out"} <= told.keys()
         for option, text in told.items():
-            assert len(text) > 5
-            assert "`" not in text
+            assert len(text.meaning) > 5
+            assert "`" not in text.meaning
             if "." in option:
                 written = describe_overrides(recipe, {option: ""})
                 assert list(written) == [option.rpartition(".")[2]]  # which no other group has
                 assert describe_overrides(recipe, written) == written
                 assert override(recipe, written) == recipe
-    assert told["loss"] == "Loss, see semaug list losses."
+    assert told["loss"] == ("cross_entropy", "the name of a loss", "cross_entropy", told["loss"][3])
+    assert told["loss"].meaning == "Loss, see semaug list losses."
+    assert told["clip_norm"][:3] == ("none", "a number or 'none'", "none")
+    assert told["network"].default is None
 
 
 def test_each_field_is_listed_once():
-    names = message_of("qqqqqq=1").partition("choose from ")[2].split(", ")
-    assert "cutmix" in names
-    assert len(names) == len(set(names))
+    told = message_of("qqqqqq=1")
+    names = told.partition(" are ")[2].partition(";")[0].split(", ")
+    assert len(names) == len(set(names)) == 10
     assert all("." not in name for name in names)
-    assert "optimizer.lr" in message_of("qqq.qqq=1").split(", ")
+    assert "optimizer." in message_of("optr.qqqqqqqqqqqqqq=1")
 
 
 def test_synonyms_lead_to_fields_that_exist():

@@ -221,6 +221,7 @@ def test_runs_that_classify_no_images_are_refused(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="expected a run with a test error, got one with miou"):
         measure_transfer(folder, CPU)
     trained = load_trained(run, CPU)
+    assert not trained.data.has_masks  # which reads them
     for name, message in (("has_masks", "masks"), ("has_bytes", "images that are no bytes")):
         with monkeypatch.context() as patch:
             patch.setattr(measure, "load_trained", lambda folder, options: trained)

@@ -51,4 +51,4 @@ def test_commands_and_scripts_of_the_page_work_in_their_order(stranger):
             done.append(stranger(*arguments, folder=stranger.page))
     assert len(done) > 5
     for line in re.findall(r"`semaug (list [^`]*)`", PAGE):
-        assert "loss.lr " in stranger(*line.split(), folder=stranger.page)
+        assert "loss.lr=" in stranger(*line.split(), folder=stranger.page)

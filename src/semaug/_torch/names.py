@@ -1,13 +1,15 @@
 """Messages for names that do not exist. No torch here, so that the command line starts fast."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+
+_MOST_NAMES = 10  # that are listed
 
 
 def unknown_name(
     where: str, what: str, name: str, choices: Iterable[str], preferred: Iterable[str] = ()
 ) -> str:
-    """Build the message for an unknown name, with the nearest valid one.
+    """Build the message for an unknown name, with the nearest valid one or the ten nearest.
 
     Args:
         where: What was asked.
@@ -24,6 +26,13 @@ def unknown_name(
     preferred = sorted(preferred)
     choices = sorted({*choices, *preferred})
     near = get_close_matches(name, preferred, n=1) or get_close_matches(name, choices, n=1)
-    between = "; " if any("," in choice for choice in choices) else ", "
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {between.join(choices)}"
+    if near:
+        return f"{where}: unknown {what} {name!r}; did you mean {near[0]!r}?"
+    hint, more = "choose from", len(choices) - _MOST_NAMES
+    if more > 0:
+        hint = f"the nearest of {len(choices):,} are"
+        choices.sort(key=lambda choice: -SequenceMatcher(None, name, choice).ratio())
+    between = "; " if any("," in choice for choice in choices[:_MOST_NAMES]) else ", "
+    hint += " " + between.join(choices[:_MOST_NAMES])
+    hint += "; all are told by: semaug list" if more > 0 else ""
     return f"{where}: unknown {what} {name!r}; {hint}"

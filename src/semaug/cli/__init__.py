@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 from semaug.engine.interrupt import InterruptedRunError
-from semaug.errors import UserError
+from semaug.errors import UserError, how_to_install
 
 try:
     import typer
@@ -15,9 +15,7 @@ try:
     from semaug.cli.group import COMMANDS, Group
     from semaug.runs.words import say
 except ModuleNotFoundError as error:
-    raise SystemExit(f'semaug: {error}; install it with: pip install "semaug[train]"') from None
-
-__all__ = ["app", "main"]
+    raise SystemExit(f"semaug: {error}; install it with: {how_to_install('train')}") from None
 
 app = typer.Typer(
     name="semaug",
@@ -54,7 +52,7 @@ def main() -> None:
     """Run the command line; mistakes of its user, and stops, end in one line."""
     errors = Console(stderr=True)
     try:
-        app()
+        app(prog_name="semaug")
     except InterruptedRunError as stop:
         arguments = [*sys.argv[1:]]
         if arguments[0] == "train" and "--resume" not in arguments:
@@ -65,7 +63,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "semaug").partition(".")[0] == "semaug":
             raise
-        message = f'{error}; install what training needs with: pip install "semaug[train]"'
+        hint = how_to_install("train")
+        known = hint in str(error)
+        message = str(error) if known else f"{error}; install what training needs with: {hint}"
     except (FloatingPointError, OSError, UserError) as error:  # all others are our mistakes
         message = str(error)
     else:

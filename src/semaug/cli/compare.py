@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from semaug.cli.options import (
+    FirstSeed,
     Overrides,
     Quick,
     Runs,
@@ -40,7 +41,7 @@ def compare_command(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Runs of each recipe: 3, or one for each fold")
     ] = None,
-    first_seed: Annotated[int, typer.Option(min=0, help="First of the seeds")] = 0,
+    first_seed: FirstSeed = 0,
     folds: Annotated[
         int | None,
         typer.Option(min=2, help="Cross-validate: each run tests on another part of the images"),

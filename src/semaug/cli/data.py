@@ -22,8 +22,6 @@ from semaug.recipe.recipe import BaseRecipe
 from semaug.registry import data_sets
 from semaug.runs.words import say
 
-__all__ = ["data_command"]
-
 data_command = typer.Typer(
     name="data",
     help="List, fetch and check data sets.",

@@ -4,23 +4,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 
 from semaug.cli.options import with_options
-from semaug.engine.device import choose_device, operators
+from semaug.engine.device import choose_device, count_threads, cpu_threads, operators
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.engine.session import Results
 from semaug.engine.start import Start
 from semaug.engine.trained import load_finished_run, load_state, load_trained
+from semaug.errors import UserError
 from semaug.recipe import Recipe
-from semaug.runs.read import label_of, measure_of, measured, value_of
+from semaug.runs.read import find_finished, label_of, measure_of, measured, value_of
 from semaug.runs.run import Run
 from semaug.runs.words import say
-
-__all__ = ["evaluate_command"]
 
 
 @with_options(leave_out=["checkpoint_seconds"])
@@ -29,7 +27,7 @@ def evaluate_command(
         list[Path],
         typer.Argument(
             metavar="RUN...",
-            help="Folders of finished runs, such as runs/digits_resnet8/seed0",
+            help="Folders of finished runs, or folders that contain finished runs",
             show_default=False,
         ),
     ],
@@ -38,40 +36,56 @@ def evaluate_command(
 ) -> None:
     """Test the networks of finished runs again, and compare with the recorded results.
 
-    They are tested on the test images of their run, or on its held-out images if there are any. The
-    results equal those of the last epoch exactly on the same device and, on a CPU, with the same
-    number of threads.
+    They are tested on the test images of their run, or on its held-out images if there are any,
+    with the number of CPU threads of the run unless --threads says another. On the same device the
+    results equal those of the last epoch exactly. The exit status is 1 if a result is another, and
+    2 if a run cannot be tested.
 
     [bold]Examples[/bold]
 
-    semaug evaluate runs/digits_resnet8/seed0
+    semaug evaluate runs
 
-    semaug evaluate runs/cifar10_resnet32_isda/seed* --data-root data
+    semaug evaluate runs/cifar10_resnet32_isda/seed0 --data-root data
     """
     console = Console()
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    others = 0
-    for folder in folders:
-        run, summary = load_finished_run(folder, trust_code=options.trust_code)
-        results = _test(run, summary, options, console)
-        if results is None:
-            kind = type(run.recipe).__name__
-            say(
-                console,
-                f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`",
-                style="yellow",
-            )
-            continue
-        for line, is_same in _compare(results, summary):
-            say(console, f"{folder}: {line}", style="" if is_same else "yellow")
-            others += not is_same
+    runs = [run for folder in folders for run in find_finished(folder)]
+    others = failed = 0
+    for run in runs:
+        try:
+            others += _evaluate(run, options, console)
+        except (OSError, UserError) as error:
+            if len(runs) == 1:
+                raise
+            say(console, str(error), style="red")
+            failed += 1
     if others:
         say(
             console,
             "a result may be another on another device, and on a CPU with another number of "
             "threads: numbers are rounded otherwise",
         )
+    if failed:
+        raise UserError(f"evaluate: {failed} of {len(runs)} runs cannot be tested; see above")
+    if others:
+        raise typer.Exit(1)
+
+
+def _evaluate(folder: Path, options: TrainOptions, console: Console) -> int:
+    """Test a run again, and return how many of its results are others than those recorded."""
+    run, summary = load_finished_run(folder, trust_code=options.trust_code)
+    threads = options.threads or summary.get("threads")  # earlier versions did not record them
+    with cpu_threads(count_threads(run.recipe, threads)):
+        results = _test(run, summary, options, console)
+    if results is None:
+        kind = type(run.recipe).__name__
+        line = f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`"
+        say(console, line, style="yellow")
+        return 0
+    others = 0
+    for line, is_same in _compare(results, summary):
+        say(console, f"{folder}: {line}", style="" if is_same else "yellow")
+        others += not is_same
+    return others
 
 
 def _test(

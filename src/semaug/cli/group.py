@@ -1,13 +1,16 @@
 """The group of commands: each is imported when it is called or asked for its help."""
 
 import inspect
+import signal
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["COMMANDS", "Command", "Group", "load_command"]
+from semaug.engine.interrupt import InterruptedRunError
 
 # Every command NAME is `NAME_command` in `semaug.cli.NAME`, and this begins its help.
 COMMANDS = {
@@ -28,21 +31,52 @@ COMMANDS = {
 
 
 class Command(TyperCommand):
-    """A command whose help breaks lines where the terminal ends, not where its docstring does."""
+    """A command that expands ``~`` in all its paths, which not every shell has done.
+
+    Its help breaks lines where the terminal ends, not where its docstring does.
+    """
 
     def __init__(self, *arguments: Any, help: str | None = None, **settings: Any) -> None:
         paragraphs = inspect.cleandoc(help or "").split("\n\n")
         help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         super().__init__(*arguments, help=help, **settings)
 
+    def invoke(self, context: Any) -> Any:
+        """Call the command."""
+        context.params = {name: _expanded(value) for name, value in context.params.items()}
+        return super().invoke(context)
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [*map(_expanded, value)]
+    with suppress(RuntimeError):  # the name of no user
+        return value.expanduser() if isinstance(value, Path) else value
+    return value
+
 
 class Group(TyperGroup):
     """Commands that stand for those in modules of their own, which may take seconds to import."""
 
+    def invoke(self, context: Any) -> Any:
+        """Call a command, and say so if it is ended at once, such as by a second Ctrl-C."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                "ended at once; a run keeps what it saved last", signal.SIGINT
+            ) from None
+
     def resolve_command(self, context: Any, arguments: list[str]) -> tuple[Any, Any, list[str]]:
         """Replace the command that is called by the one that it stands for."""
         name, command, rest = super().resolve_command(context, arguments)
-        return name, command and load_command(str(name)), rest
+        if command is None:
+            return name, command, rest
+        if context.resilient_parsing:  # words are completed, for which importing takes too long
+            from semaug.cli.completion import completing
+
+            return name, completing(str(name)), rest
+        return name, load_command(str(name)), rest
 
 
 def load_command(name: str) -> Any:

@@ -10,14 +10,12 @@ from rich.text import Text
 
 from semaug import registry
 from semaug._torch.names import unknown_name
-from semaug.cli.printing import print_names
+from semaug.cli.printing import make_table, print_names
 from semaug.errors import UserError
 from semaug.published.table import table_names
 from semaug.recipe.overrides import describe_fields
 from semaug.recipes import TABLES, describe_recipe, find_recipe
 from semaug.runs.words import say
-
-__all__ = ["list_command"]
 
 # By what is listed: the members, and a title.
 _REGISTRIES = {
@@ -32,12 +30,12 @@ _REGISTRIES = {
 }
 
 _FEW = 5  # recipes that have a line each
-_KINDS = ("recipes", "tables", "fields", *_REGISTRIES, "all")
+KINDS = ("recipes", "tables", "fields", *_REGISTRIES, "all")
 
 
 def list_command(
     what: Annotated[
-        str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(_KINDS)}")
+        str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(KINDS)}")
     ] = "all",
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="Recipe whose fields are listed")
@@ -52,21 +50,34 @@ def list_command(
 
     semaug list losses
 
-    semaug list fields cifar10_resnet32_ait
+    semaug list fields cifar10_resnet32_ait,optimizer=adamw
     """
-    if what not in _KINDS:
-        raise UserError(unknown_name("list", "kind", what, _KINDS))
+    if what not in KINDS:
+        raise UserError(unknown_name("list", "kind", what, KINDS))
     console = Console()
     if what in ("recipes", "all"):
         _print_recipes(console)
     if what in ("tables", "all"):
         _print_columns(console, "Tables, for semaug table", table_names())
     if what in ("fields", "all"):
-        title = f"Fields of {recipe}, for field=value"
-        print_names(console, title, describe_fields(find_recipe(recipe)))
+        _print_fields(console, recipe)
     for name, (members, title) in _REGISTRIES.items():
         if what in (name, "all"):
             print_names(console, title, members.describe())
+
+
+def _print_fields(console: Console, recipe: str) -> None:
+    """Print the options of a recipe: value, what else each takes, its default, what it is."""
+    title = f"Fields of {recipe}, for field=value"
+    table = make_table(title, ["field", "takes", "default,\nif another", "what it is"], lines=False)
+    for name, told in describe_fields(find_recipe(recipe)).items():
+        default = "" if told.default in (None, told.value) else str(told.default)
+        table.add_row(
+            Text(f"{name}={told.value}", style="bold"),
+            *map(Text, (told.takes, default, told.meaning)),
+        )
+    console.print(table)
+    console.print()
 
 
 def _print_recipes(console: Console) -> None:

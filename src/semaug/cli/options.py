@@ -16,19 +16,6 @@ from semaug.recipe.overrides import applicable, override, split_overrides
 from semaug.recipes import find_recipe, split_name
 from semaug.runs.run import Run
 
-__all__ = [
-    "DataRoot",
-    "Overrides",
-    "Quick",
-    "RecipeName",
-    "Runs",
-    "changes_for",
-    "check_files",
-    "one_process",
-    "split_seed",
-    "with_options",
-]
-
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="See: semaug list recipes", show_default=False)
 ]
@@ -46,16 +33,21 @@ DataRoot = Annotated[
     typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)
+]
+FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
 
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
     "data_root": DataRoot,
-    "device": Annotated[str, typer.Option(help="auto, cpu or cuda")],
+    "device": Annotated[str, typer.Option(help="auto, cpu, cuda, or one GPU such as cuda:1")],
     "threads": Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="CPU threads; equal runs need equal numbers. Default: torch's own",
+            help="CPU threads; equal runs need equal numbers. Default: 1 for small work, "
+            "else torch's own",
             show_default=False,
         ),
     ],

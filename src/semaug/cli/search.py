@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from semaug.cli.options import (
+    FirstSeed,
     Quick,
     RecipeName,
     Runs,
@@ -57,7 +58,7 @@ def search_command(
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs of each value, and of the chosen one")
     ] = 1,
-    first_seed: Annotated[int, typer.Option(min=0, help="First of the seeds")] = 0,
+    first_seed: FirstSeed = 0,
     quick: Quick = False,
     runs: Runs = Path("runs"),
     *,

@@ -6,14 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from semaug.cli.options import DataRoot, Overrides, RecipeName, split_seed
+from semaug.cli.options import DataRoot, Overrides, RecipeName, Seed, split_seed
 from semaug.engine.options import TrainOptions
 from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
 from semaug.report.gallery import draw_gallery
 from semaug.runs.words import say
-
-__all__ = ["show_command"]
 
 
 def show_command(
@@ -22,9 +20,7 @@ def show_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File of the picture, a PNG")
     ] = Path("augmented.png"),
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)
-    ] = None,
+    seed: Seed = None,
     images: Annotated[int, typer.Option(min=1, help="Rows, one for each image")] = 6,
     epochs: Annotated[
         int, typer.Option(min=1, help="Columns, one for each epoch, or for each of its views")

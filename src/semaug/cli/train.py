@@ -11,6 +11,7 @@ from semaug.cli.options import (
     Quick,
     RecipeName,
     Runs,
+    Seed,
     split_seed,
     with_options,
 )
@@ -21,16 +22,12 @@ from semaug.engine.train import train
 from semaug.recipes import make_run
 from semaug.runs.words import say
 
-__all__ = ["train_command"]
-
 
 @with_options(leave_out=["trust_code"])
 def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)
-    ] = None,
+    seed: Seed = None,
     quick: Quick = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped")

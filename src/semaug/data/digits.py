@@ -15,6 +15,7 @@ import torch
 
 from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.source import DataSource
+from semaug.errors import how_to_install
 from semaug.registry import data_sets
 
 _NUM_TRAIN = 1000
@@ -47,7 +48,7 @@ class Digits(DataSource):
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 "load_data: 'digits' needs scikit-learn; install it with: "
-                "pip install 'semaug[train]'",
+                + how_to_install("train"),
                 name="sklearn",  # by which the command line knows what to say
             ) from error
         digits = datasets.load_digits()

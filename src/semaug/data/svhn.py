@@ -15,6 +15,7 @@ import torch
 
 from semaug.data.image_set import DataSet, ImageSet
 from semaug.data.source import DataSource, Download, OfficialFiles, open_official
+from semaug.errors import how_to_install
 from semaug.registry import data_sets
 
 _TRAIN, _TEST, _EXTRA = (f"{part}_32x32.mat" for part in ("train", "test", "extra"))
@@ -79,7 +80,7 @@ def _read_images(files: OfficialFiles, root: Path, names: Sequence[str]) -> Imag
         from scipy.io import loadmat  # slow to import, and only this data set needs it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"load_data: {files.name!r} needs SciPy; install it with: pip install 'semaug[train]'",
+            f"load_data: {files.name!r} needs SciPy; install it with: {how_to_install('train')}",
             name="scipy",
         ) from error
     parts = []

@@ -8,30 +8,47 @@ from typing import Any
 
 import torch
 
-from semaug._torch.checks import check_one_of
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError
+from semaug.recipe.quick import step_cost
 
 _MOST_WORKERS = 16  # more of them wait for memory and disk
+_FEW = 1e9  # multiply-adds of a step, which a core does in some 20 to 50 ms
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """Return the device for ``"auto"``, ``"cpu"``, ``"cuda"`` or one GPU such as ``"cuda:1"``.
 
     Raises:
         UserError: If the name is unknown, or there is no such device.
     """
-    with as_user_error("", ValueError):
-        check_one_of("semaug", "device", name, ("auto", "cpu", "cuda"))
-    if name == "cuda" and not torch.cuda.is_available():
+    kind, colon, index = name.partition(":")
+    numbered = kind == "cuda" and index.isdecimal()
+    if kind not in ("auto", "cpu", "cuda") or (colon and not numbered):
+        apple = "; MPS has no float64, in which losses count" if kind == "mps" else ""
+        raise UserError(
+            f"semaug: expected `device` to be auto, cpu, cuda, or one GPU such as cuda:1, got "
+            f"{name!r}{apple}"
+        )
+    if kind == "cuda" and not torch.cuda.is_available():
         raise UserError(
             f"semaug: expected a CUDA device, but torch {torch.__version__} finds none here; "
             "choose --device cpu"
         )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":  # torchrun starts a process for each of them
-        return torch.device(name, int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device(name)
+    if kind == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if not colon:  # torchrun starts a process for each of them
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if "LOCAL_RANK" in os.environ:
+        raise UserError(
+            f"semaug: expected --device cuda, for torchrun gives each process its GPU, got "
+            f"{name!r}; choose GPUs with the variable CUDA_VISIBLE_DEVICES"
+        )
+    if int(index) >= (count := torch.cuda.device_count()):
+        raise UserError(
+            f"semaug: expected one of {count} GPUs, from cuda:0 to cuda:{count - 1}, got {name!r}; "
+            "the variable CUDA_VISIBLE_DEVICES says which GPUs torch sees"
+        )
+    return torch.device("cuda", int(index))
 
 
 def settle(recipe: Any, device: torch.device) -> Any:
@@ -54,6 +71,29 @@ def settle(recipe: Any, device: torch.device) -> Any:
 def count_workers(wanted: int | None) -> int:
     """Return how many processes decode images: as wanted, or one for each core but one."""
     return max(1, min(_MOST_WORKERS, _num_cores() - 1)) if wanted is None else wanted
+
+
+def count_threads(recipe: Any, wanted: int | None) -> int:
+    """Return how many CPU threads train a recipe: as wanted, or one for small work.
+
+    Work is small where a step takes fewer than 10^9 multiply-adds. More threads would gain nothing
+    there, and where others use the machine they wait for each other, for longer than the work
+    takes. All other work, and that of networks from outside, is done by the threads that torch has.
+    """
+    if wanted is not None:
+        return wanted
+    return 1 if 0 < step_cost(recipe) < _FEW else torch.get_num_threads()
+
+
+@contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Compute with so many CPU threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

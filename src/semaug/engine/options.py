@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["TrainOptions"]
-
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -12,8 +10,9 @@ class TrainOptions:
 
     Args:
         data_root: Folder of the data sets. None: the variable ``SEMAUG_DATA``, else ``data``.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        threads: CPU threads of torch. None leaves them as they are.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, or one GPU such as ``"cuda:1"``.
+        threads: CPU threads of torch. None is one for small work, and else what torch has: see
+            :func:`semaug.engine.device.count_threads`.
         workers: Processes that decode images in files, 0 for none. None: one for each core but
             one. The result of a run does not depend on it.
         checkpoint_seconds: Longest time between two checkpoints; there is one after each epoch.

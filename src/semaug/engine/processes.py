@@ -54,7 +54,8 @@ class Processes:
         self.is_first = self.rank == 0
         chosen = _FABRIC_PRECISION[precision]
         if self.size == 1:
-            self.fabric = Fabric(accelerator=device.type, devices=1, precision=chosen)
+            devices = 1 if device.index is None else [device.index]
+            self.fabric = Fabric(accelerator=device.type, devices=devices, precision=chosen)
             return
         local = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         if device.type == "cuda" and local > torch.cuda.device_count():

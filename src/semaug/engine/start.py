@@ -23,8 +23,6 @@ from semaug.errors import UserError, as_user_error
 from semaug.runs.run import Run
 from semaug.runs.words import say_once
 
-__all__ = ["Start", "load_data"]
-
 
 @dataclass
 class Start:
@@ -47,6 +45,7 @@ class Start:
     console: Console
     report: Callable[[str], None]
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
+    image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
 
     @property
     def recipe(self) -> Any:

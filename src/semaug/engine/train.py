@@ -10,7 +10,7 @@ from rich.console import Console
 
 from semaug._torch.memory import is_out_of_memory
 from semaug.data import explain_worker_death
-from semaug.engine.device import choose_device, operators, settle
+from semaug.engine.device import choose_device, count_threads, cpu_threads, operators, settle
 from semaug.engine.images import check_images_now
 from semaug.engine.memory import largest_statistics
 from semaug.engine.options import TrainOptions
@@ -57,10 +57,15 @@ def train(
             this one, or the memory of the device is too small.
     """
     options = options or TrainOptions()
-    if run.has_begun and not resume:  # asked before any process of this run writes
+    if (
+        run.has_begun and not resume and not run.diverged.exists()
+    ):  # asked before any process of this run writes
+        own = getattr(run.recipe.data, "is_users_own", False)
+        other = "; for other images than those of this run, choose another folder" if own else ""
         raise UserError(
             f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
-            "its summary if it is finished, or choose another seed=N or another folder with --runs"
+            f"its summary if it is finished, or choose another seed=N or another folder with "
+            f"--runs{other}"
         )
     place = choose_device(options.device)
     with run.lock() if is_first_process() else nullcontext():
@@ -73,13 +78,14 @@ def train(
             report(run.state())
             return summary
         check_not_diverged(run)
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
         if not is_first_process() or console is None:
             console = Console(quiet=not is_first_process())
         loop = run.recipe.loop
         try:
-            with operators(place, deterministic=run.recipe.deterministic):
+            with (
+                cpu_threads(count_threads(run.recipe, options.threads)),
+                operators(place, deterministic=run.recipe.deterministic),
+            ):
                 processes = Processes(place, run.recipe.precision)
                 start = Start(run, place, processes, options, console, report)
                 return (find(loop) if isinstance(loop, str) else loop)(start)

@@ -28,7 +28,7 @@ from semaug._torch.checks import check_positive_int
 from semaug._torch.names import unknown_name
 from semaug.engine.interrupt import InterruptedRunError, watch_interrupts
 from semaug.engine.options import TrainOptions
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, as_user_error, how_to_install
 from semaug.queue.display import JobsDisplay
 from semaug.queue.outcome import Outcome, finished_before, open_log, train_one
 from semaug.queue.queue import train_missing
@@ -105,7 +105,9 @@ def run_on_cluster(
     if cluster not in _CLUSTERS:
         raise UserError(unknown_name("cluster", "name", cluster, _CLUSTERS))
     if submitit is None:
-        raise UserError('cluster: submitit is missing; pip install "semaug[cluster]"')
+        raise UserError(
+            "cluster: submitit is missing; install it with: " + how_to_install("cluster")
+        )
 
     def train_waiting(waiting: list[Run], display: JobsDisplay) -> Iterator[Outcome]:
         folder = waiting[0].root / "cluster" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"

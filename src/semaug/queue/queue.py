@@ -32,7 +32,7 @@ def train_runs(
 
     Args:
         runs: All that is needed, in the order of their start; the same one may come twice.
-        options: How to train them. Threads and processes that decode images are shared out
+        options: How to train them. CPU threads and processes that decode images are shared out
             among the jobs, unless they are given.
         jobs: How many at a time. A single one trains in this process, and shows what training
             shows; several train in worker processes. On a GPU each takes its own memory.
@@ -51,7 +51,7 @@ def train_runs(
     def train_waiting(waiting: list[Run], display: JobsDisplay) -> Iterator[Outcome]:
         if jobs == 1:
             return _train_in_turn(waiting, options, console, display)
-        return train_side_by_side(waiting, shared, jobs, display)
+        return train_side_by_side(waiting, shared, min(jobs, len(waiting)), display)
 
     return train_missing(runs, options, console, train_waiting, bars=jobs > 1)
 

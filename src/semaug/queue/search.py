@@ -14,7 +14,7 @@ from semaug.errors import UserError
 from semaug.queue.outcome import Outcome, summaries_of
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.files import write_json
-from semaug.runs.read import measure_of, value_of
+from semaug.runs.read import measure_of, value_of, what_helps
 from semaug.runs.run import Run
 from semaug.runs.statistics import mean_and_spread
 
@@ -85,7 +85,8 @@ def search(
         )
     known = [place for place, row in enumerate(rows) if not row["diverged"]]
     if not known:
-        raise UserError("search: every candidate diverged; try a lower lr")
+        advice = what_helps(choosing[0].plain()["recipe"])
+        raise UserError(f"search: every candidate diverged; {advice}")
     best = min(known, key=lambda place: measures[0].sort_key(rows[place]["held_out"]["mean"]))
     written: dict[str, Any] = {
         "metric": asdict(measures[0]),

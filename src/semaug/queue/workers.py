@@ -35,15 +35,10 @@ _processes = multiprocessing.get_context("spawn")
 
 
 def share_out(options: TrainOptions, jobs: int) -> TrainOptions:
-    """Divide CPU threads and processes that decode images among jobs, unless they are given."""
-    if jobs == 1:
+    """Divide the processes that decode images among jobs, unless their number is given."""
+    if jobs == 1 or options.workers is not None:
         return options
-    threads, workers = torch.get_num_threads() // jobs, count_workers(None) // jobs
-    return replace(
-        options,
-        threads=max(1, threads) if options.threads is None else options.threads,
-        workers=max(1, workers) if options.workers is None else options.workers,
-    )
+    return replace(options, workers=max(1, count_workers(None) // jobs))
 
 
 def train_side_by_side(
@@ -102,7 +97,8 @@ def deaf_children() -> Iterator[None]:
 class _Worker:
     """A process that trains one run after the other, and the run that it is training now."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self.threads = threads  # at most, unless options say how many
         self.run: Run | None = None
         self.process: Any = None
 
@@ -110,7 +106,9 @@ class _Worker:
         if not (self.process and self.process.is_alive()):
             self.connection, theirs = _processes.Pipe()
             # No daemon: those may not have processes of their own, which decode images.
-            self.process = _processes.Process(target=_work, args=(theirs,), daemon=False)
+            self.process = _processes.Process(
+                target=_work, args=(theirs, self.threads), daemon=False
+            )
             resource_tracker.ensure_running()  # whose first start would undo the next line
             with deaf_children():
                 self.process.start()
@@ -136,7 +134,7 @@ class _Worker:
 @contextmanager
 def _workers(jobs: int) -> Iterator[list[_Worker]]:
     """Make workers, and leave no process behind."""
-    workers = [_Worker() for _ in range(jobs)]
+    workers = [_Worker(max(1, torch.get_num_threads() // jobs)) for _ in range(jobs)]
     try:
         yield workers
     except BaseException:
@@ -171,7 +169,8 @@ def _stop(workers: list[_Worker]) -> None:
 # In a worker.
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, threads: int) -> None:
+    torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `train` has its own meanwhile
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     try:

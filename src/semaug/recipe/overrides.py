@@ -11,7 +11,7 @@ ISDA(strength=0.25, ramp='linear', covariance='full', memory=None)
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -187,19 +187,40 @@ def _needed(base: Any, recipe: Any, changes: Mapping[str, str]) -> dict[str, str
     return kept
 
 
-def describe_fields(recipe: Any) -> dict[str, str]:
-    """Return what each option of a recipe means, as the documentation of its class says it.
+class FieldText(NamedTuple):
+    """What is told of an option of a recipe.
+
+    Args:
+        value: In this recipe, as people type it.
+        takes: Which values it takes.
+        default: Of its class; None if it has none.
+        meaning: What it is, as the documentation of its class says it.
+    """
+
+    value: str
+    takes: str
+    default: str | None
+    meaning: str
+
+
+def describe_fields(recipe: Any) -> dict[str, FieldText]:
+    """Describe each option of a recipe, by its dotted name.
 
     >>> from semaug.recipes import find_recipe
-    >>> describe_fields(find_recipe("digits_resnet8"))["augment.cutout"]
-    'Side of the square hole, in pixels; 0 is none.'
+    >>> told = describe_fields(find_recipe("digits_resnet8"))
+    >>> told["batch_size"][:3], told["augment.cutout"].meaning
+    (('64', 'a whole number', '128'), 'Side of the square hole, in pixels; 0 is none.')
     """
-    texts = describe_options(type(recipe))
+    told: dict[str, FieldText] = {}
+    meanings, options = describe_options(type(recipe)), _options(recipe, {})
     for one in fields(recipe):
-        value = getattr(recipe, one.name)
-        if registry_of(one) is not None and not isinstance(value, tuple):
-            texts |= {f"{one.name}.{name}": text for name, text in describe_fields(value).items()}
-    return texts
+        hint, registry, value = options[one.name]
+        default = None if one.default is MISSING else _as_text(one.default, registry)
+        takes = f"the name of a {registry.kind}" if registry else _takes(hint)
+        told[one.name] = FieldText(_as_text(value, registry), takes, default, meanings[one.name])
+        if options[one.name].is_choice and value is not None:
+            told |= {f"{one.name}.{name}": text for name, text in describe_fields(value).items()}
+    return told
 
 
 # From names to options.
@@ -249,6 +270,11 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
         raise UserError(
             f"recipe: `{name}` is an option of several groups of this recipe; "
             f"expected {' or '.join(found)}"
+        )
+    if name == "seed":
+        raise UserError(
+            "recipe: `seed` is no field of a recipe; train takes it as a word of its own, such as "
+            "semaug train NAME seed=1; compare, search and table take --seeds"
         )
     if name.lower() in _SYNONYMS:
         meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
@@ -322,7 +348,7 @@ def _inherited(old: Any, kind: type) -> dict[str, Any]:
 def _as_text(value: Any, registry: Registry | None = None) -> str:
     if isinstance(value, tuple):
         return ",".join(_as_text(part, registry) for part in value) or "none"
-    if registry is not None and value is not None:
+    if registry is not None and value is not None and not isinstance(value, str):
         return short_name(registry.name_of(value))
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
@@ -338,13 +364,18 @@ def _read(name: str, text: str, option: _Option) -> Any:
         return tuple(option.registry.make(part) for part in parts)
     if text.endswith("%"):
         return _share(name, text, option.value)
-    union = get_origin(option.hint) in (Union, types.UnionType)
-    kinds = get_args(option.hint) if union else (option.hint,)
-    for kind in kinds:
+    for kind in _kinds(option.hint):
         with suppress(KeyError, ValueError):
             return _parse(text, kind)
-    wanted = " or ".join(_in_words(kind) for kind in kinds)
-    raise UserError(f"recipe: expected `{name}` to be {wanted}, got {text!r}")
+    raise UserError(f"recipe: expected `{name}` to be {_takes(option.hint)}, got {text!r}")
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _takes(hint: Any) -> str:
+    return " or ".join(map(_in_words, _kinds(hint)))
 
 
 def _share(name: str, text: str, whole: Any) -> int | float:

@@ -1,4 +1,4 @@
-"""A smoke test of a recipe: ``--quick``."""
+"""What a recipe costs, and a smoke test of it: ``--quick``."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -12,8 +12,6 @@ from semaug.features.probe import PROBE_ERRORS
 from semaug.recipe.plan import passes_per_image, streams_of
 from semaug.registry import Sizes
 
-__all__ = ["make_quick"]
-
 # Multiply-adds of a whole run, about a minute on two cores. Training gets two thirds.
 _TO_TRAIN, _TO_TEST = 4e12, 2e12
 _PASSES_OF_A_STEP = 3  # forward, and backward twice as much
@@ -22,7 +20,21 @@ _MOST_PER_CLASS = 10
 _MOST_TEST_IMAGES = 500
 _MOST_CLASSES = 1000  # of a user's own images; how many there are is not known here
 _SIDE = 64  # of images in files, which their networks take too
+_USUAL_SIDE = 224  # of images in files, unless the recipe says another
 _STEPS = 8  # of a run that counts them
+
+
+def step_cost(recipe: Any) -> int:
+    """Count the multiply-adds of an optimizer step; 0 if they are not known.
+
+    Known are those of networks of semaug and of timm, by the sizes that the recipe names.
+    """
+    if not str(type(getattr(recipe, "network", None)).__module__).startswith("semaug."):
+        return 0
+    image_size = getattr(getattr(recipe, "augment", None), "image_size", None)
+    usual = (image_size or _USUAL_SIDE) if getattr(recipe.data, "in_files", False) else 32
+    cost, passes, _ = _costs(recipe, getattr(recipe.data, "side", None) or usual)
+    return _PASSES_OF_A_STEP * recipe.batch_size * passes * cost
 
 
 def make_quick(recipe: Any) -> Any:
@@ -37,18 +49,15 @@ def make_quick(recipe: Any) -> Any:
         return recipe.quick()
     data: Any = recipe.data
     augment: Any = getattr(recipe, "augment", None)
-    peers = getattr(getattr(recipe, "method", None), "peers", ())
     small: dict[str, Any] = {}
     side = getattr(data, "side", None) or 32
     resized = getattr(augment, "image_size", None)
     if resized or (getattr(data, "in_files", False) and hasattr(augment, "image_size")):
         side = min(resized or _SIDE, _SIDE)
         small["augment"] = replace(augment, image_size=side)
-    networks = [recipe.network, *peers] if hasattr(recipe, "network") else []
-    cost = sum(_multiply_adds(network, side) for network in networks)
-    passes = max(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
+    cost, passes, views = _costs(recipe, side)
     classes = getattr(data, "num_classes", None) or _MOST_CLASSES
-    of_each_class = _PASSES_OF_A_STEP * classes * (passes // (1 + len(peers))) * cost
+    of_each_class = _PASSES_OF_A_STEP * classes * passes * cost
     epochs = 2 if 2 * of_each_class <= _TO_TRAIN else 1
     per_class = max(1, int(_TO_TRAIN / (epochs * max(of_each_class, 1))))
     if hasattr(recipe.subset, "train_per_class"):
@@ -61,11 +70,23 @@ def make_quick(recipe: Any) -> Any:
         )
     if hasattr(getattr(recipe, "schedule", None), "warmup_epochs"):
         small["schedule"] = replace(recipe.schedule, warmup_epochs=0.0)
-    small["batch_size"] = min(recipe.batch_size, max(2, 64 // passes))
+    small["batch_size"] = min(recipe.batch_size, max(2, 64 // views))
     if recipe.steps is None:
         return replace(recipe, **small).lasting(epochs=epochs)
     steps = min(recipe.steps, _STEPS)
     return replace(recipe.lasting(steps=steps, evaluate_every_steps=_STEPS // 2), **small)
+
+
+def _costs(recipe: Any, side: int) -> tuple[int, int, int]:
+    """Return what an image costs in all networks together, and how often each of them sees it.
+
+    And what an image counts in a batch.
+    """
+    peers = getattr(getattr(recipe, "method", None), "peers", ())
+    networks = [recipe.network, *peers] if hasattr(recipe, "network") else []
+    cost = sum(_multiply_adds(network, side) for network in networks)
+    passes = max(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
+    return cost, passes // (1 + len(peers)), passes
 
 
 @cache

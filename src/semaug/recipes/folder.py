@@ -28,7 +28,7 @@ def baseline() -> Recipe:
         epochs=90,
         batch_size=128,
         optimizer=SGD(lr=0.1 * 128 / 256, weight_decay=1e-4),
-        schedule=Cosine(warmup_epochs=5),
+        schedule=Cosine(warmup_percent=100 * 5 / 90),  # 5 of 90 epochs
         augment=Augment(image_size=224, padding=0),
         evaluation_batch_size=256,
     )

@@ -14,9 +14,9 @@ from semaug.errors import UserError, as_user_error
 from semaug.recipe.plain import typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
-from semaug.runs.files import read_json
+from semaug.runs.files import check_format, read_json
 from semaug.runs.read import REPORTS, Measure, load_rows, value_of
-from semaug.runs.run import check_format, label
+from semaug.runs.run import label
 from semaug.runs.work import work_of
 
 # What files of another shape make their reader raise.

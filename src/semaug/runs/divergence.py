@@ -3,6 +3,7 @@
 from semaug.errors import as_user_error
 from semaug.runs.files import read_json
 from semaug.runs.folder import check_same_recipe
+from semaug.runs.read import what_helps
 from semaug.runs.run import Run
 
 
@@ -38,7 +39,7 @@ def check_not_diverged(run: Run) -> None:
         epoch, step = int(found["epoch"]), int(found["step"])
     raise DivergedError(
         f"train: this run diverged before, in step {step} of epoch {epoch}; "
-        f"a lower lr may help; {how_to_try_again(run)}",
+        f"{what_helps(run.plain()['recipe'])}; {how_to_try_again(run)}",
         epoch,
         step,
     )
@@ -46,4 +47,4 @@ def check_not_diverged(run: Run) -> None:
 
 def how_to_try_again(run: Run) -> str:
     """Say what has such a run trained again."""
-    return f"to try it again nevertheless, delete {run.diverged}"
+    return f"to train this one again nevertheless, delete {run.diverged}"
