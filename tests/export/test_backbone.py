@@ -503,7 +503,7 @@ def test_classifier_of_another_size_is_left(tmp_path):
     report = load_backbone(network, saved(other.state_dict(), tmp_path))
     assert torch.equal(network.fc.weight, fresh)
     assert torch.equal(network.layer4[0].conv3.weight, other.layer4[0].conv3.weight)
-    expected = f"left at its initial weights: the file has {CLASSES} classes, the network 3"
+    expected = f"left at its initial weights: pretrained on {CLASSES} classes, the network has 3"
     assert (report.head, report.missing) == (expected, ("fc.weight", "fc.bias"))
 
 

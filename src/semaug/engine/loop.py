@@ -35,8 +35,10 @@ def fit(start: Start) -> dict[str, Any]:
     streams = Streams(recipe, data, workers, processes.rank, processes.size)
     plan = streams.plan
     processes.check_batches(plan)
-    builder = Builder(recipe, data, plan, streams.example_images(), seed)
+    begins = not start.run.checkpoint.exists()
+    builder = Builder(recipe, data, plan, streams.example_images(), seed, begins=begins)
     method = builder.method()
+    start.pretrained = builder.pretrained
     method.to(start.device).to(memory_format=streams.layout)
     if recipe.sync_batch_norm and processes.size > 1:
         method = synchronize_batch_norm(method, start.device)

@@ -12,6 +12,7 @@ from semaug.data import explain_worker_death
 from semaug.engine.device import choose_device, operators, settle
 from semaug.engine.images import check_images_now
 from semaug.engine.options import TrainOptions
+from semaug.engine.pretrained import check_pretrained_now
 from semaug.engine.processes import Processes
 from semaug.engine.start import Start
 from semaug.engine.torchrun import is_first_process
@@ -51,8 +52,8 @@ def train(
         InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
         OSError: If the disk does not take what is written.
         UserError: If something in the recipe does not exist or does not fit the images,
-            the folder holds another run or one of other images, another process is training
-            this one, or the memory of the device is too small.
+            the folder holds another run or one of other images or pretrained weights, another
+            process is training this one, or the memory of the device is too small.
     """
     options = options or TrainOptions()
     if run.has_begun and not resume:  # asked before any process of this run writes
@@ -63,6 +64,7 @@ def train(
     place = choose_device(options.device)
     with run.lock() if is_first_process() else nullcontext():
         run = settled(run, place)
+        check_pretrained_now(run)
         report = report or (lambda state: None)
         summary = run.summary()
         if summary is not None:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from semaug.export.layouts import LAYOUTS, Layout
 from semaug.export.weights import find_file, read_weights
 
-__all__ = ["BackboneReport", "digest", "load_backbone"]
+__all__ = ["BackboneReport", "digest", "left_at_initial_weights", "load_backbone"]
 
 _MOST_NAMED = 8
+_LEFT = "left at its initial weights"
 
 # Averages are what their authors test; a slash ends the name of a dict, see `read_weights`.
 _AVERAGED = re.compile(r"(^|[._/])(ema|teacher|averaged?)([._/]|$)")
@@ -35,7 +36,7 @@ class BackboneReport:
 
     Args:
         file: The file of weights.
-        sha256: Its digest.
+        sha256: Its digest; None where there is no file.
         layout: Whose names the weights had.
         prefix: What stood before all of them; a slash ends the name of a dict inside the file.
         converted: Names, of the network, of what was loaded.
@@ -46,7 +47,7 @@ class BackboneReport:
     """
 
     file: str
-    sha256: str
+    sha256: str | None
     layout: str
     prefix: str
     converted: tuple[str, ...]
@@ -269,14 +270,17 @@ def _long(shape: torch.Size) -> Iterator[int]:
 def _said_of_head(head: list[str], own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     if not head:
         return "none in the network"
-    left = "left at its initial weights"
     if not all(name in found for name in head):
-        return f"{left}: the file has none"
+        return f"{_LEFT}: the file has none"
     for name in head:
         if found[name].shape != own[name].shape:
-            theirs, ours = len(found[name]), len(own[name])
-            return f"{left}: the file has {theirs} classes, the network {ours}"
+            return left_at_initial_weights(len(found[name]), len(own[name]))
     return "loaded"
+
+
+def left_at_initial_weights(theirs: int, ours: int) -> str:
+    """Say what became of a classifier of another number of classes."""
+    return f"{_LEFT}: pretrained on {theirs} classes, the network has {ours}"
 
 
 def _first_convolutions(network: nn.Module) -> list[str]:
