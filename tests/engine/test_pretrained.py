@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import timm
@@ -18,7 +19,9 @@ from semaug.errors import UserError
 from semaug.export import load_backbone
 from semaug.networks.of_timm import TimmNetwork
 from semaug.recipe.quick import make_quick
+from semaug.registry import networks
 from semaug.runs.checkpoint import load_checkpoint
+from semaug.runs.run import Run
 from tests.engine.same import assert_same_runs
 from tests.tiny import tiny_recipe, tiny_run, train_quietly
 
@@ -121,16 +124,17 @@ def test_weights_that_do_not_fit_are_found_before_anything_is_written(weights, t
 
 
 def test_each_network_of_a_method_has_its_weights(weights, tmp_path):
-    run = tiny_run(
-        tmp_path,
-        "digits_resnet8",
-        "method=dml",
-        "peers=resnet8_cifar",
-        "epochs=1",
-        f"network.weights={weights}",
-    )
-    train_quietly(run)
-    assert list(json.loads((run.folder / "pretrained.json").read_text())) == ["network"]
+    recipe = tiny_recipe("digits_resnet8", "method=dml", "peers=resnet8_cifar", "epochs=1")
+    method, peer = recipe.method, networks.make("resnet8_cifar", weights=str(weights))
+    for network, peers, names in (
+        (peer, method.peers, ["network"]),
+        (recipe.network, (peer,), ["network 2"]),
+        (peer, (peer,), ["network", "network 2"]),
+    ):
+        changed = replace(recipe, network=network, method=replace(method, peers=peers))
+        run = Run("a", changed, root=tmp_path / "-".join(names))
+        train_quietly(run)
+        assert list(json.loads((run.folder / "pretrained.json").read_text())) == names
 
 
 def test_a_run_of_ours_is_a_source_with_its_tested_average(tmp_path):
@@ -148,6 +152,16 @@ def test_a_run_of_ours_is_a_source_with_its_tested_average(tmp_path):
 
 def test_a_smoke_test_reads_no_weights_while_it_is_made_small():
     make_quick(tiny_recipe("digits_resnet8", "network.weights=nowhere.pth"))
+
+
+def test_another_normalization_than_that_of_timm_is_said(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), path)
+    run = tiny_run(
+        tmp_path, "digits_resnet8", "network=test_resnet", f"network.weights={path}", "epochs=1"
+    )
+    line, *_ = printed(run).splitlines()
+    assert "; timm normalizes its images with mean (0.5, 0.5, 0.5), this run with (0.3" in line
 
 
 # Weights that timm fetches.

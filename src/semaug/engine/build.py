@@ -89,7 +89,7 @@ class Builder:
             network = spec.build(self.sizes)
         if self._begins:
             with as_user_error(f"{name}: ", OSError, ValueError):
-                report = load_pretrained(network, spec, self.sizes)
+                report = load_pretrained(network, spec, self.sizes, self.data)
             if report is not None:
                 self.pretrained[f"network{which.removeprefix(' of network')}"] = report
         size = " x ".join(map(str, self.example_images.shape[1:]))

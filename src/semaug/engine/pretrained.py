@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from operator import sub
 from typing import Any
 
 from rich.console import Console
 from torch import nn
 
+from semaug.data import DataSet
 from semaug.errors import UserError, as_user_error
 from semaug.export import BackboneReport, load_backbone
 from semaug.export.backbone import digest, left_at_initial_weights
@@ -20,16 +23,22 @@ __all__ = ["check_pretrained_now", "load_pretrained", "record_pretrained"]
 
 _FILE = "pretrained.json"
 _REMEDY = "restore a copy of it, or delete the folder to train the run from its beginning"
+_CLOSE = 0.01  # of constants on a scale of 0 to 1
 _MALFORMED = (AttributeError, LookupError, TypeError)
 
 
-def load_pretrained(network: nn.Module, spec: Any, sizes: Sizes) -> BackboneReport | None:
+def load_pretrained(
+    network: nn.Module, spec: Any, sizes: Sizes, data: DataSet
+) -> BackboneReport | None:
     """Give a network the weights that its spec names, and say what was loaded.
+
+    And whether timm knows that its weights want images of another mean or standard deviation.
 
     Args:
         network: Built of the spec.
         spec: Of a network.
         sizes: That it was built with.
+        data: What it is trained on.
 
     Returns:
         None if the spec names none.
@@ -42,9 +51,24 @@ def load_pretrained(network: nn.Module, spec: Any, sizes: Sizes) -> BackboneRepo
     if not isinstance(spec, TimmNetwork):
         return None
     if spec.weights is not None:
-        return load_backbone(network, spec.weights)
-    if not spec.pretrained:
+        report = load_backbone(network, spec.weights)
+    elif spec.pretrained:
+        report = _fetched(network, spec, sizes)
+    else:
         return None
+    told: Mapping[str, Any] = getattr(network, "pretrained_cfg", None) or {}
+    if not (told.get("hf_hub_id") or told.get("url")):
+        return report
+    for name in ("mean", "std"):
+        theirs, ours = told[name], getattr(data, name)
+        if ours is not None and max(map(abs, map(sub, theirs, ours))) > _CLOSE:
+            shown = ["(" + ", ".join(f"{x:.3g}" for x in one) + ")" for one in (theirs, ours)]
+            note = f"timm normalizes its images with {name} {shown[0]}, this run with {shown[1]}"
+            report = replace(report, notes=(*report.notes, note))
+    return report
+
+
+def _fetched(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneReport:
     fetched: Any = spec.fetch(sizes)
     state, origin = fetched.state_dict(), fetched.pretrained_cfg
     network.load_state_dict(state)

@@ -18,9 +18,9 @@ class TimmNetwork:
     Args:
         block_drop_rate: Dropout inside the blocks of networks that have it, 0.3 in the Wide
             ResNets of the papers; None is the network's default.
-        weights: File of pretrained weights, or folder of a run, that a run begins with; see
-            :func:`semaug.export.load_backbone`. None is random weights.
-        pretrained: Whether a run begins with the weights that timm fetches over the network.
+        weights: File of pretrained weights of any framework, or folder of a run, to begin with;
+            None is random weights.
+        pretrained: Whether to begin with weights that timm fetches from the internet.
 
     Raises:
         UserError: If a number is out of range, or there are two sources of weights.
@@ -55,7 +55,7 @@ class TimmNetwork:
         """
         context = (
             f"recipe: network={self.model} pretrained=true: timm has no weights here; give a file "
-            "by network.weights=FILE, or connect to the network: "
+            "by network.weights=FILE, or connect to the internet: "
         )
         with as_user_error(context, OSError, RuntimeError, ValueError):
             return self._create(sizes, pretrained=True)

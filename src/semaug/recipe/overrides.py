@@ -347,7 +347,7 @@ def _read(name: str, text: str, option: _Option) -> Any:
         return _share(name, text, option.value)
     union = get_origin(option.hint) in (Union, types.UnionType)
     kinds = get_args(option.hint) if union else (option.hint,)
-    for kind in kinds:
+    for kind in sorted(kinds, key=lambda kind: kind is str):  # which any text is
         with suppress(KeyError, ValueError):
             return _parse(text, kind)
     wanted = " or ".join(_in_words(kind) for kind in kinds)
