@@ -17,6 +17,7 @@ from torchvision.models.resnet import ResNet
 
 import semaug.networks  # noqa: F401  (registers with timm)
 from semaug.export import load_backbone
+from semaug.export.layouts import LAYOUTS
 
 CLASSES = 7
 THIN = {"layers": (1, 2, 1, 1), "channels": (4, 8, 8, 8)}
@@ -152,6 +153,15 @@ def test_efficientnet_of_torchvision(tmp_path):
     report = load_backbone(network, saved(other.state_dict(), tmp_path))
     assert_same(network, other, size=32)
     assert report.layout == "EfficientNet of torchvision"
+
+
+def test_larger_efficientnets_of_torchvision_need_their_epsilon():
+    layout = next(one for one in LAYOUTS if one.name == "EfficientNet of torchvision")
+    with torch.device("meta"):
+        b4, b5 = timm.create_model("efficientnet_b4"), timm.create_model("efficientnet_b5")
+        other = timm.create_model("efficientnet_b5", bn_eps=1e-3)
+    assert layout.unfit(b4) == layout.unfit(other) == ""
+    assert "epsilon, bn_eps=1e-3" in layout.unfit(b5)
 
 
 # Hugging Face: names in memory, and in the files that it writes, where those differ.
@@ -484,6 +494,8 @@ def test_averages_are_preferred_and_prefix_chooses(average, tmp_path):
     assert_same(network, other)
     load_backbone(network, path, prefix="model/")
     assert not network.conv1.weight.any()
+    with pytest.raises(ValueError, match="no known layout"):
+        load_backbone(network, path, prefix="student/")
 
 
 def test_safetensors(tmp_path):

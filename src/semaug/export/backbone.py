@@ -105,7 +105,8 @@ def load_backbone(
     Raises:
         OSError: If the file cannot be read.
         ValueError: If it is damaged or has no known layout, weights of the backbone are missing or
-            of another shape, or the file has layers that the network lacks.
+            of another shape, the file has layers that the network lacks, or the network has
+            another padding or epsilon than the one that the weights are of.
     """
     found = find_file(file)
     state = {name.replace("_orig_mod.", ""): x for name, x in read_weights(found).items()}
@@ -127,11 +128,8 @@ def load_backbone(
     unused = [name for name in converted if name not in own and not _DERIVED.search(name)]
     if extra := [name for name in unused if _is_inside(name, network, heads)]:
         raise ValueError(f"{context}: has layers that the network lacks: {_listed(extra)}")
-    if layout.of_tensorflow and not _is_of_tensorflow(network):
-        raise ValueError(
-            f"{context}: has weights of TensorFlow, with its padding and epsilon of batch norm; "
-            "load them into a network of timm whose name begins with tf_"
-        )
+    if reason := layout.unfit(network):
+        raise ValueError(f"{context}: {reason}")
     fitted, notes = _fitted(used, own, _first_convolutions(network))
     said = _said_of_head(head, own, fitted)
     if said != "loaded":
@@ -286,8 +284,3 @@ def left_at_initial_weights(theirs: int, ours: int) -> str:
 def _first_convolutions(network: nn.Module) -> list[str]:
     first = (getattr(network, "pretrained_cfg", None) or {}).get("first_conv") or ()
     return [f"{name}.weight" for name in ((first,) if isinstance(first, str) else first)]
-
-
-def _is_of_tensorflow(network: nn.Module) -> bool:
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    return all(norm.eps == 1e-3 for norm in norms)

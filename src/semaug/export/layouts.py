@@ -216,15 +216,15 @@ class Layout:
         rules: Patterns and what replaces them, applied in order.
         blocks: Pattern of the beginning of names whose next part counts blocks through all
             stages, where timm counts stages and blocks in them; that is resolved before the rules.
-        of_tensorflow: Whether the weights were trained in TensorFlow, so that they fit only
-            networks with its padding and its epsilon of batch norm.
+        unfit: Says why the weights would compute something else in a network that has room for
+            all of them; "" if they do not.
         note: What the names do not tell of the weights.
     """
 
     name: str
     rules: Sequence[Rule] = ()
     blocks: str | None = None
-    of_tensorflow: bool = False
+    unfit: Callable[[nn.Module], str] = lambda network: ""
     note: str = ""
 
     def converted(self, state: State, network: Any) -> dict[str, Tensor]:
@@ -272,6 +272,26 @@ class _OwnLayout(Layout):
             return {}
 
 
+def _has_large_epsilon(network: nn.Module) -> bool:
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    return all(norm.eps == 1e-3 for norm in norms)
+
+
+def _unfit_for_tensorflow(network: nn.Module) -> str:
+    if _has_large_epsilon(network):
+        return ""
+    return (
+        "has weights of TensorFlow, with its padding and epsilon of batch norm; load them into a "
+        "network of timm whose name begins with tf_"
+    )
+
+
+def _unfit_for_torchvision(network: Any) -> str:
+    if network.conv_head.out_channels < 2048 or _has_large_epsilon(network):
+        return ""
+    return "has weights of B5 to B7; build the network with their epsilon, bn_eps=1e-3"
+
+
 _STRIDE = (
     "detectron2's own weights of 'MSRA' want BGR images and a stride in the first 1x1 convolution, "
     "which timm's networks do not have; its weights of torchvision fit"
@@ -292,18 +312,18 @@ LAYOUTS = (
     Layout("ViT or DeiT of Hugging Face", _HF_VIT),
     Layout("Swin of torchvision", _TORCHVISION_SWIN),
     Layout("Swin of Hugging Face", _HF_SWIN),
-    Layout("EfficientNet of torchvision", _TORCHVISION_EFFICIENTNET),
+    Layout("EfficientNet of torchvision", _TORCHVISION_EFFICIENTNET, unfit=_unfit_for_torchvision),
     Layout(
         "EfficientNet of efficientnet_pytorch",
         _EFFICIENTNET_PYTORCH,
         blocks=r"^(_blocks\.)(\d+)\.",
-        of_tensorflow=True,
+        unfit=_unfit_for_tensorflow,
     ),
     Layout(
         "EfficientNet of Hugging Face",
         _HF_EFFICIENTNET,
         blocks=r"^(encoder\.blocks\.)(\d+)\.",
-        of_tensorflow=True,
+        unfit=_unfit_for_tensorflow,
     ),
     _OwnLayout("of the network's authors, converted by timm"),
 )
