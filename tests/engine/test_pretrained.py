@@ -161,7 +161,7 @@ def test_another_normalization_than_that_of_timm_is_said(tmp_path):
         tmp_path, "digits_resnet8", "network=test_resnet", f"network.weights={path}", "epochs=1"
     )
     line, *_ = printed(run).splitlines()
-    assert "; timm normalizes its images with mean (0.5, 0.5, 0.5), this run with (0.3" in line
+    assert "with mean and std 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, this run with 0.3" in line
 
 
 # Weights that timm fetches.

@@ -59,13 +59,12 @@ def load_pretrained(
     told: Mapping[str, Any] = getattr(network, "pretrained_cfg", None) or {}
     if not (told.get("hf_hub_id") or told.get("url")):
         return report
-    for name in ("mean", "std"):
-        theirs, ours = told[name], getattr(data, name)
-        if ours is not None and max(map(abs, map(sub, theirs, ours))) > _CLOSE:
-            shown = ["(" + ", ".join(f"{x:.3g}" for x in one) + ")" for one in (theirs, ours)]
-            note = f"timm normalizes its images with {name} {shown[0]}, this run with {shown[1]}"
-            report = replace(report, notes=(*report.notes, note))
-    return report
+    theirs, ours = (*told["mean"], *told["std"]), (*(data.mean or ()), *(data.std or ()))
+    if max(map(abs, map(sub, theirs, ours)), default=0) <= _CLOSE:
+        return report
+    shown = [", ".join(f"{x:.3g}" for x in one) for one in (theirs, ours)]
+    note = f"timm normalizes its images with mean and std {shown[0]}, this run with {shown[1]}"
+    return replace(report, notes=(*report.notes, note))
 
 
 def _fetched(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneReport:
