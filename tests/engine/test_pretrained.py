@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import timm
@@ -13,13 +13,14 @@ from rich.console import Console
 import semaug
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.options import TrainOptions
+from semaug.engine.pretrained import load_pretrained
 from semaug.engine.session import Session
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.export import load_backbone
 from semaug.networks.of_timm import TimmNetwork
 from semaug.recipe.quick import make_quick
-from semaug.registry import networks
+from semaug.registry import Sizes, networks
 from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.run import Run
 from tests.engine.same import assert_same_runs
@@ -34,6 +35,13 @@ def weights(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path)
     return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """A network from outside."""
+
+    weights: str | None = None
 
 
 def run_from(weights, root, *changes, **options):
@@ -135,6 +143,14 @@ def test_each_network_of_a_method_has_its_weights(weights, tmp_path):
         run = Run("a", changed, root=tmp_path / "-".join(names))
         train_quietly(run)
         assert list(json.loads((run.folder / "pretrained.json").read_text())) == names
+
+
+def test_a_network_from_outside_may_have_the_option(weights):
+    network = timm.create_model("resnet8_cifar", num_classes=5)
+    digits = tiny_recipe("digits_resnet8").data.load(None, None)
+    report = load_pretrained(network, Own(weights=str(weights)), Sizes(num_classes=5), digits)
+    assert report.head == "loaded"
+    assert load_pretrained(network, Own(), Sizes(num_classes=5), digits) is None
 
 
 def test_a_run_of_ours_is_a_source_with_its_tested_average(tmp_path):

@@ -30,8 +30,12 @@ def test_files_of_torch_execute_nothing(function, old_format, tmp_path):
     path = tmp_path / "evil.pth"
     state = {"conv.weight": torch.ones(2), "evil": Evil(function, argument)}
     torch.save(state, path, _use_new_zipfile_serialization=not old_format)
-    refused = old_format or function is os.mkdir  # torch itself never lets `os` in
-    with pytest.raises(ValueError, match="got a damaged file") if refused else nullcontext():
+    refused = function is os.mkdir  # torch itself never lets `os` in
+    with (
+        pytest.raises(ValueError, match="is damaged or would execute something")
+        if refused
+        else nullcontext()
+    ):
         assert list(read_weights(path)) == ["conv.weight"]
     assert sorted(x.name for x in tmp_path.iterdir()) == ["evil.pth"]
 
@@ -67,7 +71,9 @@ def test_tensors_and_arrays_at_any_depth_are_found(tmp_path):
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.pkl"])
 def test_damaged_files_are_named(name, tmp_path):
     (tmp_path / name).write_bytes(b"not weights at all")
-    with pytest.raises(ValueError, match=rf"expected weights in .*{name}, got a damaged file: \S"):
+    with pytest.raises(
+        ValueError, match=rf"expected weights in .*{name}, got a file that is damaged .*: \S"
+    ):
         read_weights(tmp_path / name)
 
 

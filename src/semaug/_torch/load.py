@@ -1,17 +1,21 @@
 """Reading what ``torch.save`` wrote, without executing anything of it."""
 
+import io
 import pickle
+import pickletools
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # pickles have names of Python 2
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import torch
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import safe_globals
 
 __all__ = ["load_tensors"]
+
+_PARTS = 4  # of a file of torch before 1.6: two numbers, sizes of the system, what was saved
 
 # What damaged bytes make zipfile and torch raise.
 _DAMAGED = (
@@ -60,25 +64,38 @@ def load_tensors(path: Path, *, leave_objects: bool = False) -> Any:
     """
     with path.open("rb") as file:
         try:
-            if zipfile.is_zipfile(file):
+            in_zip = zipfile.is_zipfile(file)
+            if in_zip:
                 with zipfile.ZipFile(file) as archive:
                     damaged = archive.testzip()  # torch itself does not compare the sums
+                    inside = [x for x in archive.namelist() if x.endswith("/data.pkl")]
+                    pickled = [io.BytesIO(archive.read(x)) for x in inside]
                 if damaged is not None:
                     raise zipfile.BadZipFile(f"wrong sum of {damaged}")
-                names = get_unsafe_globals_in_checkpoint(str(path)) if leave_objects else []
-            else:
-                names = []
             file.seek(0)
-            with _left_out(names):
+            left: list[Any] = []
+            if leave_objects:
+                # torch tells classes apart by the class itself: each name needs one of its own
+                names = _names(pickled[0], 1) if in_zip else _names(file, _PARTS)
+                left = [(type("Left", (_Left,), {}), name) for name in names]
+            file.seek(0)
+            with safe_globals(left):
                 return torch.load(file, map_location="cpu", weights_only=True)
         except _DAMAGED as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise ValueError(reason) from error
+            told = re.search(r"WeightsUnpickler error: (.*?)(\. Please|\n|$)", str(error))
+            reason = told[1] if told else str(error).strip().partition("\n")[0]
+            raise ValueError(reason or type(error).__name__) from error
 
 
-@contextmanager
-def _left_out(names: list[str]) -> Iterator[None]:
-    # torch tells classes apart by the class itself: each name needs one of its own
-    kinds = [(type("Left", (_Left,), {}), name) for name in names]
-    with safe_globals(kinds):  # type: ignore[arg-type]
-        yield
+def _names(file: BinaryIO, num_pickles: int) -> set[str]:
+    """Return the names of classes and functions in pickles, of which nothing is run."""
+    found: set[str] = set()
+    for _ in range(num_pickles):
+        for operation, argument, _ in pickletools.genops(file):
+            if operation.name == "GLOBAL":
+                module, _, name = str(argument).partition(" ")
+                renamed = NAME_MAPPING.get(
+                    (module, name), (IMPORT_MAPPING.get(module, module), name)
+                )
+                found.add(".".join(renamed))
+    return found

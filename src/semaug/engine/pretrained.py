@@ -36,7 +36,7 @@ def load_pretrained(
 
     Args:
         network: Built of the spec.
-        spec: Of a network.
+        spec: Of a network; one from outside may have an option ``weights``, too.
         sizes: That it was built with.
         data: What it is trained on.
 
@@ -48,11 +48,9 @@ def load_pretrained(
         UserError: If timm cannot fetch its weights.
         ValueError: If the weights do not fit.
     """
-    if not isinstance(spec, TimmNetwork):
-        return None
-    if spec.weights is not None:
-        report = load_backbone(network, spec.weights)
-    elif spec.pretrained:
+    if isinstance(file := getattr(spec, "weights", None), str):
+        report = load_backbone(network, file)
+    elif isinstance(spec, TimmNetwork) and spec.pretrained:
         report = _fetched(network, spec, sizes)
     else:
         return None

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def load_backbone(
     """Load pretrained weights into a network of timm, or one of ours.
 
     The names in the file tell whose layout it is. Known are: timm; torchvision's ResNet, DenseNet,
-    ConvNeXt, ViT, Swin and EfficientNet; those of Hugging Face, but for DenseNet; the ResNets of
+    ConvNeXt, ViT, Swin and EfficientNet; the same of Hugging Face, but DenseNet; the ResNets of
     MMDetection, MMPretrain and MMSegmentation, of detectron2 and of CSAILVision; the released
     files of ISDA; ``efficientnet_pytorch``; files of authors that timm converts; and runs of this
     package. Wrappers (``module.``, ``backbone.``, a ``state_dict`` inside a checkpoint, and any
@@ -115,33 +115,27 @@ def load_backbone(
     head = [name for name in own if name.startswith(tuple(f"{place}." for place in heads))]
     layout, before, converted = _closest(state, network, own, prefix)
     context = f"load_backbone: {file} as {layout.name}"
-    used = {name: tensor for name, tensor in converted.items() if name in own}
-    missing = [name for name in own if name not in used]
     backbone = [name for name in own if name not in head and not _DERIVED.search(name)]
-    if lacking := [name for name in missing if name in backbone]:
-        if 2 * len(lacking) > len(backbone):
-            raise ValueError(
-                f"load_backbone: {file} has no known layout for this network: expected weights "
-                f"such as {_listed(lacking)}, got {_listed(list(state))}"
-            )
+    lacking = [name for name in backbone if name not in converted]
+    if 2 * len(lacking) > len(backbone):
+        raise ValueError(
+            f"load_backbone: {file} has no known layout for this network: expected weights such "
+            f"as {_listed(lacking)}, got {_listed(list(state))}"
+        )
+    if lacking:
         raise ValueError(f"{context}: expected all weights, got none of {_listed(lacking)}")
     unused = [name for name in converted if name not in own and not _DERIVED.search(name)]
     if extra := [name for name in unused if _is_inside(name, network, heads)]:
         raise ValueError(f"{context}: has layers that the network lacks: {_listed(extra)}")
     if reason := layout.unfit(network):
         raise ValueError(f"{context}: {reason}")
-    fitted, notes = _fitted(used, own, _first_convolutions(network))
+    fitted, notes = _fitted(converted, own, _first_convolutions(network))
     said = _said_of_head(head, own, fitted)
     if said != "loaded":
         fitted = {name: tensor for name, tensor in fitted.items() if name not in head}
-        missing = [name for name in own if name not in fitted]
-    wrong = [
-        f"{name}: expected {tuple(own[name].shape)}, got {tuple(tensor.shape)}"
-        for name, tensor in fitted.items()
-        if tensor.shape != own[name].shape
-    ]
-    if wrong:
-        raise ValueError(f"{context}: shapes do not fit: {_listed(wrong)}")
+    if wrong := [name for name, tensor in fitted.items() if tensor.shape != own[name].shape]:
+        shapes = [f"{x}: expected {_sizes(own[x])}, got {_sizes(fitted[x])}" for x in wrong]
+        raise ValueError(f"{context}: shapes do not fit: {_listed(shapes)}")
     network.load_state_dict(fitted, strict=False)
     return BackboneReport(
         file=str(file),
@@ -150,7 +144,7 @@ def load_backbone(
         prefix=before,
         converted=tuple(fitted),
         unused=tuple(unused),
-        missing=tuple(missing),
+        missing=tuple(name for name in own if name not in fitted),
         head=said,
         notes=(*notes, layout.note) if layout.note else notes,
     )
@@ -246,13 +240,13 @@ def _begun(names: tuple[str, ...]) -> str:
 
 
 def _fitted(
-    used: Mapping[str, Tensor], own: Mapping[str, Tensor], first: list[str]
+    converted: Mapping[str, Tensor], own: Mapping[str, Tensor], first: list[str]
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Drop or add dimensions of size 1, and adapt the first convolution to other channels."""
+    """Return what the network has, with its dimensions of size 1 and its channels of images."""
     found, notes = {}, []
-    for name, tensor in used.items():
-        wanted = own[name].shape
-        if tensor.shape != wanted and list(_long(tensor.shape)) == list(_long(wanted)):
+    for name in filter(converted.__contains__, own):
+        tensor, wanted = converted[name], own[name].shape
+        if tensor.shape != wanted and _long(tensor.shape) == _long(wanted):
             tensor = tensor.reshape(wanted)
         if name in first and tensor.ndim == 4 and tensor.shape[1] == 3 != wanted[1]:
             tensor = adapt_input_conv(wanted[1], tensor)
@@ -261,8 +255,12 @@ def _fitted(
     return found, tuple(notes)
 
 
-def _long(shape: torch.Size) -> Iterator[int]:
-    return (size for size in shape if size != 1)
+def _long(shape: torch.Size) -> list[int]:
+    return [size for size in shape if size != 1]
+
+
+def _sizes(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
 
 
 def _said_of_head(head: list[str], own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -57,7 +57,10 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         else:
             content = load_tensors(file, leave_objects=True)
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"expected weights in {file}, got a damaged file: {error}") from error
+        raise ValueError(
+            f"expected weights in {file}, got a file that is damaged or would execute something: "
+            f"{error}"
+        ) from error
     found: dict[str, Tensor] = {}
     for name, value in _leaves(content):
         if isinstance(value, str) and _CAFFE.search(value):
