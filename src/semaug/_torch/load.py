@@ -82,7 +82,7 @@ def load_tensors(path: Path, *, leave_objects: bool = False) -> Any:
             with safe_globals(left):
                 return torch.load(file, map_location="cpu", weights_only=True)
         except _DAMAGED as error:
-            told = re.search(r"WeightsUnpickler error: (.*?)(\. Please|\n|$)", str(error))
+            told = re.search(r"WeightsUnpickler error:\s*(.*?)(\. Please|\n|$)", str(error))
             reason = told[1] if told else str(error).strip().partition("\n")[0]
             raise ValueError(reason or type(error).__name__) from error
 
