@@ -22,6 +22,7 @@ ROOMS = [
     "analysis",
     "recipe",
     "runs",
+    "export",
     "engine",
     "queue",
     "recipes",

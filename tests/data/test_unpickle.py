@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -82,3 +83,11 @@ def test_pickles_cut_short_anywhere_are_named():
     for length in range(len(content)):
         with pytest.raises(ValueError, match="load_arrays: cannot read 'file': "):
             load_arrays(content[:length], "file")
+
+
+def test_strings_of_python_2_become_text_of_a_given_encoding():
+    ordered = pickle.dumps(OrderedDict(a=np.arange(2)), protocol=3)
+    assert list(load_arrays(ordered, "weights.pkl")) == ["a"]
+    of_python_2 = b"(dp0\nS'a\\xe9'\np1\nI1\ns."
+    assert load_arrays(of_python_2, "weights.pkl") == {b"a\xe9": 1}
+    assert load_arrays(of_python_2, "weights.pkl", encoding="latin1") == {"aé": 1}

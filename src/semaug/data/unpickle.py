@@ -1,12 +1,13 @@
-"""Reading the pickles of the CIFAR archives without trusting them.
+"""Reading pickled arrays, of the CIFAR archives and of weights, without trusting them.
 
-A pickle may name any function of any module and have it called. The archives need
-three names, those that rebuild an array of NumPy; every other name is refused before
-it is looked up.
+A pickle may name any function of any module and have it called. Arrays need three names,
+those that rebuild them, and a dict may be an ordered one; every other name is refused
+before it is looked up.
 """
 
 import io
 import pickle
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 
 _ALLOWED = {
+    ("collections", "OrderedDict"): OrderedDict,
     ("numpy", "dtype"): np.dtype,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -46,12 +48,13 @@ class _ArrayUnpickler(pickle.Unpickler):
             ) from None
 
 
-def load_arrays(content: bytes, name: str) -> Any:
-    """Unpickle arrays, strings, numbers, lists and dicts; strings of Python 2 become bytes.
+def load_arrays(content: bytes, name: str, encoding: str = "bytes") -> Any:
+    """Unpickle arrays, strings, numbers, lists and dicts.
 
     Args:
         content: The pickle.
         name: Of the file it comes from, for messages.
+        encoding: What strings of Python 2 become: bytes, or text of an encoding.
 
     Returns:
         What was pickled.
@@ -60,7 +63,7 @@ def load_arrays(content: bytes, name: str) -> Any:
         ValueError: If the pickle names anything else, or is malformed.
     """
     try:
-        return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+        return _ArrayUnpickler(io.BytesIO(content), encoding=encoding).load()
     except _MALFORMED as error:
         reason = str(error) or type(error).__name__
         raise ValueError(f"load_arrays: cannot read {name!r}: {reason}") from error

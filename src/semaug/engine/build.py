@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from semaug.data import DataSet
+from semaug.engine.pretrained import load_pretrained
 from semaug.engine.seeding import derive_seed
 from semaug.errors import UserError, as_user_error
+from semaug.export import BackboneReport
 from semaug.features import with_features
 from semaug.features.probe import PROBE_ERRORS, run_probe
 from semaug.methods import Method
@@ -32,10 +34,19 @@ class Builder:
         plan: Numbers of steps.
         example_images: ``(N, 3, H, W)`` to try networks on.
         seed: Of the run.
+        begins: Whether the run begins, with pretrained weights where its recipe says so; else the
+            weights of a checkpoint follow.
     """
 
     def __init__(
-        self, recipe: Any, data: DataSet, plan: Plan, example_images: Tensor, seed: int
+        self,
+        recipe: Any,
+        data: DataSet,
+        plan: Plan,
+        example_images: Tensor,
+        seed: int,
+        *,
+        begins: bool = False,
     ) -> None:
         self.recipe, self.data, self.plan, self.seed = recipe, data, plan, seed
         self.example_images = example_images.cpu().float()  # Fabric changes the precision later
@@ -46,6 +57,8 @@ class Builder:
             num_images=data.num_images,
             image=(channels, height, width),
         )
+        self.pretrained: dict[str, BackboneReport] = {}  # by network: what they began with
+        self._begins = begins
         self._num_networks = 0
 
     def method(self) -> Method:
@@ -62,7 +75,8 @@ class Builder:
             field: Of the recipe, for messages.
 
         Raises:
-            UserError: If there is none of this name, or it cannot take the images.
+            UserError: If there is none of this name, it cannot take the images, or the weights
+                that it begins with cannot be read or do not fit.
         """
         spec = networks.make(spec) if isinstance(spec, str) else spec or self.recipe.network
         self._num_networks += 1
@@ -71,6 +85,11 @@ class Builder:
         name = f"recipe: {field}={networks.name_of(spec)}"
         with as_user_error(f"{name}: ", TypeError, ValueError):
             network = spec.build(self.sizes)
+        if self._begins:
+            with as_user_error(f"{name}: ", OSError, ValueError):
+                report = load_pretrained(network, spec, self.sizes, self.data)
+            if report is not None:
+                self.pretrained[f"network{which.removeprefix(' of network')}"] = report
         size = " x ".join(map(str, self.example_images.shape[1:]))
         context = f"{name} cannot take data={self.data.name} of {size} pixels: "
         with as_user_error(context, *PROBE_ERRORS):

@@ -37,8 +37,10 @@ def fit(start: Start) -> dict[str, Any]:
     processes.check_batches(plan)
     example_images = streams.example_images()
     start.image = tuple(example_images.shape[1:])
-    builder = Builder(recipe, data, plan, example_images, seed)
+    begins = not start.run.checkpoint.exists()
+    builder = Builder(recipe, data, plan, example_images, seed, begins=begins)
     method = builder.method()
+    start.pretrained = builder.pretrained
     method.to(start.device).to(memory_format=streams.layout)
     if recipe.sync_batch_norm and processes.size > 1:
         method = synchronize_batch_norm(method, start.device)

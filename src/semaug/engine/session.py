@@ -15,6 +15,7 @@ from semaug.engine.display import Display, show_progress
 from semaug.engine.images import record_images
 from semaug.engine.interrupt import Interrupt, InterruptedRunError, watch_interrupts
 from semaug.engine.memory import peak_memory
+from semaug.engine.pretrained import record_pretrained
 from semaug.engine.seeding import derive_seed, make_generator
 from semaug.engine.start import Start
 from semaug.errors import as_user_error
@@ -105,6 +106,7 @@ class Session:
             _warn_of_another_device(start.console, self._starts)
             if start.images is not None:
                 record_images(run, *start.images, start.image)
+            record_pretrained(run, start.pretrained, start.console)
         torch.manual_seed(derive_seed(run.seed, "training"))  # for dropout: alike for every loss
         if run.checkpoint.exists():
             self._restore()

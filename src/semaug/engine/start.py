@@ -1,7 +1,7 @@
 """What a loop is started with: a run, where it is trained, and what is shown."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from semaug.data.registry import data_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.errors import UserError, as_user_error
+from semaug.export import BackboneReport
 from semaug.runs.run import Run
 from semaug.runs.words import say_once
 
@@ -46,6 +47,7 @@ class Start:
     report: Callable[[str], None]
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
     image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
+    pretrained: dict[str, BackboneReport] = field(default_factory=dict)  # by network, likewise
 
     @property
     def recipe(self) -> Any:

@@ -14,6 +14,7 @@ from semaug.engine.device import choose_device, count_threads, cpu_threads, oper
 from semaug.engine.images import check_images_now
 from semaug.engine.memory import largest_statistics
 from semaug.engine.options import TrainOptions
+from semaug.engine.pretrained import check_pretrained_now
 from semaug.engine.processes import Processes
 from semaug.engine.start import Start
 from semaug.engine.torchrun import is_first_process
@@ -53,8 +54,8 @@ def train(
         InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
         OSError: If the disk does not take what is written.
         UserError: If something in the recipe does not exist or does not fit the images,
-            the folder holds another run or one of other images, another process is training
-            this one, or the memory of the device is too small.
+            the folder holds another run or one of other images or pretrained weights, another
+            process is training this one, or the memory of the device is too small.
     """
     options = options or TrainOptions()
     if (
@@ -70,6 +71,7 @@ def train(
     place = choose_device(options.device)
     with run.lock() if is_first_process() else nullcontext():
         run = settled(run, place)
+        check_pretrained_now(run)
         report = report or (lambda state: None)
         summary = run.summary()
         if summary is not None:

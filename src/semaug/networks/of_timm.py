@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import timm
 from torch import nn
 
-from semaug.errors import as_user_error, check_option
+from semaug.errors import UserError, as_user_error, check_option
 from semaug.registry import Sizes, networks
 
 
@@ -18,27 +18,50 @@ class TimmNetwork:
     Args:
         block_drop_rate: Dropout inside the blocks of networks that have it, 0.3 in the Wide
             ResNets of the papers; None is the network's default.
+        weights: File of pretrained weights of any framework, or folder of a run, to begin with;
+            None is random weights.
+        pretrained: Whether to begin with weights that timm fetches from the internet.
 
     Raises:
-        UserError: If a number is out of range.
+        UserError: If a number is out of range, or there are two sources of weights.
     """
 
     model: ClassVar[str]
 
     block_drop_rate: float | None = None
+    weights: str | None = None
+    pretrained: bool = False
 
     def __post_init__(self) -> None:
         rate = self.block_drop_rate
         holds = rate is None or 0 <= rate < 1
         check_option("block_drop_rate", rate, holds, "from 0 to below 1, or none")
+        if self.pretrained and self.weights is not None:
+            raise UserError("recipe: expected either `weights` or `pretrained` of a network")
 
     def build(self, sizes: Sizes) -> nn.Module:
-        """Build the network with random weights.
+        """Build the network with random weights, for those of a file or a checkpoint to replace.
 
         Raises:
             UserError: If it has no dropout inside its blocks, and some is wanted.
         """
-        create = partial(timm.create_model, self.model, num_classes=sizes.num_classes)
+        return self._create(sizes)
+
+    def fetch(self, sizes: Sizes) -> nn.Module:
+        """Build the network with the weights of timm, but for a classifier of another size.
+
+        Raises:
+            UserError: If there are none, or they cannot be fetched.
+        """
+        context = (
+            f"recipe: network={self.model} pretrained=true: timm has no weights here; give a file "
+            "by network.weights=FILE, or connect to the internet: "
+        )
+        with as_user_error(context, OSError, RuntimeError, ValueError):
+            return self._create(sizes, pretrained=True)
+
+    def _create(self, sizes: Sizes, **options: Any) -> nn.Module:
+        create = partial(timm.create_model, self.model, num_classes=sizes.num_classes, **options)
         if self.block_drop_rate is None:
             return create()
         context = f"recipe: network={self.model} has no dropout inside its blocks: "

@@ -364,7 +364,8 @@ def _read(name: str, text: str, option: _Option) -> Any:
         return tuple(option.registry.make(part) for part in parts)
     if text.endswith("%"):
         return _share(name, text, option.value)
-    for kind in _kinds(option.hint):
+    # Any text is a string, so that comes last.
+    for kind in sorted(_kinds(option.hint), key=lambda kind: kind is str):
         with suppress(KeyError, ValueError):
             return _parse(text, kind)
     raise UserError(f"recipe: expected `{name}` to be {_takes(option.hint)}, got {text!r}")

@@ -1,27 +1,13 @@
 """Checkpoints: written whole or not at all, read without executing anything."""
 
-import pickle
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from semaug._torch.load import load_tensors
 from semaug.errors import UserError
 from semaug.runs.files import FORMAT, check_format, write_atomically
-
-# What damaged bytes make zipfile and torch raise.
-_DAMAGED = (
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -55,19 +41,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         OSError: If it cannot be opened.
         UserError: If the file is damaged, cut short, or of another format.
     """
-    with path.open("rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()  # torch itself does not compare the sums
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"wrong sum of {damaged}")
-            file.seek(0)
-            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except _DAMAGED as error:
-            raise UserError(
-                f"{path}: expected a checkpoint, got a damaged file ({error}); "
-                "restore a copy of it, or delete the folder to train the run from its beginning"
-            ) from error
+    try:
+        state: dict[str, Any] = load_tensors(path)
+    except ValueError as error:
+        raise UserError(
+            f"{path}: expected a checkpoint, got a damaged file ({error}); "
+            "restore a copy of it, or delete the folder to train the run from its beginning"
+        ) from error
     check_format(path, state)
     return state
 
