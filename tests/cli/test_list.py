@@ -49,3 +49,13 @@ def test_help_tells_every_kind(semaug):
     assert status == 0
     text = " ".join(output.replace("│", " ").split())
     assert "What to list: recipes, tables, fields, methods, losses, networks, data, opt" in text
+
+
+def test_fields_have_value_type_and_default(semaug, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    output = " ".join(semaug("list", "fields", "digits_resnet8_isda,clip_norm=2")[1].split())
+    assert "batch_size=64 Images in a step" in output
+    assert "may have fewer. (a whole number; default: 128)" in output
+    assert "loss=isda Loss, see semaug list losses. (the name of a loss; default: cross" in output
+    assert "clip_norm=2 " in output
+    assert "(a number or 'none'; default: none)" in output

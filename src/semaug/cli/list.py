@@ -67,15 +67,13 @@ def list_command(
 
 
 def _print_fields(console: Console, recipe: str) -> None:
-    """Print the options of a recipe: value, what else each takes, its default, what it is."""
-    title = f"Fields of {recipe}, for field=value"
-    table = make_table(title, ["field", "takes", "default,\nif another", "what it is"], lines=False)
+    """Print the options of a recipe: value, what it is, what it takes, and its default."""
+    table = make_table(f"Fields of {recipe}, for field=value", ["", ""], lines=False)
+    table.columns[0].no_wrap = True
     for name, told in describe_fields(find_recipe(recipe)).items():
-        default = "" if told.default in (None, told.value) else str(told.default)
-        table.add_row(
-            Text(f"{name}={told.value}", style="bold"),
-            *map(Text, (told.takes, default, told.meaning)),
-        )
+        default = "" if told.default in (None, told.value) else f"; default: {told.default}"
+        line = f"{told.meaning} ({told.takes}{default})"
+        table.add_row(Text(f"{name}={told.value}", style="bold"), Text(line))
     console.print(table)
     console.print()
 
