@@ -121,6 +121,7 @@ def test_images_in_files_are_cropped_where_they_are_decoded(in_files):
     small = replace(augment, image_size=64)
     assert small.train_view() == RandomResizedCrop(64)
     assert small.test_view() == ResizeCenterCrop(73, 64)
+    assert replace(small, test_crop=1.0).test_view() == ResizeCenterCrop(64, 64)
     assert parts_of(small, in_files) == (CropFlip(0),)
 
 
@@ -154,6 +155,8 @@ def test_letters_without_their_part_are_refused(letter, name):
     ("name", "value"),
     [
         ("image_size", 0),
+        ("test_crop", 0.0),
+        ("test_crop", 1.5),
         ("padding", -1),
         ("grayscale", 1.5),
         ("cutout", -1),
@@ -236,6 +239,11 @@ def test_colors_of_whitened_images_are_refused(options):
 def test_what_has_no_meaning_for_files_is_named(in_files, options, message):
     with pytest.raises(UserError, match=message):
         Augment(**options).build(in_files)
+
+
+def test_a_crop_of_whole_images_is_refused(data):
+    with pytest.raises(UserError, match="`test_crop` has no effect, for images of data=toy are wh"):
+        Augment(test_crop=0.9).build(data)
 
 
 def test_images_with_masks_are_not_resized(dense):

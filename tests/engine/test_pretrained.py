@@ -11,10 +11,13 @@ from huggingface_hub import constants
 from rich.console import Console
 
 import semaug
+from semaug.data import RandomResizedCrop, ResizeCenterCrop
+from semaug.engine.device import settle
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.options import TrainOptions
 from semaug.engine.pretrained import load_pretrained
 from semaug.engine.session import Session
+from semaug.engine.streams import Streams
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.export import load_backbone
@@ -24,7 +27,7 @@ from semaug.registry import Sizes, networks
 from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.run import Run
 from tests.engine.same import assert_same_runs
-from tests.tiny import tiny_recipe, tiny_run, train_quietly
+from tests.tiny import rows_of, tiny_recipe, tiny_run, train_quietly
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def test_resumed_and_evaluated_runs_need_no_file(weights, tmp_path, monkeypatch)
     assert_same_runs(whole, stopped)
     assert (stopped.folder / "pretrained.json").exists()
     trained = load_trained(stopped.folder, TrainOptions(device="cpu"))
-    assert trained.test()[""]["error"] == stopped.metric_rows()[-1]["test_error"]
+    assert trained.test()[""]["error"] == rows_of(stopped)[-1]["test_error"]
 
 
 def test_another_file_at_the_same_place_is_an_error(weights, tmp_path):
@@ -171,13 +174,12 @@ def test_a_smoke_test_reads_no_weights_while_it_is_made_small():
 
 
 def test_another_normalization_than_that_of_timm_is_said(tmp_path):
+    network = timm.create_model("test_resnet", num_classes=3)
     path = tmp_path / "weights.pth"
-    torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), path)
-    run = tiny_run(
-        tmp_path, "digits_resnet8", "network=test_resnet", f"network.weights={path}", "epochs=1"
-    )
-    line, *_ = printed(run).splitlines()
-    assert "with mean and std 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, this run with 0.3" in line
+    torch.save(network.state_dict(), path)
+    digits = tiny_recipe("digits_resnet8").data.load(None, None)
+    report = load_pretrained(network, Own(weights=str(path)), Sizes(num_classes=3), digits)
+    assert "with mean and std 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, this run with 0.3" in str(report)
 
 
 # Weights that timm fetches.
@@ -209,3 +211,74 @@ def test_weights_that_cannot_be_fetched_are_said(tmp_path, monkeypatch):
 def test_one_source_of_weights_is_enough():
     with pytest.raises(UserError, match="expected either `weights` or `pretrained`"):
         tiny_recipe("digits_resnet8", "network.weights=a.pth", "pretrained=true")
+
+
+def streams_of(network, in_files, *changes):
+    """Return the streams of a recipe with a network, on images in files or in memory."""
+    changes = (f"network={network}", *changes)
+    if in_files is None:
+        recipe = settle(tiny_recipe("digits_resnet8", *changes), torch.device("cpu"))
+        data, _ = recipe.subset.select(recipe.data.load(None, None))
+    else:
+        small = ("train_per_class=none", "test_images=none", *changes)
+        recipe = settle(tiny_recipe("folder_resnet18", *small), torch.device("cpu"))
+        data, _ = recipe.subset.select(recipe.data.load(in_files, None))
+    return Streams(recipe, data)
+
+
+def test_pretrained_networks_get_images_as_they_want_them(photographs):
+    photos = photographs()
+    wanted = "tf_efficientnet_lite3"
+    with streams_of(wanted, photos, "pretrained=true", "image_size=none") as streams:
+        batch = next(streams.test_batches()).images
+        assert batch.shape[2:] == (300, 300)
+        assert streams.test_loader._view == ResizeCenterCrop(round(300 / 0.904), 300)
+        assert streams.first.view.view == RandomResizedCrop(300)
+        pixels = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+        assert torch.equal(streams.prepare(pixels)[..., :1, :1].flatten(), torch.ones(3))
+    with streams_of(wanted, photos, "image_size=none") as streams:  # random weights
+        assert next(streams.test_batches()).images.shape[2:] == (224, 224)
+    with streams_of(wanted, photos, "pretrained=true", "image_size=16") as streams:
+        assert next(streams.test_batches()).images.shape[2:] == (16, 16)
+    with streams_of("resnet18", None, "pretrained=true") as streams:
+        assert next(streams.test_batches()).images.shape[2:] == (8, 8)
+        assert streams.prepare(pixels).flatten()[0] == pytest.approx((1 - 0.485) / 0.229)
+
+
+def test_networks_of_ours_want_the_images_of_the_data_set(weights):
+    spec = networks.make("resnet8_cifar", weights=str(weights))
+    assert spec.preprocessing is None
+
+
+def test_a_frozen_backbone_stays_as_it_is_and_the_classifier_learns(weights, tmp_path):
+    before = torch.load(weights)["state_dict"]
+    run = run_from(weights, tmp_path, "freeze=backbone", "lr=0.1")
+    train_quietly(run)
+    state = load_checkpoint(run.checkpoint)["objects"]["method"]
+    names = {key.removeprefix("module.") for key in before} - {"fc.weight", "fc.bias"}
+    for name in (name for name in names if not name.endswith("num_batches_tracked")):
+        assert torch.equal(state[f"network.model.{name}"], before[f"module.{name}"]), name
+    other = run_from(weights, tmp_path / "other", "freeze=backbone", "lr=0.2")
+    train_quietly(other)
+    heads = [
+        load_checkpoint(one.checkpoint)["objects"]["method"]["network.model.fc.weight"]
+        for one in (run, other)
+    ]
+    assert not torch.equal(*heads)
+    assert load_trained(run.folder, TrainOptions(device="cpu")).predictors
+
+
+def test_a_frozen_part_is_named_and_the_others_learn(weights, tmp_path):
+    before = torch.load(weights)["state_dict"]
+    run = run_from(weights, tmp_path, "freeze=conv1,bn1", "lr=0.1")
+    train_quietly(run)
+    state = load_checkpoint(run.checkpoint)["objects"]["method"]
+    for name in ("conv1.weight", "bn1.weight", "bn1.running_mean"):
+        assert torch.equal(state[f"network.model.{name}"], before[f"module.{name}"])
+    assert not torch.equal(
+        state["network.model.layer1.0.conv1.weight"], before["module.layer1.0.conv1.weight"]
+    )
+    with pytest.raises(
+        UserError, match="network=resnet8_cifar: unknown part 'conv2'; did you mean"
+    ):
+        train_quietly(run_from(weights, tmp_path / "other", "freeze=conv2"))

@@ -21,7 +21,7 @@ SIZES = Sizes(num_classes=4, num_features=3, num_steps=7)
 def test_what_is_left_out_has_a_default():
     assert ISDA(strength=0.5) == ISDA(strength=0.5, ramp="linear", covariance="full", memory=None)
     assert CrossEntropy() == losses.make("cross_entropy")
-    assert fields(CrossEntropy) == ()
+    assert [field.name for field in fields(CrossEntropy)] == ["label_smoothing"]
 
 
 def test_every_kind_of_covariance_has_its_word():
@@ -43,6 +43,28 @@ def test_losses_are_built_with_the_options(spec, ramp, steps):
 
 def test_cross_entropy_is_that_of_torch():
     assert type(CrossEntropy().build(SIZES)) is nn.CrossEntropyLoss
+
+
+def test_smoothing_and_shrinkage_reach_the_losses():
+    assert CrossEntropy(label_smoothing=0.1).build(SIZES).label_smoothing == 0.1
+    spec = ISDA(strength=0.5, label_smoothing=0.2, shrinkage=20.0)
+    assert spec.build(SIZES).label_smoothing == 0.2
+    assert spec.build(SIZES).estimator.shrinkage == 20.0
+    assert (
+        Explicit(strength=0.5, num_samples=2, shrinkage=3.0).build(SIZES).estimator.shrinkage == 3
+    )
+
+
+def test_smoothing_and_shrinkage_out_of_range_are_named():
+    for make in (CrossEntropy, lambda **options: ISDA(strength=0.5, **options)):
+        with pytest.raises(
+            UserError, match="recipe: expected `label_smoothing` from 0 to 1, got 2"
+        ):
+            make(label_smoothing=2.0)
+    with pytest.raises(UserError, match="recipe: expected `shrinkage` >= 0 or none, got -1"):
+        ISDA(strength=0.5, shrinkage=-1.0)
+    with pytest.raises(ValueError, match="shrinkage"):
+        ISDA(strength=0.5, covariance="identity", shrinkage=1.0).build(SIZES)
 
 
 def test_losses_say_what_they_take():

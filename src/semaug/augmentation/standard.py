@@ -18,7 +18,7 @@ from semaug.errors import UserError, check_option
 from semaug.registry import augmentations
 
 _IMAGE_SIZE = 224  # of images that lie in files
-_RESIZE = 256 / 224  # their shorter side before the center crop of the test, over the crop
+_TEST_CROP = 224 / 256  # the center crop of the test, over their shorter side
 
 # What a view of its own may have, by the letters of Table 5 of AIT; and what goes with it.
 VIEW_PARTS = {"p": "padding", "g": "grayscale", "c": "jitter", "a": "policy", "o": "cutout"}
@@ -36,6 +36,8 @@ class Augment:
         image_size: Height and width after the random resized crop of images that lie in files;
             None is 224. Images in memory are resized to it, the last of all changes; None keeps
             their size.
+        test_crop: Side of the center crop of images that lie in files, for the test, over their
+            shorter side; None is 0.875.
         padding: Pixels that the random crop may move an image in memory by; 0 is none.
         padding_mode: What lies beyond the border: ``"zero"`` or ``"reflect"``.
         flip: Whether images are mirrored with probability one half.
@@ -58,6 +60,7 @@ class Augment:
     """
 
     image_size: int | None = None
+    test_crop: float | None = None
     padding: int = 4
     padding_mode: Literal["zero", "reflect"] = "zero"
     flip: bool = True
@@ -78,6 +81,8 @@ class Augment:
     def __post_init__(self) -> None:
         size = self.image_size
         check_option("image_size", size, size is None or size >= 1, ">= 1 or none")
+        crop = self.test_crop
+        check_option("test_crop", crop, crop is None or 0 < crop <= 1, "above 0 and <= 1, or none")
         for name in ("padding", "cutout", "mixup", "cutmix"):
             value = getattr(self, name)
             check_option(name, value, 0 <= value < float("inf"), ">= 0")
@@ -167,7 +172,7 @@ class Augment:
     def test_view(self) -> ResizeCenterCrop:
         """Return how images that lie in files are cropped to test on."""
         size = self.image_size or _IMAGE_SIZE
-        return ResizeCenterCrop(round(size * _RESIZE), size)
+        return ResizeCenterCrop(round(size / (self.test_crop or _TEST_CROP)), size)
 
     def only(self, letters: str) -> "Augment":
         """Keep what a view of its own has, by the letters of :data:`VIEW_PARTS`; ``"h"`` is none.
@@ -196,6 +201,10 @@ class Augment:
                 in_files and self.padding > 0,
                 f"images of data={name} lie in files and get a random resized crop, "
                 f"so `padding` has no meaning for them, got {self.padding}; add padding=0",
+            ),
+            (
+                not in_files and self.test_crop is not None,
+                f"`test_crop` has no effect, for images of data={name} are whole",
             ),
             (
                 in_files and self.whitening,

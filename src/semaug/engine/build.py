@@ -90,6 +90,8 @@ class Builder:
                 report = load_pretrained(network, spec, self.sizes, self.data)
             if report is not None:
                 self.pretrained[f"network{which.removeprefix(' of network')}"] = report
+        if hasattr(spec, "freeze_parts"):
+            spec.freeze_parts(network)
         size = " x ".join(map(str, self.example_images.shape[1:]))
         context = f"{name} cannot take data={self.data.name} of {size} pixels: "
         with as_user_error(context, *PROBE_ERRORS):

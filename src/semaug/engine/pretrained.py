@@ -32,7 +32,8 @@ def load_pretrained(
 ) -> BackboneReport | None:
     """Give a network the weights that its spec names, and say what was loaded.
 
-    And whether timm knows that its weights want images of another mean or standard deviation.
+    And, of a spec from outside, whether timm knows that its weights want images of another mean or
+    standard deviation.
 
     Args:
         network: Built of the spec.
@@ -55,6 +56,8 @@ def load_pretrained(
     else:
         return None
     told: Mapping[str, Any] = getattr(network, "pretrained_cfg", None) or {}
+    if getattr(spec, "preprocessing", None) is not None:  # which images are prepared by
+        return report
     if not (told.get("hf_hub_id") or told.get("url")):
         return report
     theirs, ours = (*told["mean"], *told["std"]), (*(data.mean or ()), *(data.std or ()))

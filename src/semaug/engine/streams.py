@@ -8,6 +8,7 @@ batches that are always full.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -72,7 +73,7 @@ class Streams:
         }
         plans = {name: stream.plan for name, stream in self.streams.items()}
         self.plan = make_plan(recipe, plans)
-        make_view = getattr(recipe.augment, "test_view", ResizeCenterCrop)
+        make_view = getattr(augment_of(recipe, recipe.augment, data), "test_view", ResizeCenterCrop)
         self.test_loader = load(
             data.test,
             batch_size=recipe.evaluation_batch_size,
@@ -239,7 +240,7 @@ class _Stream:
         self.plan = stream_plan(recipe, spec, len(images))
         self.several = int(len(spec.views) > 1)  # dimension of the images in a batch
         self.view = None
-        specs = [view.augment or recipe.augment for view in spec.views]
+        specs = [augment_of(recipe, view.augment or recipe.augment, data) for view in spec.views]
         if isinstance(images, FileSet):
             crop = getattr(specs[0], "train_view", RandomResizedCrop)()
             self.view = SeveralViews(crop, len(specs))
@@ -387,6 +388,23 @@ def form_of(recipe: Any) -> tuple[torch.memory_format, torch.dtype]:
     return layout, torch.float64 if recipe.precision == "64" else torch.float32
 
 
+def preprocessing_of(recipe: Any) -> Any:
+    """Return what images the weights want that the network begins with, None if any will do."""
+    return getattr(getattr(recipe, "network", None), "preprocessing", None)
+
+
+def augment_of(recipe: Any, augment: Any, data: DataSet) -> Any:
+    """Return an augmentation with the size of images in files that pretrained weights want.
+
+    Sizes that it names itself come first.
+    """
+    wanted = preprocessing_of(recipe)
+    if wanted is None or not isinstance(data.train, FileSet):
+        return augment
+    own = {name: getattr(wanted, name) for name in ("image_size", "test_crop")}
+    return replace(augment, **{n: v for n, v in own.items() if getattr(augment, n, 0) is None})
+
+
 def network_input(recipe: Any, data: Any, pixels: Tensor) -> Tensor:
     """Turn bytes into network input of the size and in the memory format of the recipe.
 
@@ -397,8 +415,9 @@ def network_input(recipe: Any, data: Any, pixels: Tensor) -> Tensor:
         data: Has ``mean`` and ``std``.
         pixels: ``(N, C, H, W)``.
     """
-    if pixels.dtype == torch.uint8 and data.mean and data.std:
-        pixels = normalize(pixels, data.mean, data.std)
+    wanted = preprocessing_of(recipe) or data
+    if pixels.dtype == torch.uint8 and wanted.mean and wanted.std:
+        pixels = normalize(pixels, wanted.mean, wanted.std)
     side = getattr(getattr(recipe, "augment", None), "image_size", None)
     if side is not None and pixels.shape[2:] != (side, side):  # files were cropped to it
         pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)

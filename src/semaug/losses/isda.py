@@ -362,6 +362,8 @@ class FeatureAugmentation:
         covariance: Kind of the covariances, see :class:`semaug.ClassCovariance`.
         memory: Which samples the statistics remember: None, all; a number, see
             :class:`semaug.ClassCovariance`; ``"epoch"``, those of the epoch before.
+        shrinkage: After how many samples a class weighs its own covariance as much as the mean
+            of all classes; None is its own alone.
 
     Raises:
         UserError: If a number is out of range.
@@ -373,15 +375,18 @@ class FeatureAugmentation:
     ramp: Literal["linear", "constant"] = "linear"
     covariance: Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"] = "full"
     memory: float | Literal["epoch"] | None = None
+    shrinkage: float | None = None
 
     def __post_init__(self) -> None:
         check_option("strength", self.strength, 0 <= self.strength < float("inf"), ">= 0")
+        shrinks = self.shrinkage is None or 0 <= self.shrinkage < float("inf")
+        check_option("shrinkage", self.shrinkage, shrinks, ">= 0 or none")
 
     def options(self, sizes: Sizes) -> dict[str, Any]:
         """Return what the module is built with.
 
         Raises:
-            ValueError: If the memory is out of range.
+            ValueError: If the memory is out of range, or the kind has no `shrinkage`.
         """
         assert sizes.num_features is not None
         num_classes, num_features = sizes.num_classes, sizes.num_features
@@ -391,7 +396,11 @@ class FeatureAugmentation:
             "strength": self.strength,
             "ramp_steps": sizes.num_steps if self.ramp == "linear" else None,
             "covariance": ClassCovariance(
-                num_classes, num_features, self.covariance, memory=self.memory
+                num_classes,
+                num_features,
+                self.covariance,
+                memory=self.memory,
+                shrinkage=self.shrinkage,
             ),
         }
 
@@ -399,8 +408,22 @@ class FeatureAugmentation:
 @losses.register("isda")
 @dataclass(frozen=True, kw_only=True)
 class ISDA(FeatureAugmentation):
-    """Cross-entropy after infinite augmentation of the features."""
+    """Cross-entropy after infinite augmentation of the features.
+
+    Args:
+        label_smoothing: Share of each target that is spread evenly over all classes.
+
+    Raises:
+        UserError: If it is out of range.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inside = 0 <= self.label_smoothing <= 1
+        check_option("label_smoothing", self.label_smoothing, inside, "from 0 to 1")
 
     def build(self, sizes: Sizes) -> nn.Module:
         """Build the loss."""
-        return ISDALoss(**self.options(sizes))
+        return ISDALoss(label_smoothing=self.label_smoothing, **self.options(sizes))

@@ -5,10 +5,29 @@ from functools import cache, partial
 from typing import Any, ClassVar
 
 import timm
+import timm.utils
 from torch import nn
 
+from semaug._torch.names import unknown_name
 from semaug.errors import UserError, as_user_error, check_option
 from semaug.registry import Sizes, networks
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What images pretrained weights want.
+
+    Args:
+        mean: Of each channel, on a scale of 0 to 1.
+        std: Standard deviation, likewise.
+        image_size: Height and width.
+        test_crop: Side of the center crop of the test, over the shorter side of the image.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    test_crop: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +40,8 @@ class TimmNetwork:
         weights: File of pretrained weights of any framework, or folder of a run, to begin with;
             None is random weights.
         pretrained: Whether to begin with weights that timm fetches from the internet.
+        freeze: Parts that are not trained, by name, such as ``stem,layers.0``; ``backbone`` is
+            all but the classifier. Their batch norms stay as in evaluation.
 
     Raises:
         UserError: If a number is out of range, or there are two sources of weights.
@@ -31,6 +52,7 @@ class TimmNetwork:
     block_drop_rate: float | None = None
     weights: str | None = None
     pretrained: bool = False
+    freeze: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rate = self.block_drop_rate
@@ -46,6 +68,30 @@ class TimmNetwork:
             UserError: If it has no dropout inside its blocks, and some is wanted.
         """
         return self._create(sizes)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What images the weights want that it begins with; None if nobody knows."""
+        return _preprocessing(self.model) if self.pretrained or self.weights else None
+
+    def freeze_parts(self, network: nn.Module) -> None:
+        """Freeze what is not to be trained, once the network has its weights.
+
+        Args:
+            network: Built of this spec.
+
+        Raises:
+            UserError: If it has no part of a name.
+        """
+        parts = [name for name in self.freeze if name != "backbone"]
+        known = dict(network.named_modules())
+        for name in parts:
+            if name not in known:
+                raise UserError(unknown_name(f"network={self.model}", "part", name, [*known][1:]))
+        if self.freeze:
+            timm.utils.freeze(network, [] if "backbone" in self.freeze else parts)
+        if "backbone" in self.freeze:
+            network.get_classifier().requires_grad_(True)  # type: ignore[operator]
 
     def fetch(self, sizes: Sizes) -> nn.Module:
         """Build the network with the weights of timm, but for a classifier of another size.
@@ -67,6 +113,15 @@ class TimmNetwork:
         context = f"recipe: network={self.model} has no dropout inside its blocks: "
         with as_user_error(context, TypeError):
             return create(block_drop_rate=self.block_drop_rate)
+
+
+@cache
+def _preprocessing(model: str) -> Preprocessing | None:
+    told = timm.models.get_pretrained_cfg(model)
+    if told is None or not (told.hf_hub_id or told.url):
+        return None
+    crop = told.crop_pct or 0.875
+    return Preprocessing(tuple(told.mean), tuple(told.std), told.input_size[-1], crop)
 
 
 @cache
