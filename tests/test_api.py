@@ -10,7 +10,7 @@ from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.runs.read import value_of
 from tests.engine import toys
-from tests.tiny import tiny_recipe
+from tests.tiny import rows_of, tiny_recipe
 
 QUIET = {"device": "cpu", "progress": False}
 
@@ -39,7 +39,7 @@ def test_a_name_is_trained_as_on_the_command_line(tmp_path):
     label = "digits_resnet8,quick,loss=isda,network=tests.engine.toys:Plain,strength=0.3"
     assert (run.label, run.quick) == (label, True)
     assert run.recipe.loss.strength == 0.3
-    assert len(run.metric_rows()) == 2
+    assert len(rows_of(run)) == 2
     assert load_trained(run.folder).label == label
 
 

@@ -1,5 +1,6 @@
 """Runs that take a second: 100 training images of 8 x 8 pixels, three epochs of four steps."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,3 +37,8 @@ def train_quietly(run, *, resume=False, report=None, console=None, **options):
     chosen = replace(TrainOptions(device="cpu"), **options)
     console = console or Console(quiet=True)
     return train(run, chosen, resume=resume, report=report, console=console)
+
+
+def rows_of(run):
+    """Return the rows of ``metrics.jsonl`` of a run."""
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]

@@ -46,22 +46,25 @@ def train(
         FloatingPointError: If the run diverges.
         UserError: If something does not exist or does not fit, or the folder holds another run.
     """
-    run = make_run(recipe, {}, seed, quick, Path(runs), name=name)
+    run = make_run(recipe, {}, seed, quick, Path(runs).expanduser(), name=name)
     chosen = TrainOptions(**options)
     train_run(run, chosen, resume=resume, console=Console(quiet=not progress))
     return run
 
 
 def load(run: Run | str | Path, **options: Any) -> Trained:
-    """Load the networks of a finished run, with the images they were trained and tested on.
+    """Load the networks of a finished run, to predict with them or to train them further.
+
+    The folder of the run is enough. The images that it was trained and tested on are read once
+    they are asked for: by ``data``, ``test`` and ``test_pixels``.
 
     Args:
         run: The run, or its folder.
         **options: Of :class:`semaug.engine.options.TrainOptions`, such as ``device="cpu"``.
 
     Raises:
-        FileNotFoundError: If the data is missing.
-        UserError: If the run is not finished, something in its folder is damaged, code of it was
-            changed since, or the images are not those of the run.
+        UserError: If the run is not finished, something in its folder is damaged, or code of it was
+            changed since.
     """
-    return load_trained(run.folder if isinstance(run, Run) else run, TrainOptions(**options))
+    folder = run.folder if isinstance(run, Run) else Path(run).expanduser()
+    return load_trained(folder, TrainOptions(**options))

@@ -3,6 +3,7 @@
 import torch
 
 from semaug.runs.checkpoint import load_checkpoint
+from tests.tiny import rows_of
 
 MEASURED = ("seconds", "images_per_second", "epoch_seconds", "peak_memory", "peak_memory_mib")
 
@@ -35,4 +36,4 @@ def assert_same(first, second):
 def assert_same_runs(first, second):
     """Assert that two finished runs have the same checkpoints and rows."""
     assert_same(*(without_times(load_checkpoint(run.checkpoint)) for run in (first, second)))
-    assert without_times(first.metric_rows()) == without_times(second.metric_rows())
+    assert without_times(rows_of(first)) == without_times(rows_of(second))

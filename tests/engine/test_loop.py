@@ -17,7 +17,7 @@ from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.read import measure_of, value_of
 from tests.engine import toys
 from tests.engine.same import assert_same, without_times
-from tests.tiny import tiny_run, train_quietly
+from tests.tiny import rows_of, tiny_run, train_quietly
 
 
 def method_of(run):
@@ -53,7 +53,7 @@ def tiny(tmp_path_factory):
 
 
 def test_rows_tell_step_loss_errors_rate_and_strength(tiny):
-    rows = tiny.metric_rows()
+    rows = rows_of(tiny)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert [row["step"] for row in rows] == [4, 8, 12]
     assert [row["strength"] for row in rows] == pytest.approx([0.2, 0.4, 0.6])
@@ -65,7 +65,7 @@ def test_rows_tell_step_loss_errors_rate_and_strength(tiny):
 
 def test_every_number_of_a_row_is_in_tensorboard(tiny):
     events = EventAccumulator(str(tiny.folder / "tensorboard")).Reload()
-    numbers = {name for row in tiny.metric_rows() for name in row if row[name] is not None}
+    numbers = {name for row in rows_of(tiny) for name in row if row[name] is not None}
     classes = {f"by_class/{name}" for name in tiny.summary()["by_class"]}
     assert len(classes) == 10
     assert set(events.Tags()["scalars"]) == numbers - {"epoch", "step"} | classes
@@ -73,7 +73,7 @@ def test_every_number_of_a_row_is_in_tensorboard(tiny):
 
 def test_epochs_without_a_test_have_no_test_error(train_tiny):
     run = train_tiny("digits_resnet8", "epochs=12", "evaluate_every_epochs=50")
-    errors = [row["test_error"] for row in run.metric_rows()]
+    errors = [row["test_error"] for row in rows_of(run)]
     assert errors[:2] == [None, None]
     assert None not in errors[2:]
     assert final(run, report="mean_last_10") == pytest.approx(sum(errors[2:]) / 10)
@@ -105,13 +105,13 @@ def test_both_arms_have_the_same_weights_batches_and_augmentation(train_tiny):
     """At strength 0 ISDA is cross-entropy, so paired runs must not differ in anything."""
     baseline = train_tiny("digits_resnet8")
     other = train_tiny("digits_resnet8_isda", "strength=0", "ramp=constant")
-    rows = [without_times(row) for row in other.metric_rows()]
+    rows = [without_times(row) for row in rows_of(other)]
     for row in rows:
         assert row.pop("strength") == row.pop("mean_penalty") == row.pop("bound_gap") == 0
         assert row.pop("order_changed") == 0
         assert row.pop("fewest_samples") > 0
         assert 1 <= row.pop("effective_rank") <= 64
-    assert rows == without_times(baseline.metric_rows())
+    assert rows == without_times(rows_of(baseline))
 
 
 @pytest.mark.parametrize("channels_last", ["true", "false"])
@@ -141,7 +141,7 @@ def test_summary_tells_steps_images_and_passes(train_tiny):
 def test_a_run_of_steps_is_tested_as_often_as_it_says(train_tiny):
     changes = ["epochs=none", "steps=10", "evaluate_every_steps=4", "schedule=poly", "lr=0.5"]
     run = train_tiny("digits_resnet8", *changes)
-    rows = run.metric_rows()
+    rows = rows_of(run)
     assert [row["step"] for row in rows] == [4, 8, 10]
     assert [row["lr"] for row in rows] == pytest.approx(
         [0.5 * (1 - step / 10) ** 0.9 for step in (3, 7, 9)]
@@ -180,7 +180,7 @@ def test_evaluation_gets_images_only(make_run, monkeypatch):
 def test_a_metric_of_which_more_is_better(train_own):
     metrics = (AccuracySpec(), ErrorSpec())
     run = train_own("digits_resnet8", "report=best", metrics=metrics)
-    rows, summary = run.metric_rows(), run.summary()
+    rows, summary = rows_of(run), run.summary()
     for row in rows:
         assert row["test_accuracy"] == pytest.approx(100 - row["test_error"])
         assert 0 <= row["train_accuracy"] <= 100
@@ -200,7 +200,7 @@ def test_masks_are_learned_and_measured(train_own, evaluation):
         specs["evaluation"] = evaluation
     changes = ["train_per_class=none", "test_images=none", "batch_size=5", "augment.flip=true"]
     run = train_own("digits_resnet8", *changes, "epochs=40", **specs)
-    rows, summary = run.metric_rows(), run.summary()
+    rows, summary = rows_of(run), run.summary()
     assert summary["metric"]["name"] == "miou"
     assert summary["by_class"].keys() == {"ground", "square"}
     assert rows[-1]["test_miou"] > 80
@@ -211,7 +211,7 @@ def test_masks_are_learned_and_measured(train_own, evaluation):
 def test_errors_of_five_guesses_are_told_where_there_are_many_classes(train_tiny, monkeypatch):
     monkeypatch.setattr(method, "MIN_CLASSES_FOR_TOP5", 10)
     run = train_tiny("digits_resnet8")
-    rows = run.metric_rows()
+    rows = rows_of(run)
     for row in rows:
         assert row["test_top5_error"] <= row["test_error"]
     assert final(run, metric="top5_error") == rows[-1]["test_top5_error"]
@@ -229,7 +229,7 @@ class Never(Error):
 def test_a_metric_that_is_no_number_is_none_of_the_results(train_tiny, monkeypatch):
     monkeypatch.setattr(Supervised, "metrics", lambda self, sizes: [Never(10), Error(10)])
     run = train_tiny("digits_resnet8")
-    for row in run.metric_rows():
+    for row in rows_of(run):
         assert row["train_never"] is row["test_never"] is None
         assert row["test_error"] >= 0
     assert final(run) is None
@@ -238,7 +238,7 @@ def test_a_metric_that_is_no_number_is_none_of_the_results(train_tiny, monkeypat
 
 
 def test_a_method_may_have_no_logits_of_labeled_images(train_own):
-    rows = train_own("digits_resnet8", "epochs=2", method=toys.Other()).metric_rows()
+    rows = rows_of(train_own("digits_resnet8", "epochs=2", method=toys.Other()))
     assert [row["train_error"] for row in rows] == [None, None]
     assert all(row["train_loss"] > 0 and row["test_error"] >= 0 for row in rows)
 
@@ -251,7 +251,7 @@ def test_ait_without_weight_on_equal_views_is_supervised_training(train_tiny):
     pairs = ["method=ait", "ai_weight=0", "ai_convention=released"]
     # Batch norm sees each image twice, and its running variance is of twice as many.
     alone, together = (
-        train_tiny("digits_resnet8", *changes, *more, root=str(len(more))).metric_rows()
+        rows_of(train_tiny("digits_resnet8", *changes, *more, root=str(len(more))))
         for more in ([], pairs)
     )
     for one, other in zip(alone, together, strict=True):
@@ -261,7 +261,7 @@ def test_ait_without_weight_on_equal_views_is_supervised_training(train_tiny):
 
 def test_each_network_is_tested(train_tiny):
     run = train_tiny("digits_resnet8", "method=dml", "peers=resnet20_cifar")
-    rows = run.metric_rows()
+    rows = rows_of(run)
     errors = [row["test_error_network_2"] for row in rows]
     assert final(run, "network 2", report="mean_last_10") == pytest.approx(sum(errors) / 3)
     assert errors != [row["test_error"] for row in rows]
@@ -284,12 +284,12 @@ def test_decay_of_weights_may_differ_between_networks(train_tiny):
 def test_terms_and_logs_are_written_down(train_own):
     changes = ["labeled_per_class=4", "batch_size=16"]
     run = train_own("digits_resnet8", *changes, method=toys.Consistent(), network=toys.Plain())
-    for row in run.metric_rows():
+    for row in rows_of(run):
         sum_of_terms = row["train_loss_supervised"] + row["train_loss_consistency"]
         assert row["train_loss"] == pytest.approx(sum_of_terms, rel=1e-5)
         assert 0.1 <= row["train_certainty"] <= 1
         assert row["test_error_teacher"] >= 0
-    assert [row["step"] for row in run.metric_rows()] == [3, 6, 9]
+    assert [row["step"] for row in rows_of(run)] == [3, 6, 9]
     summary = run.summary()
     assert (summary["images_seen"], summary["forward_passes"]) == (120 + 198, 120 + 2 * 198)
     results = load_trained(run.folder).test()
@@ -319,7 +319,7 @@ def test_methods_are_called_in_order(train_own, monkeypatch):
             expected += [f"loss {step}", f"after_step {step}", "average"]
         expected += ["end_epoch", "diagnostics training=False"]
     assert notes == expected
-    assert [row["images"] for row in run.metric_rows()] == [64, 64]
+    assert [row["images"] for row in rows_of(run)] == [64, 64]
 
 
 def test_samples_left_out_are_told_once_an_epoch(train_tiny, monkeypatch):

@@ -13,7 +13,7 @@ from semaug.methods import Supervised
 from semaug.runs.checkpoint import load_checkpoint
 from tests.engine import toys
 from tests.engine.same import assert_same, without_times
-from tests.tiny import train_quietly
+from tests.tiny import rows_of, train_quietly
 
 
 def objects_of(run):
@@ -28,7 +28,7 @@ def test_averaging_tests_other_weights_and_trains_the_same(train_tiny):
     plain = train_tiny("digits_resnet8", "test_images=none", root="plain")
     averaged = train_tiny("digits_resnet8", "test_images=none", "ema_decay=0.99", root="averaged")
     assert_same(method_of(plain), method_of(averaged))
-    errors = [[row["test_error"] for row in run.metric_rows()] for run in (plain, averaged)]
+    errors = [[row["test_error"] for row in rows_of(run)] for run in (plain, averaged)]
     assert errors[0] != errors[1]
     assert objects_of(averaged)["average"]["_extra_state"] == {"num_averaged": 12}
 
@@ -36,7 +36,7 @@ def test_averaging_tests_other_weights_and_trains_the_same(train_tiny):
 def test_an_average_that_forgets_at_once_changes_nothing(train_tiny):
     plain = train_tiny("digits_resnet8", root="plain")
     averaged = train_tiny("digits_resnet8", "ema_decay=0", root="averaged")
-    assert without_times(plain.metric_rows()) == without_times(averaged.metric_rows())
+    assert without_times(rows_of(plain)) == without_times(rows_of(averaged))
 
 
 def test_all_networks_of_a_method_are_averaged(train_tiny):
@@ -45,7 +45,7 @@ def test_all_networks_of_a_method_are_averaged(train_tiny):
     averaged = train_tiny("digits_resnet8", *changes, "ema_decay=0.9", root="averaged")
     assert_same(method_of(plain), method_of(averaged))
     for name in ("test_error", "test_error_network_2"):
-        errors = [[row[name] for row in run.metric_rows()] for run in (plain, averaged)]
+        errors = [[row[name] for row in rows_of(run)] for run in (plain, averaged)]
         assert errors[0] != errors[1]
     average = objects_of(averaged)["average"]
     trained = load_trained(averaged.folder)
@@ -53,8 +53,8 @@ def test_all_networks_of_a_method_are_averaged(train_tiny):
         for name, value in network.state_dict().items():
             assert torch.equal(value, average[f"averaged.0.{place}.{name}"])
     results = trained.test()
-    assert results[""]["error"] == averaged.metric_rows()[-1]["test_error"]
-    assert results["network 2"]["error"] == averaged.metric_rows()[-1]["test_error_network_2"]
+    assert results[""]["error"] == rows_of(averaged)[-1]["test_error"]
+    assert results["network 2"]["error"] == rows_of(averaged)[-1]["test_error_network_2"]
 
 
 def test_gradients_are_clipped_to_the_norm(train_tiny):
@@ -75,7 +75,7 @@ def test_gradients_are_clipped_to_the_norm(train_tiny):
 
 def test_warm_up_shows_in_the_rates(train_tiny):
     run = train_tiny("digits_resnet8", "warmup_epochs=2", "schedule=step", "lr=0.8")
-    rates = [row["lr"] for row in run.metric_rows()]
+    rates = [row["lr"] for row in rows_of(run)]
     # Milestones at steps 6 and 9 of 12; 8 steps of warm-up.
     assert rates == pytest.approx([0.8 * 4 / 8, 0.08, 0.008])
 
@@ -105,7 +105,7 @@ def test_other_optimizers_train_and_go_on(train_tiny, optimizer):
     state = objects_of(run)["optimizer"]
     assert "exp_avg" in state["state"][0]
     assert [group["weight_decay"] for group in state["param_groups"]][1] == 0
-    assert run.metric_rows()[1]["train_loss"] < run.metric_rows()[0]["train_loss"]
+    assert rows_of(run)[1]["train_loss"] < rows_of(run)[0]["train_loss"]
 
 
 def test_parameters_of_a_loss_learn_with_a_rate_of_their_own(make_run):
@@ -142,7 +142,7 @@ def test_compiled_training_is_training(train_tiny, monkeypatch):
         )
         assert compiled == [("loss", False), ("predict_each", False)]
         assert len(graphs) == 3  # batches of 32 and of 4, and the test
-        for row, other in zip(run.metric_rows(), eager.metric_rows(), strict=True):
+        for row, other in zip(rows_of(run), rows_of(eager), strict=True):
             assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
         assert method_of(run).keys() == method_of(eager).keys()
         compiled.clear()

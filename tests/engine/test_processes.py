@@ -14,6 +14,7 @@ from semaug.errors import UserError
 from semaug.runs.checkpoint import load_checkpoint
 from tests.engine import ranks
 from tests.engine.same import assert_same_runs, without_times
+from tests.tiny import rows_of
 
 SCRIPT = str(Path(__file__).with_name("ranks.py"))
 PATHS = os.pathsep.join([str(Path(SCRIPT).parents[2]), os.environ.get("PYTHONPATH", "")])
@@ -50,7 +51,7 @@ def of(folder, name):
 
 
 def assert_close_runs(run, expected):
-    rows, expected_rows = (without_times(r.metric_rows()) for r in (run, expected))
+    rows, expected_rows = (without_times(rows_of(r)) for r in (run, expected))
     assert len(rows) == len(expected_rows)
     for row, other in zip(rows, expected_rows, strict=True):
         assert row == pytest.approx(other, rel=1e-6)
@@ -106,7 +107,7 @@ def test_batch_norm_is_the_same_in_all_processes_when_it_is_tested(folder):
 
 def test_one_process_writes(folder):
     run = of(folder / "two", "isda")
-    assert [row["epoch"] for row in run.metric_rows()] == [1, 2, 3]
+    assert [row["epoch"] for row in rows_of(run)] == [1, 2, 3]
     assert not list(run.folder.glob("*.partial"))
     assert not (folder / "refused").exists() or not [*(folder / "refused").rglob("recipe.json")]
 

@@ -20,7 +20,7 @@ from semaug.runs.checkpoint import load_checkpoint
 from tests.engine import toys
 from tests.engine.kill_and_resume import describe_runs
 from tests.engine.same import assert_same_runs
-from tests.tiny import train_quietly
+from tests.tiny import rows_of, train_quietly
 
 # A kill after it saved nothing, one that loses a row, and one at the very end.
 WORST = ["before_a_save", "between_row_and_save", "before_a_save", "before_the_summary"]
@@ -49,7 +49,7 @@ def kill_and_compare(folder, threads, **moments):
     subprocess.run(command, check=True, timeout=300, env={**os.environ, **environment})
     for name in moments:
         whole, killed = describe_runs(folder)[name]
-        assert len(killed.metric_rows()) == 5
+        assert len(rows_of(killed)) == 5
         assert_same_runs(whole, killed)
 
 

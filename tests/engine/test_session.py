@@ -24,7 +24,7 @@ from semaug.runs.divergence import DivergedError
 from semaug.runs.read import load_summary, measure_of, value_of
 from semaug.runs.run import Run
 from tests.engine.same import assert_same_runs, without_times
-from tests.tiny import train_quietly
+from tests.tiny import rows_of, train_quietly
 
 MEASURES = [("score", "", "higher"), ("cost", "s", "lower")]
 
@@ -144,7 +144,7 @@ def test_a_stop_at_any_step_changes_nothing(walk_run, step, length):
 
 def test_rows_hold_means_over_images_tests_and_own_values(walk_run):
     run = go(walk_run())
-    rows = run.metric_rows()
+    rows = rows_of(run)
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (2, 6), (3, 9)]
     assert [row["train_size"] for row in rows] == [3.6] * 3  # 4, 4 and 2 of 10 images
     assert [row["own"] for row in rows] == [0, 0.5, 1]
@@ -185,7 +185,7 @@ def test_the_summary_tells_the_main_metric_and_all_results(walk_run):
     assert summary["by_class"] == {"cat": 1.0, "dog": 1.0}  # bees are in some tests only
     assert (summary["epochs"], summary["optimizer_steps"], summary["images_seen"]) == (3, 9, 30)
     assert (summary["test_on"], summary["finished"], summary["format"]) == ("test", True, 2)
-    rows = run.metric_rows()
+    rows = rows_of(run)
     assert [row["test_score_teacher"] for row in rows] == [0, 10, 20]
     assert [row["test_cost_teacher"] for row in rows] == [None] * 3
 
@@ -206,21 +206,21 @@ def test_a_value_that_is_no_number_is_none_of_the_results(walk_run):
     values = [math.nan, 2.0, math.inf]
     script = Script(results=lambda session, epoch: {"": {"score": values[epoch], "cost": math.nan}})
     run = go(walk_run(script=script))
-    assert [row["test_score"] for row in run.metric_rows()] == [None, 2.0, None]
+    assert [row["test_score"] for row in rows_of(run)] == [None, 2.0, None]
     summary = load_summary(run.folder)
     assert summary["results"] == {"": {"score": {"mean_last_10": 2, "last": 2, "best": 2}}}
     assert value_of(summary, metric="cost") is None
 
 
 def test_epochs_without_a_test_have_no_result(walk_run):
-    rows = go(walk_run(epochs=13, evaluate_every_epochs=2)).metric_rows()
+    rows = rows_of(go(walk_run(epochs=13, evaluate_every_epochs=2)))
     tested = [row["epoch"] for row in rows if row["test_score"] is not None]
     assert tested == [2, *range(4, 14)]
 
 
 def test_a_run_of_steps_has_a_row_for_each_test(walk_run):
     run = go(walk_run(steps=8, evaluate_every_steps=3))
-    assert [row["step"] for row in run.metric_rows()] == [3, 6, 8]
+    assert [row["step"] for row in rows_of(run)] == [3, 6, 8]
     summary = load_summary(run.folder)
     assert (summary["epochs"], summary["optimizer_steps"], summary["images_seen"]) == (3, 8, 32)
 
@@ -245,7 +245,7 @@ def test_means_are_weighted_by_what_a_process_saw(walk_run):
         session.count_step({"half": torch.tensor(8.0)}, share=0.5)
         session.step -= 1
 
-    rows = go(walk_run(script=Script(at_step=count_twice))).metric_rows()
+    rows = rows_of(go(walk_run(script=Script(at_step=count_twice))))
     assert [row["train_half"] for row in rows] == [4.0] * 3
 
 

@@ -158,8 +158,25 @@ def test_images_in_files_are_tested_as_in_training(make_run, photographs):
         list(trained.test_pixels())
     # The folder may hold other images now.
     (root / "val" / "dog" / "2.png").unlink()
+    trained = load_trained(run.folder, replace(CPU, data_root=root))
     with pytest.raises(UserError, match="the run saw other images than data=folder has now"):
-        load_trained(run.folder, replace(CPU, data_root=root))
+        trained.test()
+
+
+def test_a_run_of_an_earlier_version_is_loaded_by_its_images(finished, of_isda):
+    path, images = finished / "images.json", of_isda[1].prepare(of_isda[1].data.test.images)
+    description = json.loads(path.read_text())
+    assert description["input"]["image"] == [3, 8, 8]
+    del description["input"]
+    path.write_text(json.dumps(description))
+    assert torch.equal(load_trained(finished, CPU).predict(images), of_isda[1].predict(images))
+
+
+@pytest.mark.parametrize("content", [{}, {"sha256": {}, "data": "digits", "input": {"train": 3}}])
+def test_a_damaged_description_of_images_is_named(finished, content):
+    (finished / "images.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"images\.json: expected a description of images; restore"):
+        load_trained(finished, CPU)
 
 
 def test_several_networks_have_logits_and_no_features(train_tiny):
@@ -245,8 +262,9 @@ def test_other_images_are_refused(finished):
     description = json.loads(path.read_text())
     description["sha256"]["test_labels"] = "0" * 64
     path.write_text(json.dumps(description))
+    trained = load_trained(finished, CPU)
     with pytest.raises(UserError, match="the run saw other images than data=digits has now"):
-        load_trained(finished, CPU)
+        trained.test()
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"images\.json"):
         load_trained(finished, CPU)

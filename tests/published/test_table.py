@@ -34,6 +34,8 @@ def finish(run, value, predictor="", recipe=None, main=ERROR, **more):
         "metric": main,
         "results": {predictor: {main["name"]: reports}},
         "recipe": recipe_to_plain_data(recipe or run.recipe),
+        **{"name": run.name, "seed": run.seed, "overrides": {}, "quick": False, "code": {}},
+        **{"epochs": 100, "test_on": "test"},
         **{"seconds": 7.0, "device": "a CPU", "commit": "abc", **more},
     }
     (run.folder / "summary.json").write_text(json.dumps(summary))

@@ -20,6 +20,12 @@ from semaug.runs.read import (
 
 ERROR = Measure("error", "%", "lower")
 MIOU = Measure("miou", "%", "higher", "best")
+SUMMARY = {
+    **{"format": 2, "name": "digits_resnet8", "overrides": {}, "quick": False, "seed": 0},
+    **{"recipe": {}, "code": {}, "epochs": 1, "seconds": 1.0, "device": "a CPU", "test_on": "test"},
+    "metric": {"name": "error", "unit": "%", "better": "lower"},
+    "results": {"": {"error": {"mean_last_10": 3.0, "last": 3.0, "best": 3.0}}},
+}
 FRECHET = Measure("frechet", "", "lower", "last")
 
 
@@ -130,8 +136,8 @@ def test_the_summary_of_an_unfinished_run_says_how_far_it_is(tmp_path):
 
 
 def test_summaries_come_back(tmp_path):
-    (tmp_path / "summary.json").write_text(json.dumps({"format": 2, "name": "run"}))
-    assert load_summary(str(tmp_path)) == {"format": 2, "name": "run"}
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
+    assert load_summary(str(tmp_path)) == SUMMARY
 
 
 @pytest.mark.parametrize(
@@ -139,9 +145,27 @@ def test_summaries_come_back(tmp_path):
     [
         ("{", "expected JSON, got a damaged file .*; restore a copy of it"),
         ('{"format": 1}', "expected a run folder of format 2, got 1; train"),
+        ('{"format": 2, "a": 1}', "expected the summary of a run; restore .*: `name` is None"),
+        (json.dumps(SUMMARY | {"epochs": "3"}), "expected the summary .*: `epochs` is '3'"),
+        (json.dumps(SUMMARY | {"metric": {}}), "expected the summary of a run; restore"),
+        (json.dumps(SUMMARY | {"results": {"": {"error": 3}}}), "expected the summary of a run; "),
+        (json.dumps(SUMMARY | {"results": {"": 3}}), "expected the summary of a run; restore"),
     ],
 )
 def test_damaged_summaries_and_those_of_other_versions_are_named(tmp_path, content, message):
     (tmp_path / "summary.json").write_text(content)
-    with pytest.raises(UserError, match=f"summary.json: {message}"):
+    with pytest.raises(UserError, match=message):
+        load_summary(tmp_path)
+
+
+def test_the_summary_of_a_diverged_run_says_what_helps(tmp_path):
+    recipe = {"clip_norm": 2.0, "loss": {"name": "isda", "strength": 1}, "optimizer": {"lr": 0.1}}
+    (tmp_path / "diverged.json").write_text(json.dumps({"recipe": recipe}))
+    message = "a finished run, got one that diverged; try a lower clip_norm or strength or lr: that"
+    with pytest.raises(UserError, match=message):
+        load_summary(tmp_path)
+    (tmp_path / "diverged.json").write_text('{"recipe": 3}')
+    with pytest.raises(
+        UserError, match=r"diverged\.json: expected where a run diverged; delete it"
+    ):
         load_summary(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from semaug.runs.record import Record
+from tests.tiny import rows_of
 
 
 def row(epoch, test_error):
@@ -43,7 +44,7 @@ def test_going_on_drops_rows_after_the_checkpoint_and_torn_ones(run):
         file.write('{"epoch": 3, "st')
     with Record(run, [row(1, 60.0)]) as record:
         record.add(row(2, 55.0))
-    assert run.metric_rows() == [row(1, 60.0), row(2, 55.0)]
+    assert rows_of(run) == [row(1, 60.0), row(2, 55.0)]
     assert shown(run) == [(1, 60.0), (2, 55.0)]
 
 
@@ -51,4 +52,4 @@ def test_classes_become_events_alone(run):
     with Record(run, [row(1, 50.0)]) as record:
         record.add_classes({"cat": 40.0, "dog": 60.0}, epoch=1)
     assert shown(run, "by_class/dog") == [(1, 60.0)]
-    assert run.metric_rows() == [row(1, 50.0)]
+    assert rows_of(run) == [row(1, 50.0)]

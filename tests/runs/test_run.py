@@ -15,6 +15,7 @@ from semaug.errors import UserError
 from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
 from semaug.runs.run import Run, RunIsBusyError, check_format, label, name_of_seeds
+from tests.runs.test_read import SUMMARY
 
 
 @pytest.fixture
@@ -109,13 +110,6 @@ def test_damaged_summary_is_named(run):
         run.summary()
 
 
-def test_damaged_rows_are_named(run):
-    run.folder.mkdir(parents=True)
-    run.metrics.write_text('{"epoch": 1}\n{"epo')
-    with pytest.raises(UserError, match=r"metrics.jsonl: expected JSON, .* delete summary.json"):
-        run.metric_rows()
-
-
 def test_a_system_without_file_locks_is_told_so(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with pytest.raises(UserError, match="on Windows train inside WSL"), run.lock():
@@ -129,7 +123,7 @@ def test_states_follow_each_other(run):
     assert run.state() == "continues"
     run.write_divergence(1, 2)
     assert run.state() == "diverged before"
-    (run.folder / "summary.json").write_text('{"format": 2}')
+    (run.folder / "summary.json").write_text(json.dumps(SUMMARY))
     assert run.state() == "was finished before"
 
 

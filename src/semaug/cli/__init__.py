@@ -17,8 +17,6 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f'semaug: {error}; install it with: pip install "semaug[train]"') from None
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="semaug",
     cls=Group,

@@ -12,8 +12,6 @@ from semaug.engine.options import TrainOptions
 from semaug.recipes import make_run
 from semaug.runs.words import say
 
-__all__ = ["check_command"]
-
 
 @with_options(leave_out=("checkpoint_seconds", "trust_code"))
 def check_command(

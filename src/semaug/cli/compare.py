@@ -24,8 +24,6 @@ from semaug.recipe.overrides import split_overrides
 from semaug.recipes import make_run, split_name
 from semaug.report.compare import Arm, check_same_test, compare_runs
 
-__all__ = ["compare_command"]
-
 
 @with_options(leave_out=["trust_code"])
 def compare_command(

@@ -20,8 +20,6 @@ from semaug.errors import UserError, as_user_error
 from semaug.registry import data_sets
 from semaug.runs.words import say
 
-__all__ = ["data_command"]
-
 data_command = typer.Typer(
     name="data",
     help="List, fetch and check data sets.",

@@ -20,8 +20,6 @@ from semaug.runs.read import label_of, measure_of, measured, value_of
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
-__all__ = ["evaluate_command"]
-
 
 @with_options(leave_out=["checkpoint_seconds"])
 def evaluate_command(

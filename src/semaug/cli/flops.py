@@ -15,8 +15,6 @@ from semaug.errors import UserError, as_user_error
 from semaug.features.probe import GUESSED_SIZE, PROBE_ERRORS, declared_size
 from semaug.networks import NETWORKS
 
-__all__ = ["flops_command"]
-
 _COVARIANCES = ("full", "diagonal")  # those that the papers count
 
 

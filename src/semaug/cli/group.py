@@ -7,8 +7,6 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["COMMANDS", "Command", "Group", "load_command"]
-
 # Every command NAME is `NAME_command` in `semaug.cli.NAME`, and this begins its help.
 COMMANDS = {
     "train": "Train one recipe with one seed.",

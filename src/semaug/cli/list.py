@@ -17,8 +17,6 @@ from semaug.recipe.overrides import describe_fields
 from semaug.recipes import TABLES, describe_recipe, find_recipe
 from semaug.runs.words import say
 
-__all__ = ["list_command"]
-
 # By what is listed: the members, and a title.
 _REGISTRIES = {
     "methods": (registry.methods, "Methods, for method="),

@@ -16,19 +16,6 @@ from semaug.recipe.overrides import applicable, override, split_overrides
 from semaug.recipes import find_recipe, split_name
 from semaug.runs.run import Run
 
-__all__ = [
-    "DataRoot",
-    "Overrides",
-    "Quick",
-    "RecipeName",
-    "Runs",
-    "changes_for",
-    "check_files",
-    "one_process",
-    "split_seed",
-    "with_options",
-]
-
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="See: semaug list recipes", show_default=False)
 ]

@@ -17,8 +17,6 @@ from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words, say
 from semaug.runs.work import work_of
 
-__all__ = ["make_table", "print_comparison", "print_names", "print_summary"]
-
 
 def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bool = True) -> Table:
     """Make a table whose first columns hold words, which may be broken, and the others numbers.

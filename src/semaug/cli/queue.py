@@ -12,8 +12,6 @@ from semaug.queue.outcome import Outcome
 from semaug.queue.queue import train_runs
 from semaug.runs.run import Run
 
-__all__ = ["Queue"]
-
 
 @dataclass(frozen=True)
 class Queue:

@@ -10,8 +10,6 @@ from semaug.report import collect, export_plots, render
 from semaug.runs.files import write_text
 from semaug.runs.words import say
 
-__all__ = ["report_command"]
-
 
 def report_command(
     runs: Annotated[

@@ -30,8 +30,6 @@ from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import say
 
-__all__ = ["search_command"]
-
 # Values of these would be tested on different images, and their results cannot be compared.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
 

@@ -13,8 +13,6 @@ from semaug.recipes import find_recipe
 from semaug.report.gallery import draw_gallery
 from semaug.runs.words import say
 
-__all__ = ["show_command"]
-
 
 def show_command(
     recipe: RecipeName,

@@ -30,8 +30,6 @@ from semaug.runs.statistics import PairedDifference
 from semaug.runs.words import say
 from semaug.transfer import measure_transfer
 
-__all__ = ["table_command"]
-
 
 @with_options()
 def table_command(

@@ -21,8 +21,6 @@ from semaug.engine.train import train
 from semaug.recipes import make_run
 from semaug.runs.words import say
 
-__all__ = ["train_command"]
-
 
 @with_options(leave_out=["trust_code"])
 def train_command(

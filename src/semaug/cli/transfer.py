@@ -25,8 +25,6 @@ from semaug.runs.words import say
 from semaug.transfer import TEST_SETS, Transfer, measure_transfer
 from semaug.transfer.plots import draw_embeddings, draw_variation, embed_variants, export_picture
 
-__all__ = ["transfer_command"]
-
 # For each label its runs, and the results of each by name of the predictor.
 _Found = dict[str, list[tuple[RunData, dict[str, Transfer]]]]
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers

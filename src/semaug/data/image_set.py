@@ -192,9 +192,19 @@ class DataSet:
             raise ValueError("DataSet: expected `mean` and `std` to normalize bytes with, got None")
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; the id of a class is its place here."""
+        return self.train.classes
+
+    @property
     def num_classes(self) -> int:
         """Number of classes."""
-        return len(self.train.classes)
+        return len(self.classes)
+
+    @property
+    def num_images(self) -> int:
+        """Number of images to learn from with their labels."""
+        return len(self.train)
 
     @property
     def has_bytes(self) -> bool:

@@ -22,8 +22,6 @@ from semaug.metrics import Metric
 from semaug.recipe.plan import Plan
 from semaug.registry import Sizes, losses, methods, networks
 
-__all__ = ["Builder", "compile_steps", "synchronize_batch_norm"]
-
 
 class Builder:
     """Builds what a method is made of, on the CPU; initial weights depend on the seed alone.
@@ -45,7 +43,7 @@ class Builder:
         self.sizes = Sizes(
             num_classes=data.num_classes,
             num_steps=plan.total_steps,
-            num_images=len(data.train),
+            num_images=data.num_images,
             image=(channels, height, width),
         )
         self._num_networks = 0

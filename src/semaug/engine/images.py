@@ -17,8 +17,16 @@ from semaug.runs.files import read_json, write_atomically, write_json
 from semaug.runs.run import Run
 
 
-def record_images(run: Run, data: DataSet, selection: Selection) -> None:
+def record_images(
+    run: Run, data: DataSet, selection: Selection, image: Sequence[int] | None = None
+) -> None:
     """Write ``images.json``, and every place and label to ``images.npz`` if not all are official.
+
+    Args:
+        run: Of the images.
+        data: What it trains and tests on.
+        selection: Of the training images.
+        image: Shape of an image as networks take it, of a run whose networks can be loaded.
 
     Raises:
         OSError: If the disk does not take it.
@@ -32,7 +40,21 @@ def record_images(run: Run, data: DataSet, selection: Selection) -> None:
     if run.recipe.subset.chooses_training_images():
         packed = pack_selection(selection)
         write_atomically(run.folder / "images.npz", lambda file: file.write(packed))
-    write_json(path, description)
+    facts = {} if image is None else {"input": describe_input(data, image)}
+    write_json(path, description | facts)
+
+
+def describe_input(data: DataSet, image: Sequence[int]) -> dict[str, Any]:
+    """Return plain data: what networks are built from, and what their input is prepared with."""
+    unlabeled = None if data.unlabeled is None else len(data.unlabeled)
+    return {
+        "classes": list(data.train.classes),
+        "image": list(image),
+        "mean": data.mean and list(data.mean),
+        "std": data.std and list(data.std),
+        "train": len(data.train),
+        "unlabeled": unlabeled,
+    }
 
 
 def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def fit(start: Start) -> dict[str, Any]:
     streams = Streams(recipe, data, workers, processes.rank, processes.size)
     plan = streams.plan
     processes.check_batches(plan)
-    builder = Builder(recipe, data, plan, streams.example_images(), seed)
+    example_images = streams.example_images()
+    start.image = tuple(example_images.shape[1:])
+    builder = Builder(recipe, data, plan, example_images, seed)
     method = builder.method()
     method.to(start.device).to(memory_format=streams.layout)
     if recipe.sync_batch_norm and processes.size > 1:

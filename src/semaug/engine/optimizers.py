@@ -13,8 +13,6 @@ from semaug.errors import UserError, as_user_error, check_option
 from semaug.methods import Method
 from semaug.registry import optimizers
 
-__all__ = ["SGD", "AdamW", "Optimizer", "TimmOptimizer", "parameter_groups"]
-
 _OF_GROUPS = ("layer_decay", "decay_norms")
 
 

@@ -26,15 +26,13 @@ from semaug.runs.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from semaug.runs.divergence import DivergedError, how_to_try_again
+from semaug.runs.divergence import DivergedError, how_to_go_on
 from semaug.runs.files import remove_partial_files
 from semaug.runs.folder import check_same_recipe, write_start, write_summary
 from semaug.runs.read import Measure, row_name, summarize
 from semaug.runs.record import Record
 from semaug.runs.words import say
 from semaug.runs.work import count_work
-
-__all__ = ["Results", "Session"]
 
 # Of a test: values by name of the predictor, then by name of the metric.
 Results = Mapping[str, Mapping[str, float]]
@@ -106,7 +104,7 @@ class Session:
             self._starts = write_start(run, self.device, self.measures[0])
             _warn_of_another_device(start.console, self._starts)
             if start.images is not None:
-                record_images(run, *start.images)
+                record_images(run, *start.images, start.image)
         torch.manual_seed(derive_seed(run.seed, "training"))  # for dropout: alike for every loss
         if run.checkpoint.exists():
             self._restore()
@@ -371,8 +369,8 @@ class Session:
         where = f"step {step} of {self.plan.steps_in(self.epoch)} of epoch {self.epoch + 1}"
         kept = f"kept in {self.run.checkpoint}" if self.run.checkpoint.exists() else "none yet"
         return DivergedError(
-            f"train: expected {what} {where}; a lower lr may help; last good checkpoint: {kept}; "
-            f"{how_to_try_again(self.run)}",
+            f"train: expected {what} {where}; last good checkpoint: {kept}; "
+            f"{how_to_go_on(self.run)}",
             self.epoch + 1,
             step,
         )

@@ -15,8 +15,6 @@ from semaug.engine.processes import Processes
 from semaug.errors import UserError, as_user_error
 from semaug.runs.run import Run
 
-__all__ = ["Start", "load_data"]
-
 
 @dataclass
 class Start:
@@ -39,6 +37,7 @@ class Start:
     console: Console
     report: Callable[[str], None]
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
+    image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
 
     @property
     def recipe(self) -> Any:

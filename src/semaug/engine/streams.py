@@ -32,7 +32,7 @@ from semaug.data.views import SeveralViews
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error
 from semaug.methods import Batch, Samples, StepOutput, Stream
-from semaug.recipe.plan import Plan, StreamPlan, make_plan, streams_of
+from semaug.recipe.plan import Plan, make_plan, stream_plan, streams_of
 
 _AT_ONCE = 1000  # images that are whitened
 _IGNORED = -100  # by losses
@@ -62,9 +62,9 @@ class Streams:
     ) -> None:
         self.recipe = recipe
         self.data = data
+        self.workers = workers
         self.device = data.train.labels.device
-        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.dtype = torch.float64 if recipe.precision == "64" else torch.float32
+        self.layout, self.dtype = form_of(recipe)
         self.white = self._whiten() if getattr(recipe.augment, "whitening", False) else None
         load = partial(Loader, workers=workers, rank=rank, world_size=world_size)
         self.streams = {
@@ -160,13 +160,8 @@ class Streams:
         return labels.masked_fill(labels >= self.data.num_classes, _IGNORED)
 
     def prepare(self, pixels: Tensor) -> Tensor:
-        """Turn bytes into network input in the memory format of the recipe.
-
-        Numbers that are no bytes, such as whitened images or features, are not normalized.
-        """
-        if pixels.dtype == torch.uint8 and self.data.mean and self.data.std:
-            pixels = normalize(pixels, self.data.mean, self.data.std)
-        return pixels.to(self.dtype).contiguous(memory_format=self.layout)
+        """Turn bytes into network input, see :func:`network_input`."""
+        return network_input(self.recipe, self.data, pixels)
 
     def fit_whitening(self) -> ZCA:
         """Return the whitening by all images that are trained on, those without labels too."""
@@ -241,7 +236,7 @@ class _Stream:
         self.name, self.spec, self.owner = name, spec, owner
         self.images: ImageSet | FileSet = images
         self.is_labeled = spec.part == "train"
-        self.plan = StreamPlan(len(images), spec.batch_size or recipe.batch_size)
+        self.plan = stream_plan(recipe, spec, len(images))
         self.several = int(len(spec.views) > 1)  # dimension of the images in a batch
         self.view = None
         specs = [view.augment or recipe.augment for view in spec.views]
@@ -384,6 +379,28 @@ class _Stream:
 def _purpose(what: str, view: int) -> str:
     """Name what is drawn for a view; the first is that of methods with one view."""
     return what if view == 0 else f"{what} of view {view + 1}"
+
+
+def form_of(recipe: Any) -> tuple[torch.memory_format, torch.dtype]:
+    """Return memory format and dtype of network input."""
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    return layout, torch.float64 if recipe.precision == "64" else torch.float32
+
+
+def network_input(recipe: Any, data: Any, pixels: Tensor) -> Tensor:
+    """Turn bytes into network input in the memory format of the recipe.
+
+    Numbers that are no bytes, such as whitened images or features, are not normalized.
+
+    Args:
+        recipe: Of the run.
+        data: Has ``mean`` and ``std``.
+        pixels: ``(N, C, H, W)``.
+    """
+    if pixels.dtype == torch.uint8 and data.mean and data.std:
+        pixels = normalize(pixels, data.mean, data.std)
+    layout, dtype = form_of(recipe)
+    return pixels.to(dtype).contiguous(memory_format=layout)
 
 
 def read(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:

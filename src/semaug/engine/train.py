@@ -55,7 +55,9 @@ def train(
             this one, or the memory of the device is too small.
     """
     options = options or TrainOptions()
-    if run.has_begun and not resume:  # asked before any process of this run writes
+    if (
+        run.has_begun and not resume and not run.diverged.exists()
+    ):  # asked before any process of this run writes
         raise UserError(
             f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
             "its summary if it is finished, or choose another seed=N or another folder with --runs"

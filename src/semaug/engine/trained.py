@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,18 @@ from semaug.average import WeightAverage
 from semaug.data import DataSet, FileSet, LoadedBatch
 from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
-from semaug.engine.images import describe_images
+from semaug.engine.images import describe_images, describe_input
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.engine.start import load_data
-from semaug.engine.streams import Streams, read
+from semaug.engine.streams import Streams, form_of, network_input, read
 from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
 from semaug.methods import Method
 from semaug.outside import load_recorded
 from semaug.recipe.plain import outside_names, recipe_from_plain_data
+from semaug.recipe.plan import make_plan, stream_plan, streams_of
 from semaug.recipe.recipe import Recipe
 from semaug.runs.checkpoint import load_checkpoint
 from semaug.runs.files import read_json
@@ -39,28 +40,29 @@ _WHITENED_AT_ONCE = 1000  # as the streams do
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The networks of a finished run in evaluation mode, on their device, with its images.
+    """The networks of a finished run in evaluation mode, on their device.
 
     The weights are those that the run tested in its last epoch: averaged ones where the recipe
-    says so.
+    says so. The images of the run are read where they are asked for, by :attr:`data` and what
+    tests: predicting needs none of them, unless the recipe whitens images.
 
     Args:
         run: What was trained; its recipe has all changes.
         method: It owns the networks.
-        streams: Prepare images; they hold those of the run.
+        device: Where the networks are.
         builder: Built the method.
         processes: This one; its engine knows the precision.
         sums: Of the images, as ``images.json`` of a run has them.
-        workers: Processes that decode images in files while they are tested; 0 decodes in this one.
+        open_streams: Reads the images of the run.
     """
 
     run: Run
     method: Method
-    streams: Streams
+    device: torch.device
     builder: Builder
     processes: Processes
     sums: Mapping[str, str]
-    workers: int = 0
+    open_streams: Callable[[], Streams]
 
     @property
     def folder(self) -> Path:
@@ -83,8 +85,28 @@ class Trained:
         return self.method.predictors()
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return self.builder.data.classes
+
+    @cached_property
+    def streams(self) -> Streams:
+        """What prepares the images of the run.
+
+        Raises:
+            FileNotFoundError: If they are missing.
+            UserError: If they are not those that the run saw.
+        """
+        return self.open_streams()
+
+    @property
     def data(self) -> DataSet:
-        """The images that the run was trained and tested on, those in memory on the device."""
+        """The images that the run was trained and tested on, those in memory on the device.
+
+        Raises:
+            FileNotFoundError: If they are missing.
+            UserError: If they are not those that the run saw.
+        """
         return self.streams.data
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -96,10 +118,10 @@ class Trained:
         Returns:
             ``(N, 3, H, W)`` on the device of the run.
         """
-        images = images.to(self.streams.device)
+        images = images.to(self.device)
         if self._whiten is not None:
             images = torch.cat([self._whiten(piece) for piece in images.split(_WHITENED_AT_ONCE)])
-        return self.streams.prepare(images)
+        return network_input(self.recipe, self.builder.data, images)
 
     def predict(self, images: Tensor, predictor: str = "") -> Tensor:
         """Return logits ``(N, C)``, without gradients, in the precision of the run.
@@ -153,8 +175,9 @@ class Trained:
         Args:
             files: Of the classes of the run, whose own images lie in files too.
         """
-        data = replace(self.data, test=files.to(self.streams.device))
-        return replace(self, streams=Streams(self.recipe, data, self.workers))
+        data = replace(self.data, test=files.to(self.device))
+        workers = self.streams.workers
+        return replace(self, open_streams=lambda: Streams(self.recipe, data, workers))
 
     def test(self) -> dict[str, dict[str, float]]:
         """Return what the run tested in its last epoch: by predictor, then by metric.
@@ -180,7 +203,7 @@ class Trained:
     def _mode(self) -> Iterator[None]:
         """Compute as the run did when it tested."""
         with (
-            operators(self.streams.device, deterministic=self.recipe.deterministic),
+            operators(self.device, deterministic=self.recipe.deterministic),
             self.processes.fabric.autocast(),
             torch.no_grad(),
         ):
@@ -188,16 +211,38 @@ class Trained:
 
     @cached_property
     def _whiten(self) -> ZCA | None:
-        return None if self.streams.white is None else self.streams.fit_whitening()
+        whitens = getattr(self.recipe.augment, "whitening", False)
+        return self.streams.fit_whitening() if whitens else None
 
     @cached_property
     def _with_features(self) -> dict[str, WithFeatures | None]:
         # Of what predicts, not of a network by its name: a prediction may be that of several.
-        example_images = self.streams.example_images()
+        layout, dtype = form_of(self.recipe)
+        example_images = self.builder.example_images.to(self.device, dtype, memory_format=layout)
         return {
             name: _find_features(_Predicting(self.method, predict), example_images)
             for name, predict in self.predictors.items()
         }
+
+
+class _Recorded:
+    """The data set of a run as its folder tells it; what that does not tell is read when needed.
+
+    Args:
+        name: Of the data set.
+        facts: As :func:`semaug.engine.images.describe_input` returns them.
+        read_data: Reads the data set.
+    """
+
+    def __init__(self, name: str, facts: Mapping[str, Any], read_data: Callable[[], DataSet]):
+        self.name = name
+        self.classes = tuple(facts["classes"])
+        self.mean, self.std = facts["mean"], facts["std"]
+        self.num_classes, self.num_images = len(self.classes), facts["train"]
+        self._read_data = read_data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._read_data(), name)
 
 
 class _Predicting(nn.Module):
@@ -235,19 +280,13 @@ def load_finished_run(
     """
     folder = Path(folder)
     summary = load_summary(folder)
-    context = (
-        f"{folder / 'summary.json'}: expected the summary of a run; restore a copy of it, or "
-        "delete it and train the run with --resume: "
-    )
-    malformed = (AttributeError, LookupError, TypeError, ValueError)
-    with as_user_error(context, *malformed):
-        name, plain, code = summary["name"], summary["recipe"], summary["code"]
-        seed, overrides, quick = int(summary["seed"]), summary["overrides"], bool(summary["quick"])
-        names = [*outside_names(plain)]
-    load_recorded(folder, code, names, trusted=trust_code)
-    with as_user_error(context, *malformed):
+    plain, code = summary["recipe"], summary["code"]
+    load_recorded(folder, code, [*outside_names(plain)], trusted=trust_code)
+    context = f"{folder / 'summary.json'}: expected the summary of a run: "
+    with as_user_error(context, AttributeError, LookupError, TypeError, ValueError):
         recipe = recipe_from_plain_data(plain)
-    return _Finished(name, recipe, seed, overrides, quick, folder), summary
+    seed, overrides, quick = summary["seed"], summary["overrides"], summary["quick"]
+    return _Finished(summary["name"], recipe, seed, overrides, quick, folder), summary
 
 
 class _Finished(Run):
@@ -260,17 +299,15 @@ class _Finished(Run):
 
 
 def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Trained:
-    """Load the networks of a finished run, with the images they were trained and tested on.
+    """Load the networks of a finished run; its images are read once they are asked for.
 
     Args:
         folder: Of the run, such as ``runs/digits_resnet8/seed0``.
         options: Data root, device, and processes that decode images in files.
 
     Raises:
-        FileNotFoundError: If the data is missing.
         UserError: If the folder holds no finished run, something in it is damaged or was written
-            by another version, code of it was changed since, or the images are not those of the
-            run.
+            by another version, or code of it was changed since.
 
     >>> from semaug.engine.trained import load_trained
     >>> load_trained("nowhere")
@@ -284,29 +321,49 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
             f"{folder}: expected a run of networks that predict, got one of "
             f"{type(run.recipe).__name__}"
         )
-    place = choose_device(options.device)
-    data, selection = load_data(run, options, place)
-    sums = describe_images(selection, data)["sha256"]
-    _check_images(run.folder, sums, data.name)
-    workers = count_workers(options.workers)
-    streams = Streams(run.recipe, data, workers)
-    builder = Builder(run.recipe, data, streams.plan, streams.example_images(), run.seed)
+    place, recipe = choose_device(options.device), run.recipe
+    path = run.folder / "images.json"
+    recorded = read_json(path, "restore a copy of it")
+    context = f"{path}: expected a description of images; restore a copy of it: "
+
+    @cache
+    def open_streams() -> Streams:
+        data, selection = load_data(run, options, place)
+        now = describe_images(selection, data)["sha256"]
+        if any(now.get(part, total) != total for part, total in sums.items()):
+            raise UserError(
+                f"{path}: the run saw other images than data={data.name} has now; restore the data "
+                "set, or name its folder with --data-root"
+            )
+        return Streams(recipe, data, count_workers(options.workers))
+
+    with as_user_error(context, AttributeError, KeyError, TypeError, ValueError):
+        sums, name, facts = recorded["sha256"], recorded["data"], recorded.get("input")
+        if facts is None:  # of an earlier version
+            seen = open_streams()
+            facts = describe_input(seen.data, seen.example_images().shape[1:])
+        data: Any = _Recorded(name, facts, lambda: open_streams().data)
+        streams = streams_of(recipe).items()
+        plans = {key: stream_plan(recipe, stream, facts[stream.part]) for key, stream in streams}
+        plan = make_plan(recipe, plans)
+        example_images = torch.randn(2, *facts["image"], generator=torch.Generator().manual_seed(0))
+        builder = Builder(recipe, data, plan, example_images, run.seed)
     with torch.random.fork_rng(devices=[]):
         method = builder.method()
-    method.to(place, streams.dtype).to(memory_format=streams.layout)
-    state = load_state(run, streams.plan.epochs)
+    layout, dtype = form_of(recipe)
+    method.to(place, dtype).to(memory_format=layout)
+    state = load_state(run, plan.epochs)
     context = f"{run.checkpoint}: holds the state of another version: "
     with as_user_error(context, KeyError, RuntimeError, ValueError):
         method.load_state_dict(state["method"])
-        if run.recipe.ema_decay is not None:
+        if recipe.ema_decay is not None:
             networks = nn.ModuleList(method.networks())
-            average = WeightAverage(networks, run.recipe.ema_decay)
+            average = WeightAverage(networks, recipe.ema_decay)
             average.load_state_dict(state["average"])
             networks.load_state_dict(average.averaged.state_dict())
     method.eval().requires_grad_(False)
-    return Trained(
-        run, method, streams, builder, Processes(place, run.recipe.precision), sums, workers
-    )
+    processes = Processes(place, recipe.precision)
+    return Trained(run, method, place, builder, processes, sums, open_streams)
 
 
 def load_state(run: Run, epochs: int | None = None) -> dict[str, Any]:
@@ -324,20 +381,3 @@ def load_state(run: Run, epochs: int | None = None) -> dict[str, Any]:
             f"{state['epoch']}"
         )
     return state["objects"]
-
-
-def _check_images(folder: Path, now: Mapping[str, str], name: str) -> None:
-    """Compare the images of a data set with those of the run.
-
-    Args:
-        folder: Of the run.
-        now: Sums of the images that there are.
-        name: Of the data set.
-    """
-    path = folder / "images.json"
-    before = read_json(path, "restore a copy of it").get("sha256", {})
-    if any(now.get(part, total) != total for part, total in before.items()):
-        raise UserError(
-            f"{path}: the run saw other images than data={name} has now; restore the data "
-            "set, or name its folder with --data-root"
-        )

@@ -19,16 +19,8 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from semaug._torch.names import unknown_name
 from semaug.errors import UserError
 from semaug.outside import short_name
+from semaug.recipe.plain import typed_names
 from semaug.registry import Registry, describe_options, registry_of
-
-__all__ = [
-    "applicable",
-    "describe_fields",
-    "describe_overrides",
-    "override",
-    "split_overrides",
-    "takes_list",
-]
 
 # Names that people bring from elsewhere and that spelling alone does not lead to ours.
 _SYNONYMS = {
@@ -174,12 +166,12 @@ def describe_overrides(recipe: Any, changes: Mapping[str, str], base: Any = None
     {'lr': '0.1', 'milestones_percent': '50,75', 'nesterov': 'true'}
     """
     options = _options(recipe, {})
-    described = {}
-    for dotted in (found for name in changes for found in _matches(options, name)):
-        short = dotted.rpartition(".")[2]
-        described[short if _matches(options, short) == [dotted] else dotted] = _as_text(
-            options[dotted].value, options[dotted].registry
-        )
+    typed = typed_names(options)
+    described = {
+        typed[dotted]: _as_text(options[dotted].value, options[dotted].registry)
+        for name in changes
+        for dotted in _matches(options, name)
+    }
     return described if base is None else _needed(base, recipe, described)
 
 

@@ -1,15 +1,13 @@
 """Recipes as plain data, as JSON gives it back, and recipes of plain data."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from semaug.errors import UserError, as_user_error
 from semaug.outside import is_outside, names_from
 from semaug.registry import Registry, kinds, registry_of
-
-__all__ = ["flat_options", "outside_names", "recipe_from_plain_data", "recipe_to_plain_data"]
 
 
 def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
@@ -87,6 +85,17 @@ def flat_options(plain: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def typed_names(names: Iterable[str]) -> dict[str, str]:
+    """Return what people type for each dotted name of a recipe: the short one where it is clear.
+
+    >>> typed_names(["loss.strength", "loss.ramp", "method.ramp"])
+    {'loss.strength': 'strength', 'loss.ramp': 'loss.ramp', 'method.ramp': 'method.ramp'}
+    """
+    shorts = {name: name.rpartition(".")[2] for name in names}
+    all_shorts = [*shorts.values()]
+    return {name: short if all_shorts.count(short) == 1 else name for name, short in shorts.items()}
 
 
 def outside_names(plain: Any) -> Iterator[str]:

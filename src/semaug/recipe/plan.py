@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 from semaug.methods.batch import Stream
 
-__all__ = ["NUM_AVERAGED", "Plan", "StreamPlan", "make_plan", "passes_per_image", "streams_of"]
-
 NUM_AVERAGED = 10  # number of last tests in the reported mean
 _TESTS = 20  # of a run that counts steps and does not say how often it is tested
 
@@ -86,6 +84,11 @@ def make_plan(recipe: Any, streams: Mapping[str, StreamPlan]) -> Plan:
     steps = math.ceil(first.num_images / first.batch_size)
     epochs = recipe.epochs
     return Plan(epochs, steps, epochs * steps, streams, recipe.evaluate_every_epochs)
+
+
+def stream_plan(recipe: Any, stream: Stream, num_images: int) -> StreamPlan:
+    """Return the plan of a stream of so many images."""
+    return StreamPlan(num_images, stream.batch_size or recipe.batch_size)
 
 
 def passes_per_image(recipe: Any, stream: Stream) -> int:

@@ -12,8 +12,6 @@ from semaug.features.probe import PROBE_ERRORS
 from semaug.recipe.plan import passes_per_image, streams_of
 from semaug.registry import Sizes
 
-__all__ = ["make_quick"]
-
 # Multiply-adds of a whole run, about a minute on two cores. Training gets two thirds.
 _TO_TRAIN, _TO_TEST = 4e12, 2e12
 _PASSES_OF_A_STEP = 3  # forward, and backward twice as much

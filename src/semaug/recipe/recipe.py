@@ -20,8 +20,6 @@ from semaug.registry import (
     subsets,
 )
 
-__all__ = ["BaseRecipe", "Recipe"]
-
 # What goes where a recipe without a length of this kind is given one.
 _OTHER_LENGTH: dict[str, dict[str, Any]] = {
     "steps": {"epochs": None, "evaluate_every_epochs": 1},

@@ -13,9 +13,9 @@ from typing import Any
 from semaug.errors import UserError, as_user_error
 from semaug.recipe.plain import flat_options
 from semaug.report.data import Group, RecipeRuns, Report, RunData
-from semaug.runs.files import read_json
+from semaug.runs.files import check_format, read_json
 from semaug.runs.read import REPORTS, Measure, load_rows, value_of
-from semaug.runs.run import check_format, label
+from semaug.runs.run import label
 
 
 def collect(paths: Iterable[Path], now: datetime | None = None) -> Report:

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from semaug.errors import UserError
-from semaug.runs.files import write_atomically
-from semaug.runs.run import FORMAT, check_format
+from semaug.runs.files import FORMAT, check_format, write_atomically
 
 # What damaged bytes make zipfile and torch raise.
 _DAMAGED = (
@@ -29,15 +28,24 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain data; whatever goes wrong, the former checkpoint survives.
 
     Raises:
-        OSError: If the disk does not take it; the message says that the old one is kept.
+        OSError: If the disk does not take it; the message says why, how much it needs, and that
+            the old one is kept.
     """
     try:
         write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+    except OSError as error:
         raise OSError(
-            f"{path}: the checkpoint could not be written ({error}); "
-            "the one before it, if any, is kept, and the run can be resumed from it"
+            f"{error}; the checkpoint needs {_num_bytes(state) / 1e6:,.1f} MB; the one before it, "
+            "if any, is kept, and --resume goes on from it"
         ) from error
+
+
+def _num_bytes(state: Any) -> int:
+    """Return how many bytes the tensors of a state take."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state
+    return sum(map(_num_bytes, parts)) if isinstance(state, dict | list | tuple) else 0
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

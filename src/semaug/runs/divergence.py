@@ -3,6 +3,7 @@
 from semaug.errors import as_user_error
 from semaug.runs.files import read_json
 from semaug.runs.folder import check_same_recipe
+from semaug.runs.read import what_helps
 from semaug.runs.run import Run
 
 
@@ -37,13 +38,13 @@ def check_not_diverged(run: Run) -> None:
         check_same_recipe(run, found)
         epoch, step = int(found["epoch"]), int(found["step"])
     raise DivergedError(
-        f"train: this run diverged before, in step {step} of epoch {epoch}; "
-        f"a lower lr may help; {how_to_try_again(run)}",
+        f"train: this run diverged before, in step {step} of epoch {epoch}; {how_to_go_on(run)}",
         epoch,
         step,
     )
 
 
-def how_to_try_again(run: Run) -> str:
-    """Say what has such a run trained again."""
-    return f"to try it again nevertheless, delete {run.diverged}"
+def how_to_go_on(run: Run) -> str:
+    """Say what to do after a run diverged."""
+    advice = what_helps(run.plain()["recipe"])
+    return f"{advice}; to train this one again nevertheless, delete {run.diverged}"

@@ -1,6 +1,7 @@
 """Files that describe a run: ``recipe.json``, ``environment.json``, ``summary.json``."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -9,11 +10,15 @@ import torch
 
 from semaug.errors import UserError
 from semaug.outside import check_code, keep_code
-from semaug.recipe.plain import flat_options
+from semaug.recipe.plain import (
+    flat_options,
+    recipe_from_plain_data,
+    recipe_to_plain_data,
+)
 from semaug.runs.environment import describe_device, describe_software
-from semaug.runs.files import read_json, write_json
+from semaug.runs.files import FORMAT, read_json, write_json
 from semaug.runs.read import Measure
-from semaug.runs.run import FORMAT, Run
+from semaug.runs.run import Run
 
 
 def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
@@ -28,7 +33,8 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
     """
     now = run.plain()
     asked, found_options = (
-        flat_options({**plain["recipe"], "seed": plain["seed"]}) for plain in (now, found)
+        flat_options({**_completed(plain["recipe"]), "seed": plain["seed"]})
+        for plain in (now, found)
     )
     differences = [
         f"{name} is {found_options.get(name)!r} there and {asked.get(name)!r} now"
@@ -41,6 +47,13 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
             "choose another folder with --runs, or undo the difference"
         )
     check_code(run.folder, found.get("code", {}), now["code"])
+
+
+def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Give options that came to semaug after a recipe was written their defaults of today."""
+    with suppress(AttributeError, LookupError, TypeError, ValueError):  # it is told as it is
+        return recipe_to_plain_data(recipe_from_plain_data(recipe))
+    return recipe
 
 
 def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[str, Any]]:

@@ -6,15 +6,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semaug.errors import UserError, as_user_error
+from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
-from semaug.runs.files import parse_json, read_json
-from semaug.runs.run import check_format
+from semaug.runs.files import check_format, parse_json, read_json
 
 # Which tests make the number that a recipe reports.
 REPORTS = {
     "mean_last_10": f"mean of last {NUM_AVERAGED} epochs",
     "last": "last epoch",
     "best": "best epoch",
+}
+# What every reader of a summary counts on; and `metric` and numbers in `results`.
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "overrides": dict,
+    "quick": bool,
+    "recipe": dict,
+    "code": dict,
+    "seed": int,
+    "epochs": int,
+    "seconds": (int, float),
+    "device": str,
+    "test_on": str,
+    "results": dict,
 }
 _LARGEST = 1e100  # in a row: beyond it, axes of pictures overflow
 _REMEDY = "restore a copy of it, or delete it and train the run with --resume, which writes it anew"
@@ -159,20 +173,46 @@ def value_of(
     return found.get(report or measure.report)
 
 
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """Return what a ``summary.json`` holds; None if there is none.
+
+    Raises:
+        UserError: If the file is damaged, no summary of a run, or of another format.
+    """
+    if not path.exists():
+        return None
+    summary = read_json(path, _REMEDY)
+    check_format(path, summary)
+    context = f"{path}: expected the summary of a run; {_REMEDY}: "
+    with as_user_error(context, AttributeError, TypeError, ValueError):
+        for name, kind in _FIELDS.items():
+            if not isinstance(found := summary.get(name), kind):
+                raise TypeError(f"`{name}` is {found!r}")
+        Measure(**summary["metric"])
+        for metrics in summary["results"].values():
+            for reports in metrics.values():
+                {name: float(value) for name, value in reports.items()}
+    return summary
+
+
 def load_summary(folder: str | Path) -> dict[str, Any]:
     """Return the summary of a finished run.
 
     Raises:
-        UserError: If the run is not finished, this is the folder of none, or of another format.
+        UserError: If the run is not finished, or diverged; if this is the folder of no run, its
+            summary is damaged, or of another format.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: expected the folder of a run, got no such folder")
-    path = folder / "summary.json"
-    if path.exists():
-        summary = read_json(path, _REMEDY)
-        check_format(path, summary)
+    if (summary := read_summary(folder / "summary.json")) is not None:
         return summary
+    diverged = folder / "diverged.json"
+    if diverged.exists():
+        context = f"{diverged}: expected where a run diverged; delete it to train the run again: "
+        with as_user_error(context, AttributeError, KeyError, TypeError):
+            advice = what_helps(read_json(diverged, "delete it to train the run again")["recipe"])
+        raise UserError(f"{folder}: expected a finished run, got one that diverged; {advice}")
     rows = folder / "metrics.jsonl"
     if not rows.exists():
         raise UserError(f"{folder}: expected the folder of a run, got one without summary.json")
@@ -181,6 +221,24 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
         f"{folder}: expected a finished run, got one that has done {done} epochs; go on with it by "
         "semaug train and --resume"
     )
+
+
+def what_helps(recipe: Mapping[str, Any]) -> str:
+    """Say what to change about a recipe that diverged.
+
+    Args:
+        recipe: As plain data.
+
+    >>> what_helps({"clip_norm": None, "loss": {"strength": 5.0}, "optimizer": {"lr": 1.0}})
+    'try a lower strength or lr, or clip_norm=1: that is another run, in a folder of its own'
+    """
+    options = flat_options(recipe)
+    typed = typed_names(options)
+    causes = "lr", "strength", "clip_norm"
+    lower = [typed[name] for name in options if name.rpartition(".")[2] in causes and options[name]]
+    clip = ", or clip_norm=1" if options.get("clip_norm", 0) is None else ""
+    tried = " or ".join(lower) or "learning rate"
+    return f"try a lower {tried}{clip}: that is another run, in a folder of its own"
 
 
 def load_rows(path: Path) -> tuple[list[dict[str, float]], list[int]]:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
-from semaug.runs.files import as_json, write_text
+from semaug.runs.files import as_json, write_text, writing
 from semaug.runs.run import Run
 
 
@@ -20,30 +20,32 @@ class Record:
     def __init__(self, run: Run, rows: list[dict[str, Any]]) -> None:
         self._path = run.metrics
         write_text(self._path, "".join(as_json(row) + "\n" for row in rows))
-        folder = run.folder / "tensorboard"
-        shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder))
+        self._folder = run.folder / "tensorboard"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with writing(self._folder):
+            self._writer = SummaryWriter(str(self._folder))
         for row in rows:
             self._show(row)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append the row of an epoch."""
-        with self._path.open("a") as file:
+        with writing(self._path), self._path.open("a") as file:
             file.write(as_json(row) + "\n")
         self._show(row)
 
     def add_classes(self, values: Mapping[str, float], epoch: float) -> None:
         """Show the metric of each class, for TensorBoard alone: the summary holds them too."""
-        for name, value in values.items():
-            self._writer.add_scalar(f"by_class/{name}", value, epoch)
+        self._show({"epoch": epoch} | {f"by_class/{name}": x for name, x in values.items()})
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._writer.close()
+        with writing(self._folder):
+            self._writer.close()
 
-    def _show(self, row: dict[str, Any]) -> None:
-        for name, value in row.items():
-            if name not in ("epoch", "step") and value is not None:
-                self._writer.add_scalar(name, value, row["epoch"])
+    def _show(self, row: Mapping[str, Any]) -> None:
+        with writing(self._folder):
+            for name, value in row.items():
+                if name not in ("epoch", "step") and value is not None:
+                    self._writer.add_scalar(name, value, row["epoch"])

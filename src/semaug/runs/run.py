@@ -1,7 +1,6 @@
 """A run: a recipe with a seed, and the folder that holds everything about it."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,10 +11,8 @@ from typing import IO, Any
 from semaug.errors import UserError
 from semaug.outside import Code, code_of, files_of, load_files, short_name
 from semaug.recipe.plain import outside_names, recipe_from_plain_data, recipe_to_plain_data
-from semaug.runs.files import read_json, write_json
-
-FORMAT = 2  # of everything in the folder of a run
-
+from semaug.runs.files import FORMAT, check_format, read_json, write_json
+from semaug.runs.read import read_summary
 
 _LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
 _MOST_SEEDS = 20  # that are named one by one
@@ -83,9 +80,9 @@ class Run:
         """Return the summary of a finished run, None before it is finished.
 
         Raises:
-            UserError: If the file is damaged, or of another format.
+            UserError: If the file is damaged, no summary, or of another format.
         """
-        return self.read("summary.json")
+        return read_summary(self.folder / "summary.json")
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Return what a JSON file of the folder holds, such as ``recipe.json``; None without it.
@@ -127,21 +124,6 @@ class Run:
         if self.diverged.exists():
             return "diverged before"
         return "continues" if self.checkpoint.exists() else "starts"
-
-    def metric_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of ``metrics.jsonl``.
-
-        Raises:
-            FileNotFoundError: If there are none.
-            UserError: If the file is damaged.
-        """
-        try:
-            return [json.loads(line) for line in self.metrics.read_bytes().splitlines()]
-        except ValueError as error:
-            raise UserError(
-                f"{self.metrics}: expected JSON, got a damaged file ({error}); delete summary.json "
-                "beside it, and --resume writes both anew"
-            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -267,17 +249,3 @@ def _unpickled(
 ) -> Run:
     load_files(places)
     return Run(name, recipe_from_plain_data(plain), seed, **options)
-
-
-def check_format(path: Path, found: Any) -> None:
-    """Refuse a file of a run that another version wrote.
-
-    Raises:
-        UserError: If it is of another format.
-    """
-    number = found.get("format") if isinstance(found, dict) else None
-    if number != FORMAT:
-        raise UserError(
-            f"{path}: expected a run folder of format {FORMAT}, got {number or 'an earlier one'}; "
-            "train the run in another folder (--runs), or read it with the version that wrote it"
-        )
