@@ -70,7 +70,7 @@ def test_test_sets_lie_beside_the_data_or_else_beside_the_runs(run, runs, tmp_pa
 
 
 def test_predictions_of_several_networks_have_no_distances(run, monkeypatch):
-    answer = lambda self, images, name: (self.predict(images, name), None)  # noqa: E731
+    answer = lambda self, images, name: (self.logits(images, name), None)  # noqa: E731
     monkeypatch.setattr(Trained, "predict_with_features", answer)
     found = measure_transfer(run, CPU)
     assert found[""].distances is None
@@ -148,7 +148,7 @@ def test_images_in_files_are_tested_as_the_run_tested_them(in_files, photographs
     nothing = torch.empty(0)
     images = torch.stack([view(decode_file(test.paths[n]), nothing) for n in range(len(test))])
     sets = SetMaker(len(test), seed=0, padding=2)(images, torch.arange(len(test)))
-    logits = {name: trained.predict(trained.prepare(part)) for name, part in sets.items()}
+    logits = {name: trained.logits(trained.prepare(part)) for name, part in sets.items()}
     for name, own in logits.items():
         correct = int((own.argmax(1) == test.labels).sum())
         assert found.accuracies[name] == pytest.approx(100 * correct / len(test))
@@ -224,6 +224,7 @@ def test_runs_that_classify_no_images_are_refused(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="expected a run with a test error, got one with miou"):
         measure_transfer(folder, CPU)
     trained = load_trained(run, CPU)
+    assert trained.data.has_bytes  # reads the images
     for name, message in (("has_masks", "masks"), ("has_bytes", "images that are no bytes")):
         with monkeypatch.context() as patch:
             patch.setattr(measure, "load_trained", lambda folder, options: trained)

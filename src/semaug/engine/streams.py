@@ -28,7 +28,7 @@ from semaug.data import (
     epoch_order,
 )
 from semaug.data import batches as load_batches
-from semaug.data.views import SeveralViews
+from semaug.data.views import SeveralViews, View
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error
 from semaug.methods import Batch, Samples, StepOutput, Stream
@@ -72,11 +72,10 @@ class Streams:
         }
         plans = {name: stream.plan for name, stream in self.streams.items()}
         self.plan = make_plan(recipe, plans)
-        make_view = getattr(recipe.augment, "test_view", ResizeCenterCrop)
         self.test_loader = load(
             data.test,
             batch_size=recipe.evaluation_batch_size,
-            view=make_view() if isinstance(data.test, FileSet) else None,
+            view=test_view(recipe) if isinstance(data.test, FileSet) else None,
         )
         for stream in self.streams.values():
             stream.try_it()
@@ -379,6 +378,12 @@ class _Stream:
 def _purpose(what: str, view: int) -> str:
     """Name what is drawn for a view; the first is that of methods with one view."""
     return what if view == 0 else f"{what} of view {view + 1}"
+
+
+def test_view(recipe: Any) -> View:
+    """Return how images that lie in files are cropped to test on."""
+    view: View = getattr(recipe.augment, "test_view", ResizeCenterCrop)()
+    return view
 
 
 def form_of(recipe: Any) -> tuple[torch.memory_format, torch.dtype]:

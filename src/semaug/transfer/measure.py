@@ -8,12 +8,11 @@ from statistics import mean
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
 from torch import Tensor
 
 from semaug.data import ImageSet, explain_worker_death
 from semaug.data.registry import data_root as find_data_root
+from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
@@ -84,7 +83,7 @@ def measure_transfer(
                 raise UserError(f"transfer: {folder}: expected a label for each image, got {what}")
         if found is None:
             batches = _batches_of_sets(trained, _folders(options.data_root, folder), seed, hue)
-            with _progress(console, trained.label, len(trained.data.test)) as advance:
+            with show_bar(console, trained.label, len(trained.data.test)) as advance:
                 found = _test_on_sets(trained, batches, advance)
             notes.add("test_sets", _key(seed, hue), found, images=_sum_of(trained))
         if corruptions is not None:
@@ -158,14 +157,14 @@ def _test_on_corruptions(
     found = find_corruptions(folder, trained)
     accuracies: dict[str, dict[str, list[float]]] = {name: {} for name in trained.predictors}
     num_images = len(found.names) * found.num_severities * found.num_images
-    with _progress(console, f"{trained.label}, corrupted", num_images) as advance:
+    with show_bar(console, f"{trained.label}, corrupted", num_images) as advance:
         for name in found.names:
             for severity in range(found.num_severities):
                 correct = dict.fromkeys(accuracies, 0)
                 for images, labels in found.batches(name, severity):
                     prepared = trained.prepare(images)
                     for predictor in correct:
-                        logits = trained.predict(prepared, predictor)
+                        logits = trained.logits(prepared, predictor)
                         correct[predictor] += count_correct(logits, labels)
                     advance(len(labels))
                 for predictor, count in correct.items():
@@ -201,19 +200,3 @@ def _folders(data_root: Path | None, run: Path) -> list[Path]:
     """Return where test sets may be kept: beside the data, if it has a folder, or the runs."""
     places = find_data_root(data_root), run.resolve().parent.parent
     return [place / "transfer" for place in places if place.is_dir()]
-
-
-@contextmanager
-def _progress(
-    console: Console | None, description: str, total: int
-) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs, on a terminal."""
-    hidden = console is None or not console.is_terminal
-    columns = (
-        BarColumn(bar_width=10),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-    )
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda count: bar.advance(task, count)
