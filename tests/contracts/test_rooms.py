@@ -28,6 +28,7 @@ ROOMS = [
     "report",
     "transfer",
     "published",
+    "export",
     "api",
     "cli",
 ]

@@ -46,7 +46,7 @@ class Builder:
             num_images=data.num_images,
             image=(channels, height, width),
         )
-        self._num_networks = 0
+        self.specs: list[Any] = []  # of the networks that were built
 
     def method(self) -> Method:
         """Build the method of the recipe."""
@@ -65,8 +65,8 @@ class Builder:
             UserError: If there is none of this name, or it cannot take the images.
         """
         spec = networks.make(spec) if isinstance(spec, str) else spec or self.recipe.network
-        self._num_networks += 1
-        which = "" if self._num_networks == 1 else f" of network {self._num_networks}"
+        self.specs.append(spec)
+        which = "" if len(self.specs) == 1 else f" of network {len(self.specs)}"
         torch.manual_seed(derive_seed(self.seed, f"weights{which}"))
         name = f"recipe: {field}={networks.name_of(spec)}"
         with as_user_error(f"{name}: ", TypeError, ValueError):

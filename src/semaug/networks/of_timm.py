@@ -1,8 +1,8 @@
 """Networks by the names that timm knows, ours among them."""
 
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 import timm
 from torch import nn
@@ -38,12 +38,17 @@ class TimmNetwork:
         Raises:
             UserError: If it has no dropout inside its blocks, and some is wanted.
         """
-        create = partial(timm.create_model, self.model, num_classes=sizes.num_classes)
-        if self.block_drop_rate is None:
-            return create()
         context = f"recipe: network={self.model} has no dropout inside its blocks: "
-        with as_user_error(context, TypeError):
-            return create(block_drop_rate=self.block_drop_rate)
+        dropout = () if self.block_drop_rate is None else (TypeError,)
+        with as_user_error(context, *dropout):
+            return timm.create_model(self.model, **self.arguments(sizes))
+
+    def arguments(self, sizes: Sizes) -> dict[str, Any]:
+        """Return what ``timm.create_model`` takes behind the name."""
+        rate = self.block_drop_rate
+        return {"num_classes": sizes.num_classes} | (
+            {} if rate is None else {"block_drop_rate": rate}
+        )
 
 
 @cache

@@ -1,0 +1,1 @@
+"""The network back: what a run has trained, for other programs and for further training."""
