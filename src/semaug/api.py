@@ -65,7 +65,7 @@ def load(run: Run | str | Path, **options: Any) -> Trained | Exported:
     """Load the networks of a finished run, or one that was exported, to predict with them.
 
     ``load(run).predict(["photo.jpg"]).top(5)`` classifies photographs, see
-    :meth:`semaug.engine.predict.Predictor.predict`. The folder is enough. The images that a run was
+    :meth:`semaug.engine.predict.Networks.predict`. The folder is enough. The images that a run was
     trained and tested on are read once they are asked for: by ``data``, ``test`` and
     ``test_pixels``.
 
@@ -75,7 +75,7 @@ def load(run: Run | str | Path, **options: Any) -> Trained | Exported:
 
     Raises:
         UserError: If the run is not finished, something in its folder is damaged, or code of it was
-            changed since; if an export cannot predict without its run.
+            changed since; if an export cannot predict by itself.
     """
     folder = run.folder if isinstance(run, Run) else Path(run).expanduser()
     if is_exported(folder):

@@ -12,7 +12,7 @@ def test_export_writes_the_weights_of_plain_timm(semaug, tmp_path):
     assert semaug("train", "digits_resnet8_isda", *QUICK)[0] == 0
     (run,) = tmp_path.glob("runs/*/seed0")
     run = run.relative_to(tmp_path)
-    status, output, error = semaug("export", str(run), "--device", "cpu")
+    status, output, error = semaug("export", str(run))
     assert (status, error) == (0, "")
     folder = run / "export" / "safetensors"
     assert output == f"wrote {folder}: model.safetensors, model.json, README.md\n"

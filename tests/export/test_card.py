@@ -51,7 +51,7 @@ def test_the_code_for_a_network_of_ones_own_gives_the_logits(make_run, tmp_path,
     export_run(trained, tmp_path / "net")
     card = (tmp_path / "net" / "README.md").read_text()
     assert "networks.make('tests.engine.toys:Plain', drop_rate=0.25)  # your own code" in card
-    assert "`semaug predict` needs the folder of the run, for its network is your own" in card
+    assert "`semaug predict` cannot use this folder alone, for its network is your own" in card
     images = trained.prepare(trained.data.test.images)
     found = logits_by(tmp_path / "net", images, monkeypatch)
     assert_close(found, trained.logits(images))

@@ -90,9 +90,9 @@ def exported(of_isda, tmp_path):
 
 def test_what_only_the_run_can_do_is_said(exported):
     path = exported / "model.json"
-    about = json.loads(path.read_text()) | {"needs_run": "its images are whitened"}
+    about = json.loads(path.read_text()) | {"cannot_predict": "its images are whitened"}
     path.write_text(json.dumps(about))
-    message = r"net: cannot predict without its run, for its images are whitened; give the folder"
+    message = r"net: this export cannot predict, for its images are whitened; the run may"
     with pytest.raises(UserError, match=message):
         semaug.load(exported, **QUIET)
 

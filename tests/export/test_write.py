@@ -42,7 +42,7 @@ def test_plain_timm_takes_the_weights_and_the_rest_is_told(of_isda, tmp_path):
     assert (about["network"]["name"], about["semaug"]) == ("resnet8_cifar", semaug.__version__)
     assert about["classes"] == [str(digit) for digit in range(10)]
     assert (about["image"], about["mean"]) == ([3, 8, 8], list(of_isda.data.mean))
-    assert (about["averaged"], about["needs_run"], about["predictor"]) == (True, None, "")
+    assert (about["averaged"], about["cannot_predict"], about["predictor"]) == (True, None, "")
     summary = of_isda.run.summary()
     assert about["run"]["recipe"] == summary["recipe"]
     assert about["results"] == summary["results"][""]
@@ -147,7 +147,9 @@ def test_what_torch_cannot_write_is_named(make_run, tmp_path):
     ):
         export_run(trained, tmp_path / "net", "torch_export")
     assert not list(tmp_path.glob("net*"))
-    assert export_run(trained, tmp_path / "net")["needs_run"].startswith("its network is your own")
+    assert export_run(trained, tmp_path / "net")["cannot_predict"].startswith(
+        "its network is your own"
+    )
 
 
 class MyCrop(ResizeCenterCrop):
@@ -156,15 +158,15 @@ class MyCrop(ResizeCenterCrop):
 
 def test_what_only_the_run_can_prepare_is_told(load_tiny, of_isda, tmp_path, monkeypatch):
     white = load_tiny("digits_resnet8", "whitening=true")
-    assert export_run(white, tmp_path / "white")["needs_run"] == "its images are whitened"
+    assert export_run(white, tmp_path / "white")["cannot_predict"] == "its images are whitened"
     with monkeypatch.context() as patch:
         patch.setattr(type(of_isda), "view", MyCrop(8, 8))
-        reason = export_run(of_isda, tmp_path / "own")["needs_run"]
-        assert reason == "its images are resized by code of your own"
+        reason = export_run(of_isda, tmp_path / "own")["cannot_predict"]
+        assert reason == "photographs are resized by code of your own"
     (tmp_path / "window.py").write_text(
         "from dataclasses import dataclass\nfrom semaug.engine.evaluation import Whole\n\n"
         "@dataclass(frozen=True, kw_only=True)\nclass Mine(Whole):\n    pass\n"
     )
     mine = load_tiny("digits_resnet8", f"evaluation={tmp_path / 'window.py'}:Mine")
-    reason = export_run(mine, tmp_path / "mine")["needs_run"]
+    reason = export_run(mine, tmp_path / "mine")["cannot_predict"]
     assert reason == "it is tested in a way of your own"

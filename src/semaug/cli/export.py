@@ -1,5 +1,6 @@
 """``semaug export``: the network of a run for other programs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from semaug.export.write import ABOUT, CARD, choose_format, export_run
 from semaug.runs.words import say
 
 
-@with_options(leave_out=["checkpoint_seconds", "data_root", "threads", "workers"])
+@with_options(leave_out=["checkpoint_seconds", "data_root", "device", "threads", "workers"])
 def export_command(
     run: Annotated[
         Path,
@@ -62,6 +63,6 @@ def export_command(
     name = "_".join([to, *predictor.split()])
     folder = output or run / "export" / name
     choose_format(to, folder.expanduser(), overwrite=overwrite)  # before anything is loaded
-    trained = load_trained(run.expanduser(), options)
+    trained = load_trained(run.expanduser(), replace(options, device="cpu"))
     about = export_run(trained, folder, to, predictor=predictor, overwrite=overwrite)
     say(Console(), f"wrote {folder}: {about['file']}, {ABOUT}, {CARD}")

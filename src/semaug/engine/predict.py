@@ -63,7 +63,7 @@ class PredictedFiles(NamedTuple):
     failures: dict[Path, Exception]  # what is wrong with the others
 
 
-class Predictor(ABC):
+class Networks(ABC):
     """Networks in evaluation mode that classify photographs as the test of their run does."""
 
     workers: int

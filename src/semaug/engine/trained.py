@@ -19,7 +19,7 @@ from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.images import describe_images, describe_input
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import Predictor, view_of_size
+from semaug.engine.predict import Networks, view_of_size
 from semaug.engine.processes import Processes
 from semaug.engine.start import load_data
 from semaug.engine.streams import Streams, form_of, network_input, read, test_view
@@ -41,7 +41,7 @@ _WHITENED_AT_ONCE = 1000  # as the streams do
 
 
 @dataclass(frozen=True, eq=False)
-class Trained(Predictor):
+class Trained(Networks):
     """The networks of a finished run in evaluation mode, on their device.
 
     The weights are those that the run tested in its last epoch: averaged ones where the recipe

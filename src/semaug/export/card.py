@@ -83,8 +83,9 @@ def _loading(about: Mapping[str, Any]) -> str:
             f" Photographs are first resized (bilinear, antialiased) so that the shorter side has "
             f"{view['resize']} pixels, and cropped to the middle {view['size']} x {view['size']}."
         )
-    if about["needs_run"]:
-        lines.append(f"`semaug predict` needs the folder of the run, for {about['needs_run']}.")
+    if about["cannot_predict"]:
+        reason = about["cannot_predict"]
+        lines.append(f"`semaug predict` cannot use this folder alone, for {reason}.")
     else:
         lines.append(
             "`semaug predict FOLDER photo.jpg` prepares photographs in this way and prints their "

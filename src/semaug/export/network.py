@@ -38,7 +38,11 @@ def plain_network(trained: Trained, predictor: str = "") -> PlainNetwork:
     trained.check_predictor(predictor)
     dtype = next(trained.method.parameters()).dtype
     images = trained.builder.example_images.to(dtype)
-    logits = trained.predictors[predictor](images.to(trained.device)).cpu()
+    trained.method.cpu()  # a GPU rounds too coarsely to compare with
+    try:
+        logits = trained.predictors[predictor](images)
+    finally:
+        trained.method.to(trained.device)
     for spec in [*trained.builder.specs]:
         network = build(spec, trained).to(dtype).eval().requires_grad_(False)
         shapes = _shapes(network.state_dict())

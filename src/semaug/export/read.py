@@ -16,7 +16,7 @@ from semaug.data.views import View
 from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.evaluation import Evaluator
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import Predictor, view_of_size
+from semaug.engine.predict import Networks, view_of_size
 from semaug.engine.processes import Processes
 from semaug.engine.streams import form_of, network_input
 from semaug.errors import UserError, as_user_error
@@ -30,7 +30,7 @@ _REMEDY = "export the run again"
 
 
 @dataclass(frozen=True, eq=False)
-class Exported(Predictor):
+class Exported(Networks):
     """A network in a folder that :func:`semaug.export.write.export_run` wrote.
 
     Args:
@@ -109,10 +109,9 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
     context = f"{path}: expected what semaug export writes; {_REMEDY}: "
     with as_user_error(context, LookupError, TypeError, ValueError):
         chosen, weights = FORMATS[about["to"]], folder / FORMATS[about["to"]].file
-        if about["needs_run"] is not None:
+        if about["cannot_predict"] is not None:
             raise UserError(
-                f"{folder}: cannot predict without its run, for {about['needs_run']}; give the "
-                "folder of the run"
+                f"{folder}: this export cannot predict, for {about['cannot_predict']}; the run may"
             )
         with weights.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != about["sha256"]:

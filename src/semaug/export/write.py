@@ -129,10 +129,10 @@ def _describe(
         view = trained.view
     reasons = {
         "its images are no photographs": view is None,
-        "its images are resized by code of your own": type(view) not in _VIEWS,
+        "photographs are resized by code of your own": type(view) not in _VIEWS,
         "its images are whitened": getattr(recipe.augment, "whitening", False),
         "it is tested in a way of your own": is_outside(evaluations.name_of(recipe.evaluation)),
-        "its network is your own (--to torch_export or onnx keeps it whole)": not is_of_timm
+        "its network is your own, which --to torch_export and onnx keep whole": not is_of_timm
         and not chosen.has_graph,
     }
     metrics = [one.build(sizes) for one in recipe.metrics] or trained.method.metrics(sizes)
@@ -144,7 +144,7 @@ def _describe(
         "mean": data.mean and list(data.mean),
         "std": data.std and list(data.std),
         "view": {**vars(view)} if type(view) is ResizeCenterCrop else None,
-        "needs_run": next((reason for reason, holds in reasons.items() if holds), None),
+        "cannot_predict": next((reason for reason, holds in reasons.items() if holds), None),
         "label": trained.label,
         "predictor": predictor,
         "averaged": recipe.ema_decay is not None and plain.part in averaged,
