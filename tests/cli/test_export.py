@@ -47,3 +47,46 @@ def test_a_folder_without_a_run_is_named(semaug):
     assert error == "nowhere: expected the folder of a run, got no such folder\n"
     status, _, error = semaug("export", "nowhere", "--to", "jpeg")
     assert "unknown format 'jpeg'; choose from onnx, safetensors, state_dict, torch_export" in error
+
+
+CODE = """
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine:
+    width: int = 4
+
+    def build(self, sizes):
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(192, self.width), nn.Linear(self.width, sizes.num_classes)
+        )
+"""
+
+
+def test_a_network_of_ones_own_keeps_its_names(semaug, tmp_path, forget):
+    file = tmp_path / "mine.py"
+    file.write_text(CODE)
+    assert semaug("train", "digits_resnet8", "network=mine.py:Mine", "width=6", *QUICK)[0] == 0
+    (run,) = tmp_path.glob("runs/*/seed0")
+    forget()
+    assert semaug("export", str(run))[0] == 0
+    weights = load_file(run / "export" / "safetensors" / "model.safetensors")
+    assert {name: tuple(value.shape) for name, value in weights.items()} == {
+        "1.weight": (6, 192),
+        "1.bias": (6,),
+        "2.weight": (10, 6),
+        "2.bias": (10,),
+    }
+    about = json.loads((run / "export" / "safetensors" / "model.json").read_text())
+    assert about["network"] == {"name": "mine.py:Mine", "options": {"width": 6}}
+
+    file.unlink()
+    forget()
+    command = ["export", str(run), "--to", "torch_export"]
+    status, _, error = semaug(*command)
+    assert status == 2
+    assert "add --trust-code to execute the copy" in error
+    assert semaug(*command, "--trust-code")[0] == 0

@@ -59,7 +59,8 @@ def test_damaged_and_missing_photographs_stop_no_others(semaug, places, tmp_path
     (tmp_path / "new" / "damaged.png").write_bytes(b"no photograph")
     (tmp_path / "new" / "notes.txt").touch()
     (tmp_path / "empty").mkdir()
-    names = ["new", f"{val}/cat/[12].png", "missing.jpg", "no*.jpg", "empty", "new/notes.txt"]
+    (tmp_path / "empty" / "notes.txt").touch()
+    names = ["new*", f"{val}/cat/[12].png", "missing.jpg", "no*.jpg", "empty", "new/notes.txt"]
     status, output, error = semaug("predict", str(run.folder), *names, "--top", "1", *CPU)
     assert status == 2
     lines = output.splitlines()

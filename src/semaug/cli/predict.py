@@ -3,7 +3,7 @@
 import glob
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -88,25 +88,28 @@ def predict_command(
         )
 
 
-def _files_of(name: str, missing: dict[str, str]) -> Iterator[Path]:
-    """Yield the files that an argument stands for; note what is wrong with it."""
+def _files_of(name: str, missing: dict[str, str]) -> list[Path]:
+    """Return the files that an argument stands for, or note that there are none."""
     path = Path(name).expanduser()
-    found: Sequence[Path] = [path]
-    if path.is_dir():
-        found = [one for one in sorted(path.rglob("*")) if _is_image(one, path)]
-        if not found:
-            missing[name] = "no images in this folder"
-    elif not path.exists():
-        found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-        if not found:
-            missing[name] = "no such file"
-    yield from found
+    matches = [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
+    found = [file for match in matches for file in _files_in(match)]
+    if not found:
+        missing[name] = "no images in this folder" if path.is_dir() else "no such file"
+    return found
 
 
-def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    return kind in Image.OPEN and not hidden and path.is_file()
+def _files_in(path: Path) -> list[Path]:
+    """Return the images below a folder, by their endings; of a file itself, whatever it is."""
+    if not path.is_dir():
+        return [path]
+    kinds = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in kinds
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
+    ]
 
 
 def _text_of(path: Path, best: Sequence[tuple[str, float]]) -> str:

@@ -137,7 +137,7 @@ class Networks(ABC):
         several: list[Any] = [photographs] if single else list(photographs)  # type: ignore[arg-type]
         if all(isinstance(one, str | os.PathLike) for one in several):
             found = []
-            for batch in self.predict_files([Path(path) for path in several], predictor):
+            for batch in self.predict_files([Path(x).expanduser() for x in several], predictor):
                 with as_user_error("", ValueError):
                     for error in batch.failures.values():
                         raise error
