@@ -5,10 +5,10 @@ from typing import Any, overload
 
 from rich.console import Console
 
+from semaug.engine.exported import Exported, is_exported, load_exported
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train as train_run
 from semaug.engine.trained import Trained, load_trained
-from semaug.export.read import Exported, is_exported, load_exported
 from semaug.recipes import make_run
 from semaug.runs.run import Run
 

@@ -8,7 +8,7 @@ import torch
 
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
-from semaug.export.write import export_run
+from semaug.export import export_run
 from semaug.runs.read import value_of
 from tests.data.image_files import write_image
 from tests.tiny import tiny_run, train_quietly

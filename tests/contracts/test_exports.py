@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
-from semaug.export.write import export_run
+from semaug.export import export_run
 from semaug.registry import methods
 
 # Options that a method cannot do without.

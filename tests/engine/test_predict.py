@@ -204,7 +204,7 @@ def test_a_run_on_other_images_says_what_it_takes(make_run, wide, tmp_path):
     train_quietly(run)
     trained = load_trained(run.folder, CPU)
     write_image(tmp_path / "photo.png")
-    message = "photographs of 8 x 16 pixels, as those of the run, got 8 x 8"
+    message = "expected an image of 8 x 16 pixels, got 8 x 8"
     if not wide:
         message = "expected a run on photographs, got one on data=numbers"
     for photograph in (tmp_path / "photo.png", decode_file(tmp_path / "photo.png")):

@@ -9,9 +9,9 @@ from torch.testing import assert_close
 
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
+from semaug.export import export_run
 from semaug.export.card import write_card
 from semaug.export.formats import FORMATS
-from semaug.export.write import export_run
 from tests.engine import toys
 from tests.export.conftest import CPU
 from tests.tiny import train_quietly

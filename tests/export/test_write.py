@@ -17,9 +17,8 @@ import semaug
 from semaug.data.views import ResizeCenterCrop
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
-from semaug.export import formats
+from semaug.export import export_run, formats
 from semaug.export.formats import FORMATS
-from semaug.export.write import export_run
 from tests.engine import toys
 from tests.export.conftest import CPU
 from tests.tiny import train_quietly

@@ -10,8 +10,9 @@ from rich.console import Console
 from semaug.cli.options import PredictorName, with_options
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
+from semaug.export import export_run
 from semaug.export.formats import FORMATS
-from semaug.export.write import ABOUT, CARD, choose_format, export_run
+from semaug.export.write import ABOUT, CARD, choose_format
 from semaug.runs.words import say
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from semaug.data.image_set import FilePaths
-from semaug.data.views import ResizeCenterCrop, View
+from semaug.data.views import Exactly, ResizeCenterCrop, View
 from semaug.data.workers import FileReader, requests
 from semaug.errors import UserError, as_user_error
 
@@ -210,35 +210,6 @@ class Networks(ABC):
                 f"{tuple(logits.shape)} for {len(pictures)}"
             )
         return Predictions(logits.cpu(), self.classes)
-
-
-@dataclass(frozen=True)
-class Exactly(View):
-    """Pictures that have the one size that a network takes already.
-
-    Args:
-        height: In pixels.
-        width: Likewise.
-    """
-
-    num_draws = 0
-
-    height: int
-    width: int
-
-    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
-        """Return the image.
-
-        Raises:
-            ValueError: If it has another size.
-        """
-        if image.shape[1:] != (self.height, self.width):
-            height, width = image.shape[1:]
-            raise ValueError(
-                f"predict: expected photographs of {self.height} x {self.width} pixels, as those "
-                f"of the run, got {height} x {width}"
-            )
-        return image
 
 
 def view_of_size(height: int, width: int) -> View:

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from semaug.engine.trained import Trained
 from semaug.errors import UserError
 
 TOLERANCE = 1e-4  # of logits, relative to the largest or to 1
@@ -22,14 +21,14 @@ class PlainNetwork(NamedTuple):
 
 
 @torch.no_grad()
-def plain_network(trained: Trained, predictor: str = "") -> PlainNetwork:
+def plain_network(trained: Any, predictor: str = "") -> PlainNetwork:
     """Build the network of a predictor anew, and give it its weights.
 
     Whatever method and loss have wrapped around it: it is found as the part of the method that has
     the parameters of a network that the recipe names, and makes the logits of the predictor.
 
     Args:
-        trained: The networks of a run.
+        trained: The networks of a run, a :class:`semaug.engine.trained.Trained`.
         predictor: Name of the predictor.
 
     Raises:
@@ -58,7 +57,7 @@ def plain_network(trained: Trained, predictor: str = "") -> PlainNetwork:
     )
 
 
-def build(spec: Any, trained: Trained) -> nn.Module:
+def build(spec: Any, trained: Any) -> nn.Module:
     """Build a network of a run with random weights, without drawing from torch's generator."""
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = spec.build(trained.builder.sizes)

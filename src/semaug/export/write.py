@@ -14,9 +14,7 @@ import torch
 
 from semaug import __version__
 from semaug._torch.names import unknown_name
-from semaug.data import ResizeCenterCrop
-from semaug.engine.predict import Exactly
-from semaug.engine.trained import Trained
+from semaug.data.views import Exactly, ResizeCenterCrop
 from semaug.errors import UserError, as_user_error
 from semaug.export.card import write_card
 from semaug.export.formats import FORMATS, Format
@@ -37,7 +35,7 @@ _VIEWS = (ResizeCenterCrop, Exactly)
 
 
 def export_run(
-    trained: Trained,
+    trained: Any,
     folder: str | Path,
     to: str = "safetensors",
     *,
@@ -51,7 +49,7 @@ def export_run(
     had. What was written is read again, and its logits are compared with those of the run.
 
     Args:
-        trained: The networks of the run.
+        trained: The networks of the run, a :class:`semaug.engine.trained.Trained`.
         folder: To be made; it appears with all its files, or not at all.
         to: A key of :data:`semaug.export.formats.FORMATS`.
         predictor: Which of the networks of the run, by the name of what was tested.
@@ -113,9 +111,7 @@ def choose_format(to: str, folder: Path, *, overwrite: bool) -> Format:
     return FORMATS[to]
 
 
-def _describe(
-    trained: Trained, predictor: str, plain: PlainNetwork, chosen: Format
-) -> dict[str, Any]:
+def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format) -> dict[str, Any]:
     """Return plain data about a network, its input and the run that trained it."""
     summary, recipe = load_summary(trained.folder), trained.recipe
     data, sizes, spec = trained.builder.data, trained.builder.sizes, plain.spec
@@ -157,7 +153,7 @@ def _describe(
 
 
 @torch.no_grad()
-def _check_logits(trained: Trained, plain: PlainNetwork, chosen: Format, path: Path) -> None:
+def _check_logits(trained: Any, plain: PlainNetwork, chosen: Format, path: Path) -> None:
     """Compare the logits of a file with those of the run, in batches of two sizes."""
     network = chosen.load(path, partial(build, plain.spec, trained), torch.device("cpu"))
     images = plain.images.float() if chosen.has_graph else plain.images

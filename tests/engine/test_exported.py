@@ -1,4 +1,4 @@
-"""Tests of semaug.export.read, and of semaug.load on exports."""
+"""Tests of semaug.engine.exported, and of semaug.load on exports."""
 
 import json
 import shutil
@@ -9,18 +9,27 @@ import torch
 from torch.testing import assert_close
 
 import semaug
+from semaug.engine.exported import Exported, load_exported
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
+from semaug.export import export_run
 from semaug.export.formats import FORMATS
-from semaug.export.read import Exported, load_exported
-from semaug.export.write import export_run
 from tests.data.image_files import write_image
 from tests.engine import toys
-from tests.export.conftest import CPU
-from tests.tiny import train_quietly
+from tests.tiny import tiny_run, train_quietly
 
+CPU = TrainOptions(device="cpu", workers=0)
 QUIET = {"device": "cpu", "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def of_isda(tmp_path_factory):
+    """Return the networks of a run with ISDA and averaged weights; nothing may change them."""
+    root = tmp_path_factory.mktemp("exported")
+    run = tiny_run(root, "digits_resnet8_isda", "epochs=1", "ema_decay=0.5")
+    train_quietly(run)
+    return load_trained(run.folder, CPU)
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -56,8 +65,8 @@ def test_an_export_predicts_as_its_run(of_isda, tmp_path, to):
     ],
     ids=" ".join,
 )
-def test_an_export_computes_and_tests_as_its_run(load_tiny, tmp_path, changes):
-    trained = load_tiny("digits_resnet8", *changes)
+def test_an_export_computes_and_tests_as_its_run(train_tiny, tmp_path, changes):
+    trained = load_trained(train_tiny("digits_resnet8", *changes, "epochs=1").folder, CPU)
     export_run(trained, tmp_path / "net")
     images = trained.data.test.images
     found = load_exported(tmp_path / "net", CPU).predict(images)

@@ -31,7 +31,7 @@ _REMEDY = "export the run again"
 
 @dataclass(frozen=True, eq=False)
 class Exported(Networks):
-    """A network in a folder that :func:`semaug.export.write.export_run` wrote.
+    """A network in a folder that :func:`semaug.export.export_run` wrote.
 
     Args:
         folder: The folder.
@@ -92,7 +92,7 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
     """Load an exported network to classify photographs; no code of others is executed.
 
     Args:
-        folder: That :func:`semaug.export.write.export_run` wrote.
+        folder: That :func:`semaug.export.export_run` wrote.
         options: Device, and processes that decode photographs.
 
     Raises:
