@@ -56,6 +56,18 @@ def test_an_export_predicts_as_its_run(of_isda, tmp_path, to):
         exported.predict(images, "network 2")
 
 
+def test_a_graph_of_a_run_in_float64_computes_in_float32(train_tiny, tmp_path):
+    run = train_tiny("digits_resnet8", "precision=64", "epochs=1")
+    trained = load_trained(run.folder, CPU)
+    export_run(trained, tmp_path / "net", "torch_export")
+    images = trained.data.test.images
+    found = load_exported(tmp_path / "net", CPU).predict(images)
+    assert found.logits.dtype == torch.float32
+    wanted = trained.predict(images).logits
+    assert wanted.dtype == torch.float64
+    assert_close(found.logits.double(), wanted, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -112,9 +112,11 @@ def test_what_was_written_is_compared_with_the_run(of_isda, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_formats_and_missing_packages_are_named(of_isda, tmp_path, monkeypatch):
+def test_unknown_formats_files_and_missing_packages_are_named(of_isda, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"export: unknown format 'onxx'; did you mean 'onnx'\?"):
         export_run(of_isda, tmp_path / "net", "onxx")
+    with pytest.raises(UserError, match=r"net\.pt: expected a folder for model\.pt, .* of a file"):
+        export_run(of_isda, tmp_path / "net.pt", "state_dict")
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'needs onnx, onnxscript, .* install "semaug\[export\]"'):
         export_run(of_isda, tmp_path / "net", "onnx")

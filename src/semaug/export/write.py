@@ -67,20 +67,16 @@ def export_run(
     folder = Path(folder).expanduser()
     chosen = choose_format(to, folder, overwrite=overwrite)
     plain = plain_network(trained, predictor)
+    if chosen.has_graph:  # which most programs compute in float32
+        plain = plain._replace(network=plain.network.float(), images=plain.images.float())
     about: dict[str, Any] = {"format": FORMAT, "semaug": __version__, "to": to, "file": chosen.file}
     about |= _describe(trained, predictor, plain, chosen)
     with _whole_or_absent(folder) as place:
         path = place / chosen.file
-        name = about["network"]["name"]
-        context = f"export: {name} cannot be written as {to}: "
-        with (
-            writing(folder / path.name),
-            as_user_error(context, RuntimeError, TypeError, ValueError),
-        ):
-            if chosen.has_graph:
-                chosen.save(plain.network.float(), plain.images.float(), path)
-            else:
-                chosen.save(plain.network, plain.images, path)
+        context = f"export: {about['network']['name']} cannot be written as {to}: "
+        refusals = RuntimeError, TypeError, ValueError
+        with writing(folder / path.name), as_user_error(context, *refusals):
+            chosen.save(plain.network, plain.images, path)
         _check_logits(trained, plain, chosen, path)
         with path.open("rb") as file:
             about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -93,12 +89,17 @@ def choose_format(to: str, folder: Path, *, overwrite: bool) -> Format:
     """Return a format, and check that it may be written into a folder.
 
     Raises:
-        UserError: If there is no such format, or its packages are missing; if the folder exists,
-            unless it is an export and to be replaced.
+        UserError: If there is no such format, or its packages are missing; if the folder is named
+            as a file, or exists, unless it is an export and to be replaced.
     """
     if to not in FORMATS:
         raise UserError(unknown_name("export", "format", to, FORMATS))
     FORMATS[to].check_installed()
+    if folder.suffix == Path(FORMATS[to].file).suffix:
+        raise UserError(
+            f"export: {folder}: expected a folder for {FORMATS[to].file}, {ABOUT} and {CARD}, got "
+            "the name of a file"
+        )
     if folder.exists() and not overwrite:
         raise UserError(
             f"export: {folder}: exists already; add --overwrite, or choose another with --output"
@@ -132,7 +133,9 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         and not chosen.has_graph,
     }
     metrics = [one.build(sizes) for one in recipe.metrics] or trained.method.metrics(sizes)
-    averaged = {module for one in trained.method.networks() for module in one.modules()}
+    averaged = recipe.ema_decay is not None and any(
+        plain.part is module for one in trained.method.networks() for module in one.modules()
+    )
     return {
         "network": network,
         "classes": list(trained.classes),
@@ -143,7 +146,7 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         "cannot_predict": next((reason for reason, holds in reasons.items() if holds), None),
         "label": trained.label,
         "predictor": predictor,
-        "averaged": recipe.ema_decay is not None and plain.part in averaged,
+        "averaged": averaged,
         "data": data.name,
         "train_images": data.num_images,
         "results": summary["results"].get(predictor, {}),
@@ -156,9 +159,8 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
 def _check_logits(trained: Any, plain: PlainNetwork, chosen: Format, path: Path) -> None:
     """Compare the logits of a file with those of the run, in batches of two sizes."""
     network = chosen.load(path, partial(build, plain.spec, trained), torch.device("cpu"))
-    images = plain.images.float() if chosen.has_graph else plain.images
-    for count in (1, len(images)):
-        found = difference(network(images[:count]), plain.logits[:count])
+    for count in (1, len(plain.images)):
+        found = difference(network(plain.images[:count]), plain.logits[:count])
         if not found <= TOLERANCE:
             raise RuntimeError(
                 f"export: expected {path.name} to have the logits of the run, got others that "
