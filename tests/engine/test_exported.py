@@ -20,6 +20,7 @@ from tests.engine import toys
 from tests.tiny import tiny_run, train_quietly
 
 CPU = TrainOptions(device="cpu", workers=0)
+TRUSTING = replace(CPU, trust_code=True)
 QUIET = {"device": "cpu", "workers": 0}
 
 
@@ -39,7 +40,7 @@ def test_an_export_predicts_as_its_run(of_isda, tmp_path, to):
     except UserError as error:
         pytest.skip(str(error))
     export_run(of_isda, tmp_path / "net", to)
-    exported = semaug.load(str(tmp_path / "net"), **QUIET)
+    exported = semaug.load(str(tmp_path / "net"), **QUIET, trust_code=to == "torch_export")
     assert isinstance(exported, Exported)
     assert exported.classes == of_isda.classes
     images = of_isda.data.test.images
@@ -61,7 +62,7 @@ def test_a_graph_of_a_run_in_float64_computes_in_float32(train_tiny, tmp_path):
     trained = load_trained(run.folder, CPU)
     export_run(trained, tmp_path / "net", "torch_export")
     images = trained.data.test.images
-    found = load_exported(tmp_path / "net", CPU).predict(images)
+    found = load_exported(tmp_path / "net", TRUSTING).predict(images)
     assert found.logits.dtype == torch.float32
     wanted = trained.predict(images).logits
     assert wanted.dtype == torch.float64
@@ -162,6 +163,12 @@ def test_an_export_executes_no_code(exported, tmp_path, forget):
     assert not (tmp_path / "executed").exists()
 
 
+def test_what_torch_may_execute_must_be_trusted(of_isda, tmp_path):
+    export_run(of_isda, tmp_path / "net", "torch_export")
+    with pytest.raises(UserError, match=r"model\.pt2: torch may execute .* add --trust-code"):
+        semaug.load(tmp_path / "net", **QUIET)
+
+
 def test_loading_draws_nothing(exported):
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -174,6 +181,6 @@ def test_a_graph_holds_a_network_of_ones_own(make_run, tmp_path):
     train_quietly(replace(run, recipe=replace(run.recipe, network=toys.Plain())))
     trained = load_trained(run.folder, CPU)
     export_run(trained, tmp_path / "net", "torch_export")
-    exported = load_exported(tmp_path / "net", TrainOptions(device="cpu"))
+    exported = load_exported(tmp_path / "net", TRUSTING)
     images = trained.data.test.images
     assert_close(exported.predict(images).logits, trained.predict(images).logits)

@@ -89,16 +89,17 @@ def is_exported(folder: str | Path) -> bool:
 
 
 def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Exported:
-    """Load an exported network to classify photographs; no code of others is executed.
+    """Load an exported network to classify photographs; code is executed only if it is trusted.
 
     Args:
         folder: That :func:`semaug.export.export_run` wrote.
-        options: Device, and processes that decode photographs.
+        options: Device, processes that decode photographs, and whether a file is read that torch
+            may execute code of.
 
     Raises:
         OSError: If a file cannot be read.
-        UserError: If a file is damaged or of another version, a package is missing, or the network
-            cannot classify photographs without its run.
+        UserError: If a file is damaged, of another version or not trusted, a package is missing, or
+            the network cannot classify photographs without its run.
     """
     folder, options = Path(folder).expanduser(), options or TrainOptions()
     path, device = folder / ABOUT, choose_device(options.device)
@@ -112,6 +113,11 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
         if about["cannot_predict"] is not None:
             raise UserError(
                 f"{folder}: this export cannot predict, for {about['cannot_predict']}; the run may"
+            )
+        if chosen.executes and not options.trust_code:
+            raise UserError(
+                f"{weights}: torch may execute what such a file holds; if you trust who wrote it, "
+                "add --trust-code, in Python trust_code=True"
             )
         with weights.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != about["sha256"]:

@@ -24,20 +24,20 @@ class Format(NamedTuple):
 
     Args:
         file: Its name.
-        holds: What is in it, for people.
         save: Writes a network on the CPU in evaluation mode; gets two images ``(2, C, H, W)``.
         load: Makes a function from images ``(N, C, H, W)`` to logits ``(N, K)`` of a file; gets
             what builds the plain network, and the device.
         has_graph: Whether the file holds what is computed too, in float32, not weights alone.
         packages: What it needs besides those of training.
+        executes: Whether reading such a file may execute code that it holds.
     """
 
     file: str
-    holds: str
     save: Callable[[nn.Module, Tensor, Path], object]
     load: Callable[[Path, Callable[[], nn.Module], torch.device], Network]
     has_graph: bool = False
     packages: tuple[str, ...] = ()
+    executes: bool = False
 
     def check_installed(self) -> None:
         """Check that its packages are there.
@@ -118,24 +118,24 @@ def _load_onnx(path: Path, build: Callable[[], nn.Module], device: torch.device)
 
 
 FORMATS = {
-    "safetensors": Format(
-        "model.safetensors", "weights", _save_safetensors, _with_state(load_file)
-    ),
+    "safetensors": Format("model.safetensors", _save_safetensors, _with_state(load_file)),
     "state_dict": Format(
         "model.pt",
-        "weights",
         _save_state_dict,
         _with_state(lambda path: torch.load(path, weights_only=True)),
     ),
     "onnx": Format(
         "model.onnx",
-        "network and weights",
         _save_onnx,
         _load_onnx,
         has_graph=True,
         packages=("onnx", "onnxscript", "onnxruntime"),
     ),
     "torch_export": Format(
-        "model.pt2", "network and weights", _save_torch_export, _load_torch_export, has_graph=True
+        "model.pt2",
+        _save_torch_export,
+        _load_torch_export,
+        has_graph=True,
+        executes=True,  # torch unpickles it
     ),
 }
