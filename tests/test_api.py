@@ -30,7 +30,7 @@ def test_a_recipe_is_trained_and_its_networks_come_back(recipe, tmp_path):
     assert trained.test() == {"": {"error": value_of(summary)}}
     images = trained.prepare(trained.data.test.images)
     again = semaug.load(run.folder, device="cpu")
-    assert torch.equal(again.predict(images), trained.predict(images))
+    assert torch.equal(again.logits(images), trained.logits(images))
 
 
 def test_a_name_is_trained_as_on_the_command_line(tmp_path):

@@ -1,10 +1,11 @@
 """Train and load from Python: the same as on the command line, with objects."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from rich.console import Console
 
+from semaug.engine.exported import Exported, is_exported, load_exported
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train as train_run
 from semaug.engine.trained import Trained, load_trained
@@ -52,19 +53,31 @@ def train(
     return run
 
 
-def load(run: Run | str | Path, **options: Any) -> Trained:
-    """Load the networks of a finished run, to predict with them or to train them further.
+@overload
+def load(run: Run, **options: Any) -> Trained: ...
 
-    The folder of the run is enough. The images that it was trained and tested on are read once
-    they are asked for: by ``data``, ``test`` and ``test_pixels``.
+
+@overload
+def load(run: str | Path, **options: Any) -> Trained | Exported: ...
+
+
+def load(run: Run | str | Path, **options: Any) -> Trained | Exported:
+    """Load the networks of a finished run, or one that was exported, to predict with them.
+
+    ``load(run).predict(["photo.jpg"]).top(5)`` classifies photographs, see
+    :meth:`semaug.engine.predict.Networks.predict`. The folder is enough. The images that a run was
+    trained and tested on are read once they are asked for: by ``data``, ``test`` and
+    ``test_pixels``.
 
     Args:
-        run: The run, or its folder.
+        run: The run, its folder, or that of an export.
         **options: Of :class:`semaug.engine.options.TrainOptions`, such as ``device="cpu"``.
 
     Raises:
         UserError: If the run is not finished, something in its folder is damaged, or code of it was
-            changed since.
+            changed since; if an export cannot predict by itself.
     """
     folder = run.folder if isinstance(run, Run) else Path(run).expanduser()
+    if is_exported(folder):
+        return load_exported(folder, TrainOptions(**options))
     return load_trained(folder, TrainOptions(**options))

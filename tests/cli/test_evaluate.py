@@ -17,6 +17,7 @@ from semaug.recipe.plan import StreamPlan, make_plan
 from semaug.runs.run import Run
 
 SMALL = ["--quick", "--device", "cpu"]
+READING = ("evaluate", "export", "predict", "table", "transfer")
 
 
 @pytest.fixture
@@ -161,4 +162,4 @@ def test_the_copy_of_changed_code_is_executed_if_it_is_trusted(semaug, tmp_path,
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_that_read_run_folders_have_the_option(semaug, name):
     output = semaug(name, "--help")[1]
-    assert ("--trust-code" in output) == (name in ("evaluate", "table", "transfer"))
+    assert ("--trust-code" in output) == (name in READING)

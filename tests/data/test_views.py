@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 from torchvision.transforms.v2.functional import resized_crop
 
 from semaug.data import views
-from semaug.data.views import RandomResizedCrop, ResizeCenterCrop, SeveralViews
+from semaug.data.views import Exactly, RandomResizedCrop, ResizeCenterCrop, SeveralViews
 
 SIZES = [(375, 500), (500, 333), (64, 64), (40, 300), (300, 40), (1, 1), (1, 9), (7, 1)]
 
@@ -210,6 +210,13 @@ def test_wrong_options_are_refused():
         ResizeCenterCrop(8, 9)
     with pytest.raises(ValueError, match="`resize` >= 1"):
         ResizeCenterCrop(0, 0)
+
+
+def test_an_image_must_have_exactly_the_size():
+    image = torch.arange(3 * 4 * 6).byte().view(3, 4, 6)
+    assert Exactly(4, 6)(image, torch.empty(0)) is image
+    with pytest.raises(ValueError, match="Exactly: expected an image of 6 x 4 pixels, got 4 x 6"):
+        Exactly(6, 4)(image, torch.empty(0))
 
 
 def test_several_views_are_those_of_each_part_of_the_draws():

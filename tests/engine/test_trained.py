@@ -83,7 +83,7 @@ def test_features_make_the_logits(train_tiny, of_isda, changes):
         trained = load_trained(train_tiny(*changes, "epochs=1").folder, CPU)
     images = trained.prepare(trained.data.test.images)
     logits, features = trained.predict_with_features(images)
-    assert torch.equal(logits, trained.predict(images))
+    assert torch.equal(logits, trained.logits(images))
     classifier = next(m for m in reversed([*trained.method.modules()]) if isinstance(m, nn.Linear))
     torch.testing.assert_close(logits, classifier(features))
     assert not logits.requires_grad
@@ -108,10 +108,10 @@ def test_each_of_several_networks_answers(train_tiny, changes):
     for own, (name, wanted) in zip(trained.method.network, each.items(), strict=True):
         logits, features = trained.predict_with_features(images, name)
         assert torch.equal(logits, wanted)
-        assert torch.equal(trained.predict(images, name), wanted)
+        assert torch.equal(trained.logits(images, name), wanted)
         classifier = next(m for m in reversed([*own.modules()]) if isinstance(m, nn.Linear))
         torch.testing.assert_close(logits, classifier(features))
-    assert torch.equal(trained.predict(images), each[""])
+    assert torch.equal(trained.logits(images), each[""])
     assert not torch.equal(each[""], each["network 2"])
 
 
@@ -150,8 +150,8 @@ def test_images_in_files_are_tested_as_in_training(make_run, photographs):
     (some,) = other.test_pixels()
     assert torch.equal(some.pixels, torch.cat(pixels)[places])
     assert some.labels.tolist() == [1, 0]
-    logits = trained.predict(prepared[places])
-    assert torch.equal(other.predict(other.prepare(some.pixels)), logits)
+    logits = trained.logits(prepared[places])
+    assert torch.equal(other.logits(other.prepare(some.pixels)), logits)
     assert len(trained.data.test) == 8
 
     (root / "val" / "dog" / "2.png").write_bytes(b"no image")
@@ -178,7 +178,7 @@ def test_a_run_of_an_earlier_version_is_loaded_by_its_images(finished, of_isda):
     assert description["input"]["image"] == [3, 8, 8]
     del description["input"]
     path.write_text(json.dumps(description))
-    assert torch.equal(load_trained(finished, CPU).predict(images), of_isda[1].predict(images))
+    assert torch.equal(load_trained(finished, CPU).logits(images), of_isda[1].logits(images))
 
 
 @pytest.mark.parametrize("content", [{}, {"sha256": {}, "data": "digits", "input": {"train": 3}}])
@@ -200,7 +200,7 @@ def test_several_networks_have_logits_and_no_features(train_tiny):
     both = replace(first, method=Mean(networks, nn.MSELoss()))
     images = both.prepare(both.data.test.images[:8])
     logits, features = both.predict_with_features(images)
-    torch.testing.assert_close(logits, (first.predict(images) + second.predict(images)) / 2)
+    torch.testing.assert_close(logits, (first.logits(images) + second.logits(images)) / 2)
     assert features is None
     assert 0 <= both.test()[""]["error"] <= 100
 

@@ -50,11 +50,11 @@ def test_images_in_memory_are_not_read_to_predict(train_tiny, monkeypatch, chang
     run = train_tiny(*changes, "epochs=1")
     whole = semaug.load(run, device="cpu")
     images = whole.data.test.images
-    logits = whole.predict(whole.prepare(images))
+    logits = whole.logits(whole.prepare(images))
 
     def fail(*arguments):
         raise AssertionError("the images were read")
 
     monkeypatch.setattr("semaug.data.digits.Digits.load", fail)
     trained = semaug.load(run, device="cpu")
-    assert torch.equal(trained.predict(trained.prepare(images)), logits)
+    assert torch.equal(trained.logits(trained.prepare(images)), logits)

@@ -66,7 +66,7 @@ def test_nothing_but_a_file_of_the_run_is_written(run, tmp_path):
 
 
 def test_predictions_of_several_networks_have_no_distances(run, monkeypatch):
-    answer = lambda self, images, name: (self.predict(images, name), None)  # noqa: E731
+    answer = lambda self, images, name: (self.logits(images, name), None)  # noqa: E731
     monkeypatch.setattr(Trained, "predict_with_features", answer)
     found = measure_transfer(run, CPU)
     assert found[""].distances is None
@@ -144,7 +144,7 @@ def test_images_in_files_are_tested_as_the_run_tested_them(in_files, photographs
     nothing = torch.empty(0)
     images = torch.stack([view(decode_file(test.paths[n]), nothing) for n in range(len(test))])
     sets = SetMaker(len(test), seed=0, padding=2)(images, torch.arange(len(test)))
-    logits = {name: trained.predict(trained.prepare(part)) for name, part in sets.items()}
+    logits = {name: trained.logits(trained.prepare(part)) for name, part in sets.items()}
     for name, own in logits.items():
         correct = int((own.argmax(1) == test.labels).sum())
         assert found.accuracies[name] == pytest.approx(100 * correct / len(test))

@@ -122,9 +122,7 @@ def test_equal_features_are_one_point(trained):
 
 
 def test_networks_without_features_cannot_be_drawn(trained, monkeypatch):
-    monkeypatch.setattr(
-        Trained, "predict_with_features", lambda self, x, k: (self.predict(x), None)
-    )
+    monkeypatch.setattr(Trained, "predict_with_features", lambda self, x, k: (self.logits(x), None))
     with pytest.raises(UserError, match="seed0: expected predictions of one classifier to draw"):
         embed_variants(trained)
 

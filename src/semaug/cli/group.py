@@ -22,6 +22,8 @@ COMMANDS = {
     "search": "Choose values on held-out training images, then train on all images and test once.",
     "report": "Write a page about runs, finished or not: curves, results, differences, recipes.",
     "evaluate": "Test the networks of finished runs again, and compare with the recorded results.",
+    "predict": "Classify photographs with the networks of a run, or of an export.",
+    "export": "Write the network of a run for other programs, with a model card.",
     "transfer": "Test trained networks on test images as they are, cropped, grey, and in other "
     "colors.",
     "flops": "Count what one image costs in a network, and what ISDA adds.",

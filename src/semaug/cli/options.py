@@ -32,6 +32,15 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
 ]
+PredictorName = Annotated[
+    str,
+    typer.Option(
+        "--predictor",
+        metavar="NAME",
+        help="Which network of a run with several, such as 'network 2'; default: the main one",
+        show_default=False,
+    ),
+]
 Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)

@@ -187,6 +187,35 @@ class ResizeCenterCrop(View):
 
 
 @dataclass(frozen=True)
+class Exactly(View):
+    """Images that have the size of the picture already, as they are.
+
+    Args:
+        height: In pixels.
+        width: Likewise.
+    """
+
+    num_draws = 0
+
+    height: int
+    width: int
+
+    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
+        """Return the image.
+
+        Raises:
+            ValueError: If it has another size.
+        """
+        if image.shape[1:] != (self.height, self.width):
+            height, width = image.shape[1:]
+            raise ValueError(
+                f"Exactly: expected an image of {self.height} x {self.width} pixels, got {height} "
+                f"x {width}"
+            )
+        return image
+
+
+@dataclass(frozen=True)
 class SeveralViews(View):
     """The same view of an image several times, each with draws of its own.
 

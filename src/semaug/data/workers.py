@@ -69,10 +69,15 @@ class FileReader:
         self._results: Any = None  # an iterator of torch
         self._round = 0
 
-    def read(self, requests: Iterable[Request]) -> Iterator[Tensor]:
+    def read(self, requests: Iterable[Request], *, keep_errors: bool = False) -> Iterator[Any]:
         """Yield ``(wanted, 3, H, W)`` uint8 for each request, in their order.
 
         A second call makes what is left of the first one useless.
+
+        Args:
+            requests: Which files are wanted.
+            keep_errors: Whether what is wrong with a file is yielded in place of pixels, and the
+                other requests go on.
 
         Raises:
             LoadError: If a process was killed, or another call or :meth:`close` came between.
@@ -80,7 +85,7 @@ class FileReader:
             ValueError: If a file is damaged, or pictures differ in size; the message names it.
         """
         if self._workers == 0:
-            yield from map(self._files.read, requests)
+            yield from map(self._files.__getitem__ if keep_errors else self._files.read, requests)
             return
         self._start(requests)
         current = self._round
@@ -91,7 +96,7 @@ class FileReader:
             result = self._next()
             if result is None:
                 return
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) and not keep_errors:
                 raise result
             yield result
 

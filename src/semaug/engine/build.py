@@ -58,8 +58,8 @@ class Builder:
             image=(channels, height, width),
         )
         self.pretrained: dict[str, BackboneReport] = {}  # by network: what they began with
+        self.specs: list[Any] = []  # of the networks that were built
         self._begins = begins
-        self._num_networks = 0
 
     def method(self) -> Method:
         """Build the method of the recipe."""
@@ -79,8 +79,8 @@ class Builder:
                 that it begins with cannot be read or do not fit.
         """
         spec = networks.make(spec) if isinstance(spec, str) else spec or self.recipe.network
-        self._num_networks += 1
-        which = "" if self._num_networks == 1 else f" of network {self._num_networks}"
+        self.specs.append(spec)
+        which = "" if len(self.specs) == 1 else f" of network {len(self.specs)}"
         torch.manual_seed(derive_seed(self.seed, f"weights{which}"))
         name = f"recipe: {field}={networks.name_of(spec)}"
         with as_user_error(f"{name}: ", TypeError, ValueError):

@@ -1,7 +1,7 @@
 """How a run shows its progress: a bar on a terminal, else a line now and then."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from semaug.runs.read import row_name
 
@@ -98,3 +99,19 @@ def show_progress(console: Console, session: "Session") -> Iterator[Display]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Display(console, session, bar)
+
+
+@contextmanager
+def show_bar(
+    console: Console | None, description: str, total: int
+) -> Iterator[Callable[[int], None]]:
+    """Show a bar while the block runs, on a terminal; what it yields is told how many are done."""
+    hidden = console is None or not console.is_terminal
+    columns = (
+        BarColumn(bar_width=10),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+    )
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda count: bar.advance(task, count)

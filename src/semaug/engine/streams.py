@@ -29,7 +29,7 @@ from semaug.data import (
     epoch_order,
 )
 from semaug.data import batches as load_batches
-from semaug.data.views import SeveralViews
+from semaug.data.views import SeveralViews, View
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error
 from semaug.methods import Batch, Samples, StepOutput, Stream
@@ -73,11 +73,10 @@ class Streams:
         }
         plans = {name: stream.plan for name, stream in self.streams.items()}
         self.plan = make_plan(recipe, plans)
-        make_view = getattr(augment_of(recipe, recipe.augment, data), "test_view", ResizeCenterCrop)
         self.test_loader = load(
             data.test,
             batch_size=recipe.evaluation_batch_size,
-            view=make_view() if isinstance(data.test, FileSet) else None,
+            view=test_view(recipe) if isinstance(data.test, FileSet) else None,
         )
         for stream in self.streams.values():
             stream.try_it()
@@ -240,7 +239,10 @@ class _Stream:
         self.plan = stream_plan(recipe, spec, len(images))
         self.several = int(len(spec.views) > 1)  # dimension of the images in a batch
         self.view = None
-        specs = [augment_of(recipe, view.augment or recipe.augment, data) for view in spec.views]
+        specs = [
+            augment_of(recipe, view.augment or recipe.augment, isinstance(images, FileSet))
+            for view in spec.views
+        ]
         if isinstance(images, FileSet):
             crop = getattr(specs[0], "train_view", RandomResizedCrop)()
             self.view = SeveralViews(crop, len(specs))
@@ -382,6 +384,13 @@ def _purpose(what: str, view: int) -> str:
     return what if view == 0 else f"{what} of view {view + 1}"
 
 
+def test_view(recipe: Any) -> View:
+    """Return how images that lie in files are cropped to test on."""
+    augment = augment_of(recipe, recipe.augment, in_files=True)
+    view: View = getattr(augment, "test_view", ResizeCenterCrop)()
+    return view
+
+
 def form_of(recipe: Any) -> tuple[torch.memory_format, torch.dtype]:
     """Return memory format and dtype of network input."""
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -393,13 +402,13 @@ def preprocessing_of(recipe: Any) -> Any:
     return getattr(getattr(recipe, "network", None), "preprocessing", None)
 
 
-def augment_of(recipe: Any, augment: Any, data: DataSet) -> Any:
+def augment_of(recipe: Any, augment: Any, in_files: bool) -> Any:
     """Return an augmentation with the size of images in files that pretrained weights want.
 
     Sizes that it names itself come first.
     """
     wanted = preprocessing_of(recipe)
-    if wanted is None or not isinstance(data.train, FileSet):
+    if wanted is None or not in_files:
         return augment
     own = {name: getattr(wanted, name) for name in ("image_size", "test_crop")}
     return replace(augment, **{n: v for n, v in own.items() if getattr(augment, n, 0) is None})

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from semaug.augmentation import ZCA
 from semaug.average import WeightAverage
 from semaug.data import DataSet, FileSet, LoadedBatch
+from semaug.data.views import View
 from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.images import describe_images, describe_input
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
+from semaug.engine.predict import Networks, view_of_size
 from semaug.engine.processes import Processes
 from semaug.engine.start import load_data
-from semaug.engine.streams import Streams, form_of, network_input, read
+from semaug.engine.streams import Streams, form_of, network_input, read, test_view
 from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
 from semaug.methods import Method
@@ -39,7 +41,7 @@ _WHITENED_AT_ONCE = 1000  # as the streams do
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class Trained(Networks):
     """The networks of a finished run in evaluation mode, on their device.
 
     The weights are those that the run tested in its last epoch: averaged ones where the recipe
@@ -54,6 +56,7 @@ class Trained:
         processes: This one; its engine knows the precision.
         sums: Of the images, as ``images.json`` of a run has them.
         open_streams: Reads the images of the run.
+        workers: Processes that decode photographs; 0 decodes in this one.
     """
 
     run: Run
@@ -63,6 +66,7 @@ class Trained:
     processes: Processes
     sums: Mapping[str, str]
     open_streams: Callable[[], Streams]
+    workers: int = 0
 
     @property
     def folder(self) -> Path:
@@ -123,7 +127,36 @@ class Trained:
             images = torch.cat([self._whiten(piece) for piece in images.split(_WHITENED_AT_ONCE)])
         return network_input(self.recipe, self.builder.data, images)
 
-    def predict(self, images: Tensor, predictor: str = "") -> Tensor:
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch in the test of the run."""
+        return self.recipe.evaluation_batch_size
+
+    @property
+    def view(self) -> View:
+        """What makes a picture of a decoded photograph, as of the test images of the run.
+
+        Raises:
+            UserError: If the run was not trained on images of bytes.
+        """
+        channels, height, width = self.builder.example_images.shape[1:]
+        if channels != 3 or self.builder.data.mean is None:
+            raise UserError(
+                f"predict: {self.folder}: expected a run on photographs, got one on data="
+                f"{self.builder.data.name}, whose images are none"
+            )
+        in_files = "test_files" in self.sums
+        return test_view(self.recipe) if in_files else view_of_size(height, width)
+
+    def answer(self, pictures: Tensor, predictor: str) -> Tensor:
+        """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
+        evaluator = self.recipe.evaluation.build(self.builder.sizes)
+        images = self.prepare(pictures)
+        with self._mode():
+            predict = self.predictors[predictor]
+            return evaluator(lambda seen: {predictor: predict(seen)}, images, None)[predictor]
+
+    def logits(self, images: Tensor, predictor: str = "") -> Tensor:
         """Return logits ``(N, C)``, without gradients, in the precision of the run.
 
         Args:
@@ -147,7 +180,7 @@ class Trained:
         """
         with_features = self._with_features[predictor]
         if with_features is None:
-            return self.predict(images, predictor), None
+            return self.logits(images, predictor), None
         with self._mode():
             logits, features = with_features(images)
         return logits, features
@@ -367,7 +400,8 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
             networks.load_state_dict(average.averaged.state_dict())
     method.eval().requires_grad_(False)
     processes = Processes(place, recipe.precision)
-    return Trained(run, method, place, builder, processes, sums, open_streams)
+    workers = count_workers(options.workers)
+    return Trained(run, method, place, builder, processes, sums, open_streams, workers)
 
 
 def load_state(run: Run, epochs: int | None = None) -> dict[str, Any]:

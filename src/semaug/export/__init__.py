@@ -1,5 +1,6 @@
-"""Networks in the layouts of other frameworks."""
+"""Networks in and out: pretrained weights of any framework, and what a run has trained."""
 
 from semaug.export.backbone import BackboneReport, load_backbone
+from semaug.export.write import export_run
 
-__all__ = ["BackboneReport", "load_backbone"]
+__all__ = ["BackboneReport", "export_run", "load_backbone"]

@@ -1,7 +1,7 @@
 """Networks by the names that timm knows, ours among them."""
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, ClassVar
 
 import timm
@@ -107,12 +107,17 @@ class TimmNetwork:
             return self._create(sizes, pretrained=True)
 
     def _create(self, sizes: Sizes, **options: Any) -> nn.Module:
-        create = partial(timm.create_model, self.model, num_classes=sizes.num_classes, **options)
-        if self.block_drop_rate is None:
-            return create()
         context = f"recipe: network={self.model} has no dropout inside its blocks: "
-        with as_user_error(context, TypeError):
-            return create(block_drop_rate=self.block_drop_rate)
+        dropout = () if self.block_drop_rate is None else (TypeError,)
+        with as_user_error(context, *dropout):
+            return timm.create_model(self.model, **self.arguments(sizes), **options)
+
+    def arguments(self, sizes: Sizes) -> dict[str, Any]:
+        """Return what ``timm.create_model`` takes behind the name."""
+        rate = self.block_drop_rate
+        return {"num_classes": sizes.num_classes} | (
+            {} if rate is None else {"block_drop_rate": rate}
+        )
 
 
 @cache

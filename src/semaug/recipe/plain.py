@@ -24,14 +24,23 @@ def recipe_to_plain_data(recipe: Any) -> dict[str, Any]:
 
 
 def _options(spec: Any) -> dict[str, Any]:
-    return {one.name: _plain(getattr(spec, one.name), registry_of(one)) for one in fields(spec)}
+    return {
+        one.name: spec_to_plain_data(getattr(spec, one.name), registry_of(one))
+        for one in fields(spec)
+    }
 
 
-def _plain(value: Any, registry: Registry | None) -> Any:
+def spec_to_plain_data(value: Any, registry: Registry | None) -> Any:
+    """Return the name and the options of a spec, or of several; other values as they are.
+
+    >>> from semaug.registry import losses
+    >>> spec_to_plain_data(losses.make("cross_entropy"), losses)
+    {'name': 'cross_entropy'}
+    """
     if registry is None or value is None:
         return value
     if isinstance(value, tuple):
-        return [_plain(part, registry) for part in value]
+        return [spec_to_plain_data(part, registry) for part in value]
     return {"name": registry.name_of(value), **_options(value)}
 
 

@@ -1,16 +1,15 @@
 """Test the predictors of a run on images that were augmented in several ways."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
 from semaug.data import ImageSet, explain_worker_death
+from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
@@ -112,7 +111,7 @@ def _test_on_sets(
     padding = choose_padding(trained.streams.example_images())
     make = SetMaker(num_images, seed=seed, hue=hue, padding=padding)
     sums = {predictor: Sums() for predictor in trained.predictors}
-    with _progress(console, trained.label, num_images) as advance:
+    with show_bar(console, trained.label, num_images) as advance:
         for batch in trained.test_pixels():
             answers: dict[str, dict[str, Answers]] = {predictor: {} for predictor in sums}
             for name, images in make(batch.pixels.cpu(), batch.positions).items():
@@ -131,14 +130,14 @@ def _test_on_corruptions(
     found = find_corruptions(folder, trained)
     accuracies: dict[str, dict[str, list[float]]] = {name: {} for name in trained.predictors}
     num_images = len(found.names) * found.num_severities * found.num_images
-    with _progress(console, f"{trained.label}, corrupted", num_images) as advance:
+    with show_bar(console, f"{trained.label}, corrupted", num_images) as advance:
         for name in found.names:
             for severity in range(found.num_severities):
                 correct = dict.fromkeys(accuracies, 0)
                 for images, labels in found.batches(name, severity):
                     prepared = trained.prepare(images)
                     for predictor in correct:
-                        logits = trained.predict(prepared, predictor)
+                        logits = trained.logits(prepared, predictor)
                         correct[predictor] += int(count_correct(logits, labels))
                     advance(len(labels))
                 for predictor, count in correct.items():
@@ -168,19 +167,3 @@ def _naming_deaths() -> Iterator[None]:
         if explained := explain_worker_death(error):
             raise UserError(f"transfer: {explained}") from error
         raise
-
-
-@contextmanager
-def _progress(
-    console: Console | None, description: str, total: int
-) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs, on a terminal."""
-    hidden = console is None or not console.is_terminal
-    columns = (
-        BarColumn(bar_width=10),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-    )
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,121 @@
+"""``semaug predict``: what a trained network says of photographs."""
+
+import glob
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from PIL import Image
+from rich.console import Console
+
+from semaug import api
+from semaug.cli.options import PredictorName, one_process, with_options
+from semaug.data import LoadError
+from semaug.engine.display import show_bar
+from semaug.engine.options import TrainOptions
+from semaug.errors import UserError, as_user_error
+from semaug.runs.words import say
+
+
+@with_options(leave_out=["checkpoint_seconds"])
+def predict_command(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_EXPORT",
+            help="Folder of a finished run, or one that semaug export wrote",
+            show_default=False,
+        ),
+    ],
+    photographs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTOS...",
+            help="Files, folders with files at any depth, and patterns such as 'new/*.jpg'",
+            show_default=False,
+        ),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Classes that are printed of each")] = 5,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each photograph")
+    ] = False,
+    predictor: PredictorName = "",
+    *,
+    options: TrainOptions,
+) -> None:
+    """Classify photographs with the networks of a run, or of an export.
+
+    Photographs are prepared exactly as the test images of the run. The training images are not
+    needed, unless the recipe whitens images. A photograph that cannot be read is named, and the
+    others go on; the exit status is 2 then.
+
+    [bold]Examples[/bold]
+
+    semaug predict runs/folder_resnet18/seed0 new/*.jpg
+
+    semaug predict flowers new --top 1 --json
+    """
+    one_process("predict")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    lines, notes = Console(), Console(stderr=True)
+    missing: dict[str, str] = {}
+    paths = [path for one in photographs for path in _files_of(one, missing)]
+    networks = api.load(run, **vars(options))
+    failed = len(missing)
+    for name, why in missing.items():
+        say(notes, f"{name}: {why}", style="red")
+    begin = time.monotonic()
+    with show_bar(notes, "photographs", len(paths)) as advance, as_user_error("", LoadError):
+        for batch in networks.predict_files(paths, predictor):
+            for path, best in zip(batch.paths, batch.predictions.top(top), strict=True):
+                say(lines, _json_of(path, best) if as_json else _text_of(path, best))
+            for path, error in batch.failures.items():
+                why = str(error).removeprefix("decode: ")
+                say(notes, why if str(path) in why else f"{path}: {why}", style="red")
+            failed += len(batch.failures)
+            advance(len(batch.paths) + len(batch.failures))
+    seconds = max(time.monotonic() - begin, 1e-9)
+    read = len(paths) + len(missing) - failed
+    say(notes, f"{read:,} photographs, {len(paths) / seconds:,.0f} images/s")
+    if failed or not paths:
+        raise UserError(
+            f"predict: expected photographs, could not read {failed:,} of {read + failed:,}"
+        )
+
+
+def _files_of(name: str, missing: dict[str, str]) -> list[Path]:
+    """Return the files that an argument stands for, or note that there are none."""
+    path = Path(name).expanduser()
+    matches = [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
+    found = [file for match in matches for file in _files_in(match)]
+    if not found:
+        missing[name] = "no images in this folder" if path.is_dir() else "no such file"
+    return found
+
+
+def _files_in(path: Path) -> list[Path]:
+    """Return the images below a folder, by their endings; of a file itself, whatever it is."""
+    if not path.is_dir():
+        return [path]
+    kinds = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in kinds
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
+    ]
+
+
+def _text_of(path: Path, best: Sequence[tuple[str, float]]) -> str:
+    return f"{path}: {', '.join(f'{name} {100 * prob:.1f} %' for name, prob in best)}"
+
+
+def _json_of(path: Path, best: Sequence[tuple[str, float]]) -> str:
+    classes = [{"class": name, "probability": prob} for name, prob in best]
+    return json.dumps({"file": str(path), "top": classes})

@@ -1,0 +1,220 @@
+"""From photographs to probabilities: files become what the test of a run shows to its networks."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from semaug.data.image_set import FilePaths
+from semaug.data.views import Exactly, ResizeCenterCrop, View
+from semaug.data.workers import FileReader, requests
+from semaug.errors import UserError, as_user_error
+
+# N images, C classes, H and W pixels.
+
+_FILES_OF_A_WORKER = 32  # fewer are decoded before a process has started
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What networks say of N images.
+
+    >>> cat = Predictions(torch.tensor([[2.0, 0.0, 1.0]]), ("cat", "dog", "owl"))
+    >>> cat.labels.tolist(), cat.top(2)
+    ([0], [[('cat', 0.6652...), ('owl', 0.2447...)]])
+
+    Args:
+        logits: ``(N, C)`` on the CPU; over several passes, logarithms of mean probabilities.
+        classes: Names of the C classes.
+    """
+
+    logits: Tensor
+    classes: tuple[str, ...]
+
+    @property
+    def probs(self) -> Tensor:
+        """Probabilities ``(N, C)``, float64."""
+        return self.logits.double().softmax(dim=1)
+
+    @property
+    def labels(self) -> Tensor:
+        """The most probable class of each image, ``(N,)`` int64."""
+        return self.logits.argmax(dim=1)
+
+    def top(self, k: int = 5) -> list[list[tuple[str, float]]]:
+        """Return the k most probable classes of each image with their probabilities, best first."""
+        probs, labels = self.probs.topk(min(k, len(self.classes)))
+        return [
+            [(self.classes[label], prob) for label, prob in zip(*rows, strict=True)]
+            for rows in zip(labels.tolist(), probs.tolist(), strict=True)
+        ]
+
+
+class PredictedFiles(NamedTuple):
+    """A batch of files."""
+
+    paths: list[Path]  # those that could be read
+    predictions: Predictions  # one row for each
+    failures: dict[Path, Exception]  # what is wrong with the others
+
+
+class Networks(ABC):
+    """Networks in evaluation mode that classify photographs as the test of their run does."""
+
+    workers: int
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+
+    @property
+    @abstractmethod
+    def predictors(self) -> Mapping[str, Any]:
+        """What can be asked, by name; ``""`` is the main one."""
+
+    @property
+    @abstractmethod
+    def view(self) -> View:
+        """What makes a picture of the right size of a decoded photograph.
+
+        Raises:
+            UserError: If the networks take no photographs.
+        """
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Images of a batch in the test of the run."""
+
+    @abstractmethod
+    def answer(self, pictures: Tensor, predictor: str) -> Tensor:
+        """Return what the test of the run sees of pictures.
+
+        Args:
+            pictures: ``(N, 3, H, W)`` uint8, as :attr:`view` returns them.
+            predictor: Name of the predictor.
+
+        Returns:
+            ``(N, C)``, or ``(N, C, h, w)`` of networks that label each pixel.
+        """
+
+    def check_predictor(self, name: str) -> None:
+        """Check that there is a predictor of a name.
+
+        Raises:
+            UserError: If there is none.
+        """
+        if name not in self.predictors:
+            names = ", ".join(map(repr, self.predictors))
+            raise UserError(f"semaug: expected `predictor` to be one of {names}, got {name!r}")
+
+    def predict(
+        self,
+        photographs: str | os.PathLike[str] | Tensor | Iterable[str | os.PathLike[str] | Tensor],
+        predictor: str = "",
+    ) -> Predictions:
+        """Classify photographs, prepared as the test images of the run, in batches of its size.
+
+        Args:
+            photographs: Paths of files, or decoded images ``(3, H, W)`` uint8 of any size, several
+                or one. A batch is ``(N, 3, H, W)``.
+            predictor: Name of the predictor.
+
+        Raises:
+            OSError: If a file cannot be read.
+            TypeError: If a photograph is something else.
+            UserError: If a file is damaged, there is no such predictor, or the networks do not
+                classify photographs.
+        """
+        self.check_predictor(predictor)
+        single = isinstance(photographs, str | os.PathLike) or getattr(photographs, "ndim", 0) == 3
+        several: list[Any] = [photographs] if single else list(photographs)  # type: ignore[arg-type]
+        if all(isinstance(one, str | os.PathLike) for one in several):
+            found = []
+            for batch in self.predict_files([Path(x).expanduser() for x in several], predictor):
+                with as_user_error("", ValueError):
+                    for error in batch.failures.values():
+                        raise error
+                found.append(batch.predictions)
+        else:
+            pictures = self._pictures(several)
+            batches = (
+                torch.stack(pictures[start : start + self.batch_size])
+                for start in range(0, len(pictures), self.batch_size)
+            )
+            found = [self._classify(batch, predictor) for batch in batches]
+        logits = torch.cat([one.logits for one in found or [self._nothing()]])
+        return Predictions(logits, self.classes)
+
+    def predict_files(self, paths: Sequence[Path], predictor: str = "") -> Iterator[PredictedFiles]:
+        """Classify files batch by batch; those that cannot be read stop no others.
+
+        Args:
+            paths: Of the files.
+            predictor: Name of the predictor.
+
+        Raises:
+            LoadError: If a process that decodes was killed.
+            UserError: If there is no such predictor, or the networks do not classify photographs.
+        """
+        self.check_predictor(predictor)
+        size, files = self.batch_size, FilePaths.of("", map(str, paths))
+        workers = min(self.workers, len(paths) // _FILES_OF_A_WORKER)
+        batches = [slice(k, min(k + size, len(paths))) for k in range(0, len(paths), size)]
+        reader = FileReader(files, self.view, workers=workers, pin_memory=False)
+        alone = FileReader(files, self.view, workers=0, pin_memory=False)
+
+        def read(reader: FileReader, pieces: Sequence[slice]) -> Iterator[Any]:
+            asked = requests(torch.arange(len(paths)), torch.empty(len(paths), 0), pieces)
+            return reader.read(asked, keep_errors=True)
+
+        try:
+            for piece, pictures in zip(batches, read(reader, batches), strict=True):
+                own, failures = list(paths[piece]), {}
+                if isinstance(pictures, Exception):  # which of them?
+                    ones = [slice(k, k + 1) for k in range(piece.start, piece.stop)]
+                    answers = dict(zip(own, read(alone, ones), strict=True))
+                    failures = {p: x for p, x in answers.items() if isinstance(x, Exception)}
+                    own = [path for path in own if path not in failures]
+                    pictures = torch.cat([answers[path] for path in own]) if own else None
+                predictions = self._classify(pictures, predictor) if own else self._nothing()
+                yield PredictedFiles(own, predictions, failures)
+        finally:
+            reader.close()
+
+    def _pictures(self, images: Sequence[Any]) -> list[Tensor]:
+        for image in images:
+            if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3:
+                shape = tuple(getattr(image, "shape", ()))
+                raise TypeError(
+                    "predict: expected paths, or images (3, H, W) of dtype torch.uint8, got "
+                    f"{getattr(image, 'dtype', type(image).__name__)} {shape or ''}".rstrip()
+                )
+        with as_user_error("", ValueError):
+            return [self.view(image, torch.empty(0)) for image in images]
+
+    def _nothing(self) -> Predictions:
+        return Predictions(torch.empty(0, len(self.classes)), self.classes)
+
+    def _classify(self, pictures: Tensor, predictor: str) -> Predictions:
+        logits = self.answer(pictures, predictor)
+        if logits.ndim != 2:
+            raise UserError(
+                "predict: expected networks that classify images, got some that return "
+                f"{tuple(logits.shape)} for {len(pictures)}"
+            )
+        return Predictions(logits.cpu(), self.classes)
+
+
+def view_of_size(height: int, width: int) -> View:
+    """Return the view for networks that were tested on images in memory, of one size.
+
+    Squares of another size are made of other photographs by resizing and cutting out the middle.
+    """
+    return ResizeCenterCrop(height, height) if height == width else Exactly(height, width)

@@ -1,0 +1,42 @@
+"""What any method trained goes back into plain timm."""
+
+import pytest
+import timm
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from semaug.engine.options import TrainOptions
+from semaug.engine.trained import load_trained
+from semaug.export import export_run
+from semaug.registry import methods
+
+# Options that a method cannot do without.
+NEEDED = {name: ["peers=resnet20_cifar"] for name in ("dml", "multi_ait")}
+LOSSES = {
+    "cross_entropy": ["loss=cross_entropy"],
+    "isda": ["loss=isda", "strength=0.5"],
+    "averaged isda": ["loss=isda", "strength=0.5", "ema_decay=0.5"],
+}
+CASES = [
+    (name, [*NEEDED.get(name, ()), *own]) for name in methods.names() for own in LOSSES.values()
+]
+CASES.append(("ait", ["ai_layer=feature_map", "loss=isda", "strength=0.5"]))
+NETWORKS = {"": "resnet8_cifar", "network 2": "resnet20_cifar"}
+
+
+@pytest.mark.parametrize(("method", "changes"), CASES, ids=str)
+def test_plain_timm_computes_what_the_run_tested(train_tiny, tmp_path, method, changes):
+    run = train_tiny("digits_resnet8", f"method={method}", *changes, "epochs=1")
+    trained = load_trained(run.folder, TrainOptions(device="cpu"))
+    images = trained.prepare(trained.data.test.images)
+    for name in trained.predictors:
+        folder = tmp_path / f"export {name}"
+        about = export_run(trained, folder, predictor=name)
+        assert about["network"]["name"] == NETWORKS[name]
+        assert about["averaged"] == ("ema_decay=0.5" in changes)
+        network = timm.create_model(NETWORKS[name], num_classes=10).eval()
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+        assert_close(network(images), trained.logits(images, name))
+        error = 100 * (network(images).argmax(1) != trained.data.test.labels).double().mean()
+        recorded = run.summary()["results"][name]["error"]["last"]
+        assert float(error) == pytest.approx(recorded, abs=1e-9)
