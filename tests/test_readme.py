@@ -73,7 +73,13 @@ def expanded(argument):
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if texts(page, "sh")], ids=lambda page: page.name
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.full] * (page.name == "commands.md"))
+        for page in PAGES
+        if texts(page, "sh")
+    ],
+    ids=lambda page: page.name,
 )
 def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

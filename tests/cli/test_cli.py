@@ -288,7 +288,10 @@ def test_help_teaches_by_example(semaug, command):
     assert "semaug compare digits" in output or "semaug train digits" in output
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.full)],
+)
 def test_a_stopped_run_says_how_to_go_on(tmp_path, number, status):
     command = [sys.executable, "-m", "semaug", "train", "digits_resnet8", "--device", "cpu"]
     options = ["epochs=1000", "--threads", "1", "--runs", str(tmp_path)]
@@ -330,6 +333,7 @@ def test_compare_is_no_command_for_torchrun(semaug, monkeypatch):
     assert "expected one process, got several from torchrun" in errors
 
 
+@pytest.mark.full
 def test_compare_trains_side_by_side_what_it_trains_one_by_one(semaug):
     arguments = ["compare", "digits_resnet8", "digits_resnet8_isda", *TINY]
     arguments += ["--seeds", "1", "--device", "cpu", "--threads", "1"]

@@ -226,6 +226,7 @@ def test_checkpointing_gives_the_same_gradients(small):
         assert_close(dict(twin.named_buffers()), dict(network.named_buffers()), rtol=0, atol=0)
 
 
+@pytest.mark.full
 @every_class_of_ours
 def test_compiles_without_a_graph_break(small):
     network, images = create(small), draw_images(small)

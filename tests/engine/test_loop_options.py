@@ -118,6 +118,7 @@ def test_parameters_of_a_loss_learn_with_a_rate_of_their_own(make_run):
     assert state["method"]["criterion.offset"].item() == pytest.approx(-4 * 0.3)
 
 
+@pytest.mark.full
 def test_compiled_training_is_training(train_tiny, monkeypatch):
     """Each function once for each size of a batch, whatever the number of steps and epochs."""
     compiled, graphs = [], []

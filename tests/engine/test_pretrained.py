@@ -164,7 +164,7 @@ def test_a_run_of_ours_is_a_source_with_its_tested_average(tmp_path):
     trained = semaug.load(run, device="cpu")
     images = trained.prepare(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     with torch.no_grad():
-        assert torch.equal(network.eval()(images), trained.predict(images))
+        assert torch.equal(network.eval()(images), trained.logits(images))
     assert report.prefix == "objects/average/averaged.0.model."
     assert report.head == "loaded"
 

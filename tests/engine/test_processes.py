@@ -76,6 +76,7 @@ def test_one_process_goes_on_where_two_stopped(folder):
         assert_close_runs(of(folder / "two_then_one", name), of(folder / "one", name))
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_three_processes_go_on_where_one_stopped(folder):
     ranks.stop_each(folder / "one_then_three")

@@ -33,6 +33,7 @@ def test_killed_runs_end_bit_for_bit_where_an_uninterrupted_run_ends(tmp_path):
     kill_and_compare(tmp_path, 1, isda=[*moments, *WORST], streams=WORST)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_kills_of_runs_with_two_threads_change_nothing(tmp_path):
     kill_and_compare(tmp_path, 2, isda=["between_row_and_save", "before_the_summary"])

@@ -24,6 +24,7 @@ INDEX = (ROOT / "examples" / "README.md").read_text()
 COMMANDS = re.findall(r"`((?:python|torchrun) [^`]+)`", INDEX)
 NUM_TRAIN = 1000
 
+DEAR = ("torchrun", "timm_", "lightning_", "hugging_face", "accelerate_")  # import for seconds
 OPTIONAL = ("accelerate", "pytorch_lightning", "transformers")  # `.[dev]` installs them
 
 try:
@@ -96,7 +97,14 @@ def test_a_script_is_short_and_in_the_index(script):
 
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(c, marks=WITH_TASK_STATE if "timm_task" in c else ()) for c in COMMANDS],
+    [
+        pytest.param(
+            command,
+            marks=[WITH_TASK_STATE] * ("timm_task" in command)
+            + [pytest.mark.full] * any(name in command for name in DEAR),
+        )
+        for command in COMMANDS
+    ],
 )
 def test_a_command_trains_a_model_that_learns(run, command):
     assert run(f"{command} --epochs 3") < 15  # guessing makes 90

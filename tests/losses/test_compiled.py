@@ -122,6 +122,7 @@ def test_compiles_to_one_graph_that_serves_every_mix_of_labels(name, monkeypatch
     check(name, monkeypatch, "aot_eager", num_steps=20)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_compiler_of_torch_gives_the_same(monkeypatch):
     check("consistency, every", monkeypatch, "inductor", num_steps=3)

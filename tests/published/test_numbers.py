@@ -91,7 +91,7 @@ def test_names_that_exist_but_not_together_find_nothing():
         ({"data": "cifar-10"}, "unknown data 'cifar-10'; did you mean 'cifar10'?"),
         ({"network": "resnet32_cifr"}, "unknown network .*; did you mean 'resnet32_cifar'?"),
         ({"method": "cutout+isd"}, "unknown method 'cutout+isd'; did you mean 'cutout+isda'?"),
-        ({"metric": "error"}, "unknown metric 'error'; choose from accuracy_percent, "),
+        ({"metric": "error"}, "unknown metric 'error'; the nearest of .* are error_percent, "),
     ],
 )
 def test_unknown_names_fail_with_the_nearest_one(names, message):

@@ -134,6 +134,7 @@ def test_a_local_job_equals_a_plain_run(make_run, run_local):
     assert len(list(run.root.glob("cluster/*"))) == 1
 
 
+@pytest.mark.full
 def test_an_array_goes_on_where_time_was_up_and_beside_failures(make_run, slurm, monkeypatch):
     unfit = make_run("digits_resnet8", "network=vit_tiny_patch16_224")
     good = make_run("digits_resnet8_isda", "epochs=60")

@@ -28,6 +28,7 @@ OPTIONS = TrainOptions(device="cpu", threads=1)
 QUIET = Console(quiet=True)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_killed_queue_goes_on(tmp_path):
     short, long = make_runs(tmp_path / "killed")
@@ -70,6 +71,7 @@ def last_saved(run):
     return run.checkpoint.stat().st_mtime_ns if run.checkpoint.exists() else 0
 
 
+@pytest.mark.full
 def test_ctrl_c_does_not_reach_workers(tmp_path):
     script = Path(__file__).with_name("queue_of_runs.py")
     command = [sys.executable, str(script), str(tmp_path), "2", "deaf"]

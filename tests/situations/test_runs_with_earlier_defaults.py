@@ -39,6 +39,8 @@ def finished(tmp_path):
     def finish(name, change):
         run = make_run(name, {}, 0, False, tmp_path)
         found = {"format": FORMAT, "metric": ERROR, **run.plain(), "device": "a CPU", "code": {}}
+        found |= {"name": run.name, "overrides": {}, "quick": False, "epochs": 1, "seconds": 1.0}
+        found |= {"test_on": "test"}
         found["results"] = {"": {"error": {"mean_last_10": 1.0, "last": 1.0, "best": 1.0}}}
         change(found["recipe"])
         run.folder.mkdir(parents=True)
@@ -55,13 +57,13 @@ def finished(tmp_path):
         (
             "cifar10_resnet32",
             before_epochs_of_the_papers,
-            r"schedule.milestones_percent is \[50.0, 75.0\] there and \[49.375, 74.375\] now",
+            r"milestones_percent is \[50.0, 75.0\] there and \[49.375, 74.375\] now",
         ),
-        ("digits_resnet8,policy=randaugment", before_fill, "augment.fill is .* 'mean' now"),
+        ("digits_resnet8,policy=randaugment", before_fill, "fill is .* 'mean' now"),
         (
             "cifar10_wide_resnet28_10_autoaugment",
             before_fill,
-            "augment.fill is .* there and 'gray' now",
+            "fill is .* there and 'gray' now",
         ),
     ],
 )

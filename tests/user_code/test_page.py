@@ -37,6 +37,7 @@ def test_names_are_where_the_page_says():
                 assert hasattr(found, name), f"{module} has no {name}"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_commands_and_scripts_of_the_page_work_in_their_order(stranger):
     done = []

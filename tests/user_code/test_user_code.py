@@ -105,6 +105,7 @@ def test_the_kind_of_a_sibling_loop_is_recorded(trained):
 # Many runs.
 
 
+@pytest.mark.full
 def test_two_arms_are_compared_over_seeds_by_jobs_side_by_side(stranger):
     arms = ["my_recipe.py:center", "my_recipe.py:center,loss=cross_entropy"]
     more = ["--seeds", "2", "--jobs", "2", "--runs", "compared", *ON_CPU]
