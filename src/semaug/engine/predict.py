@@ -192,9 +192,10 @@ class Networks(ABC):
         for image in images:
             if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3:
                 shape = tuple(getattr(image, "shape", ()))
+                found = f"{getattr(image, 'dtype', type(image).__name__)} {shape or ''}".rstrip()
                 raise TypeError(
                     "predict: expected paths, or images (3, H, W) of dtype torch.uint8, got "
-                    f"{getattr(image, 'dtype', type(image).__name__)} {shape or ''}".rstrip()
+                    f"{found}; `logits` takes what `prepare` returns"
                 )
         with as_user_error("", ValueError):
             return [self.view(image, torch.empty(0)) for image in images]

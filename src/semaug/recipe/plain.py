@@ -33,9 +33,9 @@ def _options(spec: Any) -> dict[str, Any]:
 def spec_to_plain_data(value: Any, registry: Registry | None) -> Any:
     """Return the name and the options of a spec, or of several; other values as they are.
 
-    >>> from semaug.registry import losses
-    >>> spec_to_plain_data(losses.make("cross_entropy"), losses)
-    {'name': 'cross_entropy'}
+    >>> from semaug.registry import evaluations
+    >>> spec_to_plain_data(evaluations.make("whole"), evaluations)
+    {'name': 'whole', 'mirror': False, 'scales': (1.0,)}
     """
     if registry is None or value is None:
         return value
