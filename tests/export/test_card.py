@@ -89,6 +89,6 @@ def test_the_card_of_timms_networks_needs_timm_alone(of_isda, tmp_path):
     assert "predictor `network 2`" in card
     assert "The weights are of the last epoch." in card
     assert "held-out training images" in card
-    assert "The run began with pretrained weights (`resnet18.pth`)." in card
+    assert "The run began with the pretrained weights of `resnet18.pth`." in card
     assert "- not measured" in card
     assert "RGB" not in card

@@ -35,8 +35,8 @@ def _what(about: Mapping[str, Any]) -> str:
         weights = f"the moving average (`ema_decay={recipe['ema_decay']}`) that the run tested"
     which = f", predictor `{about['predictor']}`" if about["predictor"] else ""
     given = about["network"]["options"]
-    began = given.get("weights") or ("timm's" if given.get("pretrained") else None)
-    start = "" if began is None else f" The run began with pretrained weights (`{began}`)."
+    source = given.get("weights") or ("timm" if given.get("pretrained") else None)
+    start = f" The run began with the pretrained weights of `{source}`." if source else ""
     return (
         f"A network that classifies images into {len(about['classes'])} classes, trained by semaug "
         f"{about['semaug']}: run `{about['label']}` with seed {run['seed']}{which} ({method}, "
