@@ -10,6 +10,8 @@ from semaug.engine.trained import load_trained
 from semaug.export import export_run
 from semaug.registry import methods
 
+CPU = TrainOptions(device="cpu")
+
 # Options that a method cannot do without.
 NEEDED = {name: ["peers=resnet20_cifar"] for name in ("dml", "multi_ait")}
 LOSSES = {
@@ -27,7 +29,7 @@ NETWORKS = {"": "resnet8_cifar", "network 2": "resnet20_cifar"}
 @pytest.mark.parametrize(("method", "changes"), CASES, ids=str)
 def test_plain_timm_computes_what_the_run_tested(train_tiny, tmp_path, method, changes):
     run = train_tiny("digits_resnet8", f"method={method}", *changes, "epochs=1")
-    trained = load_trained(run.folder, TrainOptions(device="cpu"))
+    trained = load_trained(run.folder, CPU)
     images = trained.prepare(trained.data.test.images)
     for name in trained.predictors:
         folder = tmp_path / f"export {name}"
@@ -40,3 +42,12 @@ def test_plain_timm_computes_what_the_run_tested(train_tiny, tmp_path, method, c
         error = 100 * (network(images).argmax(1) != trained.data.test.labels).double().mean()
         recorded = run.summary()["results"][name]["error"]["last"]
         assert float(error) == pytest.approx(recorded, abs=1e-9)
+
+
+def test_another_run_begins_with_an_export(train_tiny, tmp_path):
+    trained = load_trained(train_tiny("digits_resnet8_isda", "epochs=1").folder, CPU)
+    export_run(trained, tmp_path / "net")
+    changes = [f"network.weights={tmp_path / 'net'}", "lr=1e-30", "epochs=1"]
+    again = load_trained(train_tiny("digits_resnet8", *changes, root="again").folder, CPU)
+    weights = load_file(tmp_path / "net" / "model.safetensors")
+    assert_close(again.method.network.state_dict()["fc.weight"], weights["fc.weight"])

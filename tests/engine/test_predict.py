@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from PIL import Image
 from torch.testing import assert_close
@@ -13,10 +14,12 @@ from torch.testing import assert_close
 from semaug.data import DataSet, ImageSet
 from semaug.data.decode import decode_file
 from semaug.data.digits import Digits
+from semaug.engine.exported import load_exported
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Predictions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
+from semaug.export import export_run
 from semaug.runs.read import value_of
 from tests.data.image_files import write_image
 from tests.engine import toys
@@ -126,6 +129,40 @@ def test_images_in_memory_have_the_size_of_the_run_or_become_it(of_digits, tmp_p
     write_image(tmp_path / "large.png", 40, 64)
     assert of_digits.predict(tmp_path / "large.png").logits.shape == (1, 10)
     assert of_digits.predict([]).logits.shape == (0, 10)
+
+
+def test_images_in_memory_are_resized_as_in_the_run(train_tiny):
+    run = train_tiny("digits_resnet8", "image_size=12", "epochs=1")
+    trained = load_trained(run.folder, CPU)
+    images = trained.data.test.images
+    assert images.shape[2:] == (8, 8)
+    wanted = trained.logits(trained.prepare(images))
+    assert torch.equal(trained.predict(images).logits, wanted)
+    export_run(trained, run.folder / "net")
+    assert torch.equal(load_exported(run.folder / "net", CPU).predict(images).logits, wanted)
+    assert "At last they are resized" in (run.folder / "net" / "README.md").read_text()
+
+
+def test_photographs_are_prepared_as_pretrained_weights_want(photographs, tmp_path):
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
+    changes = [*SMALL[1:], "network=test_resnet", f"network.weights={tmp_path / 'weights.pth'}"]
+    run = tiny_run(tmp_path, "folder_resnet18", *changes)
+    train_quietly(run, data_root=photographs, workers=0)
+    trained = load_trained(run.folder, CPU)
+    told = timm.models.get_pretrained_cfg("test_resnet")
+    assert trained.view.resize == round(16 / told.crop_pct)
+    paths = sorted((photographs / "val").rglob("*.*"))
+    found = trained.predict(paths)
+    wrong = sum(
+        best[0][0] != path.parent.name for path, best in zip(paths, found.top(1), strict=True)
+    )
+    recorded = value_of(run.summary(), report="last")
+    assert 100 * wrong / len(paths) == pytest.approx(recorded, abs=1e-9)
+    about = export_run(trained, tmp_path / "net")
+    assert about["mean"] == list(told.mean)
+    (tmp_path / "weights.pth").unlink()
+    exported = load_exported(tmp_path / "net", CPU)
+    assert torch.equal(exported.predict(paths).logits, found.logits)
 
 
 def test_the_best_classes_come_first(of_digits):

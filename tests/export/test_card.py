@@ -78,7 +78,8 @@ def test_the_card_says_what_it_is_of_what_and_how_good(of_isda, tmp_path):
 
 def test_the_card_of_timms_networks_needs_timm_alone(of_isda, tmp_path):
     about = export_run(of_isda, tmp_path / "net")
-    about["network"] = {"name": "resnet18", "options": {}, "arguments": {"num_classes": 10}}
+    given = {"weights": "resnet18.pth"}
+    about["network"] = {"name": "resnet18", "options": given, "arguments": {"num_classes": 10}}
     about |= {"classes": [f"bird {k}" for k in range(200)], "results": {}, "view": None}
     about |= {"mean": None, "std": None, "predictor": "network 2", "averaged": False}
     about["run"] |= {"test_on": "hold_out"}
@@ -88,5 +89,6 @@ def test_the_card_of_timms_networks_needs_timm_alone(of_isda, tmp_path):
     assert "predictor `network 2`" in card
     assert "The weights are of the last epoch." in card
     assert "held-out training images" in card
+    assert "The run began with the pretrained weights of `resnet18.pth`." in card
     assert "- not measured" in card
     assert "RGB" not in card

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import torch
 import typer
-from PIL import Image
 from rich.console import Console
 
 from semaug import api
 from semaug.cli.options import PredictorName, one_process, with_options
 from semaug.data import LoadError
+from semaug.data.class_folders import image_extensions
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
@@ -102,11 +102,10 @@ def _files_in(path: Path) -> list[Path]:
     """Return the images below a folder, by their endings; of a file itself, whatever it is."""
     if not path.is_dir():
         return [path]
-    kinds = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     return [
         file
         for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in kinds
+        if file.suffix.lower() in image_extensions()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
         and file.is_file()
     ]

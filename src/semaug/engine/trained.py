@@ -145,8 +145,10 @@ class Trained(Networks):
                 f"predict: {self.folder}: expected a run on photographs, got one on data="
                 f"{self.builder.data.name}, whose images are none"
             )
-        in_files = "test_files" in self.sums
-        return test_view(self.recipe) if in_files else view_of_size(height, width)
+        if "test_files" in self.sums:
+            return test_view(self.recipe)
+        side = getattr(self.recipe.data, "side", None)  # before they are resized
+        return view_of_size(side or height, side or width)
 
     def answer(self, pictures: Tensor, predictor: str) -> Tensor:
         """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""

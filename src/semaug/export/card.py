@@ -34,10 +34,14 @@ def _what(about: Mapping[str, Any]) -> str:
     if about["averaged"]:
         weights = f"the moving average (`ema_decay={recipe['ema_decay']}`) that the run tested"
     which = f", predictor `{about['predictor']}`" if about["predictor"] else ""
+    given = about["network"]["options"]
+    source = given.get("weights") or ("timm" if given.get("pretrained") else None)
+    start = f" The run began with the pretrained weights of `{source}`." if source else ""
     return (
         f"A network that classifies images into {len(about['classes'])} classes, trained by semaug "
         f"{about['semaug']}: run `{about['label']}` with seed {run['seed']}{which} ({method}, "
-        f"{run['epochs']} epochs). The weights are {weights}. `model.json` holds the whole recipe."
+        f"{run['epochs']} epochs). The weights are {weights}.{start} `model.json` holds the whole "
+        "recipe."
     )
 
 
@@ -83,6 +87,8 @@ def _loading(about: Mapping[str, Any]) -> str:
             f" Photographs are first resized (bilinear, antialiased) so that the shorter side has "
             f"{view['resize']} pixels, and cropped to the middle {view['size']} x {view['size']}."
         )
+        if (height, width) != (view["size"], view["size"]):
+            lines[-1] += f" At last they are resized in the same way to {height} x {width}."
     if about["cannot_predict"]:
         reason = about["cannot_predict"]
         lines.append(f"`semaug predict` cannot use this folder alone, for {reason}.")

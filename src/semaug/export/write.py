@@ -116,6 +116,7 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
     """Return plain data about a network, its input and the run that trained it."""
     summary, recipe = load_summary(trained.folder), trained.recipe
     data, sizes, spec = trained.builder.data, trained.builder.sizes, plain.spec
+    wanted = getattr(recipe.network, "preprocessing", None) or data  # as all input of the run
     options = spec_to_plain_data(spec, networks)
     network = {"name": options.pop("name"), "options": options}
     is_of_timm = isinstance(spec, TimmNetwork)
@@ -140,8 +141,8 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         "network": network,
         "classes": list(trained.classes),
         "image": list(plain.images.shape[1:]),
-        "mean": data.mean and list(data.mean),
-        "std": data.std and list(data.std),
+        "mean": wanted.mean and list(wanted.mean),
+        "std": wanted.std and list(wanted.std),
         "view": {**vars(view)} if type(view) is ResizeCenterCrop else None,
         "cannot_predict": next((reason for reason, holds in reasons.items() if holds), None),
         "label": trained.label,
