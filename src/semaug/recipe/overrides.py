@@ -4,8 +4,9 @@ The dotted name (``loss.strength``) always works; the short one where exactly on
 recipe has it.
 
 >>> from semaug.recipes import find_recipe
->>> override(find_recipe("digits_resnet8_isda"), {"epochs": "3", "strength": "0.25"}).loss
-ISDA(strength=0.25, ramp='linear', covariance='full', memory=None)
+>>> changed = override(find_recipe("digits_resnet8_isda"), {"epochs": "3", "strength": "0.25"})
+>>> changed.epochs, changed.loss.strength
+(3, 0.25)
 """
 
 import types

@@ -1,8 +1,9 @@
 """ImageNet: every network of T-PAMI Table 1. ISDA has diagonal covariances here.
 
 >>> from semaug.recipes import find_recipe
->>> find_recipe("imagenet_resnet50_isda").loss
-ISDA(strength=7.5, ramp='linear', covariance='diagonal', memory=None)
+>>> loss = find_recipe("imagenet_resnet50_isda").loss
+>>> loss.strength, loss.covariance
+(7.5, 'diagonal')
 
 Run:     torchrun --nproc-per-node 8 -m semaug train NAME_isda seed=0
 Result:  see results/README.md
