@@ -149,12 +149,26 @@ def _transfer_in_small() -> list[Entry]:
     ]
 
 
+# Of fine-tuning: as many values of each arm, from which other training images choose.
+_FINETUNED = {"cross-entropy": ""} | {
+    f"{arm}, {symbol} = {value}": (change + value).removesuffix(",strength=5")
+    for arm, symbol, change, values in (
+        ("label smoothing", "e", ",label_smoothing=", ("0.05", "0.1", "0.2", "0.3")),
+        ("ISDA, diagonal", "λ0", "_isda,covariance=diagonal,strength=", ("2.5", "10", "30", "100")),
+        ("ISDA, shared", "λ0", "_isda,strength=", ("1", "2.5", "5", "10")),
+        ("ISDA, identity", "λ0", "_isda,covariance=identity,strength=", ("1", "2.5", "5", "10")),
+    )
+    for value in values
+}
+
+
 FIGURES: dict[str, Sequence[Entry]] = {
     "isda-fig10": _draws(_WIDE),
     "isda-fig11": _entries(_STRENGTHS, *next(iter(_WIDE.items()))),
     "isda-8-small": _entries(_ABLATIONS, _SMALL_LABEL, _SMALL),
     "isda-fig10-small": _draws({_SMALL_LABEL: _SMALL}),
     "isda-fig11-small": _entries(_STRENGTHS, _SMALL_LABEL, _SMALL),
+    "finetune": _entries(_FINETUNED, "10 images a class, CIFAR-100", "cifar100_10_finetune"),
     "ait-fig3": _layers(),
     "ait-fig4": _weights(),
     "ait-1-fair": _fair_on_cifar(),

@@ -18,6 +18,7 @@ from semaug.augmentation import Augment
 from semaug.engine.optimizers import SGD, AdamW
 from semaug.engine.schedules import Cosine
 from semaug.recipe import Recipe
+from semaug.recipes.finetune import ISDA
 from semaug.recipes.row import Row
 from semaug.registry import networks
 
@@ -56,7 +57,7 @@ RECIPES = {
     "folder_finetune": Row(
         finetuned(),
         "A pretrained EfficientNet-Lite0, trained on with your own photographs and cross-entropy.",
-        isda={"covariance": "shared", "strength": "5"},
+        isda=ISDA,
     ),
     "folder_resnet18": Row(
         baseline(),
