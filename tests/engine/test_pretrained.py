@@ -282,3 +282,28 @@ def test_a_frozen_part_is_named_and_the_others_learn(weights, tmp_path):
         UserError, match="network=resnet8_cifar: unknown part 'conv2'; did you mean"
     ):
         train_quietly(run_from(weights, tmp_path / "other", "freeze=conv2"))
+
+
+def test_constants_of_the_images_can_be_said_and_are_told(weights, tmp_path):
+    constants = "mean=0.1,0.2,0.3", "std=0.4,0.5,0.6"
+    run = run_from(weights, tmp_path, *constants)
+    line, *_ = printed(run).splitlines()
+    assert "images are normalized with mean 0.1, 0.2, 0.3 and std 0.4, 0.5, 0.6" in line
+    trained = load_trained(run.folder, TrainOptions(device="cpu"))
+    pixels = torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)
+    assert trained.prepare(pixels)[0, :, 0, 0].tolist() == pytest.approx([2.25, 1.6, 0.7 / 0.6])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": (0.5,) * 3},
+        {"mean": (0.5,), "std": (0.5,)},
+        {"mean": (2.0,) * 3, "std": (0.5,) * 3},
+    ],
+)
+def test_odd_constants_are_refused(options):
+    with pytest.raises(UserError, match=r"recipe: expected `(mean|std)`"):
+        networks.make("resnet8_cifar", weights="a.pth", **options)
+    with pytest.raises(UserError, match=r"recipe: expected `mean` three numbers .* of pretrained"):
+        networks.make("resnet8_cifar", mean=(0.5,) * 3, std=(0.5,) * 3)

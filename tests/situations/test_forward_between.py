@@ -64,3 +64,29 @@ def test_the_weight_of_with_features_stays_that_of_the_training_forward():
     assert net.weight is not None
     assert_close(net.weight.data_ptr(), weight.data_ptr())
     assert_close(features @ net.weight.T + model[5].bias, logits)
+
+
+class Opaque(torch.autograd.Function):
+    """What some wrappers put behind a model: a copy, of which the graph does not tell."""
+
+    @staticmethod
+    def forward(ctx, logits):
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+@pytest.mark.parametrize("trained_first", [True, False])
+def test_forwards_are_told_apart_behind_a_wrapper_that_hides_them(trained_first):
+    model = small_network()
+    criterion = attach(model, isda_loss())
+    trained = Opaque.apply(model(IMAGES))
+    model.eval()
+    with torch.no_grad():
+        evaluated = Opaque.apply(model(IMAGES + 1))
+    for _ in range(2):
+        criterion(trained if trained_first else evaluated, LABELS)
+        trained_first = not trained_first
+    assert criterion.isda.step == 1

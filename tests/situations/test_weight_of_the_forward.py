@@ -131,3 +131,20 @@ def test_a_compiled_model_with_a_normalized_classifier_trains_in_both_modes():
         model.train(training)
         criterion(forward(IMAGES), LABELS)
     assert criterion.isda.step == 2
+
+
+def test_a_computed_weight_is_computed_anew_after_a_step():
+    model = small_network()
+    model[5] = parametrizations.weight_norm(model[5])
+    net = with_features(model)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    for _ in range(2):
+        net(IMAGES)[0].square().mean().backward()
+        optimizer.step()
+        assert torch.equal(net.weight, model[5].weight)
+        net.weight.sum().backward()
+
+
+def test_replicas_of_data_parallel_are_refused():
+    with pytest.raises(ValueError, match="not to be wrapped by DataParallel"):
+        with_features(small_network())._replicate_for_data_parallel()

@@ -55,9 +55,11 @@ def load_pretrained(
         report = _fetched(network, spec, sizes)
     else:
         return None
+    if (wanted := getattr(spec, "preprocessing", None)) is not None:
+        mean, std = (", ".join(f"{x:.3g}" for x in one) for one in (wanted.mean, wanted.std))
+        note = f"images are normalized with mean {mean} and std {std}"
+        return replace(report, notes=(*report.notes, note))
     told: Mapping[str, Any] = getattr(network, "pretrained_cfg", None) or {}
-    if getattr(spec, "preprocessing", None) is not None:  # which images are prepared by
-        return report
     if not (told.get("hf_hub_id") or told.get("url")):
         return report
     theirs, ours = (*told["mean"], *told["std"]), (*(data.mean or ()), *(data.std or ()))

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from semaug.covariance import ClassCovariance
 from semaug.features.classifier import Classifier, find_classifier, logits_of, unwrap
 from semaug.features.probe import Capture
-from semaug.features.recognize import LateCheck, is_output
+from semaug.features.recognize import LateCheck, maker
 from semaug.features.tap import hook
 
 # N samples, C classes, A features.
@@ -193,9 +193,11 @@ class WithFeatures(nn.Module):
         Of the latest one in the mode that the classifier is in, so a look in evaluation mode
         does no harm. It may belong to a convolution or be sharded.
         """
-        tap, training = self._tap, self._classifier.module.training
-        seen = tap.trained_weight if training else tap.evaluated_weight
+        seen = self._tap.weight_in(self._classifier.module.training)
         return self._classifier.weight("with_features", seen)
+
+    def _replicate_for_data_parallel(self) -> None:
+        unwrap("with_features", nn.DataParallel(nn.Identity()))  # which refuses it
 
     def detach(self) -> None:
         """Take the hooks off the model, which is ``net.model``; the wrapper ends with it."""
@@ -309,8 +311,8 @@ class AttachedLoss(nn.Module):
                 "first call of a compiled model, and again after the classifier was replaced"
             )
         if not torch.compiler.is_compiling():
-            if trained and evaluated and not is_output(logits, trained):
-                seen = trained if is_output(logits, evaluated) is False else evaluated
+            if trained and evaluated:
+                seen = maker(logits, trained, evaluated)
             self._late.check("attach", self._classifier.name, logits, seen)
         if seen is trained:
             self._tap.trained = None

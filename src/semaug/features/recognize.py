@@ -48,6 +48,17 @@ def is_output(logits: Tensor, seen: Capture) -> bool | None:
     return node is output.grad_fn
 
 
+def maker(logits: Tensor, trained: Capture, evaluated: Capture) -> Capture:
+    """Choose the forward that made the logits, of one in training and one in evaluation mode.
+
+    Where neither memory nor graph tells, logits with a graph are those of training.
+    """
+    own, other = is_output(logits, trained), is_output(logits, evaluated)
+    if own or other is False or (own is None and other is None and logits.requires_grad):
+        return trained
+    return evaluated
+
+
 @torch.no_grad()
 def equals_output(logits: Tensor, seen: Capture) -> Tensor:
     """Whether logits are a copy of the output of a layer in any precision: a bool, on its device.

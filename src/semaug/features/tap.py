@@ -47,12 +47,14 @@ class FeatureTap(Tap):
         evaluated: The latest one in evaluation mode after that, or None.
         trained_weight: That of the latest forward in training mode, restarted or not.
         evaluated_weight: That of the latest one in evaluation mode.
+        sources: What a computed weight was made of, and the versions of these tensors.
     """
 
     def __init__(self, weight_tap: "WeightTap | None" = None) -> None:
         self.weight_tap = weight_tap
         self.trained_weight: Tensor | None = None
         self.evaluated_weight: Tensor | None = None
+        self.sources: list[tuple[Tensor, int]] = []
         self.restart()
 
     def restart(self, owned: bool = False) -> None:
@@ -70,11 +72,22 @@ class FeatureTap(Tap):
             return
         computed = None if self.weight_tap is None else self.weight_tap.take()
         weight = module.weight if computed is None else computed
+        if computed is not None and not torch.compiler.is_compiling():
+            self.sources = [(source, source._version) for source in module.parameters()]
         seen = captured(module, args, kwargs, output, weight)
         if module.training:
             self.trained, self.trained_weight, self.evaluated = seen, weight, None
         else:
             self.evaluated, self.evaluated_weight = seen, weight
+
+    def weight_in(self, training: bool) -> Tensor | None:
+        """Return the weight of the latest forward in a mode, unless it is no longer what it was.
+
+        A weight that is computed changes with the next step of an optimizer.
+        """
+        if any(source._version != version for source, version in self.sources):
+            return None
+        return self.trained_weight if training else self.evaluated_weight
 
     def __reduce__(self) -> tuple[type["FeatureTap"], tuple["WeightTap | None"]]:
         return FeatureTap, (self.weight_tap,)

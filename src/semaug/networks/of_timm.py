@@ -1,6 +1,6 @@
 """Networks by the names that timm knows, ours among them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -40,6 +40,9 @@ class TimmNetwork:
         weights: File of pretrained weights of any framework, or folder of a run, to begin with;
             None is random weights.
         pretrained: Whether to begin with weights that timm fetches from the internet.
+        mean: Of each channel of the images that the weights want, on a scale of 0 to 1; none is
+            what timm knows of the network.
+        std: Standard deviation, likewise.
         freeze: Parts that are not trained, by name, such as ``stem,layers.0``; ``backbone`` is
             all but the classifier. Their batch norms stay as in evaluation.
 
@@ -52,6 +55,8 @@ class TimmNetwork:
     block_drop_rate: float | None = None
     weights: str | None = None
     pretrained: bool = False
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     freeze: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -60,6 +65,11 @@ class TimmNetwork:
         check_option("block_drop_rate", rate, holds, "from 0 to below 1, or none")
         if self.pretrained and self.weights is not None:
             raise UserError("recipe: expected either `weights` or `pretrained` of a network")
+        begins = self.pretrained or self.weights is not None
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            fits = not values or (begins and len(values) == 3 and all(0 < x < 1 for x in values))
+            check_option(name, values, fits, "three numbers from 0 to 1, of pretrained weights")
+        check_option("std", self.std, bool(self.std) == bool(self.mean), "where there is a `mean`")
 
     def build(self, sizes: Sizes) -> nn.Module:
         """Build the network with random weights, for those of a file or a checkpoint to replace.
@@ -72,7 +82,12 @@ class TimmNetwork:
     @property
     def preprocessing(self) -> Preprocessing | None:
         """What images the weights want that it begins with; None if nobody knows."""
-        return _preprocessing(self.model) if self.pretrained or self.weights else None
+        if not (self.pretrained or self.weights):
+            return None
+        known = _preprocessing(self.model)
+        if not self.mean:
+            return known
+        return replace(known or Preprocessing((), (), 224, 0.875), mean=self.mean, std=self.std)
 
     def freeze_parts(self, network: nn.Module) -> None:
         """Freeze what is not to be trained, once the network has its weights.
