@@ -52,7 +52,10 @@ def test_folder_holds_all_about_a_run(train_tiny):
     recipe = json.loads((run.folder / "recipe.json").read_text())
     assert recipe["recipe"]["precision"] in ("32", "bf16")  # no "auto" is left
     assert recipe["recipe"]["kind"] == "train"
-    assert recipe["recipe"]["loss"] == {"name": "cross_entropy"}
+    assert recipe["recipe"]["loss"] == {
+        "name": "cross_entropy",
+        "label_smoothing": 0.0,
+    }
     assert (recipe["format"], recipe["code"]) == (2, {})
 
 
