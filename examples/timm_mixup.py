@@ -26,7 +26,7 @@ def main(epochs: int) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
 
     # semaug: in the statistics, a mixed image counts for its most probable class; the loss smooths
-    # labels, not Mixup, because smoothed targets have no zeros, which makes them slow
+    # labels, or Mixup does, which is the same
     isda = semaug.ISDALoss(
         10, model.num_features, strength=0.5, ramp_steps=steps, label_smoothing=0.1
     )

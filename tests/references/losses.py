@@ -51,12 +51,15 @@ def isda_by_loops(
     losses, divisor = [], 0.0
     for n, z, target in samples_and_targets(logits, labels):
 
-        def bound(y: int, z: Tensor = z, n: int = n) -> Tensor:
-            options = strengths[n], class_weights, label_smoothing
-            return bound_of_class(z, y, q, *options)
+        def bound(y: int, smoothing: float = label_smoothing, z: Tensor = z, n: int = n) -> Tensor:
+            return bound_of_class(z, y, q, strengths[n], class_weights, smoothing)
 
-        if target.is_floating_point():  # a sample of class k with probability target[k]
-            losses.append(sum(t * bound(k) for k, t in enumerate(target)))
+        if target.is_floating_point():  # of class k with probability own[k], and smoothed
+            part = len(target) * min(target.tolist())
+            part = part if 0 < part < 0.99 else 0.0
+            own = (target - part / len(target)) / (1 - part)
+            smoothing = part + label_smoothing - part * label_smoothing
+            losses.append(sum(t * bound(k, smoothing) for k, t in enumerate(own)))
             divisor = divisor + 1
         elif target == ignore_index:
             losses.append(z.new_zeros(()))

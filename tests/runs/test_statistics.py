@@ -64,6 +64,19 @@ def test_so_many_pairs_show_a_difference_in_four_of_five_studies(size, std):
     assert fewer - 0.01 < 0.8 < power + 0.01
 
 
+@pytest.mark.parametrize("std", [0.3, 0.45])
+def test_folds_need_more_pairs_or_never_show_it(std):
+    pairs, overlap = pairs_to_detect(1.0, std, 1 / 4), 1 / 4
+    draws = np.random.default_rng(0).normal(1.0, std, (4000, pairs or 1000))
+    found = [
+        difference.low > 0 or difference.high < 0
+        for row in draws
+        for difference in [paired_difference([0.0] * len(row), [*row], overlap)]
+    ]
+    assert pairs is None or pairs > pairs_to_detect(1.0, std)
+    assert np.mean(found) > 0.78 if pairs else np.mean(found) < 0.8
+
+
 def test_nothing_to_detect_is_refused():
     for size, std in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match="pairs_to_detect: expected `size` > 0 and `std` > 0"):

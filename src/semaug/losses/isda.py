@@ -17,6 +17,10 @@ t[n, k], noise included, so the loss is the mean of the bounds of all classes:
 
     loss = sum over k of t[n, k] (log sum over j of exp(z[n, j] + strength / 2 * Q[k, j]) - z[n, k])
 
+What all classes have in common, t = (1 - s) r + s / C with a zero in r, is no class but
+smoothing: then t above is r, and s joins e. So smoothed mixtures are those of timm's Mixup
+with a smoothing of its own, or of this loss.
+
 Source: Proposition 1 of Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, and T-PAMI
 2021, https://arxiv.org/abs/2007.10538, where it is Eq. (7). Smoothed and soft targets are ours.
 
@@ -311,21 +315,36 @@ def _soft_loss(
     options: CrossEntropyOptions,
 ) -> Tensor:
     """:func:`isda_loss` of soft targets."""
-    class_weights, smoothing = options.class_weights, options.label_smoothing
+    class_weights = options.class_weights
     shape = logits.shape[:1] + logits.shape[2:]
     if logits.ndim == 4:
         logits, targets = (x.movedim(1, 3).flatten(0, 2) for x in (logits, targets))
     logits = at_least_float32(logits)
-    targets = targets.to(logits.dtype)
+    targets, even_part = _without_even_part(targets.to(logits.dtype))
+    smoothing = even_part + options.label_smoothing * (1 - even_part)  # (N, 1)
     ones = logits.new_ones(logits.shape[1])
     scale = ones if class_weights is None else class_weights.to(logits.dtype)
     share = targets * ((1 - smoothing) * scale + smoothing * scale.mean())
     losses = _sum_of_bounds(logits, share, weight, form, strength)
-    if smoothing > 0:
-        even = torch.where(has_target(targets), scale / len(scale), 0.0)
-        moved = targets * scale.mean() - even
-        losses = losses + smoothing * (logits * moved).sum(dim=1)
+    even = torch.where(has_target(targets), scale / len(scale), 0.0)
+    moved = smoothing * (targets * scale.mean() - even)
+    losses = losses + (logits * moved).sum(dim=1)
     return reduced(losses.view(shape), options.reduction)
+
+
+def _without_even_part(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Part targets into ``(1 - s) r + s / C``: r is 0 for the least probable class, s is (N, 1).
+
+    What all classes have in common is smoothing, such as that of timm's Mixup, and r of Mixup
+    has two classes. Even targets stay whole, for then there is no r.
+    """
+    least = targets.detach().amin(dim=1, keepdim=True)
+    part = least * targets.shape[1]
+    least, part = (torch.where((part > 0) & (part < EVEN), x, 0.0) for x in (least, part))
+    return (targets - least) / (1 - part), part  # exact zeros, where classes have no more
+
+
+EVEN = 0.99  # a share of an even part from which on rounding would decide about the rest
 
 
 def _sum_of_bounds(

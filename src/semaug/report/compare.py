@@ -158,7 +158,7 @@ def conclusion(group: Group, pair: Pair) -> str:
 
 def interval(group: Group) -> str:
     """Say which interval a comparison gives."""
-    if group.runs[0].options.get("subset.folds"):
+    if group.recipes[0].overlap:
         return "95 %, corrected Student's t over folds (Nadeau and Bengio, 2003)"
     return "95 %, Student's t over pairs of runs with the same seed"
 
@@ -170,14 +170,18 @@ def pairs_for(comparison: Comparison, size: float) -> str:
         comparison: Of the pairs so far.
         size: Of the difference.
     """
-    std, group = comparison.pairs[0].difference.std, comparison.group
+    pair, group = comparison.pairs[0], comparison.group
+    std, overlap = pair.difference.std, pair.first.overlap
     wanted = f"a difference of {group.measure.text(size)} in {group.measured}"
     if not std:
-        return f"{wanted}: no spread is known yet; two pairs or more tell how many it takes"
-    return (
-        f"{wanted} is seen in four of five studies with {pairs_to_detect(size, std)} pairs, "
-        f"if the standard deviation of differences is {std:.2f} as here"
-    )
+        known = "unknown" if std is None else "zero"
+        return f"{wanted}: the spread so far is {known}, which tells no number of pairs"
+    pairs = pairs_to_detect(size, std, overlap)
+    spread = f"if the standard deviation of differences is {std:.2f} as here"
+    if pairs is None:
+        why = "folds, which share training images" if overlap else "10,000 pairs"
+        return f"{wanted} is not seen in four of five studies by any number of {why}, {spread}"
+    return f"{wanted} is seen in four of five studies with {pairs} pairs, {spread}"
 
 
 def unequal_warnings(pair: Pair) -> list[str]:

@@ -114,6 +114,12 @@ class RecipeRuns:
         return tuple(run for run in self.runs if run.finished)
 
     @property
+    def overlap(self) -> float:
+        """Test images over training images, if the runs are folds; 0 if they are none."""
+        folds = self.runs[0].options.get("subset.folds")
+        return 1 / (folds - 1) if folds else 0.0
+
+    @property
     def state(self) -> str:
         """Say how far unfinished runs are."""
         states = (f"seed {run.seed} at {run.state}" for run in self.runs if not run.finished)
@@ -330,10 +336,8 @@ def compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) 
     one, two = first.values(report, predictor), second.values(report, predictor)
     if not (seeds := sorted(one.keys() & two.keys())):
         return None
-    folds = first.runs[0].options.get("subset.folds")
-    overlap = 1 / (folds - 1) if folds else 0.0
     values, others = ([own[seed] for seed in seeds] for own in (one, two))
-    difference = paired_difference(values, others, overlap)
+    difference = paired_difference(values, others, first.overlap)
     unequal = unequal_settings(
         *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
     )
