@@ -116,6 +116,11 @@ def test_a_set_without_test_images_needs_some_held_out(data):
     assert len(Subset(hold_out=12).select(data)[0].test) == 12
 
 
+def test_a_class_that_is_held_out_whole_is_named():
+    with pytest.raises(UserError, match="all of class 'a' are held out to test on"):
+        Subset(hold_out=5).select(make_data(num_train=6))
+
+
 def test_too_few_images_are_told_as_of_the_recipe(data):
     with pytest.raises(UserError, match=r"^recipe: select: expected `train_per_class` <= 60"):
         Subset(train_per_class=61).select(data)

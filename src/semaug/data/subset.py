@@ -92,11 +92,19 @@ class Subset:
             The images, and how those to train on were chosen.
 
         Raises:
-            UserError: If there are fewer images than asked for, or none to test on.
+            UserError: If there are fewer images than asked for, none to test on, or none of a class
+                to train on.
         """
         with as_user_error("recipe: ", ValueError):
             own = self._at_most(data, seed) if quick else self
-            data, selection = select(data, **own._choices(seed))
+            whole, (data, selection) = data, select(data, **own._choices(seed))
+        if len(selection.held_out) and not (quick or whole.has_masks):
+            held_out = whole.train.labels.cpu()[selection.held_out].tolist()
+            if lost := {*held_out} - {*selection.official_labels.tolist()}:
+                raise UserError(
+                    f"recipe: expected images of every class of data={data.name} to train on, "
+                    f"all of class {selection.classes[min(lost)]!r} are held out to test on"
+                )
         num_test, wanted = len(data.test), own.test_images
         if num_test == 0:
             raise UserError(
