@@ -118,7 +118,7 @@ def test_a_set_without_test_images_needs_some_held_out(data):
 
 def test_a_class_that_is_held_out_whole_is_named():
     with pytest.raises(UserError, match="all of class 'a' are held out to test on"):
-        Subset(hold_out=5).select(make_data(num_train=6))
+        Subset(hold_out=5).select(make_data(num_train=6, num_test=6))
 
 
 def test_too_few_images_are_told_as_of_the_recipe(data):
