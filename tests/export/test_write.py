@@ -171,3 +171,7 @@ def test_what_only_the_run_can_prepare_is_told(load_tiny, of_isda, tmp_path, mon
     mine = load_tiny("digits_resnet8", f"evaluation={tmp_path / 'window.py'}:Mine")
     reason = export_run(mine, tmp_path / "mine")["cannot_predict"]
     assert reason == "it is tested in a way of your own"
+    scaled = load_tiny("digits_resnet8", "evaluation.scales=0.5,1")
+    assert export_run(scaled, tmp_path / "any size")["cannot_predict"] is None
+    reason = export_run(scaled, tmp_path / "graph", "torch_export")["cannot_predict"]
+    assert reason == "it is tested at other scales, and model.pt2 takes images of one size alone"

@@ -130,6 +130,9 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         "photographs are resized by code of your own": type(view) not in _VIEWS,
         "its images are whitened": getattr(recipe.augment, "whitening", False),
         "it is tested in a way of your own": is_outside(evaluations.name_of(recipe.evaluation)),
+        f"it is tested at other scales, and {chosen.file} takes images of one size alone": any(
+            chosen.has_graph and scale != 1 for scale in getattr(recipe.evaluation, "scales", ())
+        ),
         "its network is your own, which --to torch_export and onnx keep whole": not is_of_timm
         and not chosen.has_graph,
     }
