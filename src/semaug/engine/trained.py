@@ -16,7 +16,7 @@ from semaug.data import DataSet, FileSet, LoadedBatch
 from semaug.data.views import View
 from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
-from semaug.engine.images import describe_images, describe_input
+from semaug.engine.images import REMEDY, describe_images, describe_input, read_images
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Networks, view_of_size
@@ -31,7 +31,6 @@ from semaug.recipe.plain import outside_names, recipe_from_plain_data
 from semaug.recipe.plan import make_plan, stream_plan, streams_of
 from semaug.recipe.recipe import Recipe
 from semaug.runs.checkpoint import load_checkpoint
-from semaug.runs.files import read_json
 from semaug.runs.read import load_summary
 from semaug.runs.run import Run
 
@@ -362,8 +361,8 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
         )
     place, recipe = choose_device(options.device), run.recipe
     path = run.folder / "images.json"
-    recorded = read_json(path, "restore a copy of it")
-    context = f"{path}: expected a description of images; restore a copy of it: "
+    recorded = read_images(path)
+    context = f"{path}: expected a description of images; {REMEDY}: "
 
     @cache
     def open_streams() -> Streams:
