@@ -199,7 +199,7 @@ def test_a_graph_of_other_classes_or_size_is_named(of_isda, tmp_path, to):
     path.write_text(json.dumps(good | {"classes": good["classes"][1:]}))
     with pytest.raises(UserError, match=r"model\.json: .* again: 9 classes of 10 logits"):
         load_exported(tmp_path / "net", TRUSTING)
-    path.write_text(json.dumps(good | {"image": [3, 9, 9], "view": None}))
+    path.write_text(json.dumps(good | {"image": [3, 9, 9], "view": {"height": 9, "width": 9}}))
     with pytest.raises(UserError, match=r"model\.json: expected what|onnxruntime: .*dimension"):
         load_exported(tmp_path / "net", TRUSTING)
 

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semaug.data import ResizeCenterCrop
-from semaug.data.views import View
+from semaug.data.views import Exactly, ResizeCenterCrop, View
 from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.evaluation import Evaluator
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import Networks, view_of_size
+from semaug.engine.predict import Networks
 from semaug.engine.processes import Processes
 from semaug.engine.streams import form_of, network_input
 from semaug.errors import UserError, as_user_error
@@ -69,9 +68,9 @@ class Exported(Networks):
     def view(self) -> View:
         """What makes a picture of a decoded photograph, as of the test images of the run."""
         view = self.about["view"]
-        if view is not None:
+        if "resize" in view:
             return ResizeCenterCrop(view["resize"], view["size"])
-        return view_of_size(*self.about["image"][1:])
+        return Exactly(view["height"], view["width"])
 
     @property
     def batch_size(self) -> int:
@@ -138,7 +137,8 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
         network = chosen.load(weights, partial(_build, about, layout), device)
         processes, workers = Processes(device, form["precision"]), count_workers(options.workers)
         exported = Exported(folder, about, network, device, evaluator, processes, workers)
-        image = torch.zeros(*about["image"], dtype=torch.uint8)  # to try it on
+        shape = about["view"].get("height", 8), about["view"].get("width", 8)
+        image = torch.zeros(3, *shape, dtype=torch.uint8)  # to try it on
         (logits,) = exported.predict(exported.view(image, torch.empty(0))).logits
         if len(logits) != len(exported.classes):
             raise ValueError(f"{len(exported.classes)} classes of {len(logits)} logits")

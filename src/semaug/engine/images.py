@@ -65,9 +65,11 @@ def read_images(path: Path) -> dict[str, Any]:
 def describe_input(data: DataSet, image: Sequence[int]) -> dict[str, Any]:
     """Return plain data: what networks are built from, and what their input is prepared with."""
     unlabeled = None if data.unlabeled is None else len(data.unlabeled)
+    pixels = None if isinstance(data.train, FileSet) else list(data.train.images.shape[2:])
     return {
         "classes": list(data.train.classes),
         "image": list(image),
+        "pixels": pixels,  # height and width before they are resized
         "mean": data.mean and list(data.mean),
         "std": data.std and list(data.std),
         "train": len(data.train),

@@ -138,16 +138,17 @@ class Trained(Networks):
         Raises:
             UserError: If the run was not trained on images of bytes.
         """
+        data: Any = self.builder.data
         channels, height, width = self.builder.example_images.shape[1:]
-        if channels != 3 or self.builder.data.mean is None:
+        if channels != 3 or data.mean is None:
             raise UserError(
                 f"predict: {self.folder}: expected a run on photographs, got one on data="
-                f"{self.builder.data.name}, whose images are none"
+                f"{data.name}, whose images are none"
             )
         if "test_files" in self.sums:
             return test_view(self.recipe)
-        side = getattr(self.recipe.data, "side", None)  # before they are resized
-        return view_of_size(side or height, side or width)
+        side = getattr(self.recipe.data, "side", None)  # of a run of an earlier version
+        return view_of_size(*(data.pixels or (side or height, side or width)))
 
     def answer(self, pictures: Tensor, predictor: str) -> Tensor:
         """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
@@ -271,7 +272,7 @@ class _Recorded:
     def __init__(self, name: str, facts: Mapping[str, Any], read_data: Callable[[], DataSet]):
         self.name = name
         self.classes = tuple(facts["classes"])
-        self.mean, self.std = facts["mean"], facts["std"]
+        self.mean, self.std, self.pixels = facts["mean"], facts["std"], facts.get("pixels")
         self.num_classes, self.num_images = len(self.classes), facts["train"]
         self._read_data = read_data
 

@@ -159,7 +159,7 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         "image": list(plain.images.shape[1:]),
         "mean": wanted.mean and list(wanted.mean),
         "std": wanted.std and list(wanted.std),
-        "view": {**vars(view)} if type(view) is ResizeCenterCrop else None,
+        "view": {**vars(view)} if type(view) in _VIEWS else None,
         "cannot_predict": next((reason for reason, holds in reasons.items() if holds), None),
         "label": trained.label,
         "predictor": predictor,
