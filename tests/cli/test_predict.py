@@ -75,9 +75,35 @@ def test_damaged_and_missing_photographs_stop_no_others(semaug, places, tmp_path
         "no*.jpg: no such file",
         "empty: no images in this folder",
     ]
+    remedy = "; Pillow decodes no such files, so convert photographs among them"
+    assert error.splitlines()[3:5] == [
+        f"passed over in 'new': .hidden/, .txt (1){remedy}",
+        f"passed over in 'empty': .txt (1){remedy}",
+    ]
     assert "cannot read 'new/damaged.png' (13 bytes): no image of a known format" in error
     assert "cannot read 'new/notes.txt' (0 bytes)" in error
     assert error.splitlines()[-1] == "predict: expected photographs, could not read 5 of 8"
+
+
+def test_folders_are_listed_as_those_of_data_sets(semaug, places, tmp_path):
+    write_image(tmp_path / "new" / "x.png")
+    write_image(tmp_path / "new" / "y.jpg")
+    (tmp_path / "new" / "y.jpg").rename(tmp_path / "new" / "y.mpo")
+    write_image(tmp_path / "new" / "@eaDir" / "x.png")
+    (tmp_path / "new" / "z.heic").touch()
+    (tmp_path / "new" / "again").symlink_to(tmp_path / "new")
+    for name, begin in (
+        ("new", "new/"),
+        (".", "new/"),
+        (str(tmp_path / "new"), f"{tmp_path}/new/"),
+    ):
+        status, output, error = semaug("predict", str(places[0].folder), name, *CPU)
+        files = [line.partition(": ")[0] for line in output.splitlines()]
+        assert (status, files) == (0, [f"{begin}x.png", f"{begin}y.mpo"])
+        (note, _) = error.splitlines()
+        assert "@eaDir/" in note
+        assert ".heic (1)" in note
+        assert note.endswith("; Pillow decodes HEIC after: pip install pillow-heif")
 
 
 def test_a_name_with_brackets_is_the_file_of_this_name(semaug, places, tmp_path):

@@ -145,6 +145,65 @@ def test_a_damaged_description_is_named(exported, content, message):
         load_exported(exported, CPU)
 
 
+ODD = (None, "x", [], {"a": 1}, -1, 10**400)
+USED = ("to", "cannot_predict", "network", "classes", "image", "mean", "std", "view", "sha256")
+
+
+def test_an_odd_description_is_named_whatever_is_odd(exported):
+    path = exported / "model.json"
+    good = json.loads(path.read_text())
+    recipe = good["run"]["recipe"]
+    inside = ("precision", "channels_last", "evaluation", "evaluation_batch_size", "deterministic")
+    changed = [good | {name: odd} for name in USED for odd in ODD]
+    changed += [{name: value for name, value in good.items() if name != left} for left in USED]
+    others = [recipe | {name: odd} for name in inside for odd in ODD]
+    others += [{name: value for name, value in recipe.items() if name != left} for left in inside]
+    changed += [good | {"run": {"recipe": other}} for other in others]
+    changed += [good | {"run": odd} for odd in ODD]
+    refused = 0
+    for about in changed:
+        path.write_text(json.dumps(about))
+        try:
+            load_exported(exported, CPU)
+        except UserError:
+            refused += 1
+    assert refused > 0.8 * len(changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"classes": [*map(str, range(11))]}, r"Error\(s\) in loading state_dict"),
+        ({"view": {"resize": 10}}, "'size'"),
+        ({"view": {"resize": 8, "size": 9}}, "ResizeCenterCrop: expected `size` <= `resize`"),
+        ({"mean": [0.5]}, "normalize: expected one `mean`"),
+        ({"run": {"recipe": {}}}, "'precision'"),
+    ],
+)
+def test_what_does_not_fit_is_said(exported, change, reason):
+    path = exported / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=rf"model\.json: expected what semaug .* again: .*{reason}"):
+        load_exported(exported, CPU)
+
+
+@pytest.mark.parametrize("to", ["torch_export", "onnx"])
+def test_a_graph_of_other_classes_or_size_is_named(of_isda, tmp_path, to):
+    try:
+        FORMATS[to].check_installed()
+    except UserError as error:
+        pytest.skip(str(error))
+    export_run(of_isda, tmp_path / "net", to)
+    path = tmp_path / "net" / "model.json"
+    good = json.loads(path.read_text())
+    path.write_text(json.dumps(good | {"classes": good["classes"][1:]}))
+    with pytest.raises(UserError, match=r"model\.json: .* again: 9 classes of 10 logits"):
+        load_exported(tmp_path / "net", TRUSTING)
+    path.write_text(json.dumps(good | {"image": [3, 9, 9], "view": {"height": 9, "width": 9}}))
+    with pytest.raises(UserError, match=r"model\.json: expected what|onnxruntime: .*dimension"):
+        load_exported(tmp_path / "net", TRUSTING)
+
+
 CODE = """
 from pathlib import Path
 

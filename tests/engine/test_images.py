@@ -10,6 +10,8 @@ from semaug.data import unpack_selection
 from semaug.engine import images, loop
 from semaug.engine.images import check_same_images
 from semaug.engine.measure import measure
+from semaug.engine.options import TrainOptions
+from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.recipe.overrides import override
 from semaug.recipe.quick import make_quick
@@ -101,6 +103,24 @@ def test_a_finished_run_of_other_images_is_refused(photographs, run_on_photograp
         train_quietly(run_on_photographs, data_root=ants, **options)
     with pytest.raises(FileNotFoundError, match="expected a folder of images"):
         train_quietly(run_on_photographs, data_root=cats.parent / "nowhere", **options)
+
+
+def test_a_finished_run_writes_a_lost_description_anew_with_its_summary(
+    photographs, run_on_photographs
+):
+    run, options = run_on_photographs, {"data_root": photographs(name="lost"), "workers": 0}
+    train_quietly(run, **options)
+    paths = run.folder / "images.json", run.folder / "summary.json"
+    description, summary = (json.loads(path.read_text()) for path in paths)
+    paths[0].unlink()
+    message = r"images\.json: expected .*, got no such file; .* delete it and summary\.json, and"
+    with pytest.raises(UserError, match=message):
+        train_quietly(run, **options, resume=True)
+    paths[1].unlink()
+    again = train_quietly(run, **options, resume=True)
+    assert json.loads(paths[0].read_text()) == description
+    assert again["results"] == summary["results"]
+    assert load_trained(run.folder, TrainOptions(device="cpu")).predictors
 
 
 def test_a_folder_is_looked_through_once(photographs, run_on_photographs, monkeypatch):

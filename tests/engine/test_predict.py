@@ -252,6 +252,23 @@ def test_a_run_on_other_images_says_what_it_takes(make_run, wide, tmp_path):
         assert torch.equal(trained.predict(images).logits, trained.logits(trained.prepare(images)))
 
 
+@pytest.mark.parametrize("size", ["image_size=12", "image_size=none"])
+def test_images_of_a_data_set_from_outside_are_resized_as_in_the_run(make_run, tmp_path, size):
+    run = make_run("digits_resnet8", "epochs=1", "padding=0", "flip=false", size)
+    run = replace(run, recipe=replace(run.recipe, data=Numbers(wide=True)))
+    train_quietly(run)
+    trained = load_trained(run.folder, CPU)
+    images = trained.data.test.images
+    assert images.shape[2:] == (8, 16)
+    wanted = trained.logits(trained.prepare(images))
+    assert torch.equal(trained.predict(images).logits, wanted)
+    assert export_run(trained, tmp_path / "net")["view"] == {"height": 8, "width": 16}
+    assert torch.equal(load_exported(tmp_path / "net", CPU).predict(images).logits, wanted)
+    card = (tmp_path / "net" / "README.md").read_text()
+    assert "Photographs must have 8 x 16 pixels." in card
+    assert ("antialiased) to 12 x 12." in card) == (size == "image_size=12")
+
+
 def test_the_training_images_are_not_needed(of_photographs, photographs, tmp_path):
     folder = shutil.copytree(of_photographs.folder, tmp_path / "seed0")
     assert json.loads((folder / "images.json").read_text())["input"]["classes"] == ["cat", "dog"]

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.testing import assert_close
 
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
+from semaug.export import export_run
 from semaug.export.network import difference, plain_network
 from semaug.methods import Supervised
 from semaug.runs.checkpoint import load_checkpoint
@@ -66,3 +69,19 @@ def test_differences_are_relative_to_large_logits_alone():
     assert difference(logits + 0.1, logits) == pytest.approx(0.1)
     assert difference(1000 * logits + 0.1, 1000 * logits) == pytest.approx(0.1 / 500, rel=1e-3)
     assert difference(logits, logits[:, :1]) == float("inf")
+
+
+@pytest.mark.parametrize("parts", ["backbone", "conv1,bn1"])
+def test_frozen_batch_norms_become_those_of_plain_timm(load_tiny, tmp_path, parts):
+    torch.manual_seed(77)
+    source = timm.create_model("resnet8_cifar", num_classes=5)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    start = f"network.weights={tmp_path / 'weights.pth'}"
+    trained = load_tiny("digits_resnet8_isda", start, f"freeze={parts}")
+    assert any("Frozen" in type(one).__name__ for one in trained.method.modules())
+    export_run(trained, tmp_path / "net")
+    network = timm.create_model("resnet8_cifar", num_classes=10).eval()
+    network.load_state_dict(load_file(tmp_path / "net" / "model.safetensors"))
+    assert network.bn1.num_batches_tracked == 0
+    images = trained.prepare(trained.data.test.images)
+    assert_close(network(images), trained.logits(images))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -83,6 +84,52 @@ def test_what_is_there_is_kept_unless_it_is_an_export_to_replace(of_isda, tmp_pa
     (tmp_path / "photos").mkdir()
     with pytest.raises(UserError, match="photos: expected an earlier export to overwrite, got som"):
         export_run(of_isda, tmp_path / "photos", overwrite=True)
+
+
+@pytest.mark.parametrize("content", ['{"format": "layers-model"}', '{"format": 1}', "[]", "3"])
+def test_a_model_of_another_program_is_kept(of_isda, tmp_path, content):
+    (tmp_path / "model.json").write_text(content)
+    with pytest.raises(UserError, match=r"expected an earlier export to overwrite, got something"):
+        export_run(of_isda, tmp_path, overwrite=True)
+    (tmp_path / "model.json").write_text("{")
+    with pytest.raises(
+        UserError, match=r"model\.json: expected JSON, .*choose another folder with"
+    ):
+        export_run(of_isda, tmp_path, overwrite=True)
+
+
+def test_what_a_user_put_into_an_export_is_kept(of_isda, tmp_path):
+    export_run(of_isda, tmp_path / "net")
+    (tmp_path / "net" / "LICENSE").touch()
+    with pytest.raises(UserError, match=r"to overwrite, got one beside 'LICENSE'; move that els"):
+        export_run(of_isda, tmp_path / "net", "state_dict", overwrite=True)
+    assert (tmp_path / "net" / "model.safetensors").exists()
+
+
+def test_the_folder_may_be_the_current_one(of_isda, tmp_path, monkeypatch):
+    export_run(of_isda, tmp_path / "net")
+    monkeypatch.chdir(tmp_path / "net")
+    export_run(of_isda, ".", "state_dict", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+    assert (tmp_path / "net" / "model.pt").exists()
+
+
+def test_the_earlier_export_comes_back_if_the_new_one_cannot_take_its_place(
+    of_isda, tmp_path, monkeypatch
+):
+    export_run(of_isda, tmp_path / "net")
+    rename = Path.rename
+
+    def refuse(path, target):
+        if path.name.endswith("partial") and "old-" not in path.name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="net: cannot be written: Permission denied"):
+        export_run(of_isda, tmp_path / "net", "state_dict", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+    assert (tmp_path / "net" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -171,3 +218,7 @@ def test_what_only_the_run_can_prepare_is_told(load_tiny, of_isda, tmp_path, mon
     mine = load_tiny("digits_resnet8", f"evaluation={tmp_path / 'window.py'}:Mine")
     reason = export_run(mine, tmp_path / "mine")["cannot_predict"]
     assert reason == "it is tested in a way of your own"
+    scaled = load_tiny("digits_resnet8", "evaluation.scales=0.5,1")
+    assert export_run(scaled, tmp_path / "any size")["cannot_predict"] is None
+    reason = export_run(scaled, tmp_path / "graph", "torch_export")["cannot_predict"]
+    assert reason == "it is tested at other scales, and model.pt2 takes images of one size alone"

@@ -14,7 +14,7 @@ from rich.console import Console
 from semaug import api
 from semaug.cli.options import PredictorName, one_process, with_options
 from semaug.data import LoadError
-from semaug.data.class_folders import image_extensions
+from semaug.data.class_folders import ClassFolder, note_of
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
@@ -51,7 +51,8 @@ def predict_command(
 
     Photographs are prepared exactly as the test images of the run. The training images are not
     needed, unless the recipe whitens images. A photograph that cannot be read is named, and the
-    others go on; the exit status is 2 then.
+    others go on; the exit status is 2 then. A note counts what is passed over in folders: hidden
+    files, folders of systems, and endings that are none of images.
 
     [bold]Examples[/bold]
 
@@ -64,11 +65,14 @@ def predict_command(
         torch.set_num_threads(options.threads)
     lines, notes = Console(), Console(stderr=True)
     missing: dict[str, str] = {}
-    paths = [path for one in photographs for path in _files_of(one, missing)]
+    passed_over: list[str] = []
+    paths = [path for one in photographs for path in _files_of(one, missing, passed_over)]
     networks = api.load(run, **vars(options))
     failed = len(missing)
     for name, why in missing.items():
         say(notes, f"{name}: {why}", style="red")
+    for note in passed_over:
+        say(notes, note)
     begin = time.monotonic()
     with show_bar(notes, "photographs", len(paths)) as advance, as_user_error("", LoadError):
         for batch in networks.predict_files(paths, predictor):
@@ -88,27 +92,25 @@ def predict_command(
         )
 
 
-def _files_of(name: str, missing: dict[str, str]) -> list[Path]:
-    """Return the files that an argument stands for, or note that there are none."""
+def _files_of(name: str, missing: dict[str, str], passed_over: list[str]) -> list[Path]:
+    """Return the files that an argument stands for, or note that there are none.
+
+    Of a folder these are the images below it, by their endings; a file itself may be anything.
+    """
     path = Path(name).expanduser()
     matches = [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
-    found = [file for match in matches for file in _files_in(match)]
+    found: list[Path] = []
+    for match in matches:
+        if not match.is_dir():
+            found.append(match)
+            continue
+        below = ClassFolder.of(match, ".")
+        found += [match / image for image in below.images]
+        if note := note_of(match, below.others):
+            passed_over.append(note)
     if not found:
         missing[name] = "no images in this folder" if path.is_dir() else "no such file"
     return found
-
-
-def _files_in(path: Path) -> list[Path]:
-    """Return the images below a folder, by their endings; of a file itself, whatever it is."""
-    if not path.is_dir():
-        return [path]
-    return [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in image_extensions()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
-    ]
 
 
 def _text_of(path: Path, best: Sequence[tuple[str, float]]) -> str:

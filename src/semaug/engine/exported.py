@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semaug.data import ResizeCenterCrop
-from semaug.data.views import View
+from semaug.data.views import Exactly, ResizeCenterCrop, View
 from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.evaluation import Evaluator
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import Networks, view_of_size
+from semaug.engine.predict import Networks
 from semaug.engine.processes import Processes
 from semaug.engine.streams import form_of, network_input
 from semaug.errors import UserError, as_user_error
@@ -27,6 +26,10 @@ from semaug.registry import Registry, Sizes, evaluations, networks
 from semaug.runs.files import read_json
 
 _REMEDY = "export the run again"
+_MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
+    AssertionError,  # of torch, about images of another size than a graph takes
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,9 @@ class Exported(Networks):
     def view(self) -> View:
         """What makes a picture of a decoded photograph, as of the test images of the run."""
         view = self.about["view"]
-        return ResizeCenterCrop(**view) if view else view_of_size(*self.about["image"][1:])
+        if "resize" in view:
+            return ResizeCenterCrop(view["resize"], view["size"])
+        return Exactly(view["height"], view["width"])
 
     @property
     def batch_size(self) -> int:
@@ -110,7 +115,7 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
     if number != FORMAT:
         raise UserError(f"{path}: expected an export of format {FORMAT}, got {number}; {_REMEDY}")
     context = f"{path}: expected what semaug export writes; {_REMEDY}: "
-    with as_user_error(context, LookupError, TypeError, ValueError):
+    with as_user_error(context, *_MALFORMED):
         chosen, weights = FORMATS[about["to"]], folder / FORMATS[about["to"]].file
         if about["cannot_predict"] is not None:
             raise UserError(
@@ -127,13 +132,17 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
                     f"{weights}: expected the file that {ABOUT} describes, got another; {_REMEDY}"
                 )
         chosen.check_installed()
-        form = _form(about)
-        evaluator = _evaluator(about)
+        form, evaluator = _form(about), _evaluator(about)
         layout, _ = form_of(SimpleNamespace(**form))
         network = chosen.load(weights, partial(_build, about, layout), device)
-    workers = count_workers(options.workers)
-    processes = Processes(device, form["precision"])
-    return Exported(folder, about, network, device, evaluator, processes, workers)
+        processes, workers = Processes(device, form["precision"]), count_workers(options.workers)
+        exported = Exported(folder, about, network, device, evaluator, processes, workers)
+        shape = about["view"].get("height", 8), about["view"].get("width", 8)
+        image = torch.zeros(3, *shape, dtype=torch.uint8)  # to try it on
+        (logits,) = exported.predict(exported.view(image, torch.empty(0))).logits
+        if len(logits) != len(exported.classes):
+            raise ValueError(f"{len(exported.classes)} classes of {len(logits)} logits")
+    return exported
 
 
 def _form(about: Mapping[str, Any]) -> dict[str, Any]:

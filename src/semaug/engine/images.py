@@ -16,6 +16,9 @@ from semaug.errors import UserError
 from semaug.runs.files import read_json, write_bytes, write_json
 from semaug.runs.run import Run
 
+# As long as a run has its summary, train --resume returns that and writes nothing.
+REMEDY = "restore a copy of it, or delete it and summary.json, and train --resume writes both anew"
+
 
 def record_images(
     run: Run, data: DataSet, selection: Selection, image: Sequence[int] | None = None
@@ -35,7 +38,7 @@ def record_images(
     path = run.folder / "images.json"
     description = describe_images(selection, data)
     if path.exists():
-        _compare(str(path), read_json(path, _REMEDY), description)
+        _compare(path, description)
         return
     if run.recipe.subset.chooses_training_images():
         write_bytes(run.folder / "images.npz", pack_selection(selection))
@@ -43,12 +46,30 @@ def record_images(
     write_json(path, description | facts)
 
 
+def read_images(path: Path) -> dict[str, Any]:
+    """Return what ``images.json`` of a run holds.
+
+    Raises:
+        OSError: If it cannot be read.
+        UserError: If it is missing or damaged.
+    """
+    wanted = f"{path}: expected a description of images"
+    if not path.exists():
+        raise UserError(f"{wanted}, got no such file; {REMEDY}")
+    description = read_json(path, REMEDY)
+    if not isinstance(description, dict) or not isinstance(description.get("sha256"), dict):
+        raise UserError(f"{wanted}, got something else; {REMEDY}")
+    return description
+
+
 def describe_input(data: DataSet, image: Sequence[int]) -> dict[str, Any]:
     """Return plain data: what networks are built from, and what their input is prepared with."""
     unlabeled = None if data.unlabeled is None else len(data.unlabeled)
+    pixels = None if isinstance(data.train, FileSet) else list(data.train.images.shape[2:])
     return {
         "classes": list(data.train.classes),
         "image": list(image),
+        "pixels": pixels,  # height and width before they are resized
         "mean": data.mean and list(data.mean),
         "std": data.std and list(data.std),
         "train": len(data.train),
@@ -86,17 +107,16 @@ def check_images_now(run: Run, options: TrainOptions) -> None:
 
     Raises:
         FileNotFoundError: If there are no images.
-        UserError: If they are others.
+        UserError: If they are others, or ``images.json`` of the run is missing or damaged.
     """
     if not getattr(run.recipe.data, "is_users_own", False):
         return
-    path = run.folder / "images.json"
     recipe, root = run.recipe, find_root(options.data_root).resolve()
     place = (root, recipe.data, recipe.subset, _seed_of_images(run), run.quick)
     if place not in _now:
         data, selection = load_data(run, options, torch.device("cpu"))
         _now[place] = describe_images(selection, data)
-    _compare(str(path), read_json(path, _REMEDY), _now[place])
+    _compare(run.folder / "images.json", _now[place])
 
 
 _now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
@@ -119,8 +139,7 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
         path = run.folder / "images.json"
         if not path.exists():  # a loop without images of the house
             continue
-        description = read_json(path, _REMEDY)
-        _check_description(str(path), description)
+        description = read_images(path)
         for name, value in {"data": description.get("data"), **description["sha256"]}.items():
             if only_tested and not name.startswith(("data", "test_")):
                 continue
@@ -138,11 +157,8 @@ def _seed_of_images(run: Run) -> int | None:
     return run.seed if getattr(run.recipe.subset, "follows_seed", False) else None
 
 
-_REMEDY = "delete it, and --resume writes it anew"
-
-
-def _compare(path: str, before: Any, now: dict[str, Any]) -> None:
-    _check_description(path, before)
+def _compare(path: Path, now: dict[str, Any]) -> None:
+    before = read_images(path)
     differences = [
         f"{name} {before.get(name)!r} there and {now[name]!r} now"
         for name in now
@@ -155,11 +171,6 @@ def _compare(path: str, before: Any, now: dict[str, Any]) -> None:
             f"{path}: the run began with other images: {'; '.join(differences)}; restore the data "
             "set, name its folder with --data-root, or choose another folder with --runs"
         )
-
-
-def _check_description(path: str, description: Any) -> None:
-    if not isinstance(description, dict) or not isinstance(description.get("sha256"), dict):
-        raise UserError(f"{path}: expected a description of images, got something else; {_REMEDY}")
 
 
 def _sha256(numbers: Tensor) -> str:

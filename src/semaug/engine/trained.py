@@ -16,7 +16,7 @@ from semaug.data import DataSet, FileSet, LoadedBatch
 from semaug.data.views import View
 from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
-from semaug.engine.images import describe_images, describe_input
+from semaug.engine.images import REMEDY, describe_images, describe_input, read_images
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Networks, view_of_size
@@ -31,7 +31,6 @@ from semaug.recipe.plain import outside_names, recipe_from_plain_data
 from semaug.recipe.plan import make_plan, stream_plan, streams_of
 from semaug.recipe.recipe import Recipe
 from semaug.runs.checkpoint import load_checkpoint
-from semaug.runs.files import read_json
 from semaug.runs.read import load_summary
 from semaug.runs.run import Run
 
@@ -139,16 +138,17 @@ class Trained(Networks):
         Raises:
             UserError: If the run was not trained on images of bytes.
         """
+        data: Any = self.builder.data
         channels, height, width = self.builder.example_images.shape[1:]
-        if channels != 3 or self.builder.data.mean is None:
+        if channels != 3 or data.mean is None:
             raise UserError(
                 f"predict: {self.folder}: expected a run on photographs, got one on data="
-                f"{self.builder.data.name}, whose images are none"
+                f"{data.name}, whose images are none"
             )
         if "test_files" in self.sums:
             return test_view(self.recipe)
-        side = getattr(self.recipe.data, "side", None)  # before they are resized
-        return view_of_size(side or height, side or width)
+        side = getattr(self.recipe.data, "side", None)  # of a run of an earlier version
+        return view_of_size(*(data.pixels or (side or height, side or width)))
 
     def answer(self, pictures: Tensor, predictor: str) -> Tensor:
         """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
@@ -272,7 +272,7 @@ class _Recorded:
     def __init__(self, name: str, facts: Mapping[str, Any], read_data: Callable[[], DataSet]):
         self.name = name
         self.classes = tuple(facts["classes"])
-        self.mean, self.std = facts["mean"], facts["std"]
+        self.mean, self.std, self.pixels = facts["mean"], facts["std"], facts.get("pixels")
         self.num_classes, self.num_images = len(self.classes), facts["train"]
         self._read_data = read_data
 
@@ -362,8 +362,8 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
         )
     place, recipe = choose_device(options.device), run.recipe
     path = run.folder / "images.json"
-    recorded = read_json(path, "restore a copy of it")
-    context = f"{path}: expected a description of images; restore a copy of it: "
+    recorded = read_images(path)
+    context = f"{path}: expected a description of images; {REMEDY}: "
 
     @cache
     def open_streams() -> Streams:

@@ -83,12 +83,15 @@ def _loading(about: Mapping[str, Any]) -> str:
             f"deviation `{about['std']}`."
         )
     if view := about["view"]:
+        rows, columns = (view.get(side, view.get("size")) for side in ("height", "width"))
         lines[-1] += (
             f" Photographs are first resized (bilinear, antialiased) so that the shorter side has "
-            f"{view['resize']} pixels, and cropped to the middle {view['size']} x {view['size']}."
+            f"{view['resize']} pixels, and cropped to the middle {rows} x {columns}."
+            if "resize" in view
+            else f" Photographs must have {rows} x {columns} pixels."
         )
-        if (height, width) != (view["size"], view["size"]):
-            lines[-1] += f" At last they are resized in the same way to {height} x {width}."
+        if (height, width) != (rows, columns):
+            lines[-1] += f" At last they are resized (bilinear, antialiased) to {height} x {width}."
     if about["cannot_predict"]:
         reason = about["cannot_predict"]
         lines.append(f"`semaug predict` cannot use this folder alone, for {reason}.")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from semaug.errors import UserError
+from semaug.errors import UserError, as_user_error
 
 __all__ = ["FORMATS", "Format"]
 
@@ -111,7 +111,8 @@ def _load_onnx(path: Path, build: Callable[[], nn.Module], device: torch.device)
     session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
-        (logits,) = session.run(["logits"], {"images": images.float().cpu().numpy()})
+        with as_user_error("onnxruntime: ", Exception):  # its errors have no class in common
+            (logits,) = session.run(["logits"], {"images": images.float().cpu().numpy()})
         return torch.from_numpy(logits).to(images.device)
 
     return run

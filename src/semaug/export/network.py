@@ -44,11 +44,11 @@ def plain_network(trained: Any, predictor: str = "") -> PlainNetwork:
         trained.method.to(trained.device)
     for spec in [*trained.builder.specs]:
         network = build(spec, trained).to(dtype).eval().requires_grad_(False)
-        shapes = _shapes(network.state_dict())
+        initial = network.state_dict()
         for part in trained.method.modules():
             state = part.state_dict()
-            if _shapes(state) == shapes:
-                network.load_state_dict(state)
+            if _shapes(state) == _shapes(initial):
+                network.load_state_dict(initial | state)
                 if difference(network(images), logits) <= TOLERANCE:
                     return PlainNetwork(network, spec, part, images, logits)
     raise UserError(
@@ -72,4 +72,5 @@ def difference(logits: Tensor, wanted: Tensor) -> float:
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in state.items()}
+    # Frozen batch norms of timm count no batches.
+    return {k: v.shape for k, v in state.items() if not k.endswith("num_batches_tracked")}

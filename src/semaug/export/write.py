@@ -14,6 +14,7 @@ import torch
 
 from semaug import __version__
 from semaug._torch.names import unknown_name
+from semaug.data.class_folders import listed
 from semaug.data.views import Exactly, ResizeCenterCrop
 from semaug.errors import UserError, as_user_error
 from semaug.export.card import write_card
@@ -23,7 +24,7 @@ from semaug.networks import TimmNetwork
 from semaug.outside import is_outside
 from semaug.recipe.plain import spec_to_plain_data
 from semaug.registry import evaluations, networks
-from semaug.runs.files import write_json, write_text, writing
+from semaug.runs.files import read_json, write_json, write_text, writing
 from semaug.runs.read import load_summary
 
 ABOUT = "model.json"
@@ -90,7 +91,7 @@ def choose_format(to: str, folder: Path, *, overwrite: bool) -> Format:
 
     Raises:
         UserError: If there is no such format, or its packages are missing; if the folder is named
-            as a file, or exists, unless it is an export and to be replaced.
+            as a file, or exists, unless it is to be replaced and holds an export alone.
     """
     if to not in FORMATS:
         raise UserError(unknown_name("export", "format", to, FORMATS))
@@ -104,12 +105,24 @@ def choose_format(to: str, folder: Path, *, overwrite: bool) -> Format:
         raise UserError(
             f"export: {folder}: exists already; add --overwrite, or choose another with --output"
         )
-    if folder.exists() and not (folder / ABOUT).exists():
-        raise UserError(
-            f"export: {folder}: expected an earlier export to overwrite, got something else; "
-            "choose another folder with --output"
-        )
+    if folder.exists():
+        _check_export_alone(folder)
     return FORMATS[to]
+
+
+def _check_export_alone(folder: Path) -> None:
+    """Check that a folder holds an export, and nothing else that would be lost with it."""
+    wanted, other = "expected an earlier export to overwrite", "choose another folder with --output"
+    path = folder / ABOUT
+    about = read_json(path, other) if path.is_file() else None
+    if not (isinstance(about, dict) and about.get("format") == FORMAT and "sha256" in about):
+        raise UserError(f"export: {folder}: {wanted}, got something else; {other}")
+    own = ABOUT, CARD, about.get("file")
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in own):
+        raise UserError(
+            f"export: {folder}: {wanted}, got one beside {listed(others)}; move that elsewhere, or "
+            f"{other}"
+        )
 
 
 def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format) -> dict[str, Any]:
@@ -130,6 +143,9 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         "photographs are resized by code of your own": type(view) not in _VIEWS,
         "its images are whitened": getattr(recipe.augment, "whitening", False),
         "it is tested in a way of your own": is_outside(evaluations.name_of(recipe.evaluation)),
+        f"it is tested at other scales, and {chosen.file} takes images of one size alone": any(
+            chosen.has_graph and scale != 1 for scale in getattr(recipe.evaluation, "scales", ())
+        ),
         "its network is your own, which --to torch_export and onnx keep whole": not is_of_timm
         and not chosen.has_graph,
     }
@@ -143,7 +159,7 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         "image": list(plain.images.shape[1:]),
         "mean": wanted.mean and list(wanted.mean),
         "std": wanted.std and list(wanted.std),
-        "view": {**vars(view)} if type(view) is ResizeCenterCrop else None,
+        "view": {**vars(view)} if type(view) in _VIEWS else None,
         "cannot_predict": next((reason for reason, holds in reasons.items() if holds), None),
         "label": trained.label,
         "predictor": predictor,
@@ -172,6 +188,7 @@ def _check_logits(trained: Any, plain: PlainNetwork, chosen: Format, path: Path)
 @contextmanager
 def _whole_or_absent(folder: Path) -> Iterator[Path]:
     """Give a folder to write into, which takes its place once it is written."""
+    folder = folder.resolve()  # "." has no name
     mark = f"{os.getpid()}-{secrets.token_hex(4)}.partial"
     place, old = (folder.with_name(f"{folder.name}.{which}{mark}") for which in ("", "old-"))
     with writing(folder):
@@ -187,5 +204,6 @@ def _whole_or_absent(folder: Path) -> Iterator[Path]:
             place.rename(folder)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
