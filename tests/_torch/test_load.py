@@ -1,6 +1,7 @@
 """Tests of semaug._torch.load."""
 
 import argparse
+from collections import OrderedDict, defaultdict
 
 import pytest
 import torch
@@ -32,6 +33,44 @@ def test_objects_are_refused_or_left_out(old_format, tmp_path):
     assert not hasattr(found["options"], "lr")
     with pytest.raises(ValueError, match=refused):  # nothing stays allowed
         load_tensors(path)
+
+
+class CfgNode(dict):
+    """Options as yacs keeps them, with a state beside the items."""
+
+    def __init__(self, *items):
+        raise AssertionError("nothing of the class runs")
+
+    __setstate__ = __setitem__ = __init__
+
+
+class Names(list):
+    """A kind of list."""
+
+    append = extend = CfgNode.__init__
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+def test_kinds_of_dict_and_list_become_plain_ones(old_format, tmp_path):
+    path = tmp_path / "a.pt"
+    config, inner, one, two = (kind.__new__(kind) for kind in (CfgNode, CfgNode, Names, Names))
+    config.__dict__["immutable"] = True
+    dict.update(config, lr=0.1, inner=inner, weight=torch.arange(3))
+    list.extend(one, ["x"])
+    list.extend(two, ["y", "z"])
+    counts = defaultdict(list, a=[1])
+    saved = {"config": config, "names": [one, two], "counts": counts, "b": torch.arange(2)}
+    torch.save(saved, path, _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(ValueError, match=r"^Unsupported global: GLOBAL .*CfgNode was not"):
+        load_tensors(path)
+    found = load_tensors(path, leave_objects=True)
+    assert [type(x) for x in (found["config"], found["counts"])] == [OrderedDict] * 2
+    assert (found["config"]["lr"], found["config"]["inner"]) == (0.1, {})
+    assert found["counts"] == {"a": [1]}
+    assert found["config"]["weight"].tolist() == [0, 1, 2]
+    assert found["names"] == [["x"], ["y", "z"]]
+    assert [type(x) for x in found["names"]] == [list] * 2
+    assert found["b"].tolist() == [0, 1]
 
 
 def test_damage_is_said_shortly(tmp_path):

@@ -173,10 +173,10 @@ def test_twelve_bits_stored_in_sixteen_are_refused(kind):
 
 
 def deep_png(levels):
-    """Write a PNG of 16 bits in color ``(H, W, 3)``, which Pillow does not."""
-    height, width, _ = levels.shape
+    """Write a PNG of 16 bits: ``(H, W, 3)`` in color, 2 or 4 with alpha; Pillow writes none."""
+    height, width, channels = levels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -191,6 +191,22 @@ def test_colors_of_sixteen_bits_are_treated_as_grey_levels_are():
     )
     with pytest.raises(ValueError, match=r"mode RGB of 16 bits with no level above 4,095, nearly"):
         decode_bytes(deep_png(levels // 14), "12 in 16")
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_what_is_black_at_any_scale_is_black(channels):
+    black = np.zeros((2, 3, channels), np.uint16)
+    black[..., 3:] = 65535  # opaque
+    assert decode_bytes(deep_png(black), "black").tolist() == [[[0] * 3] * 2] * 3
+
+
+def test_no_other_program_is_called_whatever_the_name(tmp_path):
+    PHOTO.save(tmp_path / "a.eps")
+    path = (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+    with Image.open(path) as image:
+        assert image.format == "EPS"
+    with pytest.raises(ValueError, match=r"'.*a\.jpg' \(.*\): no image of a known format"):
+        decode_file(path)
 
 
 def test_bits_that_a_file_tells_make_the_scale():

@@ -124,6 +124,13 @@ def test_a_chosen_folder_must_exist(root):
         load_folder(root / "train", test="val")
 
 
+@pytest.mark.parametrize("name", ["train", "./train", "again"])
+def test_the_training_images_are_no_test(root, name):
+    (root / "again").symlink_to(root / "train")
+    with pytest.raises(ValueError, match=rf"other than the training images in .*, got '{name}'; w"):
+        load_folder(root, test=name)
+
+
 def test_without_a_part_to_test_on_it_is_empty(root):
     data = load_folder(root / "train")
     assert len(data.train) == 4

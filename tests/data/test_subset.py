@@ -148,6 +148,26 @@ def test_quick_takes_a_tiny_set_as_it_is():
     assert len(chosen.test) == 3
 
 
+@pytest.mark.parametrize("num_test", [0, 6, 30])
+def test_quick_tests_on_a_fold(num_test):
+    data = make_data(num_test=num_test)
+    tested = []
+    for seed in range(3):
+        subset = Subset(folds=3, train_per_class=4, test_images=500)
+        chosen, _ = subset.select(data, quick=True, seed=seed)
+        assert (len(chosen.train), len(chosen.test)) == (8, 4)
+        tested += places_of(chosen.test)
+    assert sorted(tested) == list(range(12))
+    few, _ = Subset(folds=3, train_per_class=4, test_images=2).select(data, quick=True)
+    assert len(few.test) == 2
+
+
+def test_quick_tests_on_a_fold_of_all_images_with_masks(dense):
+    subset = Subset(folds=3, train_per_class=10, test_images=500)
+    chosen, _ = subset.select(dense, quick=True)
+    assert (len(chosen.train), len(chosen.test)) == (20, 60)
+
+
 def test_images_with_masks_are_as_few_in_all_if_it_is_to_be_quick(dense):
     chosen, _ = Subset(train_per_class=10, test_images=7).select(dense, quick=True)
     assert (len(chosen.train), len(chosen.test)) == (30, 7)

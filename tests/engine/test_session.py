@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from semaug.data import Subset
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.seeding import make_generator
 from semaug.engine.session import Session
@@ -196,10 +195,6 @@ def test_the_recipe_says_which_tests_are_reported(walk_run, report, value):
     summary = load_summary(go(walk_run(script=script, epochs=11, report=report)).folder)
     assert measure_of(summary).report == report
     assert value_of(summary) == -(value - (report == "best"))
-
-
-def test_a_hold_out_is_told(walk_run):
-    assert load_summary(go(walk_run(subset=Subset(hold_out=5))).folder)["test_on"] == "hold_out"
 
 
 def test_a_value_that_is_no_number_is_none_of_the_results(walk_run):

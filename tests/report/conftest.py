@@ -79,7 +79,10 @@ def write_run(tmp_path):
         machine = {"device": "a CPU", "commit": "abcdef0123456789"}
         started = {"started": "2026-01-02T03:04:05+00:00", "threads": 1, "torch": "2.11.0"}
         (folder / "environment.json").write_text(json.dumps([machine | started]))
+        parts = plain["subset"].keys() & {"hold_out", "folds"}
+        held_out = any(plain["subset"][name] for name in parts)
         images = {"data": "digits", "sha256": {"train": "a"}}
+        images |= {"test_on": "hold_out" if held_out else "test"}
         (folder / "images.json").write_text(json.dumps(images))
         if done == epochs:
             result = start | summarize(rows, [measure], predictors) | machine

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,7 @@ from semaug.errors import UserError
 from semaug.recipes import make_run
 from semaug.report import collect
 from semaug.runs.read import Measure
+from semaug.runs.statistics import paired_difference
 
 MIOU = Measure("miou", "%", "higher")
 
@@ -173,6 +175,42 @@ def test_runs_on_other_images_of_one_name_are_not_compared(write_run, tmp_path):
     assert [len(group.runs) for group in groups.values()] == [2, 1, 1]
     assert all(title.startswith("folder, ") for title in groups)
     assert "folder, unknown images" in groups
+
+
+@pytest.mark.parametrize("change", [{"folds": 3}, {"subset_seed": "run"}])
+def test_images_that_follow_the_seed_are_compared_by_seed(write_run, tmp_path, change):
+    subset = {"name": "standard", **change}
+    for seed, name, place in product(range(3), ("a", "b_isda"), ("here", "there")):
+        scale = 0.8 + 0.1 * seed if name == "b_isda" else 1
+        folder = write_run(name, seed, root=place, scale=scale, recipe={"subset": subset})
+        images = {"data": "folder", "sha256": {"held_out": f"{place} {seed}"}}
+        (folder / "images.json").write_text(json.dumps(images | {"test_on": "hold_out"}))
+    (tmp_path / "there/a/seed2/images.json").unlink()
+    here, there, unknown = groups = collect([tmp_path / "here", tmp_path / "there"]).groups
+    assert [[len(recipe.runs) for recipe in group.recipes] for group in groups] == [
+        [3, 3],
+        [2, 3],
+        [1],
+    ]
+    assert {run.folder.parts[-3] for run in here.runs} == {"here"}
+    assert {run.folder.parts[-3] for run in there.runs} == {"there"}
+    assert unknown.title.endswith(", unknown images")
+    assert len({group.title for group in groups}) == 3
+    assert here.measured == there.measured == "held-out error"
+    (pair,) = here.pairs()
+    values = [list(recipe.values("mean_last_10").values()) for recipe in here.recipes]
+    plain = paired_difference(*values)
+    width = (pair.difference.high - pair.difference.low) / (plain.high - plain.low)
+    assert (pair.difference.pairs, width) == (
+        3,
+        pytest.approx(2.5**0.5 if "folds" in change else 1),
+    )
+
+
+def test_a_summary_alone_tells_what_was_tested_on(write_run):
+    folder = write_run(test_on="hold_out")
+    (folder / "images.json").unlink()
+    assert collect([folder]).groups[0].measured == "held-out error"
 
 
 def test_a_summary_beside_runs_hides_none(two_recipes, write_run):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semaug.report import collect
+
 CHANGES = ["network=resnet8_cifar", "image_size=16", "epochs=1", "batch_size=4", "warmup_epochs=0"]
 ARMS = ["folder_resnet18", "folder_resnet18_isda,strength=0.5"]
 
@@ -26,7 +28,7 @@ def test_every_photograph_is_tested_once_by_either_recipe(semaug, photos, tmp_pa
     status, out, err = semaug("compare", *ARMS, *CHANGES, *options)
     assert (status, err) == (0, ""), err
     text = " ".join(out.split())
-    assert "a difference of 5.00 % in test error" in text
+    assert "a difference of 5.00 % in held-out error" in text
     (path,) = tmp_path.glob("runs/compare/*/*/compare.json")
     written = json.loads(path.read_text())
     assert "Nadeau and Bengio" in written["interval"]
@@ -45,6 +47,19 @@ def test_every_photograph_is_tested_once_by_either_recipe(semaug, photos, tmp_pa
         for side in ("first", "second")
     ]
     assert sums[0] == sums[1]
+    folders = [
+        tmp_path / folder for side in ("first", "second") for folder in written[side]["folders"]
+    ]
+    assert {json.loads((f / "summary.json").read_text())["test_on"] for f in folders} == {
+        "hold_out"
+    }
+    (group,) = collect([tmp_path / "runs"]).groups
+    assert (group.measured, [len(recipe.runs) for recipe in group.recipes]) == (
+        "held-out error",
+        [3, 3],
+    )
+    (pair,) = group.pairs()
+    assert pair.difference.pairs == 3
 
 
 def test_arms_of_other_folds_are_refused(semaug, photos):

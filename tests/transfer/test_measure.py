@@ -59,6 +59,26 @@ def test_original_images_give_the_test_error_of_the_run(runs):
         assert found.accuracies["original"] == pytest.approx(100 - last_error(folder))
 
 
+def test_crops_and_corruptions_have_the_size_of_the_images_not_of_networks(tmp_path):
+    recipe = find_recipe(f"digits_resnet8,{TINY},epochs=1,image_size=16")
+    run = train_run("larger", recipe, tmp_path / "runs")
+    trained = load_trained(run, CPU)
+    test = trained.data.test
+    corrupted = tmp_path / "digits-C"
+    corrupted.mkdir()
+    np.save(corrupted / "labels.npy", np.tile(test.labels.numpy(), 5))
+    cropped = make_test_sets(test.images)["random_crop"]  # by 1 of 8 pixels
+    np.save(corrupted / "crop.npy", np.concatenate([cropped.permute(0, 2, 3, 1).numpy()] * 5))
+    found = measure_transfer(run, CPU, corruptions=corrupted)[""]
+    (_, a), (logits, b) = (
+        trained.predict_with_features(trained.prepare(images)) for images in (test.images, cropped)
+    )
+    distance = float(((a - b).double() ** 2).sum(1).sqrt().mean())
+    assert found.distances["original,random_crop"] == pytest.approx(distance, rel=1e-5)
+    accuracy = 100 * (logits.argmax(1) == test.labels).double().mean()
+    assert found.corrupted.accuracies["crop"] == pytest.approx([float(accuracy)] * 5)
+
+
 def test_nothing_but_a_file_of_the_run_is_written(run, tmp_path):
     before = set(tmp_path.rglob("*"))
     measure_transfer(run, CPU)

@@ -2,13 +2,13 @@
 
 import io
 import pickle
-import pickletools
 import re
 import zipfile
 import zlib
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # pickles have names of Python 2
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 from torch.serialization import safe_globals
@@ -20,6 +20,7 @@ _PARTS = 4  # of a file of torch before 1.6: two numbers, sizes of the system, w
 # What damaged bytes make zipfile and torch raise.
 _DAMAGED = (
     AssertionError,
+    AttributeError,
     EOFError,
     LookupError,
     OSError,
@@ -33,16 +34,29 @@ _DAMAGED = (
 
 
 class _Left:
-    """Stands for an object of a class that is not looked up."""
+    """Stands for an object of a class that is not looked up, or makes a plain dict or list for it.
 
-    def __new__(cls, *_: object, **__: object) -> Self:
-        return super().__new__(cls)
+    torch fills no others.
+    """
+
+    filled_as: ClassVar[type[Any] | None] = None
+
+    def __new__(cls, *_: object, **__: object) -> Any:
+        return super().__new__(cls) if cls.filled_as is None else cls.filled_as()
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def __setstate__(self, state: object) -> None:
         pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        type(self).filled_as = OrderedDict
+
+    def extend(self, items: object) -> None:
+        type(self).filled_as = list
+
+    append = extend
 
 
 def load_tensors(path: Path, *, leave_objects: bool = False) -> Any:
@@ -52,7 +66,8 @@ def load_tensors(path: Path, *, leave_objects: bool = False) -> Any:
         path: A file of ``torch.save``.
         leave_objects: Whether objects of other classes are left out, as the options and the
             criterion that a checkpoint of a training script holds beside its weights: an empty
-            object takes the place of each. Their classes are not imported, nothing of them runs.
+            object takes the place of each, of kinds of dict and list an ``OrderedDict`` or a list
+            with what is in them. Their classes are not imported, nothing of them runs.
 
     Returns:
         What was saved.
@@ -75,9 +90,8 @@ def load_tensors(path: Path, *, leave_objects: bool = False) -> Any:
             file.seek(0)
             left: list[Any] = []
             if leave_objects:
-                # torch tells classes apart by the class itself: each name needs one of its own
-                names = _names(pickled[0], 1) if in_zip else _names(file, _PARTS)
-                left = [(type("Left", (_Left,), {}), name) for name in names]
+                found = _survey(pickled[0], 1) if in_zip else _survey(file, _PARTS)
+                left = [(kind, name) for name, kind in found.items()]
             file.seek(0)
             with safe_globals(left):
                 return torch.load(file, map_location="cpu", weights_only=True)
@@ -87,15 +101,25 @@ def load_tensors(path: Path, *, leave_objects: bool = False) -> Any:
             raise ValueError(reason or type(error).__name__) from error
 
 
-def _names(file: BinaryIO, num_pickles: int) -> set[str]:
-    """Return the names of classes and functions in pickles, of which nothing is run."""
-    found: set[str] = set()
+class _Survey(pickle._Unpickler):  # in Python, which reserves no memory
+    """Find the names in a pickle, and how their objects are filled: nothing else is made of it."""
+
+    found: dict[str, type[_Left]]
+
+    def find_class(self, module: str, name: str) -> type[_Left]:
+        renamed = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        # torch tells classes apart by the class itself: each name needs one of its own
+        return self.found.setdefault(".".join(renamed), type("Left", (_Left,), {}))
+
+    def persistent_load(self, pid: object) -> None:
+        """Stand for a tensor's storage."""
+
+
+def _survey(file: BinaryIO, num_pickles: int) -> dict[str, type[_Left]]:
+    """Return classes to put in place of those that pickles name, by name."""
+    found: dict[str, type[_Left]] = {}
     for _ in range(num_pickles):
-        for operation, argument, _ in pickletools.genops(file):
-            if operation.name == "GLOBAL":
-                module, _, name = str(argument).partition(" ")
-                renamed = NAME_MAPPING.get(
-                    (module, name), (IMPORT_MAPPING.get(module, module), name)
-                )
-                found.add(".".join(renamed))
+        survey = _Survey(file, encoding="latin1")  # takes all bytes of Python 2
+        survey.found = found
+        survey.load()
     return found

@@ -18,12 +18,12 @@ from typing import Self
 import torch
 from PIL import Image
 
+from semaug.data.decode import known_formats
 from semaug.data.errors import WHAT_TO_DO
 from semaug.data.image_set import FilePaths, FileSet
 
 _FOLDER, _IMAGE = "folder", "image"
 _OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "__pycache__"}
-_OTHER_PROGRAMS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # decode these for Pillow
 _BESIDE_RECIPES = {"cluster", "compare", "search"}  # in a folder of runs
 _MOST_NAMED = 5
 _MOST_KINDS = 10
@@ -43,8 +43,7 @@ add_plugins()
 @cache
 def image_extensions() -> frozenset[str]:
     """Return the endings of files that the installed Pillow decodes without other programs."""
-    known = Image.registered_extensions()  # loads all its plugins
-    formats = {*Image.OPEN, "MPO"} - _OTHER_PROGRAMS  # an MPO opens as a JPEG
+    known, formats = Image.registered_extensions(), {*known_formats(), "MPO"}  # opens as a JPEG
     return frozenset(ending for ending, kind in known.items() if kind in formats)
 
 

@@ -7,7 +7,8 @@ as it has announced in version 0.29. Grey, CMYK and palette images become RGB an
 dropped; the turn that a camera notes in a photograph (EXIF) is not applied. There is one exception
 to the reference: of grey images with more than 8 bits (PNG, TIFF, PGM, JPEG 2000) the upper 8 bits
 are kept, as Pillow itself does in color, where it would cut off at 255. Numbers of no agreed scale
-are refused: floating-point, signed and 32-bit ones, and 12 bits stored in 16.
+are refused: floating-point, signed and 32-bit ones, and 12 bits stored in 16. So are formats for
+which Pillow calls other programs.
 """
 
 import io
@@ -15,6 +16,7 @@ import os
 import stat
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ except ImportError:
 
 
 _SIXTEEN_BITS = {"I;16": ("JPEG2000", "PNG", "TIFF"), "I;16B": ("TIFF",), "I": ("PNG", "PPM")}
+_OTHER_PROGRAMS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # decode these for Pillow
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 
 
@@ -39,11 +42,18 @@ class _ScaleError(ValueError):
     """The numbers of a picture have no agreed scale; the message says what mends it."""
 
 
+@cache
+def known_formats() -> tuple[str, ...]:
+    """Return the formats that the installed Pillow decodes without other programs."""
+    Image.init()  # loads all its plugins
+    return tuple(name for name in Image.ID if name not in _OTHER_PROGRAMS)
+
+
 def decode_file(path: str | os.PathLike[str]) -> Tensor:
     """Read an image.
 
     Args:
-        path: Of a file in any format that Pillow knows; its content decides, not its name.
+        path: Of a file in any of :func:`known_formats`; its content decides, not its name.
 
     Returns:
         ``(3, H, W)`` uint8, red, green and blue. In memory the channels lie together.
@@ -95,22 +105,28 @@ def _by_torchvision(content: np.ndarray) -> Tensor | None:
 def _by_pillow(content: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd but harmless metadata
-        with Image.open(io.BytesIO(content.tobytes())) as image:
+        with Image.open(io.BytesIO(content.tobytes()), formats=known_formats()) as image:
             tags = getattr(image, "tag_v2", {})
             if image.mode[0] in "FI" or 2 in tags.get(_SAMPLE_FORMAT, ()):
                 return _upper_bits(image, tags).expand(3, -1, -1).contiguous()
             is_deep = ";16" in repr(image.tile)  # in color, of which Pillow keeps the upper bits
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
-            if is_deep and pixels.max() < 16:
-                raise _too_dark(image.mode)
+            if is_deep:
+                _check_bits(pixels, image.mode)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _too_dark(mode: str) -> _ScaleError:
-    return _ScaleError(
-        f"mode {mode} of 16 bits with no level above 4,095, nearly black, as 12 bits stored in 16 "
-        "are; convert it to 8 bits"
-    )
+def _check_bits(upper: np.ndarray, mode: str) -> None:
+    """Refuse upper 8 of 16 bits that look like 12 bits; what is black at any scale is not.
+
+    Raises:
+        _ScaleError: If no level of 16 bits was above 4,095.
+    """
+    if 0 < upper.max() < 16:
+        raise _ScaleError(
+            f"mode {mode} of 16 bits with no level above 4,095, nearly black, as 12 bits stored in "
+            "16 are; convert it to 8 bits"
+        )
 
 
 def _upper_bits(image: Image.Image, tags: Mapping[int, Any]) -> Tensor:
@@ -126,7 +142,8 @@ def _upper_bits(image: Image.Image, tags: Mapping[int, Any]) -> Tensor:
             f"mode {image.mode} of {image.format}, {what} of no agreed scale; convert it to 8 bits"
         )
     levels, bits = np.array(image), tags.get(_BITS, (16,))[0]
-    if bits == 16 and 0 < levels.max() < 1 << 12:
-        raise _too_dark(image.mode)
-    upper = torch.from_numpy((levels >> (bits - 8)).astype(np.uint8))
+    shifted = (levels >> (bits - 8)).astype(np.uint8)
+    if bits == 16:
+        _check_bits(shifted, image.mode)
+    upper = torch.from_numpy(shifted)
     return 255 - upper if tags.get(_PHOTOMETRIC) == 0 else upper  # 0 is white

@@ -83,8 +83,8 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     Raises:
         FileNotFoundError: If there is no such folder, or no class in it.
         ValueError: If a class is empty or the only one, the parts have different classes, there
-            are several folders for a part and none is chosen, or ``root`` is one level too high;
-            the message names the folder that is meant.
+            are several folders for a part and none is chosen, the test images are the training
+            images, or ``root`` is one level too high; the message names the folder that is meant.
     """
     root = root.expanduser()
     if not root.is_dir():
@@ -116,6 +116,11 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
         notes = [f"{used}, none to test on, which data.test=FOLDER names"]
         return _data_set(files, None, [*notes, note_of(root, top.others), train.note()])
     held = Part.of(root / name)
+    if held.folder.samefile(train.folder):
+        raise ValueError(
+            f"load_data: expected `test` other than the training images in {str(train.folder)!r}, "
+            f"got {name!r}; where there is nothing else to test on, keep some back with hold_out=N"
+        )
     notes = [f"{used}, test images in {printable(name)}/", note_of(root, top.others)]
     return _data_set(files, held.files(files.classes), [*notes, train.note(), held.note()])
 

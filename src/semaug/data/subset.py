@@ -131,7 +131,6 @@ class Subset:
             percent = min(self.train_percent or 100, 100 * num_kept / num_images)
             half = max(1, num_kept // 2)
             own = replace(self, train_per_class=None, train_percent=percent)
-            num_images = int(num_kept)
         else:
             fewest = int(torch.bincount(data.train.labels, minlength=num_classes).min())
             per_class = min(self.train_per_class or fewest, fewest)
@@ -140,7 +139,8 @@ class Subset:
             own = replace(self, train_per_class=per_class)
             num_images = num_classes * per_class
         if own.folds is not None:
-            own = replace(own, folds=max(2, min(own.folds, num_images)))
+            folds = max(2, min(own.folds, num_images))
+            own, num_test = replace(own, folds=folds), num_images // folds
         if own.hold_out is not None:
             num_test = min(own.hold_out, half)
             own = replace(own, hold_out=num_test)

@@ -265,13 +265,13 @@ class Session:
         by_class = self.mean_by_class()
         if self._record is not None:
             self._record.add_classes(by_class, self.epoch)
-        subset = getattr(self.run.recipe, "subset", None)
+        images = self._start.images
         results = {
             **summarize(self.rows, self.measures, self.predictors),
             "by_class": by_class,
             "epochs": self.plan.epochs,
             **vars(count_work(self.run.recipe, self.plan)),
-            "test_on": "hold_out" if getattr(subset, "hold_out", None) else "test",
+            "test_on": "test" if images is None else images[1].test_on,
             "seconds": round(self.seconds, 1),
             "peak_memory_mib": self.peak_memory,
         }

@@ -204,6 +204,11 @@ class Trained(Networks):
         with self.streams:
             yield from read(self.streams.test_loader.epoch(places))
 
+    def example_pixels(self) -> Tensor:
+        """Return some images ``(N, 3, H, W)`` of the size that :meth:`test_pixels` yields."""
+        test = self.data.test
+        return self.streams.example_images() if isinstance(test, FileSet) else test.images
+
     def with_test_images(self, files: FileSet) -> "Trained":
         """Return the same networks with other test images, seen as those of the run.
 

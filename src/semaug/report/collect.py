@@ -98,6 +98,7 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
     summary = found.get(folder / "summary.json")
     about = summary or found[folder / "recipe.json"]
     starts = _load(folder / "environment.json", notes) or ()
+    images = _load(folder / "images.json", notes) or {}
     path = folder / "metrics.jsonl"
     rows, damaged = _load(path, notes, load_rows) or ([], [])
     if damaged:
@@ -140,7 +141,8 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         commit=str(end["commit"]),
         versions={name: str(version) for name, version in end["versions"].items()},
         starts=tuple(str(start.get("started", "")) for start in starts),
-        images=dict((_load(folder / "images.json", notes) or {}).get("sha256", {})),
+        images=dict(images.get("sha256", {})),
+        test_on=str(images.get("test_on") or end.get("test_on", "test")),
         code={name: file["sha256"] for name, file in about["code"].items()},
         diverged=summary is None and (folder / "diverged.json").exists(),
         num_tests=int(end.get("epochs") or end["recipe"].get("epochs") or NUM_AVERAGED),
@@ -180,23 +182,33 @@ def _printable(value: Any) -> Any:
 def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
     """Put runs on the same images with the same main metric together, by recipe in there.
 
-    The images are those of ``images.json``: what a recipe names may be another set elsewhere.
+    The images are those of ``images.json``: what a recipe names may be another set elsewhere. Where
+    they follow the seed, those of each seed are the same.
     """
-    parts: dict[tuple[str, str, Measure], list[RunData]] = {}
+    parts: dict[tuple[str, int, Measure], list[RunData]] = {}
+    seen: dict[tuple[str, int | None], list[str]] = {}
     for run in runs:
-        sums = json.dumps(run.images, sort_keys=True) if run.images else ""
-        key = _images(run), sums, replace(run.measure, report="last")
-        parts.setdefault(key, []).append(run)
+        title, digest = _images(run), _digest(run)
+        known = seen.setdefault((title, run.seed if run.images_follow_seed else None), [])
+        if digest and digest not in known:
+            known.append(digest)
+        which = known.index(digest) if digest else -1
+        parts.setdefault((title, which, replace(run.measure, report="last")), []).append(run)
     groups = []
-    for (title, sums, measure), members in parts.items():
+    for (title, which, measure), members in parts.items():
         same = [key for key in parts if key[0] == title]
         if len({key[1] for key in same}) > 1:
-            digest = hashlib.sha256(sums.encode()).hexdigest()[:8]
-            title += f", images {digest}" if sums else ", unknown images"
+            title += ", unknown images" if which < 0 else f", images {_digest(members[0])}"
         if len({key[2] for key in same}) > 1:
             title += f", {measure.name}"
         groups.append(_make_group(title, _by_recipe(members, notes)))
     return tuple(groups)
+
+
+def _digest(run: RunData) -> str:
+    """Return what tells images from others; "" if no file tells which they are."""
+    sums = json.dumps(run.images, sort_keys=True).encode()
+    return hashlib.sha256(sums).hexdigest()[:8] if run.images else ""
 
 
 def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]:
@@ -232,7 +244,7 @@ def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
 def make_group(title: str, recipes: Sequence[RecipeRuns]) -> Group:
     """Put recipes together that are tested on the same images, and name what is measured."""
     first = recipes[0].runs[0]
-    images = "test" if first.options.get("subset.hold_out") is None else "held-out"
+    images = "held-out" if first.test_on == "hold_out" else "test"
     return Group(title, f"{images} {first.measure.name}", tuple(recipes))
 
 

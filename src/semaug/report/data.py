@@ -37,6 +37,7 @@ class RunData:
         versions: Of the software.
         starts: When the run was started, and resumed.
         images: Sums of what it was trained and tested on; empty where no file tells them.
+        test_on: ``"test"`` or ``"hold_out"``.
         code: SHA-256 of each file of code from outside.
         diverged: Whether it is unfinished because it diverged.
         num_tests: Of the whole run; 10 where no file tells it.
@@ -59,6 +60,7 @@ class RunData:
     versions: Mapping[str, str] = field(default_factory=dict)
     starts: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
+    test_on: str = "test"
     code: Mapping[str, str] = field(default_factory=dict)
     diverged: bool = False
     num_tests: int = NUM_AVERAGED
@@ -68,6 +70,12 @@ class RunData:
     def options(self) -> dict[str, Any]:
         """Options of the recipe, by dotted name."""
         return flat_options(self.recipe)
+
+    @property
+    def images_follow_seed(self) -> bool:
+        """Whether runs of other seeds see other images, as of :class:`semaug.data.Subset`."""
+        own = self.options
+        return own.get("subset.folds") is not None or own.get("subset.subset_seed") == "run"
 
     @property
     def state(self) -> str:

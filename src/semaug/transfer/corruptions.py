@@ -92,7 +92,7 @@ def _find_arrays(folder: Path, files: list[Path], trained: Trained) -> Corruptio
             + ", ".join(path.name for path in files[:5])
         )
     labels = _read_labels(folder / _LABELS, trained.data.num_classes)
-    size = tuple(trained.streams.example_images().shape[2:])
+    size = tuple(trained.example_pixels().shape[2:])
     wanted = (len(labels), *size, 3)
     for path in (folder / f"{name}.npy" for name in names):
         images = _open(path)

@@ -108,7 +108,7 @@ def _test_on_sets(
 ) -> dict[str, Transfer]:
     """Predict all sets side by side, so that no image is needed twice, by each predictor."""
     num_images = len(trained.data.test)
-    padding = choose_padding(trained.streams.example_images())
+    padding = choose_padding(trained.example_pixels())
     make = SetMaker(num_images, seed=seed, hue=hue, padding=padding)
     sums = {predictor: Sums() for predictor in trained.predictors}
     with show_bar(console, trained.label, num_images) as advance:

@@ -51,7 +51,7 @@ def choose_padding(images: Tensor) -> int:
     That is 4 of 32, as in the paper, 1 of 8 and 28 of 224.
 
     Args:
-        images: ``(..., H, W)``, as networks see them.
+        images: ``(..., H, W)``, as they are cropped.
     """
     return min(images.shape[-2:]) // _PADDING_SHARE
 
