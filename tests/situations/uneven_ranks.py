@@ -35,6 +35,13 @@ def run_rank(rank, world_size, folder):
                 train(net, ISDALoss(3, 8, strength=0.5), 3 + 2 * rank)
         except RuntimeError as error:
             results[early] = str(error)
+    isda = ISDALoss(3, 8, strength=0.5)
+    train(net, isda, 1)
+    try:
+        with Join([net]):
+            train(net, isda, 3 + 2 * rank)
+    except RuntimeError as error:
+        results["later"] = str(error)
     with Join([net], enable=False):
         results["disabled"] = train(net, ISDALoss(3, 8, strength=0.5), 1)
     dense = ClassCovariance(3, 8)

@@ -2,11 +2,12 @@
 
 import gc
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.algorithms.join import Join
+from torch.distributed.algorithms.join import Join, Joinable
 
 from semaug._torch.autograd import known_signature
 
@@ -26,21 +27,38 @@ def is_first_rank() -> bool:
     return rank_and_size()[0] == 0
 
 
-def refuse_join() -> None:
+_joined: WeakKeyDictionary[Joinable, Any] = WeakKeyDictionary()  # with their last configuration
+
+
+def refuse_join(*, first: bool) -> None:
     """Refuse torch's ``Join`` of uneven inputs, which makes up for no collectives in a forward.
 
-    It looks through all objects there are, a tenth of a second, because nothing else knows of it.
+    A look through all objects there are takes a tenth of a second, but nothing else knows of it.
+    It is taken at first, and again once a ``Join`` was made of what it found that can be joined,
+    such as the ``DistributedDataParallel`` of the network: that gets a new configuration then. A
+    ``Join`` of nothing but what was made later is not noticed.
+
+    Args:
+        first: Whether the caller has not asked before.
 
     Raises:
         RuntimeError: If there is one now that lets ranks go on alone.
     """
-    joins = [x for x in gc.get_objects() if type(x) is Join]
+    if not first and all(_config(x) is last for x, last in _joined.items()):
+        return
+    objects = [x for x in gc.get_objects() if type(x) is Join or Joinable in type(x).__mro__]
+    joins = [x for x in objects if type(x) is Join]
     if any(x._enable and not x._throw_on_early_termination for x in joins):
         raise RuntimeError(
             "ClassCovariance: expected as many batches on every rank, got torch's Join, in which "
             "ranks without batches would leave the others waiting for their statistics; use "
             "Join(..., throw_on_early_termination=True), which ends with the first of them"
         )
+    _joined.update((x, _config(x)) for x in objects if type(x) is not Join)
+
+
+def _config(joinable: Joinable) -> Any:
+    return getattr(joinable, "_join_config", None)  # None where it is still being made
 
 
 def gather_over_ranks(

@@ -260,8 +260,8 @@ class ClassCovariance(nn.Module):
             rows: The classes of ``labels``, where known already.
             ignore_index: Label of samples that do not count.
         """
-        if not (self._joins_refused or torch.compiler.is_compiling()) and world_size() > 1:
-            refuse_join()
+        if not torch.compiler.is_compiling() and world_size() > 1:
+            refuse_join(first=not self._joins_refused)
             self._joins_refused = True
         with torch.no_grad(), without_autocast(features.device):
             samples = take_samples(
