@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # pickles have names of Python 2
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -20,7 +21,6 @@ _PARTS = 4  # of a file of torch before 1.6: two numbers, sizes of the system, w
 # What damaged bytes make zipfile and torch raise.
 _DAMAGED = (
     AssertionError,
-    AttributeError,
     EOFError,
     LookupError,
     OSError,
@@ -118,8 +118,9 @@ class _Survey(pickle._Unpickler):  # in Python, which reserves no memory
 def _survey(file: BinaryIO, num_pickles: int) -> dict[str, type[_Left]]:
     """Return classes to put in place of those that pickles name, by name."""
     found: dict[str, type[_Left]] = {}
-    for _ in range(num_pickles):
-        survey = _Survey(file, encoding="latin1")  # takes all bytes of Python 2
-        survey.found = found
-        survey.load()
+    with suppress(*_DAMAGED, AttributeError):  # torch tells what is wrong
+        for _ in range(num_pickles):
+            survey = _Survey(file, encoding="latin1")  # takes all bytes of Python 2
+            survey.found = found
+            survey.load()
     return found
