@@ -18,8 +18,8 @@ from typing import Self
 import torch
 from PIL import Image
 
-from semaug.data.decode import known_formats
 from semaug.data.errors import WHAT_TO_DO
+from semaug.data.formats import known_formats
 from semaug.data.image_set import FilePaths, FileSet
 
 _FOLDER, _IMAGE = "folder", "image"

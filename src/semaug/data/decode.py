@@ -16,7 +16,6 @@ import os
 import stat
 import warnings
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from semaug.data.errors import WHAT_TO_DO
+from semaug.data.formats import known_formats
 
 try:
     from torchvision.io import decode_image
@@ -34,19 +34,11 @@ except ImportError:
 
 
 _SIXTEEN_BITS = {"I;16": ("JPEG2000", "PNG", "TIFF"), "I;16B": ("TIFF",), "I": ("PNG", "PPM")}
-_OTHER_PROGRAMS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # decode these for Pillow
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 
 
 class _ScaleError(ValueError):
     """The numbers of a picture have no agreed scale; the message says what mends it."""
-
-
-@cache
-def known_formats() -> tuple[str, ...]:
-    """Return the formats that the installed Pillow decodes without other programs."""
-    Image.init()  # loads all its plugins
-    return tuple(name for name in Image.ID if name not in _OTHER_PROGRAMS)
 
 
 def decode_file(path: str | os.PathLike[str]) -> Tensor:
