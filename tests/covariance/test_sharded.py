@@ -12,7 +12,11 @@ from tests.processes import run_together
 NUM_RANKS = 3
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["cpu path", "static path"])
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.full)],
+    ids=["cpu path", "static path"],
+)
 def on_ranks(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
     run_together(ranks.run_rank, NUM_RANKS, request.param, str(folder))

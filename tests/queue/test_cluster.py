@@ -117,6 +117,7 @@ def run_local():
     return run
 
 
+@pytest.mark.full
 def test_a_local_job_equals_a_plain_run(make_run, run_local):
     run, output = make_run(), io.StringIO()
     options = {"slurm_partition": "gpu", "timeout_min": 60}

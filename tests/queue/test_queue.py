@@ -20,7 +20,7 @@ OPTIONS = TrainOptions(device="cpu", threads=1)
 QUIET = Console(quiet=True)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_runs_equal_runs_alone_and_failures_stop_none(make_run, jobs):
     unfit = make_run("digits_resnet8", "network=vit_tiny_patch16_224", seed=7)
     diverging = make_run("digits_resnet8", "lr=1e9", seed=8)

@@ -109,6 +109,7 @@ def test_code_that_was_changed_fails_its_run(monkeypatch):
     worker.connection.close()
 
 
+@pytest.mark.full
 def test_a_log_that_cannot_be_opened_fails_its_run(make_run):
     run = make_run()
     log_of(run).mkdir(parents=True)
