@@ -16,6 +16,8 @@ Source:  none: AdamW at rates that are usual for fine-tuning; covariance and str
          with ISDA are not chosen by a study yet
 """
 
+from typing import Any
+
 from semaug.augmentation import Augment
 from semaug.data import Subset
 from semaug.engine.optimizers import AdamW
@@ -24,9 +26,21 @@ from semaug.recipe import Recipe
 from semaug.recipes.row import CIFAR, Row, describe
 from semaug.registry import networks
 
-__all__ = ["RECIPES", "baseline"]
+__all__ = ["ISDA", "RECIPES", "baseline", "fine_tuning"]
 
 ISDA = {"covariance": "shared", "strength": "5"}  # of all recipes that fine-tune
+
+
+def fine_tuning(**own: Any) -> Recipe:
+    """Return the recipe that trains a pretrained network on, with data and options of its own."""
+    return Recipe(
+        network=networks.make("tf_efficientnet_lite0", pretrained=True),
+        epochs=20,
+        batch_size=32,
+        optimizer=AdamW(lr=2e-4, head_lr_scale=10.0, decay_norms=False),
+        schedule=Cosine(warmup_percent=10),
+        **own,
+    )
 
 
 def baseline(data: str, per_class: int) -> Recipe:
@@ -36,14 +50,9 @@ def baseline(data: str, per_class: int) -> Recipe:
         data: ``"cifar10"`` or ``"cifar100"``.
         per_class: Training images of each class.
     """
-    return Recipe(
+    return fine_tuning(
         data=data,
         subset=Subset(labeled_per_class=per_class, subset_seed="run"),
-        network=networks.make("tf_efficientnet_lite0", pretrained=True),
-        epochs=20,
-        batch_size=32,
-        optimizer=AdamW(lr=2e-4, head_lr_scale=10.0, decay_norms=False),
-        schedule=Cosine(warmup_percent=10),
         augment=Augment(image_size=112),
         precision="bf16",
         evaluate_every_epochs=20,

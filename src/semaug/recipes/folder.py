@@ -15,12 +15,11 @@ Source:  of folder_finetune none: AdamW at rates that are usual for fine-tuning.
 """
 
 from semaug.augmentation import Augment
-from semaug.engine.optimizers import SGD, AdamW
+from semaug.engine.optimizers import SGD
 from semaug.engine.schedules import Cosine
 from semaug.recipe import Recipe
-from semaug.recipes.finetune import ISDA
+from semaug.recipes.finetune import ISDA, fine_tuning
 from semaug.recipes.row import Row
-from semaug.registry import networks
 
 __all__ = ["RECIPES", "baseline", "finetuned"]
 
@@ -41,13 +40,8 @@ def baseline() -> Recipe:
 
 def finetuned() -> Recipe:
     """Return a recipe that trains a pretrained network on, with cross-entropy."""
-    return Recipe(
+    return fine_tuning(
         data="folder",
-        network=networks.make("tf_efficientnet_lite0", pretrained=True),
-        epochs=20,
-        batch_size=32,
-        optimizer=AdamW(lr=2e-4, head_lr_scale=10.0, decay_norms=False),
-        schedule=Cosine(warmup_percent=10),
         augment=Augment(padding=0),
         metrics=("error", "balanced_accuracy", "nll", "calibration_error"),
     )

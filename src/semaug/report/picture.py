@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ _XLINK = "http://www.w3.org/1999/xlink"
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(ABC):
     """A picture of a group of runs.
 
     Args:
@@ -79,17 +80,17 @@ class Picture:
     group: Group
 
     @property
+    @abstractmethod
     def size(self) -> tuple[float, float]:
         """Inches, without a legend."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fill(self, axes: Axes) -> None:
         """Draw lines that have names."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> str:
         """Say in words what there is to see."""
-        raise NotImplementedError
 
     def draw(self, *, legend: bool) -> Figure:
         """Draw it; a page has its own legend and title."""
