@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+from semaug._torch.depthwise import DepthwiseGradients
 from semaug.engine import device as module
 from semaug.engine.device import (
     choose_device,
     count_threads,
     count_workers,
     cpu_threads,
+    gradients,
     settle,
 )
 from semaug.engine.processes import Processes
@@ -127,3 +130,17 @@ def test_all_cores_but_one_decode(monkeypatch, cores, workers):
     monkeypatch.setattr(module, "_num_cores", lambda: cores)
     assert count_workers(None) == workers
     assert [count_workers(wanted) for wanted in (0, 3)] == [0, 3]
+
+
+def test_only_bf16_on_a_cpu_has_faster_gradients_of_depthwise_convolutions():
+    recipe = replace(find_recipe("cifar10_20_finetune"), precision="bf16")
+    depthwise, cpu = nn.Conv2d(4, 4, 3, groups=4), torch.device("cpu")
+
+    def is_faster(recipe, device=cpu, method=depthwise):
+        return isinstance(gradients(recipe, device, method), DepthwiseGradients)
+
+    assert is_faster(recipe)
+    assert not is_faster(replace(recipe, precision="32"))
+    assert not is_faster(replace(recipe, compile=True))
+    assert not is_faster(recipe, device=torch.device("meta"))
+    assert not is_faster(recipe, method=nn.Conv2d(4, 4, 3))

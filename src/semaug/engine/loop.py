@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from semaug.average import WeightAverage
 from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
-from semaug.engine.device import count_workers
+from semaug.engine.device import count_workers, gradients
 from semaug.engine.measure import measure
 from semaug.engine.memory import reset_peak_memory
 from semaug.engine.optimizers import parameter_groups
@@ -65,6 +65,7 @@ def fit(start: Start) -> dict[str, Any]:
         return outputs
 
     predictors = list(method.predictors())
+    fast_gradients = gradients(recipe, start.device, method)
     session = Session(
         start,
         plan,
@@ -87,7 +88,7 @@ def fit(start: Start) -> dict[str, Any]:
                     group["lr"] = rate * group["lr_scale"]
 
                 wrapped_optimizer.zero_grad()
-                with fabric.autocast():
+                with fabric.autocast(), fast_gradients:
                     output = wrapped_method.loss(batch)
                 values = _values(output, streams.shares(batch, session.step))
                 fabric.backward(values["loss"] * processes.size)  # gradients are averaged

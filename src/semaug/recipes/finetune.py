@@ -56,6 +56,7 @@ def baseline(data: str, per_class: int) -> Recipe:
         augment=Augment(image_size=112),
         precision="bf16",
         evaluate_every_epochs=20,
+        evaluation_batch_size=50,  # fits in the caches of a CPU
     )
 
 
