@@ -16,8 +16,8 @@ from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.evaluation import Evaluator
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Networks
+from semaug.engine.preprocessing import form_of, network_input
 from semaug.engine.processes import Processes
-from semaug.engine.streams import form_of, network_input
 from semaug.errors import UserError, as_user_error
 from semaug.export.formats import FORMATS
 from semaug.export.write import ABOUT, FORMAT

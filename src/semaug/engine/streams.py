@@ -8,7 +8,6 @@ batches that are always full.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -16,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug.augmentation import ZCA, Augmentation, normalize
+from semaug.augmentation import ZCA, Augmentation
 from semaug.data import (
     DataSet,
     FileSet,
@@ -25,11 +24,11 @@ from semaug.data import (
     Loader,
     LoadError,
     RandomResizedCrop,
-    ResizeCenterCrop,
     epoch_order,
 )
 from semaug.data import batches as load_batches
-from semaug.data.views import SeveralViews, View
+from semaug.data.views import SeveralViews
+from semaug.engine.preprocessing import augment_of, form_of, network_input, test_view
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error
 from semaug.methods import Batch, Samples, StepOutput, Stream
@@ -269,14 +268,20 @@ class _Stream:
         """Yield batches of some images, each with its labels."""
         order = torch.cat([places for _, places in parts])
         view_draws, draws, mix_draws = self._draw_all(seed, parts)
-        loaded = self.loader.epoch(order, view_draws=view_draws, first_step=first_step)
-        for batch in read(loaded):
-            samples = self._augment(batch, draws)
+        for samples, batch in self.with_draws(order, view_draws, draws, first_step):
             if self.mix is not None:
                 samples = self._mix(samples, mix_draws[batch.rows])
             truth = samples.labels
             assert truth is not None
             yield samples if self.is_labeled else samples._replace(labels=None), truth
+
+    def with_draws(
+        self, order: Tensor, view_draws: Tensor | None, draws: list[Tensor], first_step: int = 0
+    ) -> Iterator[tuple[Samples, LoadedBatch]]:
+        """Yield batches of some images, cropped and augmented as rows of draws say."""
+        loaded = self.loader.epoch(order, view_draws=view_draws, first_step=first_step)
+        for batch in read(loaded):
+            yield self._augment(batch, draws), batch
 
     def at_once(self, seed: int, parts: _Parts) -> Samples:
         """Return some images as one batch, decoded in this process and not mixed."""
@@ -382,56 +387,6 @@ class _Stream:
 def _purpose(what: str, view: int) -> str:
     """Name what is drawn for a view; the first is that of methods with one view."""
     return what if view == 0 else f"{what} of view {view + 1}"
-
-
-def test_view(recipe: Any) -> View:
-    """Return how images that lie in files are cropped to test on."""
-    augment = augment_of(recipe, recipe.augment, in_files=True)
-    view: View = getattr(augment, "test_view", ResizeCenterCrop)()
-    return view
-
-
-def form_of(recipe: Any) -> tuple[torch.memory_format, torch.dtype]:
-    """Return memory format and dtype of network input."""
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    return layout, torch.float64 if recipe.precision == "64" else torch.float32
-
-
-def preprocessing_of(recipe: Any) -> Any:
-    """Return what images the weights want that the network begins with, None if any will do."""
-    return getattr(getattr(recipe, "network", None), "preprocessing", None)
-
-
-def augment_of(recipe: Any, augment: Any, in_files: bool) -> Any:
-    """Return an augmentation with the size of images in files that pretrained weights want.
-
-    Sizes that it names itself come first.
-    """
-    wanted = preprocessing_of(recipe)
-    if wanted is None or not in_files:
-        return augment
-    own = {name: getattr(wanted, name) for name in ("image_size", "test_crop")}
-    return replace(augment, **{n: v for n, v in own.items() if getattr(augment, n, 0) is None})
-
-
-def network_input(recipe: Any, data: Any, pixels: Tensor) -> Tensor:
-    """Turn bytes into network input of the size and in the memory format of the recipe.
-
-    Numbers that are no bytes, such as whitened images or features, are not normalized.
-
-    Args:
-        recipe: Of the run.
-        data: Has ``mean`` and ``std``.
-        pixels: ``(N, C, H, W)``.
-    """
-    wanted = preprocessing_of(recipe) or data
-    if pixels.dtype == torch.uint8 and wanted.mean and wanted.std:
-        pixels = normalize(pixels, wanted.mean, wanted.std)
-    side = getattr(getattr(recipe, "augment", None), "image_size", None)
-    if side is not None and pixels.shape[2:] != (side, side):  # files were cropped to it
-        pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-    layout, dtype = form_of(recipe)
-    return pixels.to(dtype).contiguous(memory_format=layout)
 
 
 def read(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:

@@ -20,9 +20,10 @@ from semaug.engine.images import REMEDY, describe_images, describe_input, read_i
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Networks, view_of_size
+from semaug.engine.preprocessing import form_of, network_input, test_view
 from semaug.engine.processes import Processes
 from semaug.engine.start import load_data
-from semaug.engine.streams import Streams, form_of, network_input, read, test_view
+from semaug.engine.streams import Streams, read
 from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
 from semaug.methods import Method
