@@ -23,6 +23,7 @@ ROOMS = [
     "recipe",
     "runs",
     "export",
+    "frozen",
     "engine",
     "queue",
     "recipes",

@@ -32,6 +32,7 @@ RUNS = {
     "streams": (LABELED, STREAMS),
     "streams, steps": ([*LABELED, "epochs=none", "steps=10", "evaluate_every_steps=4"], STREAMS),
     "dropout": ([], {"network": Plain(drop_rate=0.5)}),
+    "frozen": (["network=resnet8_cifar", "freeze=backbone", "passes=3"], {}),
     "batch norm": (["network=resnet8_cifar", "precision=32"], {}),
 }
 

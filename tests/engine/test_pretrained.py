@@ -250,9 +250,10 @@ def test_networks_of_ours_want_the_images_of_the_data_set(weights):
     assert spec.preprocessing is None
 
 
-def test_a_frozen_backbone_stays_as_it_is_and_the_classifier_learns(weights, tmp_path):
+@pytest.mark.parametrize("passes", [0, 2])
+def test_a_frozen_backbone_stays_as_it_is_and_the_classifier_learns(weights, tmp_path, passes):
     before = torch.load(weights)["state_dict"]
-    run = run_from(weights, tmp_path, "freeze=backbone", "lr=0.1")
+    run = run_from(weights, tmp_path, "freeze=backbone", "lr=0.1", f"passes={passes}")
     train_quietly(run)
     state = load_checkpoint(run.checkpoint)["objects"]["method"]
     names = {key.removeprefix("module.") for key in before} - {"fc.weight", "fc.bias"}

@@ -52,7 +52,7 @@ def check_channels_first(function: str, images: Tensor) -> None:
         ValueError: If the last size is 1 or 3, as channels are, and the second one is neither.
     """
     _, channels, height, width = images.shape
-    if width in (1, 3) and height != width and channels not in (1, 3):
+    if width in (1, 3) and height not in (1, width) and channels not in (1, 3):
         raise ValueError(
             f"{function}: expected `images` of shape (N, C, H, W), got {tuple(images.shape)}, "
             "which looks like (N, H, W, C); give images.permute(0, 3, 1, 2)"

@@ -122,6 +122,8 @@ class ClassCovariance(nn.Module):
         basis, variance: ``(C, rank, A)`` and ``(C, A)`` for ``low_rank``.
         factor: ``(C, A, A)`` for ``learned``, a parameter.
         num_skipped: int64 scalar, samples left out.
+        fixed: Whether updates change nothing any more, of statistics that are exact already. May
+            be set; not saved.
 
     Raises:
         TypeError: If a size is not an int, or another argument has the wrong type.
@@ -211,6 +213,7 @@ class ClassCovariance(nn.Module):
                 num_classes, num_features, kind, rank=rank, shrinkage=shrinkage, sharded=sharded
             )
             self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
+        self.fixed = False
         self._written = not self.count.is_meta
         self._first_epoch = True  # what the buffer says, which is read only when it is loaded
         self._warned = self._joins_refused = False
@@ -260,6 +263,8 @@ class ClassCovariance(nn.Module):
             rows: The classes of ``labels``, where known already.
             ignore_index: Label of samples that do not count.
         """
+        if self.fixed:
+            return
         if not torch.compiler.is_compiling() and world_size() > 1:
             refuse_join(first=not self._joins_refused)
             self._joins_refused = True

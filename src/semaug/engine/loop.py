@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from semaug.average import WeightAverage
 from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
 from semaug.engine.device import count_workers, gradients
+from semaug.engine.frozen import features_in_place_of_images
 from semaug.engine.measure import measure
 from semaug.engine.memory import reset_peak_memory
 from semaug.engine.optimizers import parameter_groups
@@ -44,6 +45,7 @@ def fit(start: Start) -> dict[str, Any]:
     method.to(start.device).to(memory_format=streams.layout)
     if recipe.sync_batch_norm and processes.size > 1:
         method = synchronize_batch_norm(method, start.device)
+    streams = features_in_place_of_images(start, method, streams)
     optimizer = recipe.optimizer.build(parameter_groups(recipe.optimizer, method))
     if recipe.compile:
         compile_steps(method)

@@ -139,14 +139,18 @@ class Streams:
         own_epoch = self.first.parts(seed, epoch, self.plan)[0][0]
         return Batch({self.plan.counted: self.first.at_once(seed, [(own_epoch, order)])})
 
-    def test_batches(self) -> Iterator[Samples]:
+    def test_batches(self, places: Tensor | None = None) -> Iterator[Samples]:
         """Yield the test images in order, as they are.
+
+        Args:
+            places: Of some of them; None is all.
 
         Raises:
             OSError: If a file cannot be read.
             UserError: If a file is damaged; the message names it.
         """
-        for loaded in read(self.test_loader.epoch(torch.arange(len(self.data.test)))):
+        order = torch.arange(len(self.data.test)) if places is None else places
+        for loaded in read(self.test_loader.epoch(order)):
             pixels = loaded.pixels
             if self.white is not None:
                 pixels = self.white["test"][loaded.positions]

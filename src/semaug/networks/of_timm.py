@@ -12,6 +12,8 @@ from semaug._torch.names import unknown_name
 from semaug.errors import UserError, as_user_error, check_option
 from semaug.registry import Sizes, networks
 
+_PASSES = 10
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -45,6 +47,9 @@ class TimmNetwork:
         std: Standard deviation, likewise.
         freeze: Parts that are not trained, by name, such as ``stem,layers.0``; ``backbone`` is
             all but the classifier. Their batch norms stay as in evaluation.
+        passes: With ``freeze=backbone``, how often each training image is augmented: the features
+            of these passes are computed once and kept, and the classifier is trained on them. 0
+            keeps none, and images pass through the whole network in each epoch. None is 10.
 
     Raises:
         UserError: If a number is out of range, or there are two sources of weights.
@@ -58,8 +63,12 @@ class TimmNetwork:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     freeze: tuple[str, ...] = ()
+    passes: int | None = None
 
     def __post_init__(self) -> None:
+        frozen = "backbone" in self.freeze
+        holds = self.passes is None or (frozen and self.passes >= 0)
+        check_option("passes", self.passes, holds, ">= 0, with freeze=backbone, or none")
         rate = self.block_drop_rate
         holds = rate is None or 0 <= rate < 1
         check_option("block_drop_rate", rate, holds, "from 0 to below 1, or none")
@@ -88,6 +97,19 @@ class TimmNetwork:
         if not self.mean:
             return known
         return replace(known or Preprocessing((), (), 224, 0.875), mean=self.mean, std=self.std)
+
+    @property
+    def passes_kept(self) -> int:
+        """How many passes over the training images are kept as features; 0 is none."""
+        if "backbone" not in self.freeze:
+            return 0
+        return _PASSES if self.passes is None else self.passes
+
+    @staticmethod
+    def earlier(plain: dict[str, Any]) -> dict[str, Any]:
+        """Complete plain data of a run from before features were kept."""
+        frozen = "backbone" in plain.get("freeze", ())
+        return {"passes": 0, **plain} if frozen else plain
 
     def freeze_parts(self, network: nn.Module) -> None:
         """Freeze what is not to be trained, once the network has its weights.
