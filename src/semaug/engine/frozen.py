@@ -52,7 +52,7 @@ def features_in_place_of_images(start: Start, method: Method, streams: Streams) 
     _check(method, streams)
     if start.run.checkpoint.exists():  # which has the weights that the run began with
         method.load_state_dict(load_checkpoint(start.run.checkpoint)["objects"]["method"])
-    network = method.network
+    network = method.to(streams.dtype).network
     inner = network.model if isinstance(network, WithFeatures) else network
     net = with_features(inner, example_images=streams.example_images())
     alone = streams if processes.size == 1 else Streams(recipe, data, streams.workers)
