@@ -138,7 +138,7 @@ class _Maker:
                     made.append(self.net(batch)[1].float().cpu())
                     advance(len(batch))
                 store.add(own, torch.cat(made))
-        return store.read(digests)
+        return store.read(digests) if digests else torch.empty(0, self.net.num_features)
 
 
 def _draw(stream: Any, digests: Sequence[bytes], number: int) -> list[Tensor]:

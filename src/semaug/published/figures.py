@@ -149,17 +149,35 @@ def _transfer_in_small() -> list[Entry]:
     ]
 
 
-# Of fine-tuning: as many values of each arm, from which other training images choose.
-_FINETUNED = {"cross-entropy": ""} | {
-    f"{arm}, {symbol} = {value}": (change + value).removesuffix(",strength=5")
-    for arm, symbol, change, values in (
-        ("label smoothing", "e", ",label_smoothing=", ("0.05", "0.1", "0.2", "0.3")),
-        ("ISDA, diagonal", "λ0", "_isda,covariance=diagonal,strength=", ("2.5", "10", "30", "100")),
-        ("ISDA, shared", "λ0", "_isda,strength=", ("1", "2.5", "5", "10")),
-        ("ISDA, identity", "λ0", "_isda,covariance=identity,strength=", ("1", "2.5", "5", "10")),
-    )
-    for value in values
-}
+def _tuned(**strengths: str) -> dict[str, str]:
+    """Return arms of fine-tuning with four values each, from which other training images choose."""
+    changes = {"label smoothing, e": (",label_smoothing=", "0.05 0.1 0.2 0.3")} | {
+        f"ISDA, {kind}, λ0": (f"_isda,covariance={kind},strength=".replace(_SHARED, ""), values)
+        for kind, values in strengths.items()
+    }
+    return {"cross-entropy": ""} | {
+        f"{arm} = {value}": (change + value).removesuffix(",strength=5")
+        for arm, (change, values) in changes.items()
+        for value in values.split()
+    }
+
+
+_SHARED = ",covariance=shared"  # of the recipes with ISDA, as is a strength of 5
+_FINETUNED = _tuned(diagonal="2.5 10 30 100", shared="1 2.5 5 10", identity="1 2.5 5 10")
+_HEADS = _tuned(diagonal="0.5 1 2.5 10", shared="0.25 0.5 1 2.5", identity="0.1 0.25 0.5 1")
+
+
+def _heads() -> list[Entry]:
+    """Return fine-tuning of the classifier alone, on kept features."""
+    entries = []
+    for count in (5, 10, 50):
+        own = ",freeze=backbone,passes=5" + f",labeled_per_class={count}" * (count != 10)
+        base = f"cifar100_10_finetune{own}"
+        for row, change in _HEADS.items():
+            name = f"cifar100_10_finetune{change}{own}"
+            baseline = base if change else None
+            entries.append(Entry(row, f"{count} images a class", name, baseline=baseline))
+    return entries
 
 
 FIGURES: dict[str, Sequence[Entry]] = {
@@ -169,6 +187,7 @@ FIGURES: dict[str, Sequence[Entry]] = {
     "isda-fig10-small": _draws({_SMALL_LABEL: _SMALL}),
     "isda-fig11-small": _entries(_STRENGTHS, _SMALL_LABEL, _SMALL),
     "finetune": _entries(_FINETUNED, "10 images a class, CIFAR-100", "cifar100_10_finetune"),
+    "finetune-heads": _heads(),
     "ait-fig3": _layers(),
     "ait-fig4": _weights(),
     "ait-1-fair": _fair_on_cifar(),
