@@ -171,12 +171,13 @@ def _heads() -> list[Entry]:
     """Return fine-tuning of the classifier alone, on kept features."""
     entries = []
     for count in (5, 10, 50):
-        own = ",freeze=backbone,passes=5" + f",labeled_per_class={count}" * (count != 10)
-        base = f"cifar100_10_finetune{own}"
+        own = ["freeze=backbone", "passes=5", *[f"labeled_per_class={count}"] * (count != 10)]
+        baseline = None
         for row, change in _HEADS.items():
-            name = f"cifar100_10_finetune{change}{own}"
-            baseline = base if change else None
+            kind, *changes = f"cifar100_10_finetune{change}".split(",")
+            name = ",".join([kind, *sorted(own + changes)])
             entries.append(Entry(row, f"{count} images a class", name, baseline=baseline))
+            baseline = baseline or name
     return entries
 
 
