@@ -2,6 +2,7 @@
 
 import io
 import json
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import pytest
@@ -308,3 +309,28 @@ def test_odd_constants_are_refused(options):
         networks.make("resnet8_cifar", weights="a.pth", **options)
     with pytest.raises(UserError, match=r"recipe: expected `mean` three numbers .* of pretrained"):
         networks.make("resnet8_cifar", mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def test_batch_norms_keep_the_statistics_of_the_weights_and_are_trained(weights, tmp_path):
+    before = torch.load(weights)["state_dict"]
+    run = run_from(weights, tmp_path, "norm_eval=true", "lr=0.1")
+    train_quietly(run)
+    state = load_checkpoint(run.checkpoint)["objects"]["method"]
+    for kind, stays in (("running_mean", True), ("running_var", True), ("weight", False)):
+        name = f"layer1.0.bn1.{kind}"
+        assert torch.equal(state[f"network.model.{name}"], before[f"module.{name}"]) == stays
+
+
+def test_batch_norms_of_a_copy_stay_in_evaluation_too():
+    spec = networks.make("resnet8_cifar", weights="some.pth", norm_eval=True)
+    network = spec.build(Sizes(num_classes=2))
+    spec.freeze_parts(network)
+    for one in (network, deepcopy(network)):
+        one.train()
+        norms = [m for m in one.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert norms
+        assert not any(norm.training for norm in norms)
+        assert one.training
+        assert one.layer1.training
+    with pytest.raises(UserError, match="expected `norm_eval` false without pretrained weights"):
+        networks.make("resnet8_cifar", norm_eval=True)

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from types import MethodType
 from typing import Any, ClassVar
 
 import timm
 import timm.utils
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from semaug._torch.names import unknown_name
 from semaug.errors import UserError, as_user_error, check_option
@@ -47,6 +49,8 @@ class TimmNetwork:
         std: Standard deviation, likewise.
         freeze: Parts that are not trained, by name, such as ``stem,layers.0``; ``backbone`` is
             all but the classifier. Their batch norms stay as in evaluation.
+        norm_eval: Whether batch norms stay as in evaluation while all else is trained: they use the
+            statistics of pretrained weights, and keep them. Their scales and shifts are trained.
         passes: With ``freeze=backbone``, how often each training image is augmented: the features
             of these passes are computed once and kept, and the classifier is trained on them. 0
             keeps none, and images pass through the whole network in each epoch. None is 10.
@@ -63,6 +67,7 @@ class TimmNetwork:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     freeze: tuple[str, ...] = ()
+    norm_eval: bool = False
     passes: int | None = None
 
     def __post_init__(self) -> None:
@@ -75,6 +80,8 @@ class TimmNetwork:
         if self.pretrained and self.weights is not None:
             raise UserError("recipe: expected either `weights` or `pretrained` of a network")
         begins = self.pretrained or self.weights is not None
+        holds = begins or not self.norm_eval
+        check_option("norm_eval", self.norm_eval, holds, "false without pretrained weights")
         for name, values in (("mean", self.mean), ("std", self.std)):
             fits = not values or (begins and len(values) == 3 and all(0 < x < 1 for x in values))
             check_option(name, values, fits, "three numbers from 0 to 1, of pretrained weights")
@@ -125,6 +132,11 @@ class TimmNetwork:
         for name in parts:
             if name not in known:
                 raise UserError(unknown_name(f"network={self.model}", "part", name, [*known][1:]))
+        if self.norm_eval:
+            for module in network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.train(False)
+                    module.train = MethodType(_stay, module)  # type: ignore[method-assign]
         if self.freeze:
             timm.utils.freeze(network, [] if "backbone" in self.freeze else parts)
         if "backbone" in self.freeze:
@@ -155,6 +167,11 @@ class TimmNetwork:
         return {"num_classes": sizes.num_classes} | (
             {} if rate is None else {"block_drop_rate": rate}
         )
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    """Stand in for ``train`` of a module that stays in evaluation mode."""
+    return module
 
 
 @cache

@@ -34,7 +34,7 @@ ISDA = {"covariance": "shared", "strength": "5"}  # of all recipes that fine-tun
 def fine_tuning(**own: Any) -> Recipe:
     """Return the recipe that trains a pretrained network on, with data and options of its own."""
     return Recipe(
-        network=networks.make("tf_efficientnet_lite0", pretrained=True),
+        network=networks.make("tf_efficientnet_lite0", pretrained=True, norm_eval=True),
         epochs=20,
         batch_size=32,
         optimizer=AdamW(lr=2e-4, head_lr_scale=10.0, decay_norms=False),
