@@ -18,18 +18,21 @@ REPORTS = {
 }
 
 
-def report_names(num_tests: int, unit: str = "epoch") -> dict[str, str]:
-    """Name what :data:`REPORTS` holds for a run of so many tests.
+def report_names(*num_tests: int, unit: str = "epoch") -> dict[str, str]:
+    """Name what :data:`REPORTS` holds for runs of so many tests.
 
     Args:
-        num_tests: Of the run.
+        *num_tests: Of each run.
         unit: What a test comes after.
 
-    >>> report_names(2)["mean_last_10"], report_names(1, "test")["mean_last_10"]
+    >>> report_names(2)["mean_last_10"], report_names(1, unit="test")["mean_last_10"]
     ('mean of last 2 epochs', 'last test')
+    >>> report_names(3, 30)["mean_last_10"]
+    'mean of last 3 to 10 epochs'
     """
-    num_tests = min(num_tests, NUM_AVERAGED)
-    mean = "last epoch" if num_tests == 1 else f"mean of last {num_tests} epochs"
+    first, *more = sorted({min(number, NUM_AVERAGED) for number in num_tests})
+    span = f"{first} to {more[-1]}" if more else first
+    mean = "last epoch" if span == 1 else f"mean of last {span} epochs"
     names = REPORTS | {"mean_last_10": mean}
     return {report: name.replace("epoch", unit) for report, name in names.items()}
 
