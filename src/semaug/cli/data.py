@@ -81,7 +81,7 @@ def check_set(
     options: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[OPTION=VALUE]...",
+            metavar="OPTION=VALUE",
             help="Options of the data set, such as test=val for folder",
             show_default=False,
         ),

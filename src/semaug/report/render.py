@@ -58,7 +58,7 @@ def render(report: Report) -> str:
         num_recipes=_count(sum(len(group.recipes) for group in report.groups), "recipe"),
         num_finished=sum(run.finished for run in report.runs),
         sections=sections,
-        all_runs=[(section, _rows_of_runs(section["group"], ids)) for section in sections],
+        all_runs=[(group, _rows_of_runs(group, ids)) for group in report.groups],
         details=[
             (run, f"{recipe.label}, seed {run.seed}", ids[id(run)], _facts(run, group))
             for group in report.groups

@@ -240,7 +240,8 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: expected the folder of a run, got no such folder")
+        found = "a file" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: expected the folder of a run, got {found}")
     if (summary := read_summary(folder / "summary.json")) is not None:
         return summary
     diverged = folder / "diverged.json"
@@ -251,7 +252,11 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{folder}: expected a finished run, got one that diverged; {advice}")
     rows = folder / "metrics.jsonl"
     if not rows.exists():
-        raise UserError(f"{folder}: expected the folder of a run, got one without summary.json")
+        below = [*folder.glob("seed*/summary.json"), *folder.glob("*/seed*/summary.json")]
+        hint = f"; choose one below it, such as {min(below).parent}" if below else ""
+        raise UserError(
+            f"{folder}: expected the folder of a run, got one without summary.json{hint}"
+        )
     done = len(rows.read_bytes().splitlines())
     raise UserError(
         f"{folder}: expected a finished run, got one that has done {done} epochs; go on with it by "
