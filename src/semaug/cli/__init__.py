@@ -1,5 +1,6 @@
 """The command line: parse, look up the recipe, apply overrides, run."""
 
+import re
 import shlex
 import sys
 from importlib.metadata import version
@@ -31,6 +32,9 @@ app = typer.Typer(
 )
 for _name, _help in COMMANDS.items():
     app.command(_name, help=_help)(lambda: None)
+
+
+_FUNCTION = "^(decode|load_data|Loader): "  # which nobody calls who types commands
 
 
 def _print_version(wanted: bool) -> None:
@@ -72,5 +76,5 @@ def main() -> None:
         message = str(error)
     else:
         return
-    say(errors, message, style="red")
+    say(errors, re.sub(_FUNCTION, "", message), style="red")
     sys.exit(2)

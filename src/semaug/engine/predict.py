@@ -14,6 +14,7 @@ from semaug.data.image_set import FilePaths
 from semaug.data.views import Exactly, ResizeCenterCrop, View
 from semaug.data.workers import FileReader, requests
 from semaug.errors import UserError, as_user_error
+from semaug.runs.words import counted
 
 # N images, C classes, H and W pixels.
 
@@ -209,8 +210,8 @@ class Networks(ABC):
         logits = self.answer(pictures, predictor)
         if logits.ndim != 2:
             raise UserError(
-                "predict: expected networks that classify images, got some that return "
-                f"{tuple(logits.shape)} for {len(pictures)}"
+                "predict: expected networks that classify images, got some that label pixels: "
+                f"{tuple(logits.shape)} for {counted(len(pictures), 'image')}"
             )
         return Predictions(logits.cpu(), self.classes)
 
