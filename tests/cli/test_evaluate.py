@@ -163,9 +163,3 @@ def test_the_copy_of_changed_code_is_executed_if_it_is_trusted(semaug, tmp_path,
 def test_commands_that_read_run_folders_have_the_option(semaug, name):
     output = semaug(name, "--help")[1]
     assert ("--trust-code" in output) == (name in READING)
-
-
-def test_a_data_set_that_is_missing_is_told_without_the_name_of_a_function(semaug, tmp_path):
-    status, _, error = semaug("train", "folder_resnet18", "--data-root", "nowhere")
-    assert status == 2
-    assert error.startswith("expected a folder of images, got no folder 'nowhere'")

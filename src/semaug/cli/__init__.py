@@ -1,6 +1,5 @@
 """The command line: parse, look up the recipe, apply overrides, run."""
 
-import re
 import shlex
 import sys
 from importlib.metadata import version
@@ -32,9 +31,6 @@ app = typer.Typer(
 )
 for _name, _help in COMMANDS.items():
     app.command(_name, help=_help)(lambda: None)
-
-
-_FUNCTION = "^(decode|load_data|Loader): "  # which nobody calls who types commands
 
 
 def _print_version(wanted: bool) -> None:
@@ -76,5 +72,5 @@ def main() -> None:
         message = str(error)
     else:
         return
-    say(errors, re.sub(_FUNCTION, "", message), style="red")
+    say(errors, message, style="red")
     sys.exit(2)

@@ -224,8 +224,7 @@ def why_unread(path: Path, error: Exception) -> str:
     """
     if reason := getattr(error, "strerror", None):
         return f"{path}: {reason[0].lower()}{reason[1:]}"
-    reason = str(error).removeprefix("decode: ")
-    return reason if str(path) in reason else f"{path}: {reason}"
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
 def view_of_size(height: int, width: int) -> View:
