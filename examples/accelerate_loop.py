@@ -29,7 +29,7 @@ def main(epochs: int) -> None:
     accelerator = Accelerator()
     model, optimizer, loader, schedule = accelerator.prepare(model, optimizer, loader, schedule)
     isda = semaug.ISDALoss(10, 64, strength=0.5, ramp_steps=epochs * len(loader))
-    criterion = semaug.attach(model, isda).to(accelerator.device)  # semaug: not prepared
+    criterion = semaug.attach(model, isda)  # semaug: not prepared; follows the model to its device
     accelerator.register_for_checkpointing(criterion)  # semaug
 
     for _ in range(epochs):

@@ -17,8 +17,7 @@ class KeepLoss(TrainerCallback):  # semaug: the Trainer's checkpoints hold the s
         if state.is_world_process_zero:
             torch.save(self.criterion.state_dict(), self.file.format(args, state))
 
-    def on_train_begin(self, args, state, control, model, **kwargs):
-        self.criterion.to(model.device)
+    def on_train_begin(self, args, state, control, **kwargs):
         if state.global_step > 0:  # resumed
             self.criterion.load_state_dict(torch.load(self.file.format(args, state), "cpu"))
 

@@ -24,6 +24,13 @@ from semaug.recipes import TABLES, make_run
 TINY = ["epochs=2", "train_per_class=10", "test_images=60", "batch_size=32"]
 
 
+def test_the_process_of_a_command_keeps_freed_memory(semaug, monkeypatch):
+    asked = []
+    monkeypatch.setattr("semaug.cli.keep_freed_memory", lambda: asked.append(True))
+    assert semaug("--version")[0] == 0
+    assert asked
+
+
 def test_train_prints_the_error_and_where_everything_is(semaug, tmp_path):
     status, output, _ = semaug("train", "digits_resnet8_isda", *TINY, "--device", "cpu")
     assert status == 0

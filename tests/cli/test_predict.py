@@ -71,8 +71,8 @@ def test_damaged_and_missing_photographs_stop_no_others(semaug, places, tmp_path
     ]
     assert all(re.search(r": (cat|dog) \d+\.\d %$", line) for line in lines)
     assert error.splitlines()[:3] == [
-        "missing.jpg: no such file",
-        "no*.jpg: no such file",
+        "missing.jpg: no such file or directory",
+        "no*.jpg: no such file or directory",
         "empty: no images in this folder",
     ]
     remedy = "; Pillow decodes no such files, so convert photographs among them"
@@ -82,7 +82,11 @@ def test_damaged_and_missing_photographs_stop_no_others(semaug, places, tmp_path
     ]
     assert "cannot read 'new/damaged.png' (13 bytes): no image of a known format" in error
     assert "cannot read 'new/notes.txt' (0 bytes)" in error
-    assert error.splitlines()[-1] == "predict: expected photographs, could not read 5 of 8"
+    told = [re.sub("[0-9.,]+ images", "images", line) for line in error.splitlines()[-2:]]
+    assert told == [
+        "3 photographs, images/s",
+        "predict: expected photographs, could not read 5 of 8",
+    ]
 
 
 def test_folders_are_listed_as_those_of_data_sets(semaug, places, tmp_path):
@@ -115,9 +119,12 @@ def test_a_name_with_brackets_is_the_file_of_this_name(semaug, places, tmp_path)
 
 def test_nothing_to_read_and_no_such_run_are_errors(semaug, places):
     status, _, error = semaug("predict", str(places[0].folder), "no.jpg", *CPU)
-    assert (status, error.splitlines()[-1]) == (
+    assert (status, error.splitlines()) == (
         2,
-        "predict: expected photographs, could not read 1 of 1",
+        [
+            "no.jpg: no such file or directory",
+            "predict: expected photographs, could not read 1 of 1",
+        ],
     )
     status, _, error = semaug("predict", "nowhere", "no.jpg")
     assert (status, error) == (2, "nowhere: expected the folder of a run, got no such folder\n")
@@ -125,7 +132,7 @@ def test_nothing_to_read_and_no_such_run_are_errors(semaug, places):
         "predict", str(places[0].folder), str(places[2]), "--predictor", "x", *CPU
     )
     assert status == 2
-    assert "expected `predictor` to be one of '', got 'x'" in error
+    assert "expected no `predictor`, for there is one network alone, got 'x'" in error
 
 
 def test_threads_are_set(semaug, places):

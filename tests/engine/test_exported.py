@@ -53,7 +53,7 @@ def test_an_export_predicts_as_its_run(of_isda, tmp_path, to):
     (one,) = exported.predict(tmp_path / "photo.jpg").top(2)
     (other,) = of_isda.predict(tmp_path / "photo.jpg").top(2)
     assert [name for name, _ in one] == [name for name, _ in other]
-    with pytest.raises(UserError, match="`predictor` to be one of '', got 'network 2'"):
+    with pytest.raises(UserError, match="one network alone, got 'network 2'"):
         exported.predict(images, "network 2")
 
 

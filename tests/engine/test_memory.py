@@ -64,3 +64,10 @@ def test_on_a_gpu_it_is_what_torch_allocated_there():
     assert peak_memory(device) == pytest.approx(before + 200, abs=1)
     reset_peak_memory(device)
     assert peak_memory(device) < before + 1
+
+
+def test_memory_that_was_kept_before_does_not_count(monkeypatch):
+    given = []
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(True))
+    reset_peak_memory(CPU)
+    assert given

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -115,8 +116,10 @@ def test_damaged_files_stop_no_others(of_photographs, photographs, tmp_path, wor
     assert (alone.paths, alone.predictions.logits.shape) == ([], (0, 2))
     with pytest.raises(UserError, match=r"cannot read '.*text\.jpg'"):
         trained.predict(bad[2])
-    with pytest.raises(FileNotFoundError, match=r"missing\.jpg"):
-        trained.predict([good[0], bad[1]])
+    for missing in (bad[1], good[0] / "x", tmp_path):
+        told = rf"^predict: .*{missing.name}'?: (no such file|not a directory|a folder)"
+        with pytest.raises(UserError, match=told):
+            trained.predict([good[0], missing])
 
 
 def test_images_in_memory_have_the_size_of_the_run_or_become_it(of_digits, tmp_path):
@@ -192,9 +195,14 @@ def test_each_of_several_networks_can_be_asked(train_tiny):
 @pytest.mark.parametrize(
     ("wrong", "got"),
     [
-        ([torch.zeros(3, 8, 8)], r"torch\.float32 \(3, 8, 8\)"),
-        (torch.zeros(2, 3, 4, 4, 4, dtype=torch.uint8), r"torch\.uint8 \(3, 4, 4, 4\)"),
+        ([torch.zeros(3, 8, 8)], r"Tensor torch\.float32 \(3, 8, 8\)"),
+        (torch.zeros(2, 3, 4, 4, 4, dtype=torch.uint8), r"Tensor torch\.uint8 \(3, 4, 4, 4\)"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), r"Tensor torch\.uint8 \(8, 8, 3\)"),
+        (np.zeros((3, 8, 8), np.uint8), r"ndarray uint8 \(3, 8, 8\)"),
+        (["photo.jpg", torch.zeros(3, 8, 8, dtype=torch.uint8)], "str"),
         ([Image.new("RGB", (8, 8))], "Image"),
+        (Image.new("RGB", (8, 8)), "Image"),
+        (None, "NoneType"),
         ([3], "int"),
     ],
 )

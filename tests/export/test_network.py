@@ -51,9 +51,9 @@ def test_a_prediction_of_several_networks_has_none_behind_it(load_tiny):
     first, second = (load_tiny("digits_resnet8", f"lr={lr}") for lr in (0.1, 0.05))
     networks = nn.ModuleList([first.method.network, second.method.network])
     both = replace(first, method=Mean(networks, nn.MSELoss()).eval())
-    with pytest.raises(UserError, match="one network of the recipe behind predictor '', found no"):
+    with pytest.raises(UserError, match="makes the predictions of predictor '' alone, found none"):
         plain_network(both)
-    with pytest.raises(UserError, match="expected `predictor` to be one of '', got 'teacher'"):
+    with pytest.raises(UserError, match=r"expected no `predictor`.*, got 'teacher'"):
         plain_network(both, "teacher")
 
 

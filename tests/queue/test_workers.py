@@ -166,3 +166,18 @@ def test_threads_are_shared_out(monkeypatch):
     workers._work(there, 2)
     signal.signal(signal.SIGTERM, handler)
     assert set_to == [2]
+
+
+def test_a_worker_keeps_freed_memory(monkeypatch):
+    asked = []
+    monkeypatch.setattr(workers, "keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr(workers, "_stop_without_parent", lambda: None)
+    former = signal.getsignal(signal.SIGTERM)
+    theirs, ours = multiprocessing.Pipe()
+    ours.close()
+    try:
+        workers._work(theirs, torch.get_num_threads())
+    finally:
+        signal.signal(signal.SIGTERM, former)
+        theirs.close()
+    assert asked

@@ -239,10 +239,49 @@ def test_results_of_all_predictors_are_read(write_run):
     assert [reports["last"] for reports in run.results.values()] == [12.5, 15, 17.5]
 
 
-def test_two_recipes_of_one_name_are_told_apart_by_their_folders(write_run, tmp_path):
-    folders = [write_run(root=root, recipe={"lr": lr}) for root, lr in (("one", 1), ("two", 2))]
-    ((first, second),) = (group.recipes for group in collect([tmp_path]).groups)
-    assert {first.label, second.label} == {f"digits_resnet8 in {folder}" for folder in folders}
+def labels(path):
+    """Return the labels of the recipes in each group."""
+    return [[recipe.label for recipe in group.recipes] for group in collect([path]).groups]
+
+
+def test_two_recipes_of_one_name_are_told_apart_by_what_differs(write_run, tmp_path):
+    for root, epochs, more in (("one", 4, {}), ("two", 9, {}), ("three", 9, {"clip_norm": 1.0})):
+        write_run(root=root, epochs=epochs, recipe=more)
+    write_run("another", epochs=9)
+    assert labels(tmp_path) == [
+        [
+            "another",
+            "digits_resnet8,epochs=4,clip_norm=none",
+            "digits_resnet8,epochs=9,clip_norm=1.0",
+            "digits_resnet8,epochs=9,clip_norm=none",
+        ]
+    ]
+
+
+@pytest.mark.parametrize("change", [{"clip_norm": None}, dict.fromkeys("abcd", 1)], ids=str)
+def test_where_options_do_not_tell_recipes_apart_their_folders_do(write_run, tmp_path, change):
+    """An option that a version brought is none in runs before; and too many make no label."""
+    folders = [write_run(root=root, recipe=more) for root, more in (("one", {}), ("two", change))]
+    assert labels(tmp_path) == [[f"digits_resnet8 in {folder}" for folder in folders]]
+
+
+def test_a_label_that_tells_what_differs_is_that_of_no_other_recipe(write_run, tmp_path):
+    other = write_run(root="one", epochs=9, recipe={"loss": {"name": "isda"}})
+    write_run(root="two", epochs=4, recipe={"loss": {"name": "isda"}})
+    write_run(epochs=9, overrides={"epochs": "9"})
+    assert labels(tmp_path) == [
+        ["digits_resnet8,epochs=9", "digits_resnet8 in " + str(other), "digits_resnet8,epochs=4"]
+    ]
+
+
+def test_runs_of_unequal_length_have_a_name_for_the_mean_of_both(write_run, tmp_path):
+    for epochs in (3, 30):
+        write_run(epochs=epochs, overrides={"epochs": str(epochs)})
+    (group,) = collect([tmp_path]).groups
+    assert group.report_names["mean_last_10"] == "mean of last 3 to 10 epochs"
+    write_run("c", recipe={"epochs": None, "steps": 40})
+    (group,) = collect([tmp_path]).groups
+    assert group.report_names["mean_last_10"] == "mean of last 3 to 10 tests"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"x": NaN}'])

@@ -109,7 +109,7 @@ def test_numbers_are_those_of_the_summaries(two_recipes):
     html = render(collect([two_recipes]))
     rows = cells(html, "All runs; error in percent")
     assert rows[0][:3] == ["recipe", "seed", "state"]
-    assert rows[0][3:6] == ["mean of last 10 epochs", "last epoch", "best epoch"]
+    assert rows[0][3:6] == ["mean of last 4 epochs", "last epoch", "best epoch"]
     for row in rows[1:]:
         path = two_recipes / row[0] / f"seed{row[1]}" / "summary.json"
         summary = json.loads(path.read_text())
@@ -311,6 +311,16 @@ def test_what_no_screen_can_show_is_replaced(write_run, tmp_path):
     assert html.encode()
     assert Page(html).texts_of("h2") == ["a\ufffd", "All runs"]
     assert "\x07" not in html
+
+
+def test_runs_on_other_images_are_listed_apart_whatever_their_names(write_run, tmp_path):
+    for place, data in enumerate(("cats", "dogs")):
+        write_run(root=data, recipe={"data": {"name": data}}, epochs=2 + place)
+    html = render(collect([tmp_path]))
+    for place, data in enumerate(("cats", "dogs")):
+        heading, row = cells(html, f"All runs; error in percent on {data}")
+        assert heading[3] == f"mean of last {2 + place} epochs"
+        assert row[:2] == ["digits_resnet8", "0"]
 
 
 def test_each_predictor_has_its_rows(write_run, tmp_path):

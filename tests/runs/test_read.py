@@ -122,10 +122,21 @@ def test_rows_come_in_order_and_damaged_lines_are_counted(tmp_path):
         load_rows(tmp_path / "nowhere.jsonl")
 
 
+def test_a_run_is_looked_for_below_a_folder_that_is_none(tmp_path):
+    run = tmp_path / "runs" / "a" / "seed1"
+    run.mkdir(parents=True)
+    (run / "summary.json").touch()
+    for place in (run.parent, run.parent.parent):
+        with pytest.raises(UserError, match=rf"; choose one below it, such as {run}$"):
+            load_summary(place)
+    with pytest.raises(UserError, match="expected the folder of a run, got a file"):
+        load_summary(run / "summary.json")
+
+
 def test_the_summary_of_an_unfinished_run_says_how_far_it_is(tmp_path):
     with pytest.raises(UserError, match="expected the folder of a run, got no such folder"):
         load_summary(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"expected the folder of a run, got one without summary"):
+    with pytest.raises(UserError, match=r"folder of a run, got one without summary\.json$"):
         load_summary(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
     with pytest.raises(UserError, match="expected a finished run, got one that has done 2 epochs"):

@@ -5,6 +5,7 @@ import sys
 from importlib.metadata import version
 from typing import Annotated
 
+from semaug.engine.allocator import keep_freed_memory
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.errors import UserError, how_to_install
 
@@ -51,6 +52,7 @@ def _options(
 def main() -> None:
     """Run the command line; mistakes of its user, and stops, end in one line."""
     errors = Console(stderr=True)
+    keep_freed_memory()
     try:
         app(prog_name="semaug")
     except InterruptedRunError as stop:

@@ -26,7 +26,7 @@ def evaluate_command(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Folders of finished runs, or folders that contain finished runs",
             show_default=False,
         ),

@@ -22,7 +22,7 @@ RecipeName = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[FIELD=VALUE]...",
+        metavar="FIELD=VALUE",
         help="Change fields of the recipe, such as epochs=20 lr=50%; see: semaug list fields",
         show_default=False,
     ),

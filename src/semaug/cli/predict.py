@@ -17,8 +17,9 @@ from semaug.data import LoadError
 from semaug.data.class_folders import ClassFolder, note_of
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
+from semaug.engine.predict import why_unread
 from semaug.errors import UserError, as_user_error
-from semaug.runs.words import say
+from semaug.runs.words import counted, say
 
 
 @with_options(leave_out=["checkpoint_seconds"])
@@ -34,7 +35,7 @@ def predict_command(
     photographs: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTOS...",
+            metavar="PHOTO",
             help="Files, folders with files at any depth, and patterns such as 'new/*.jpg'",
             show_default=False,
         ),
@@ -50,15 +51,16 @@ def predict_command(
     """Classify photographs with the networks of a run, or of an export.
 
     Photographs are prepared exactly as the test images of the run. The training images are not
-    needed, unless the recipe whitens images. A photograph that cannot be read is named, and the
-    others go on; the exit status is 2 then. A note counts what is passed over in folders: hidden
-    files, folders of systems, and endings that are none of images.
+    needed, unless the recipe whitens images. A photograph that cannot be read is named, the others
+    are classified, and the exit status is 2. A note counts the files of a folder that are passed
+    over: hidden ones, those in folders of an operating system, and those with another ending than
+    images have.
 
     [bold]Examples[/bold]
 
     semaug predict runs/folder_resnet18/seed0 new/*.jpg
 
-    semaug predict flowers new --top 1 --json
+    semaug predict runs/folder_resnet18/seed0/export/safetensors new --top 1 --json
     """
     one_process("predict")
     if options.threads is not None:
@@ -79,13 +81,13 @@ def predict_command(
             for path, best in zip(batch.paths, batch.predictions.top(top), strict=True):
                 say(lines, _json_of(path, best) if as_json else _text_of(path, best))
             for path, error in batch.failures.items():
-                why = str(error).removeprefix("decode: ")
-                say(notes, why if str(path) in why else f"{path}: {why}", style="red")
+                say(notes, why_unread(path, error), style="red")
             failed += len(batch.failures)
             advance(len(batch.paths) + len(batch.failures))
     seconds = max(time.monotonic() - begin, 1e-9)
     read = len(paths) + len(missing) - failed
-    say(notes, f"{read:,} photographs, {len(paths) / seconds:,.0f} images/s")
+    if read:
+        say(notes, f"{counted(read, 'photograph')}, {read / seconds:,.0f} images/s")
     if failed or not paths:
         raise UserError(
             f"predict: expected photographs, could not read {failed:,} of {read + failed:,}"
@@ -109,7 +111,7 @@ def _files_of(name: str, missing: dict[str, str], passed_over: list[str]) -> lis
         if note := note_of(match, below.others):
             passed_over.append(note)
     if not found:
-        missing[name] = "no images in this folder" if path.is_dir() else "no such file"
+        missing[name] = "no images in this folder" if path.is_dir() else "no such file or directory"
     return found
 
 

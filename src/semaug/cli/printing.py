@@ -45,7 +45,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     """Print the results of a run, what it reports first."""
     measure, epochs, steps = measure_of(summary), summary["epochs"], run.recipe.steps
     # The epochs of a run that counts steps are what lies between two tests.
-    names = report_names(epochs, "epoch" if steps is None else "test")
+    names = report_names(epochs, unit="epoch" if steps is None else "test")
     for predictor in summary["results"]:
         values = dict.fromkeys(
             f"{measure.text(value)} ({names[report]})"

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from semaug.covariance import ClassCovariance
+from semaug.engine.allocator import give_back
 
 _MIB = 1 << 20
 _PROCESS = Path("/proc/self")  # of Linux
@@ -30,6 +31,7 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.init()  # there are no statistics before
         torch.cuda.reset_peak_memory_stats(device)
         return
+    give_back()
     with suppress(OSError):  # no Linux, or one that does not allow it
         (_PROCESS / "clear_refs").write_text(_RESET_PEAK)
 

@@ -14,6 +14,7 @@ from semaug.data.image_set import FilePaths
 from semaug.data.views import Exactly, ResizeCenterCrop, View
 from semaug.data.workers import FileReader, requests
 from semaug.errors import UserError, as_user_error
+from semaug.runs.words import counted
 
 # N images, C classes, H and W pixels.
 
@@ -112,7 +113,10 @@ class Networks(ABC):
         """
         if name not in self.predictors:
             names = ", ".join(map(repr, self.predictors))
-            raise UserError(f"semaug: expected `predictor` to be one of {names}, got {name!r}")
+            wanted = f"`predictor` to be one of {names}"
+            if len(self.predictors) == 1:
+                wanted = "no `predictor`, for there is one network alone"
+            raise UserError(f"semaug: expected {wanted}, got {name!r}")
 
     def predict(
         self,
@@ -127,20 +131,19 @@ class Networks(ABC):
             predictor: Name of the predictor.
 
         Raises:
-            OSError: If a file cannot be read.
             TypeError: If a photograph is something else.
-            UserError: If a file is damaged, there is no such predictor, or the networks do not
-                classify photographs.
+            UserError: If a file is missing, damaged or cannot be read, there is no such predictor,
+                or the networks do not classify photographs.
         """
         self.check_predictor(predictor)
-        single = isinstance(photographs, str | os.PathLike) or getattr(photographs, "ndim", 0) == 3
-        several: list[Any] = [photographs] if single else list(photographs)  # type: ignore[arg-type]
-        if all(isinstance(one, str | os.PathLike) for one in several):
+        path, given = str | os.PathLike, photographs
+        is_single = isinstance(given, path) or getattr(given, "ndim", 0) == 3
+        several: list[Any] = [given] if is_single or not isinstance(given, Iterable) else [*given]
+        if all(isinstance(one, path) for one in several):
             found = []
             for batch in self.predict_files([Path(x).expanduser() for x in several], predictor):
-                with as_user_error("", ValueError):
-                    for error in batch.failures.values():
-                        raise error
+                for name, error in batch.failures.items():
+                    raise UserError(f"predict: {why_unread(name, error)}") from error
                 found.append(batch.predictions)
         else:
             pictures = self._pictures(several)
@@ -190,12 +193,12 @@ class Networks(ABC):
 
     def _pictures(self, images: Sequence[Any]) -> list[Tensor]:
         for image in images:
-            if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3:
-                shape = tuple(getattr(image, "shape", ()))
-                found = f"{getattr(image, 'dtype', type(image).__name__)} {shape or ''}".rstrip()
+            dtype, shape = (getattr(image, name, "") for name in ("dtype", "shape"))
+            if dtype is not torch.uint8 or len(shape) != 3 or len(image) != 3:
+                found = f"{type(image).__name__} {dtype} {tuple(shape) or ''}".strip()
                 raise TypeError(
-                    "predict: expected paths, or images (3, H, W) of dtype torch.uint8, got "
-                    f"{found}; `logits` takes what `prepare` returns"
+                    "predict: expected only paths, or only images (3, H, W) of dtype torch.uint8, "
+                    f"got {found}; `logits` takes what `prepare` returns"
                 )
         with as_user_error("", ValueError):
             return [self.view(image, torch.empty(0)) for image in images]
@@ -207,10 +210,21 @@ class Networks(ABC):
         logits = self.answer(pictures, predictor)
         if logits.ndim != 2:
             raise UserError(
-                "predict: expected networks that classify images, got some that return "
-                f"{tuple(logits.shape)} for {len(pictures)}"
+                "predict: expected networks that classify images, got some that label pixels: "
+                f"{tuple(logits.shape)} for {counted(len(pictures), 'image')}"
             )
         return Predictions(logits.cpu(), self.classes)
+
+
+def why_unread(path: Path, error: Exception) -> str:
+    """Say why a photograph could not be read, in words that name it once.
+
+    >>> why_unread(Path("cat.jpg"), FileNotFoundError(2, "No such file or directory"))
+    'cat.jpg: no such file or directory'
+    """
+    if reason := getattr(error, "strerror", None):
+        return f"{path}: {reason[0].lower()}{reason[1:]}"
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
 def view_of_size(height: int, width: int) -> View:

@@ -144,7 +144,7 @@ class Trained(Networks):
         if channels != 3 or data.mean is None:
             raise UserError(
                 f"predict: {self.folder}: expected a run on photographs, got one on data="
-                f"{data.name}, whose images are none"
+                f"{data.name}, whose images are no photographs"
             )
         if "test_files" in self.sums:
             return test_view(self.recipe)

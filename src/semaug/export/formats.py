@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, as_user_error, how_to_install
 
 __all__ = ["FORMATS", "Format"]
 
@@ -48,7 +48,7 @@ class Format(NamedTuple):
         if missing := [name for name in self.packages if find_spec(name) is None]:
             raise UserError(
                 f"export: {self.file} needs {', '.join(missing)}; install what is missing with: "
-                'pip install "semaug[export]"'
+                f"{how_to_install('export')}"
             )
 
 

@@ -52,8 +52,8 @@ def plain_network(trained: Any, predictor: str = "") -> PlainNetwork:
                 if difference(network(images), logits) <= TOLERANCE:
                     return PlainNetwork(network, spec, part, images, logits)
     raise UserError(
-        f"export: {trained.folder}: expected one network of the recipe behind predictor "
-        f"{predictor!r}, found none that makes its logits alone"
+        f"export: {trained.folder}: expected a network of the recipe that makes the predictions of "
+        f"predictor {predictor!r} alone, found none"
     )
 
 

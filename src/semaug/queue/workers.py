@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from semaug.engine.allocator import keep_freed_memory
 from semaug.engine.device import count_workers
 from semaug.engine.interrupt import InterruptedRunError, watch_interrupts
 from semaug.engine.options import TrainOptions
@@ -171,6 +172,7 @@ def _stop(workers: list[_Worker]) -> None:
 
 def _work(connection: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `train` has its own meanwhile
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     try:

@@ -231,14 +231,33 @@ def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]
 
 
 def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
-    names = [min((run.label for run in members), key=len) for members in recipes]
-    made = []
-    for name, members in zip(names, recipes, strict=True):
-        if names.count(name) > 1:  # another recipe under the same name
-            name = f"{name} in {_printable(members[0].folder.as_posix())}"
-        made.append(RecipeRuns(name, tuple(sorted(members, key=lambda run: run.seed))))
-    made.sort(key=lambda recipe: (not _is_baseline(recipe.runs[0]), recipe.label))
-    return make_group(title, made)
+    made = [
+        RecipeRuns(
+            min((run.label for run in members), key=len),
+            tuple(sorted(members, key=lambda run: run.seed)),
+        )
+        for members in recipes
+    ]
+    told = [replace(recipe, label=_label(recipe, made)) for recipe in made]
+    told.sort(key=lambda recipe: (not _is_baseline(recipe.runs[0]), recipe.label))
+    return make_group(title, told)
+
+
+def _label(recipe: RecipeRuns, recipes: Sequence[RecipeRuns]) -> str:
+    """Add to a label that several recipes have the options in which they differ, or a folder."""
+    label, labels = recipe.label, [other.label for other in recipes]
+    if labels.count(label) == 1:
+        return label
+    same = Group("", "", (recipe, *(other for other in recipes if other.label == label)))
+    differing = same.differing_fields().items()
+    options = [f"{name}={'none' if own is None else own}" for name, (own, *_) in differing]
+    told = ",".join([label, *options])
+    if len(options) <= _MOST_OPTIONS and told not in labels:
+        return told
+    return f"{label} in {_printable(recipe.runs[0].folder.as_posix())}"
+
+
+_MOST_OPTIONS = 3  # that tell recipes apart before their folders do
 
 
 def make_group(title: str, recipes: Sequence[RecipeRuns]) -> Group:

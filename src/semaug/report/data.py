@@ -233,9 +233,9 @@ class Group:
     @property
     def report_names(self) -> dict[str, str]:
         """Names of the numbers in :data:`semaug.runs.read.REPORTS` that fit all runs."""
-        tests = {min(run.num_tests, NUM_AVERAGED) for run in self.runs}
-        counts_steps = all(run.recipe.get("steps") for run in self.runs)
-        return report_names(max(tests), "test" if counts_steps else "epoch")
+        counts_steps = any(run.recipe.get("steps") for run in self.runs)
+        tests = (run.num_tests for run in self.runs)
+        return report_names(*tests, unit="test" if counts_steps else "epoch")
 
     def columns(self) -> list[str]:
         """Return the columns of numbers in the order in which they appear."""

@@ -13,7 +13,7 @@ from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by
 from semaug.report.data import Group, Pair, Report, RunData
 from semaug.report.picture import SERIES, Picture
 from semaug.report.plots import Plot, plots_of, series
-from semaug.runs.read import REPORTS, label_of
+from semaug.runs.read import label_of
 from semaug.runs.statistics import FEWEST_PAIRS, with_spread
 from semaug.runs.words import in_words
 
@@ -41,7 +41,6 @@ def render(report: Report) -> str:
         "label_of": label_of,
         "mean": mean,
         "missing": _MISSING,
-        "report_names": REPORTS,
         "verdict": _verdict,
         "with_spread": with_spread,
         "zip": zip,
@@ -59,8 +58,13 @@ def render(report: Report) -> str:
         num_recipes=_count(sum(len(group.recipes) for group in report.groups), "recipe"),
         num_finished=sum(run.finished for run in report.runs),
         sections=sections,
-        all_runs=_rows_of_runs(report, ids),
-        details=[(run, ids[id(run)], _facts(run)) for run in report.runs],
+        all_runs=[(group, _rows_of_runs(group, ids)) for group in report.groups],
+        details=[
+            (run, f"{recipe.label}, seed {run.seed}", ids[id(run)], _facts(run, group))
+            for group in report.groups
+            for recipe in group.recipes
+            for run in recipe.runs
+        ],
         light=SERIES,
     )
 
@@ -127,21 +131,19 @@ def _rows_of_classes(group: Group, classes: ClassValues) -> dict[str, tuple[Clas
     }
 
 
-def _rows_of_runs(report: Report, ids: Mapping[int, str]) -> dict[str, list[tuple[Any, ...]]]:
-    """Return label, run, its id and its results for each predictor, by metric."""
-    rows: dict[str, list[tuple[Any, ...]]] = {}
-    for group in report.groups:
-        rows.setdefault(group.measure.in_unit(), []).extend(
-            (label_of(recipe.label, name), run, ids[id(run)], run.results.get(name, {}))
-            for recipe in group.recipes
-            for run in recipe.runs
-            for name in run.results or [""]
-        )
-    return rows
+def _rows_of_runs(group: Group, ids: Mapping[int, str]) -> list[tuple[Any, ...]]:
+    """Return label, run, its id and its results for each predictor."""
+    return [
+        (label_of(recipe.label, name), run, ids[id(run)], run.results.get(name, {}))
+        for recipe in group.recipes
+        for run in recipe.runs
+        for name in run.results or [""]
+    ]
 
 
-def _facts(run: RunData) -> dict[str, str]:
+def _facts(run: RunData, group: Group) -> dict[str, str]:
     return {
+        "images": group.title,
         "folder": str(run.folder).encode(errors="replace").decode(),
         "state": run.state,
         "device": run.device,

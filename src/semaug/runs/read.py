@@ -18,18 +18,21 @@ REPORTS = {
 }
 
 
-def report_names(num_tests: int, unit: str = "epoch") -> dict[str, str]:
-    """Name what :data:`REPORTS` holds for a run of so many tests.
+def report_names(*num_tests: int, unit: str = "epoch") -> dict[str, str]:
+    """Name what :data:`REPORTS` holds for runs of so many tests.
 
     Args:
-        num_tests: Of the run.
+        *num_tests: Of each run.
         unit: What a test comes after.
 
-    >>> report_names(2)["mean_last_10"], report_names(1, "test")["mean_last_10"]
+    >>> report_names(2)["mean_last_10"], report_names(1, unit="test")["mean_last_10"]
     ('mean of last 2 epochs', 'last test')
+    >>> report_names(3, 30)["mean_last_10"]
+    'mean of last 3 to 10 epochs'
     """
-    num_tests = min(num_tests, NUM_AVERAGED)
-    mean = "last epoch" if num_tests == 1 else f"mean of last {num_tests} epochs"
+    first, *more = sorted({min(number, NUM_AVERAGED) for number in num_tests})
+    span = f"{first} to {more[-1]}" if more else first
+    mean = "last epoch" if span == 1 else f"mean of last {span} epochs"
     names = REPORTS | {"mean_last_10": mean}
     return {report: name.replace("epoch", unit) for report, name in names.items()}
 
@@ -237,7 +240,8 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: expected the folder of a run, got no such folder")
+        found = "a file" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: expected the folder of a run, got {found}")
     if (summary := read_summary(folder / "summary.json")) is not None:
         return summary
     diverged = folder / "diverged.json"
@@ -248,7 +252,11 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{folder}: expected a finished run, got one that diverged; {advice}")
     rows = folder / "metrics.jsonl"
     if not rows.exists():
-        raise UserError(f"{folder}: expected the folder of a run, got one without summary.json")
+        below = [*folder.glob("seed*/summary.json"), *folder.glob("*/seed*/summary.json")]
+        hint = f"; choose one below it, such as {min(below).parent}" if below else ""
+        raise UserError(
+            f"{folder}: expected the folder of a run, got one without summary.json{hint}"
+        )
     done = len(rows.read_bytes().splitlines())
     raise UserError(
         f"{folder}: expected a finished run, got one that has done {done} epochs; go on with it by "
