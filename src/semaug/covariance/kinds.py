@@ -26,8 +26,8 @@ __all__ = [
     "num_bytes",
 ]
 
-Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]  # of covariance
+KINDS: tuple[Kind, ...] = get_args(Kind)  # all of them
 
 _STATES: dict[Kind, type[KindState]] = {
     "full": FullKind,
