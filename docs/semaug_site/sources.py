@@ -1,0 +1,127 @@
+"""Write what Sphinx builds the site from: the repository's Markdown, and pages made of its code.
+
+Markdown files keep their places, so that a link means the same here and on a code host. Links to
+code and to folders lead to pages that show them.
+"""
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+from semaug_site.api import api_pages
+from semaug_site.commands import commands_page
+from semaug_site.tables import table_pages
+
+ROOT = Path(__file__).parents[2]
+
+# The menu: patterns of pages, with a shorter title or "" for their own. A page that is named stands
+# there, all others at the first pattern that they match.
+SECTIONS: dict[str, dict[str, str]] = {
+    "Start": {
+        "docs/training": "Train and compare",
+        "examples/README": "Scripts with other trainers",
+    },
+    "How to": {
+        "docs/features": "Your own training loop",
+        "docs/finetuning": "Your own photographs",
+        "docs/data": "Your own data",
+        "docs/extending": "Your own method",
+        "docs/[!/]*": "",
+    },
+    "Methods": {"docs/methods/*": ""},
+    "Results": {
+        "docs/does-it-help": "",
+        "results/*": "All measured results",
+        "tables/*": "",
+        "docs/published": "",
+        "docs/cost": "",
+        "docs/notes": "",
+        "benchmarks/*": "",
+    },
+    "Reference": {"docs/commands": "", "options": "", "api/index": "API"},
+    "Project": {"CONTRIBUTING": "", "CHANGELOG": ""},
+}
+_MARKDOWN = ("*.md", "docs/**/*.md", "results/*.md", "examples/*.md", "benchmarks/*.md")
+_LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
+
+
+def write_sources(folder: Path) -> None:
+    """Write everything that the site is built from into a folder, and remove what is not."""
+    pages = {
+        path.relative_to(ROOT).as_posix(): path
+        for pattern in _MARKDOWN
+        for path in sorted(ROOT.glob(pattern))
+    }
+    texts = {"options.md": commands_page(), **dict(table_pages(ROOT)), **dict(api_pages())}
+    files: set[Path] = set()
+    for name, path in pages.items():
+        text, linked = lead_to_pages(path)
+        texts["index.md" if name == "README.md" else name] = text
+        files |= linked
+    for path in files:
+        name = path.relative_to(ROOT).as_posix()
+        if path.is_dir() or path.suffix == ".py":
+            texts[f"{name}.md"] = _source_page(path)
+        else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, folder / name)
+    texts["index.md"] += "".join(menu({name.rpartition(".")[0] for name in texts}))
+    for path in [*folder.rglob("*.md"), *folder.rglob("*.rst")]:
+        if path.relative_to(folder).as_posix() not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:  # else Sphinx builds it again
+            path.write_text(text)
+
+
+def lead_to_pages(page: Path) -> tuple[str, set[Path]]:
+    """Return the text of a page with its links as the site has them, and the files they lead to.
+
+    Of a folder, the files of Python in it belong to these. Links that lead nowhere stay as they
+    are, and Sphinx warns of them.
+    """
+    files: set[Path] = set()
+
+    def lead(match: re.Match[str]) -> str:
+        path = (page.parent / match[0]).resolve()
+        if path == ROOT / "README.md":
+            return match[0].removesuffix("README.md") + "index.md"
+        if not path.exists() or path.suffix == ".md":
+            return match[0]
+        files.update([path, *path.glob("[!_]*.py")])
+        return match[0] + ".md" * (path.is_dir() or path.suffix == ".py")
+
+    return _LINK.sub(lead, page.read_text()), files
+
+
+def _source_page(path: Path) -> str:
+    """Return a page that shows a file, or lists the files of a folder."""
+    body = "\n".join(f"- [{one.name}]({path.name}/{one.name}.md)" for one in path.glob("[!_]*.py"))
+    if path.is_file():
+        body = f"`````python\n{path.read_text()}`````"
+    return f"---\norphan: true\nnosearch: true\n---\n# {path.relative_to(ROOT)}\n\n{body}\n"
+
+
+def menu(names: Iterable[str]) -> Iterator[str]:
+    """Return the sections of the menu as hidden tables of contents.
+
+    Args:
+        names: Of all pages, without ``.md``. Pages of no section are left out, and Sphinx warns of
+            them.
+    """
+    left = set(names) - {pattern for section in SECTIONS.values() for pattern in section}
+    for caption, section in SECTIONS.items():
+        lines = []
+        for pattern, title in section.items():
+            found = sorted(one for one in left if _matches(one, pattern)) or [pattern]
+            left -= set(found)
+            lines += [f"{title} <{name}>" if title else name for name in found]
+        yield "\n".join(["\n```{toctree}", ":hidden:", f":caption: {caption}\n", *lines, "```\n"])
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch(name, pattern) and name.count("/") == pattern.replace("[!/]", "").count("/")
