@@ -27,6 +27,7 @@ demo: $(STAMP)  ## cross-entropy against ISDA on real images, three seeds each
 
 # Warnings are errors, such as a link that leads nowhere or a public name without a page.
 docs: $(STAMP)  ## the documentation as a site that needs no network: build/site/index.html
+	rm -rf build/source build/site
 	mkdir -p build/source
 	$(BIN)/python -m sphinx --jobs auto --quiet --fail-on-warning --keep-going -c docs build/source build/site
 

@@ -104,9 +104,10 @@ def _is_own(documented: str, module: str, name: str) -> bool:
 
 def _top_of_file(module: str) -> str:
     """Return what a file says on top: a heading, and equations and sources."""
-    first, _, rest = str(inspect.getdoc(import_module(module))).partition("\n")
-    text = f".. py:currentmodule:: {module}\n\n{as_markup(rest.lstrip())}\n\n"
-    return _heading(first.removesuffix("."), "-") + text
+    doc = str(inspect.getdoc(import_module(module)))
+    first, rest = re.split(r"\.\s*?(?:\n| |$)", doc, maxsplit=1)
+    text = as_markup("\n\n" + rest.strip("\n"))
+    return f"{_heading(first, '-')}.. py:currentmodule:: {module}{text}\n\n"
 
 
 def _directive(module: str, name: str, documented: str) -> str:

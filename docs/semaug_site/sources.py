@@ -48,34 +48,29 @@ _LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
 
 
 def write_sources(folder: Path) -> None:
-    """Write everything that the site is built from into a folder, and remove what is not."""
-    pages = {
-        path.relative_to(ROOT).as_posix(): path
-        for pattern in _MARKDOWN
-        for path in sorted(ROOT.glob(pattern))
-    }
+    """Write everything that the site is built from into an empty folder."""
+    pages = (path for pattern in _MARKDOWN for path in ROOT.glob(pattern))
     texts = {"options.md": commands_page(), **dict(table_pages(ROOT)), **dict(api_pages())}
     files: set[Path] = set()
-    for name, path in pages.items():
+    for path in pages:
         text, linked = lead_to_pages(path)
+        name = path.relative_to(ROOT).as_posix()
         texts["index.md" if name == "README.md" else name] = text
         files |= linked
-    for path in files:
-        name = path.relative_to(ROOT).as_posix()
-        if path.is_dir() or path.suffix == ".py":
-            texts[f"{name}.md"] = _source_page(path)
-        else:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, folder / name)
-    texts["index.md"] += "".join(menu({name.rpartition(".")[0] for name in texts}))
-    for path in [*folder.rglob("*.md"), *folder.rglob("*.rst")]:
-        if path.relative_to(folder).as_posix() not in texts:
-            path.unlink()
+    copied = [path for path in files if not _is_shown(path)]
+    texts |= {f"{path.relative_to(ROOT)}.md": _source_page(path) for path in files - {*copied}}
+    texts["index.md"] += "".join(menu(name.rpartition(".")[0] for name in texts))
+    for name in [*texts, *(str(path.relative_to(ROOT)) for path in copied)]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    for path in copied:
+        shutil.copy2(path, folder / path.relative_to(ROOT))
     for name, text in texts.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_text() != text:  # else Sphinx builds it again
-            path.write_text(text)
+        (folder / name).write_text(text)
+
+
+def _is_shown(path: Path) -> bool:
+    """Say whether a file or folder has a page of its own; others are downloaded, or pictures."""
+    return path.is_dir() or path.suffix == ".py"
 
 
 def lead_to_pages(page: Path) -> tuple[str, set[Path]]:
@@ -93,14 +88,15 @@ def lead_to_pages(page: Path) -> tuple[str, set[Path]]:
         if not path.exists() or path.suffix == ".md":
             return match[0]
         files.update([path, *path.glob("[!_]*.py")])
-        return match[0] + ".md" * (path.is_dir() or path.suffix == ".py")
+        return match[0] + ".md" * _is_shown(path)
 
     return _LINK.sub(lead, page.read_text()), files
 
 
 def _source_page(path: Path) -> str:
     """Return a page that shows a file, or lists the files of a folder."""
-    body = "\n".join(f"- [{one.name}]({path.name}/{one.name}.md)" for one in path.glob("[!_]*.py"))
+    files = sorted(path.glob("[!_]*.py"))
+    body = "\n".join(f"- [{one.name}]({path.name}/{one.name}.md)" for one in files)
     if path.is_file():
         body = f"`````python\n{path.read_text()}`````"
     return f"---\norphan: true\nnosearch: true\n---\n# {path.relative_to(ROOT)}\n\n{body}\n"
