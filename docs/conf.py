@@ -43,7 +43,7 @@ html_theme = "furo"
 html_static_path = ["semaug_site/static"]
 html_css_files = ["site.css"]
 html_title = f"semaug {release}"
-html_copy_source = False
+html_copy_source = html_show_search_summary = False  # pages cannot be fetched from a file
 html_show_sphinx = html_show_copyright = False
 html_theme_options = {"top_of_page_buttons": []}
 

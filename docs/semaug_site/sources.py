@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 # there, all others at the first pattern that they match.
 SECTIONS: dict[str, dict[str, str]] = {
     "Start": {
+        "self": "Introduction",
         "docs/training": "Train and compare",
         "examples/README": "Scripts with other trainers",
     },
