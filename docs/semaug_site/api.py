@@ -36,11 +36,12 @@ def public_names() -> dict[str, list[str]]:
     """Return the public names of each module."""
     found = [import_module(one.name) for one in iter_modules(semaug.__path__, "semaug.")]
     names = {one.__name__: [*one.__all__] for one in found if hasattr(one, "__all__")}
+    names |= {module: [*own] for module, own in _TAKEN.items()}
     for modules, cell in re.findall(r"^\| (`semaug.*?`) \| (.*) \|$", _EXTENDING.read_text(), re.M):
         for module, own in zip(modules.split(", "), cell.split("; "), strict=True):
             taken = names.setdefault(module.strip("`"), [])
             taken += [name for name in re.findall(r"`(\w+)`", own) if name not in taken]
-    return names | _TAKEN
+    return names
 
 
 def documented_names() -> dict[str, str]:

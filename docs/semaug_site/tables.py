@@ -69,12 +69,14 @@ def table_section(name: str, records: dict[str, list[dict[str, Any]]]) -> str:
     places = [(cell.entry.row, cell.entry.column) for cell in cells]
     for cell, place in zip(cells, places, strict=True):
         row, column = place
-        if (
-            places.count(place) > 1 and cell.entry.published
-        ):  # such as errors of one and five guesses
-            column += f", {_in_words(cell.entry.published.metric)}"
+        number, metric = cell.entry.published, cell.entry.metric
+        if places.count(place) > 1 and number:  # such as errors of one guess and of five
+            column += f", {number.metric.removesuffix('_percent').replace('_', ' ')}"
         found = [
-            one for own in records.values() for one in own if place == (one["row"], one["column"])
+            one
+            for own in records.values()
+            for one in own
+            if (one["row"], one["column"], one.get("metric", metric)) == (*place, metric)
         ]
         grid[row][column] = _cell(cell, found)
     columns = [*dict.fromkeys(column for row in grid.values() for column in row)]
@@ -93,13 +95,10 @@ def _cell(cell: Cell, found: list[dict[str, Any]]) -> str:
     return "<br>".join(lines).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _in_words(metric: str) -> str:
-    return metric.removesuffix("_percent").replace("_", " ")
-
-
 def _source(file: str, cells: list[dict[str, Any]]) -> str:
     """Say where a table was measured, and with which changes of its recipes."""
     runs = (one for one in cells if one["run"])
     changes = {one["run"].removeprefix(one["recipe"]).strip(",") for one in runs} - {""}
     how = " and ".join(f"`{change}`" for change in sorted(changes))
-    return f"Measured with {how or 'its own settings'}: [{file}](../results/{file}).\n\n"
+    how = f" with {how}, not the settings of the table" if how else ""
+    return f"Measured{how}: [{file}](../results/{file}).\n\n"
