@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
-.PHONY: help test test-full browser demo check lint format types bench clean
+.PHONY: help test test-full browser demo docs check lint format types bench clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,6 +24,12 @@ browser:  ## Chromium for these tests, from the packages of Debian, for the whol
 
 demo: $(STAMP)  ## cross-entropy against ISDA on real images, three seeds each
 	$(BIN)/semaug compare digits_resnet8 digits_resnet8_isda --seeds 3
+
+# Warnings are errors, such as a link that leads nowhere or a public name without a page.
+docs: $(STAMP)  ## the documentation as a site that needs no network: build/site/index.html
+	rm -rf build/source build/site
+	mkdir -p build/source
+	$(BIN)/python -m sphinx --jobs auto --quiet --fail-on-warning --keep-going -c docs build/source build/site
 
 check: lint types test  ## the whole gate: format, lint, types, tests
 
@@ -57,5 +63,5 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove the environment, caches and the site
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

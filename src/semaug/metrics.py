@@ -297,7 +297,7 @@ class CalibrationError(Metric):
     """Expected calibration error, in percent: how far confidence and accuracy are apart.
 
     Labels are sorted into bins of equal width by the probability of the predicted class; the
-    value is the mean over labels of |accuracy - mean confidence| of their bin.
+    value is the mean over labels of ``|accuracy - mean confidence|`` of their bin.
 
     Source: Guo et al., 2017, https://arxiv.org/abs/1706.04599, Eq. (3)
 

@@ -229,15 +229,15 @@ def registry_of(one: Field[Any]) -> Registry | None:
     return one.metadata.get("registry")
 
 
-losses = Registry("loss", "semaug.losses")
-methods = Registry("method", "semaug.methods")
-networks = Registry("network", "semaug.networks")
-data_sets = Registry("data set", "semaug.data")
-subsets = Registry("subset", "semaug.data")
-augmentations = Registry("augmentation", "semaug.augmentation")
-metrics = Registry("metric", "semaug.metrics")
-optimizers = Registry("optimizer", "semaug.engine.optimizers")
-schedules = Registry("schedule", "semaug.engine.schedules")
-evaluations = Registry("evaluation", "semaug.engine.evaluation")
-recipes = Registry("recipe", "semaug.recipes")
-kinds = Registry("kind of recipe", "semaug.recipe")
+losses = Registry("loss", "semaug.losses")  # what loss= takes
+methods = Registry("method", "semaug.methods")  # what method= takes
+networks = Registry("network", "semaug.networks")  # what network= takes
+data_sets = Registry("data set", "semaug.data")  # what data= takes
+subsets = Registry("subset", "semaug.data")  # what subset= takes
+augmentations = Registry("augmentation", "semaug.augmentation")  # what augment= takes
+metrics = Registry("metric", "semaug.metrics")  # what metrics= takes
+optimizers = Registry("optimizer", "semaug.engine.optimizers")  # what optimizer= takes
+schedules = Registry("schedule", "semaug.engine.schedules")  # what schedule= takes
+evaluations = Registry("evaluation", "semaug.engine.evaluation")  # what evaluation= takes
+recipes = Registry("recipe", "semaug.recipes")  # recipes by name
+kinds = Registry("kind of recipe", "semaug.recipe")  # classes of recipes by the kind in recipe.json

@@ -72,7 +72,7 @@ class RandAugment(Operations):
 
     @property
     def num_draws(self) -> int:
-        """Two for each operation: which one, and its direction."""
+        """Two for each operation, which one and its direction."""
         return 2 * self.num_ops
 
     def choose(self, draws: Tensor) -> tuple[tuple[Operation, ...], Tensor]:

@@ -20,13 +20,19 @@ from semaug.cli.printing import make_table
 from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
-from semaug.published.table import Cell, as_plain_data, fill_table, find_table, notes_on
+from semaug.published.table import (
+    Cell,
+    as_plain_data,
+    fill_table,
+    find_table,
+    measures_of,
+    notes_on,
+)
 from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
 from semaug.recipes import make_run
 from semaug.runs.files import write_json
 from semaug.runs.run import Run
-from semaug.runs.statistics import PairedDifference
 from semaug.runs.words import say
 from semaug.transfer import measure_transfer
 
@@ -142,11 +148,7 @@ def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions
 
 
 def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> None:
-    shown = {
-        f"{measure.name} in {measure.unit} ({measure.better} is better)".replace("_", " ")
-        for measure in (cell.entry.measure for cell in cells if cell.entry.metric)
-    }
-    title = f"{name}: {'; '.join([*sorted(shown), 'mean ± standard deviation (runs)'])}"
+    title = f"{name}: {'; '.join([*measures_of(cells), 'mean ± standard deviation (runs)'])}"
     published = any(cell.entry.published for cell in cells)
     differences = [cell.difference() for cell in cells]
     numbers = ["published"] * published + ["measured here"]
@@ -159,9 +161,8 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
         if row:
             printed.add_section()
         before = entry.row
-        runs = "" if number is None or number.runs is None else f" ({number.runs})"
-        texts = [f"{number or ''}{runs}"] * published + [cell.measured()]
-        texts += [_difference(difference)] * any(differences)
+        texts = [number.with_runs if number else ""] * published + [cell.measured()]
+        texts += [str(difference or "")] * any(differences)
         printed.add_row(Text(row), Text(entry.column), *texts)
     console.print(printed)
     if changed:
@@ -171,11 +172,3 @@ def _print(console: Console, name: str, cells: list[Cell], *, changed: bool) -> 
     folders = {str(run.folder.parent) for cell in cells for run, _ in cell.finished()}
     for folder in sorted(folders):
         say(console, f"runs in {folder}")
-
-
-def _difference(difference: PairedDifference | None) -> str:
-    if difference is None:
-        return ""
-    if difference.low is None or difference.high is None:
-        return f"{difference.mean:+.2f}"
-    return f"{difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"

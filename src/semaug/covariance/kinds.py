@@ -26,8 +26,9 @@ __all__ = [
     "num_bytes",
 ]
 
+# What is assumed of the covariance of a class.
 Kind = Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[Kind, ...] = get_args(Kind)  # all kinds of covariance
 
 _STATES: dict[Kind, type[KindState]] = {
     "full": FullKind,

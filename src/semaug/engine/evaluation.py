@@ -26,7 +26,9 @@ __all__ = ["Evaluator", "Predict", "SlidingWindow", "Whole"]
 
 # N images of C channels, H and W pixels; K classes.
 
+# From images to the outputs of networks by name.
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
+# From a predictor, images, and the size of dense labels, to outputs of that size.
 Evaluator = Callable[[Predict, Tensor, tuple[int, int] | None], dict[str, Tensor]]
 
 

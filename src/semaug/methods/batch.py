@@ -20,7 +20,7 @@ class Samples(NamedTuple):
 
     @property
     def wanted(self) -> Tensor:
-        """What to learn: soft targets of mixed images, else the labels."""
+        """Soft targets of mixed images, else the labels."""
         wanted = self.labels if self.targets is None else self.targets
         assert wanted is not None, "an unlabeled stream has nothing to learn from a label"
         return wanted

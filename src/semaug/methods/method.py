@@ -121,7 +121,8 @@ def apply_loss(
 
     Args:
         loss: Of logits and labels, or of ``(logits, labels, features, weight)``.
-        network: Returns logits; for a loss that takes features, :class:`semaug.WithFeatures`.
+        network: Returns logits; for a loss that takes features, a
+            :class:`semaug.features.WithFeatures`.
         images: ``(N, 3, H, W)``.
         wanted: Labels or soft targets.
 

@@ -61,6 +61,11 @@ class PublishedNumber:
         """Its standard deviation over runs; None if none is printed."""
         return float(self.std_text) if self.std_text else None
 
+    @property
+    def with_runs(self) -> str:
+        """As printed, with the runs that the caption states in parentheses."""
+        return str(self) if self.runs is None else f"{self} ({self.runs})"
+
     def __str__(self) -> str:
         return f"{self.mean_text} ± {self.std_text}" if self.std_text else self.mean_text
 

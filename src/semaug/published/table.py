@@ -202,6 +202,13 @@ def fill_table(entries: Iterable[Entry], make_runs: Callable[[str], Sequence[Run
     ]
 
 
+def measures_of(cells: Iterable[Cell]) -> list[str]:
+    """Name what a table shows, each with its unit and which way is better."""
+    found = {cell.entry.measure for cell in cells if cell.entry.metric}
+    lines = (f"{one.name} in {one.unit} ({one.better} is better)" for one in found)
+    return sorted(line.replace("_", " ") for line in lines)
+
+
 def notes_on(cells: Sequence[Cell]) -> list[str]:
     """Say, in a line each, what to know of the numbers in a table."""
     notes: dict[str, list[Cell]] = {}

@@ -1,5 +1,6 @@
 """Names that published numbers go by. No torch here, so that the command line starts fast."""
 
+# Papers, with where they appeared.
 PAPERS: dict[str, str] = {
     "isda": "Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538",
     "isda-neurips": "Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220",
@@ -40,6 +41,7 @@ METHODS: dict[str, str] = {
     "multi_ait": "augmentation invariant training of two networks",
 }
 
+# What the papers print, with its unit.
 METRICS: dict[str, str] = {
     "error_percent": "test error",
     "top1_error_percent": "error of the first guess",

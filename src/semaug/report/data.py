@@ -212,7 +212,7 @@ class Group:
 
     @property
     def main_columns(self) -> tuple[str, str]:
-        """Columns of the main metric: of test images, and of training images."""
+        """Columns of the main metric on test images, and on training images."""
         return row_name(self.measure.name), f"train_{self.measure.name}"
 
     @property

@@ -40,6 +40,11 @@ class PairedDifference:
             return "no spread"
         return "no difference" if self.low <= 0 <= self.high else "a difference"
 
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.mean:+.2f}"
+        return f"{self.mean:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     """Return mean and standard deviation (of n - 1); None for the latter of one value.
