@@ -1,12 +1,11 @@
 """Folders of runs, written as the training loop writes them."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from semaug.runs.read import Measure, row_name, summarize
+from semaug.runs.read import Measure, describe_measures, row_name, summarize
 from semaug.runs.run import FORMAT, label
 
 ERROR = Measure("error", "%", "lower")
@@ -16,7 +15,8 @@ ERROR = Measure("error", "%", "lower")
 def write_run(tmp_path):
     """Return a function that writes a run and returns its folder.
 
-    The main metric falls with the epochs if lower is better, and else rises.
+    The main metric falls with the epochs if lower is better, and else rises. Values of others are
+    columns.
     """
 
     def write(
@@ -31,6 +31,7 @@ def write_run(tmp_path):
         recipe=None,
         columns=None,
         measure=ERROR,
+        others=(),
         predictors=("",),
         code=None,
         **summary,
@@ -74,7 +75,8 @@ def write_run(tmp_path):
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         start = {"format": FORMAT, "name": name, "overrides": overrides or {}, "quick": False}
-        start |= {"metric": asdict(measure), "recipe": plain, "seed": seed, "code": code or {}}
+        start |= describe_measures([measure, *others])
+        start |= {"recipe": plain, "seed": seed, "code": code or {}}
         (folder / "recipe.json").write_text(json.dumps(start))
         machine = {"device": "a CPU", "commit": "abcdef0123456789"}
         started = {"started": "2026-01-02T03:04:05+00:00", "threads": 1, "torch": "2.11.0"}
@@ -85,7 +87,7 @@ def write_run(tmp_path):
         images |= {"test_on": "hold_out" if held_out else "test"}
         (folder / "images.json").write_text(json.dumps(images))
         if done == epochs:
-            result = start | summarize(rows, [measure], predictors) | machine
+            result = start | summarize(rows, [measure, *others], predictors) | machine
             result |= {"versions": {"semaug": "0.1.0", "torch": "2.11.0"}, "by_class": {}}
             result |= {"seconds": 8.5, "peak_memory_mib": None, "finished": True}
             (folder / "summary.json").write_text(json.dumps(result | summary))

@@ -102,7 +102,7 @@ class Session:
         self._starts: list[dict[str, Any]] = []
         if self.processes.is_first:
             remove_partial_files(run.folder)
-            self._starts = write_start(run, self.device, self.measures[0])
+            self._starts = write_start(run, self.device, self.measures)
             _warn_of_another_device(start.console, self._starts)
             if start.images is not None:
                 record_images(run, *start.images, start.image)

@@ -15,7 +15,7 @@ from semaug.recipe.plain import typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
 from semaug.runs.files import check_format, read_json
-from semaug.runs.read import REPORTS, Measure, load_rows, value_of
+from semaug.runs.read import REPORTS, Measure, load_rows, measures_of
 from semaug.runs.run import label
 from semaug.runs.work import work_of
 
@@ -116,14 +116,13 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         "seconds": reached.get("seconds"),
         "peak_memory_mib": reached.get("peak_memory_mib"),
     }
-    measure = Measure(**about["metric"])
+    measure, *others = measures_of(about)
     results = {
         predictor: {
-            report: float(value)
-            for report in REPORTS
-            if (value := value_of(end, predictor, report=report)) is not None
+            metric: {report: float(values[report]) for report in REPORTS if report in values}
+            for metric, values in metrics.items()
         }
-        for predictor in end["results"]
+        for predictor, metrics in end["results"].items()
     }
     return RunData(
         folder,
@@ -147,6 +146,7 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         diverged=summary is None and (folder / "diverged.json").exists(),
         num_tests=int(end.get("epochs") or end["recipe"].get("epochs") or NUM_AVERAGED),
         work=work_of(end),
+        others=tuple(others),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import mean
 from typing import Any
 
@@ -74,9 +75,14 @@ def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
         "id": f"group-{place}",
         "group": group,
         "legends": {wide: _legend(group, wide) for wide in (True, False)},
-        "reports": {name: report for report, name in group.report_names.items()},  # each name once
+        "columns": {  # each name once
+            name: replace(group.measure, report=report)
+            for report, name in group.report_names.items()
+        },
+        "other_columns": {one.heading(): one for one in group.others},
         "results": [(recipe, name) for recipe in group.recipes for name in recipe.predictors],
         "pairs": group.pairs(),
+        "other_pairs": [pair for other in group.others for pair in group.pairs(other)],
         "fields": group.differing_fields(),
         "classes": classes,
         "rows_of_classes": {} if classes is None else _rows_of_classes(group, classes),
@@ -96,12 +102,12 @@ def _legend(group: Group, wide: bool) -> list[tuple[int, str, str]]:
     ]
 
 
-def _verdict(group: Group, pair: Pair) -> str:
+def _verdict(pair: Pair) -> str:
     shows = {
         "too few pairs": f"too few pairs for a verdict, which takes {FEWEST_PAIRS}",
         "no spread": "the spread is zero: only more seeds can tell",
         "no difference": "no difference: contains 0",
-        "a difference": group.measure.verdict(pair.difference.mean),
+        "a difference": pair.measure.verdict(pair.difference.mean),
     }[pair.difference.shows]
     return f"{shows} (unequal {' and '.join(pair.unequal)})" if pair.unequal else shows
 
@@ -132,7 +138,12 @@ def _rows_of_runs(report: Report, ids: Mapping[int, str]) -> dict[str, list[tupl
     rows: dict[str, list[tuple[Any, ...]]] = {}
     for group in report.groups:
         rows.setdefault(group.measure.in_unit(), []).extend(
-            (label_of(recipe.label, name), run, ids[id(run)], run.results.get(name, {}))
+            (
+                label_of(recipe.label, name),
+                run,
+                ids[id(run)],
+                run.results.get(name, {}).get(group.measure.name, {}),
+            )
             for recipe in group.recipes
             for run in recipe.runs
             for name in run.results or [""]
