@@ -115,9 +115,11 @@ def fit(start: Start) -> dict[str, Any]:
             method.eval()
             with fabric.autocast():
                 found = method.diagnostics(partial(streams.sample_batch, seed, epoch))
-            results = by_class = None
+            results = by_class = keeper = None
             if plan.is_evaluated(epoch + 1):
                 session.begin_test()
+                if epoch + 1 == plan.epochs:
+                    keeper = builder.keeper(method)
                 with average.in_place_of(networks) if average else nullcontext():
                     tested = measure(
                         predict,
@@ -126,9 +128,12 @@ def fit(start: Start) -> dict[str, Any]:
                         partial(builder.metrics, method),
                         predictors,
                         session.stops,
+                        keeper,
                     )
                 session.stop_in_test()
                 results, by_class = tested.merged(processes.sum_tensor, data.test.classes)
+            if keeper is not None:
+                session.keep(keeper, streams.test_pictures)
             rate = learning_rate(recipe.optimizer.lr, session.total_step - 1)
             session.finish_epoch(results, by_class, lr=rate, **found)
         return session.summary()

@@ -153,6 +153,28 @@ class Streams:
                 pixels = self.white["test"][loaded.positions]
             yield Samples(self.prepare(pixels), self.mask(loaded.labels), None, loaded.positions)
 
+    def test_pictures(self, places: Tensor) -> Tensor | None:
+        """Return test images as their test sees them, decoded in this process.
+
+        Args:
+            places: ``(n,)`` int64, which images.
+
+        Returns:
+            ``(n, 1 or 3, H, W)`` uint8; images that are no bytes are stretched to it. None if they
+            have another number of channels.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        images = self.data.test
+        view = test_view(self.recipe) if isinstance(images, FileSet) else None
+        loaded = load_batches(images, places, batch_size=max(1, len(places)), view=view)
+        pixels = torch.cat([batch.pixels for batch in read(loaded)])
+        if pixels.shape[1] not in (1, 3):
+            return None
+        return pixels if pixels.dtype == torch.uint8 else stretched(pixels)
+
     def mask(self, labels: Tensor) -> Tensor:
         """Mark pixels of no class, such as 255 in a mask, as torch's losses ignore them."""
         if labels.ndim == 1:
@@ -389,6 +411,12 @@ def test_view(recipe: Any) -> View:
     augment = augment_of(recipe, recipe.augment, in_files=True)
     view: View = getattr(augment, "test_view", ResizeCenterCrop)()
     return view
+
+
+def stretched(images: Tensor) -> Tensor:
+    """Return images that are no bytes as bytes, from black for the lowest number to white."""
+    lowest, highest = images.aminmax()
+    return ((images - lowest) / (highest - lowest).clamp(min=1e-8) * 255).round().byte()
 
 
 def form_of(recipe: Any) -> tuple[torch.memory_format, torch.dtype]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
+from semaug.report.mistakes import AnsweredImages, Mistakes, gather
 from semaug.runs.read import Measure, report_names, row_name
 from semaug.runs.statistics import PairedDifference, mean_of_known, paired_difference
 from semaug.runs.work import Work
@@ -43,6 +45,7 @@ class RunData:
         num_tests: Of the whole run; 10 where no file tells it.
         work: What it took; None where no file tells it.
         others: What is measured beside the main metric.
+        tested: What was predicted of single images; None where no file tells it.
     """
 
     folder: Path
@@ -67,6 +70,7 @@ class RunData:
     num_tests: int = NUM_AVERAGED
     work: Work | None = None
     others: tuple[Measure, ...] = ()
+    tested: AnsweredImages | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -122,6 +126,11 @@ class RecipeRuns:
     def finished(self) -> tuple[RunData, ...]:
         """The runs that have a summary."""
         return tuple(run for run in self.runs if run.finished)
+
+    @cached_property
+    def mistakes(self) -> Mistakes | None:
+        """What is predicted wrongly over all runs; None where no run tells it."""
+        return gather([run.tested for run in self.runs if run.tested is not None])
 
     @property
     def overlap(self) -> float:

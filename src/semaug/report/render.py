@@ -1,5 +1,7 @@
 """A report as one HTML page that needs nothing else: style, script and pictures are inside."""
 
+import base64
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,10 +10,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
+from torch import Tensor
 
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
 from semaug.report.data import Group, Pair, Report, RunData
+from semaug.report.mistake_plots import ConfusionPlot
 from semaug.report.picture import SERIES, Picture
 from semaug.report.plots import Plot, plots_of, series
 from semaug.runs.read import REPORTS, label_of
@@ -32,6 +37,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {
         "breakable": _breakable,
+        "address": _data_address,
         "capital": lambda text: text[:1].upper() + text[1:],
         "duration": lambda seconds: _MISSING if seconds is None else in_words(seconds),
         "json": json.dumps,
@@ -39,6 +45,7 @@ def render(report: Report) -> str:
         "number": _number,
     }
     environment.globals |= {
+        "count": _count,
         "label_of": label_of,
         "mean": mean,
         "missing": _MISSING,
@@ -67,8 +74,10 @@ def render(report: Report) -> str:
 
 
 def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
-    pictures = [(plot, Markup(plot.svg())) for plot in plots]  # made by us, names escaped
+    shown = (plot for plot in plots if plot.in_page)
+    pictures = [(plot, Markup(plot.svg())) for plot in shown]  # made by us, names escaped
     curves = [(plot, svg) for plot, svg in pictures if isinstance(plot, Plot)]
+    matrices = {id(x.mistakes): (x, svg) for x, svg in pictures if isinstance(x, ConfusionPlot)}
     classes = values_by_class(group)
     changes = [abs(x) for row in classes.rows for x in row.changes if x] if classes else []
     return {
@@ -89,6 +98,11 @@ def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
         "hottest": group.measure.sort_key(max(changes, default=0)),  # with the sign of a loss
         "main_plots": [(plot, svg) for plot, svg in curves if plot.is_wide],
         "class_plots": [svg for plot, svg in pictures if isinstance(plot, ClassPlot)],
+        "mistakes": [
+            (recipe, found, matrices.get(id(found)))
+            for recipe in group.recipes
+            if (found := recipe.mistakes)
+        ],
         "other_plots": [(plot, svg) for plot, svg in curves if not plot.is_wide],
     }
 
@@ -163,6 +177,13 @@ def _facts(run: RunData) -> dict[str, str]:
         **{f"version of {name}": version for name, version in run.versions.items()},
         **{f"SHA-256 of {name}": digest for name, digest in run.code.items()},
     }
+
+
+def _data_address(picture: Tensor) -> str:
+    """Return the address of a PNG inside the page, of a picture ``(h, w, 3)`` uint8."""
+    content = io.BytesIO()
+    Image.fromarray(picture.numpy()).save(content, "PNG")
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 
 def _number(value: float | None, format: str = ".2f") -> str:

@@ -1,6 +1,7 @@
 """What is printed for people, line by line."""
 
 from functools import lru_cache
+from typing import Any
 
 from rich.console import Console
 
@@ -15,6 +16,22 @@ def say(console: Console, line: str, style: str = "") -> None:
 def say_once(console: Console, line: str) -> None:
     """Print a line unless it was printed before: many runs of a process see the same images."""
     say(console, line)
+
+
+def printable(value: Any) -> Any:
+    r"""Replace what no page and no terminal can show, such as half of a surrogate pair.
+
+    Args:
+        value: Text, or plain data that holds it.
+
+    >>> printable({"a\x07": "b"})["a\ufffd"]
+    'b'
+    """
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
+    if isinstance(value, dict):
+        return {printable(name): printable(item) for name, item in value.items()}
+    return [*map(printable, value)] if isinstance(value, list | tuple) else value
 
 
 def in_words(seconds: float) -> str:
