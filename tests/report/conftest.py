@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from semaug.keepers import ClassificationKeeper
+from semaug.runs.kept import Kept, write_kept
 from semaug.runs.read import Measure, describe_measures, row_name, summarize
 from semaug.runs.run import FORMAT, label
 
@@ -103,3 +106,32 @@ def two_recipes(write_run, tmp_path):
         write_run("digits_resnet8", seed)
         write_run("digits_resnet8_isda", seed, scale=0.8 + 0.1 * seed, columns={"strength": 0.25})
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def keep():
+    """Return a function that writes what a run keeps of its last test."""
+
+    def keep(folder, labels, log_probs, names=None, classes=None, pictures=True):
+        """Keep images of 4 x 4 pixels, each of the color of its place.
+
+        Args:
+            folder: Of the run.
+            labels: ``(N,)``.
+            log_probs: ``(N, C)``.
+            names: Of the images.
+            classes: Names of the classes.
+            pictures: Whether the images are pictures.
+        """
+        labels, outputs = torch.tensor(labels), torch.tensor(log_probs)
+        count, num_classes = outputs.shape
+        keeper = ClassificationKeeper(labels)
+        keeper.update(outputs, labels, torch.arange(count))
+        images = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 4, 4).byte()
+        arrays = keeper.arrays(lambda places: images[places] if pictures else None)
+        names = names or [f"image {place}" for place in range(count)]
+        classes = classes or [f"class {place}" for place in range(num_classes)]
+        write_kept(folder / "tested.npz", Kept("classification", names, classes, arrays))
+        return folder
+
+    return keep

@@ -12,7 +12,7 @@ import pytest
 from semaug.report import collect, render
 from semaug.runs.read import Measure
 
-VOID = {"meta", "link", "wbr"}
+VOID = {"meta", "link", "wbr", "img"}
 
 
 class Page(HTMLParser):

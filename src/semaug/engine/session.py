@@ -216,10 +216,13 @@ class Session:
 
         Raises:
             OSError: If the disk does not take it, or a file cannot be read.
+            RuntimeError: If the loop did not load the images by its start.
         """
+        if self._start.images is None:
+            raise RuntimeError("keep: expected images of `start.load_data()`, which names them")
+        data, selection = self._start.images
         keeper.merge(self.processes.sum_tensor)
-        if self.processes.is_first and self._start.images is not None:
-            data, selection = self._start.images
+        if self.processes.is_first:
             names = names_of_tests(data, selection)
             kept = Kept(keeper.kind, names, data.test.classes, keeper.arrays(pictures))
             write_kept(self.run.folder / "tested.npz", kept)

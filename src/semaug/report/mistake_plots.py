@@ -100,8 +100,8 @@ class ImagesPlot(Picture):
                 axes.imshow(image.picture.numpy(), extent=box, interpolation="nearest")
             lines = (
                 image.name.rpartition("/")[2],
-                f"{image.label} {image.label_prob:.2f}",
-                f"\N{RIGHTWARDS ARROW} {image.prediction} {image.prediction_prob:.2f}",
+                f"{image.label_prob:.2f} {image.label}",
+                f"\N{RIGHTWARDS ARROW} {image.prediction_prob:.2f} {image.prediction}",
             )
             text = "\n".join(shortened(line, _LONGEST_NAME) for line in lines)
             axes.text(left + 0.05, top + 1, text, fontsize=6, va="top", color=INK)
