@@ -125,3 +125,18 @@ def test_metrics_of_classes_bring_a_keeper_for_images_and_none_for_masks():
         assert metric.keeper(labels.view(1, 2, 2)) is None
     assert MeanIoU(2).keeper(labels) is None
     assert Metric.keeper(Error(2), labels) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_not_waited_for(batch):
+    outputs, labels = (own.cuda() for own in batch)
+    keeper, order = ClassificationKeeper(labels), torch.arange(200).cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        keeper.update(outputs, labels, order)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = kept(*batch, [torch.arange(200)])
+    for name, value in keeper.arrays(no_pictures).items():
+        assert_close(value, expected[name])

@@ -124,8 +124,9 @@ def test_metrics_beside_the_main_one_are_told_after_it(make_arm, tmp_path):
         "-0.125 to -0.049",
     ]
     pair = comparison.group.pairs(comparison.group.others[0])[0]
-    assert conclusion(comparison.group, pair).startswith(
-        "b is 0.087 nats better than a in test nll"
+    told = conclusion(comparison.group, pair)
+    assert told.startswith(
+        "digits_resnet8 b is 0.087 nats better than digits_resnet8 a in test nll"
     )
 
 

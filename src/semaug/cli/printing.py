@@ -90,11 +90,12 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     for pair in comparison.pairs:
-        difference = pair.difference
+        difference, digits = pair.difference, f"+.{measure.digits}f"
         what = f"paired difference of the {names[measure.report]}, second - first"
-        line = f"{label_of(what, pair.predictor)}: {difference.mean:+.2f}"
+        line = f"{label_of(what, pair.predictor)}: {difference.mean:{digits}}"
         if difference.low is not None:
-            line += f", 95 % confidence interval {difference.low:+.2f} to {difference.high:+.2f}"
+            low, high = (f"{end:{digits}}" for end in (difference.low, difference.high))
+            line += f", 95 % confidence interval {low} to {high}"
         say(console, line)
         say(console, conclusion(group, pair), style="bold")
     for line in unequal_warnings(comparison.pairs[0]):

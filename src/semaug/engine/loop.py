@@ -115,11 +115,10 @@ def fit(start: Start) -> dict[str, Any]:
             method.eval()
             with fabric.autocast():
                 found = method.diagnostics(partial(streams.sample_batch, seed, epoch))
-            results = by_class = keeper = None
+            results = by_class = None
             if plan.is_evaluated(epoch + 1):
                 session.begin_test()
-                if epoch + 1 == plan.epochs:
-                    keeper = builder.keeper(method)
+                keeper = builder.keeper(method) if epoch + 1 == plan.epochs else None
                 with average.in_place_of(networks) if average else nullcontext():
                     tested = measure(
                         predict,
@@ -132,8 +131,8 @@ def fit(start: Start) -> dict[str, Any]:
                     )
                 session.stop_in_test()
                 results, by_class = tested.merged(processes.sum_tensor, data.test.classes)
-            if keeper is not None:
-                session.keep(keeper, streams.test_pictures)
+                if keeper is not None:
+                    session.keep(keeper, streams.test_pictures)
             rate = learning_rate(recipe.optimizer.lr, session.total_step - 1)
             session.finish_epoch(results, by_class, lr=rate, **found)
         return session.summary()

@@ -177,7 +177,7 @@ def pairs_for(comparison: Comparison, size: float) -> str:
         known = "unknown" if std is None else "zero"
         return f"{wanted}: the spread so far is {known}, which tells no number of pairs"
     pairs = pairs_to_detect(size, std, overlap)
-    spread = f"if the standard deviation of differences is {std:.2f} as here"
+    spread = f"if the standard deviation of differences is {std:.{group.measure.digits}f} as here"
     if pairs is None:
         why = "folds, which share training images" if overlap else "10,000 pairs"
         return f"{wanted} is not seen in four of five studies by any number of {why}, {spread}"
