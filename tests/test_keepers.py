@@ -123,6 +123,7 @@ def test_metrics_of_classes_bring_a_keeper_for_images_and_none_for_masks():
     for metric in (Error(2), NegativeLogLikelihood(2), CalibrationError(2)):
         assert isinstance(metric.keeper(labels), ClassificationKeeper)
         assert metric.keeper(labels.view(1, 2, 2)) is None
+    assert Error(2).keeper(labels[:0]) is None
     assert MeanIoU(2).keeper(labels) is None
     assert Metric.keeper(Error(2), labels) is None
 

@@ -97,8 +97,8 @@ class ClassMetric(Metric):
     """A metric of outputs for classes: a run keeps what was predicted of each test image."""
 
     def keeper(self, labels: Tensor) -> Keeper | None:
-        """Return a keeper where images have one label each; see :meth:`Metric.keeper`."""
-        return ClassificationKeeper(labels) if labels.ndim == 1 else None
+        """Return a keeper of images that have one label each; see :meth:`Metric.keeper`."""
+        return ClassificationKeeper(labels) if labels.ndim == 1 and len(labels) else None
 
 
 class _Share(ClassMetric):
