@@ -13,16 +13,16 @@ probabilities and losses are float64.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from semaug._torch.checks import check_labels, check_positive_int, check_shapes
 from semaug.errors import as_user_error, check_option
+from semaug.keepers import ClassificationKeeper, Counts, Keeper
 from semaug.registry import Sizes, metrics
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "BalancedAccuracySpec",
     "CalibrationError",
     "CalibrationErrorSpec",
+    "ClassMetric",
     "Error",
     "ErrorSpec",
     "MeanIoU",
@@ -46,7 +47,7 @@ __all__ = [
 # N images, C classes, H and W pixels.
 
 
-class Metric(nn.Module, ABC):
+class Metric(Counts, ABC):
     """A number that tells how good predictions are, counted batch by batch.
 
     Whatever is counted is a buffer that begins at zero, and that may be summed over processes.
@@ -81,20 +82,26 @@ class Metric(nn.Module, ABC):
         """
         return None
 
-    @torch.no_grad()
-    def merge(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
-        """Replace each buffer by its sum over processes, which the function returns."""
-        for buffer in self.buffers():
-            buffer.copy_(sum_over_processes(buffer))
+    def keeper(self, labels: Tensor) -> Keeper | None:
+        """Return what keeps something of single images of the last test of a run; None by default.
 
-    @torch.no_grad()
-    def reset(self) -> None:
-        """Forget what was counted."""
-        for buffer in self.buffers():
-            buffer.zero_()
+        A run asks its metrics, the main one first, until one returns a keeper.
+
+        Args:
+            labels: Of all test images, on the device.
+        """
+        return None
 
 
-class _Share(Metric):
+class ClassMetric(Metric):
+    """A metric of outputs for classes: a run keeps what was predicted of each test image."""
+
+    def keeper(self, labels: Tensor) -> Keeper | None:
+        """Return a keeper of images that have one label each; see :meth:`Metric.keeper`."""
+        return ClassificationKeeper(labels) if labels.ndim == 1 and len(labels) else None
+
+
+class _Share(ClassMetric):
     """Percent of the labels that a condition holds for.
 
     Args:
@@ -249,7 +256,7 @@ class MeanIoU(Metric):
         return [100 * both / either if either else None for both, either in pairs]
 
 
-class NegativeLogLikelihood(Metric):
+class NegativeLogLikelihood(ClassMetric):
     """Mean of minus the logarithm of the probability of the label: cross-entropy, in nats.
 
     It is that of the clean outputs, whatever loss they were trained with.
@@ -293,7 +300,7 @@ class NegativeLogLikelihood(Metric):
         return [total / count if count else None for total, count in pairs]
 
 
-class CalibrationError(Metric):
+class CalibrationError(ClassMetric):
     """Expected calibration error, in percent: how far confidence and accuracy are apart.
 
     Labels are sorted into bins of equal width by the probability of the predicted class; the

@@ -43,6 +43,16 @@ def test_train_prints_the_error_and_where_everything_is(semaug, tmp_path):
     assert str(folder.relative_to(tmp_path) / "seed0") in output
 
 
+def test_train_prints_the_other_metrics_with_unit_and_direction(semaug):
+    status, output, _ = semaug(
+        "train", "digits_resnet8", *TINY, "metrics=error,balanced_accuracy,nll", "--device", "cpu"
+    )
+    assert status == 0
+    accuracy = r"balanced_accuracy \d+\.\d\d % \(higher is better\)"
+    nll = r"nll \d\.\d{3} nats \(lower is better\)"
+    assert re.search(rf"\n  mean of last 2 epochs of other metrics: {accuracy}, {nll}\n", output)
+
+
 def test_a_run_that_counts_steps_is_told_in_steps(semaug):
     tiny = [change for change in TINY if not change.startswith("epochs=")]
     command = ["train", "digits_resnet8", "steps=6", "evaluate_every_steps=2", "report=best"]

@@ -37,7 +37,7 @@ def test_predictors_are_tested_again(semaug, tmp_path, threads):
     mutual = ["method=dml", "peers=resnet20_cifar", "network=resnet8_cifar"]
     assert semaug("train", "digits_resnet8", *mutual, *SMALL)[0] == 0
     assert semaug("train", "digits_resnet8", "hold_out=20", "test_images=none", *SMALL)[0] == 0
-    metrics = "metrics=accuracy,top5_error"
+    metrics = "metrics=accuracy,nll"
     assert semaug("train", "digits_resnet8", metrics, *SMALL)[0] == 0
     folders = sorted(path.parent for path in tmp_path.glob("runs/*/seed0/summary.json"))
     held, both, accuracy = (folder.relative_to(tmp_path) for folder in folders)
@@ -51,18 +51,22 @@ def test_predictors_are_tested_again(semaug, tmp_path, threads):
         f"{both}: test error, network 2 {last(both, 'network 2'):.2f} %, as recorded",
         f"{held}: held-out error {last(held):.2f} %, as recorded",
         f"{accuracy}: test accuracy {last(accuracy, metric='accuracy'):.2f} %, as recorded",
-        f"{accuracy}: test top5_error {last(accuracy, metric='top5_error'):.2f}, as recorded",
+        f"{accuracy}: test nll {last(accuracy, metric='nll'):.3f} nats, as recorded",
     ]
 
     summary = json.loads((both / "summary.json").read_text())
     summary["results"]["network 2"]["error"]["last"] = 99.0
     del summary["results"][""]["error"]["last"]
     (both / "summary.json").write_text(json.dumps(summary))
+    earlier = json.loads((accuracy / "summary.json").read_text())
+    del earlier["other_metrics"]  # an earlier version kept no unit
+    (accuracy / "summary.json").write_text(json.dumps(earlier))
     status, output, _ = semaug(*command)
     lines = output.splitlines()
     assert status == 1
     assert lines[0].endswith(f" %, recorded were nothing on {summary['device']}")
     assert lines[1].endswith(f" %, recorded were 99.00 % on {summary['device']}")
+    assert lines[4].endswith(f"test nll {last(accuracy, metric='nll'):.2f}, as recorded")
     assert lines[5].startswith("a result may be another on another device")
 
 
@@ -105,7 +109,7 @@ class Repeatable(Plain):
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        (Repeatable, "test distance 3.00 m, as recorded"),
+        (Repeatable, "test distance 3.000 m, as recorded"),
         (Plain, "a run of Plain cannot be tested again: it has no `evaluate`"),
     ],
 )

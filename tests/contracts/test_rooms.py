@@ -14,6 +14,7 @@ ROOMS = [
     "features",
     "losses",
     "average",
+    "keepers",
     "metrics",
     "data",
     "augmentation",

@@ -3,6 +3,7 @@
 import torch
 
 from semaug.runs.checkpoint import load_checkpoint
+from semaug.runs.kept import read_kept
 from tests.tiny import rows_of
 
 MEASURED = ("seconds", "images_per_second", "epoch_seconds", "peak_memory", "peak_memory_mib")
@@ -33,7 +34,14 @@ def assert_same(first, second):
         assert first == second
 
 
+def kept_by(run):
+    """Return what a run keeps of single test images, None for nothing."""
+    path = run.folder / "tested.npz"
+    return vars(read_kept(path)) if path.exists() else None
+
+
 def assert_same_runs(first, second):
-    """Assert that two finished runs have the same checkpoints and rows."""
+    """Assert that two finished runs have the same checkpoints and rows, and keep the same."""
+    assert_same(kept_by(first), kept_by(second))
     assert_same(*(without_times(load_checkpoint(run.checkpoint)) for run in (first, second)))
     assert without_times(rows_of(first)) == without_times(rows_of(second))

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from semaug.data import unpack_selection
+from semaug.data import FileSet, unpack_selection
+from semaug.data.image_set import FilePaths
+from semaug.data.subset import Subset
 from semaug.engine import images, loop
-from semaug.engine.images import check_same_images
+from semaug.engine.images import check_same_images, names_of_tests
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
@@ -27,6 +29,32 @@ OF_A_FOLDER += ["train_per_class=none", "test_images=none"]
 @pytest.fixture
 def run_on_photographs(make_run):
     return make_run("folder_resnet18", *OF_A_FOLDER)
+
+
+@pytest.mark.parametrize("test_images", [None, 7])
+def test_images_of_folds_have_names_of_their_own(test_images):
+    whole = data_sets.make("digits").load(None, None)
+    seen = {}
+    for seed in range(6):
+        data, selection = Subset(folds=3, test_images=test_images).select(whole, seed=seed)
+        names = names_of_tests(data, selection)
+        assert len(names) == len(data.test)
+        for name, image, label in zip(names, data.test.images, data.test.labels, strict=True):
+            fold = seed % 3
+            assert seen.setdefault(name, fold) == fold
+            place = int(name.removeprefix("training image "))
+            assert torch.equal(whole.train.images[place], image)
+            assert whole.train.labels[place] == label
+    assert len(seen) == (21 if test_images else len(whole.train))
+
+
+def test_other_images_are_named_by_their_places_and_files_by_their_paths():
+    whole = data_sets.make("digits").load(None, None)
+    assert names_of_tests(*Subset().select(whole))[:2] == ("test image 0", "test image 1")
+    files = FilePaths.of("root", ["cat/1.jpg", "dog/caf\udce9.jpg", "dog/\u732b.jpg"])
+    files = FileSet(files.subset(torch.tensor([2, 1])), torch.tensor([0, 1]), ("cat", "dog"))
+    data, selection = Subset().select(replace(whole, test=files))
+    assert names_of_tests(data, selection) == ("dog/\u732b.jpg", r"dog/caf\xe9.jpg")
 
 
 def test_images_are_recorded_exactly(train_tiny):

@@ -9,11 +9,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from semaug.average import WeightAverage
 from semaug.engine import loop, measure
 from semaug.engine.evaluation import SlidingWindow
+from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
+from semaug.keepers import Answers
 from semaug.methods import Supervised, method
 from semaug.metrics import AccuracySpec, Error, ErrorSpec, MeanIoUSpec
 from semaug.registry import data_sets
 from semaug.runs.checkpoint import load_checkpoint
+from semaug.runs.kept import read_kept
 from semaug.runs.read import measure_of, value_of
 from tests.engine import toys
 from tests.engine.same import assert_same, without_times
@@ -157,10 +160,43 @@ def test_a_run_of_steps_is_tested_as_often_as_it_says(train_tiny):
 # What is tested.
 
 
+def test_what_is_kept_of_the_last_test_agrees_with_its_metrics(train_tiny):
+    changes = ["folds=5", "ema_decay=0.9", "metrics=error,nll", "test_images=none"]
+    run = train_tiny("digits_resnet8", *changes, "train_per_class=20")
+    kept = read_kept(run.folder / "tested.npz")
+    answers = Answers(*(kept.arrays[name] for name in Answers.__dataclass_fields__))
+    is_wrong = answers.labels != answers.predictions
+    assert 100 * is_wrong.double().mean().item() == pytest.approx(final(run))
+    nll = -answers.label_log_probs.double().mean().item()
+    assert nll == pytest.approx(final(run, metric="nll"), rel=1e-5)
+    assert kept.classes == tuple("0123456789")
+    train = data_sets.make("digits").load(None, None).train
+    places = torch.tensor([int(name.removeprefix("training image ")) for name in kept.names])
+    assert torch.equal(train.labels[places], answers.labels)
+    shown = kept.arrays["shown"].long()
+    pictures = kept.arrays["pictures"].movedim(3, 1)
+    assert torch.equal(pictures, train.images[places[shown]])
+
+
+def test_photographs_are_kept_as_their_test_sees_them(make_run, photographs):
+    root = photographs(train=5, test=3)
+    changes = ["network=resnet8_cifar", "image_size=16", "batch_size=4", "epochs=1"]
+    run = make_run("folder_resnet18", *changes, "train_per_class=none", "test_images=none")
+    train_quietly(run, data_root=str(root), workers=0)
+    kept = read_kept(run.folder / "tested.npz")
+    names = [f"{kind}/{place}.png" for kind in ("cat", "dog") for place in range(3)]
+    assert sorted(kept.names) == names
+    assert kept.arrays["shown"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert kept.arrays["pictures"].shape == (6, 16, 16, 3)
+    seen = load_trained(run.folder, TrainOptions(data_root=str(root), workers=0)).test_pixels()
+    pixels = torch.cat([batch.pixels for batch in seen])
+    assert torch.equal(kept.arrays["pictures"].movedim(3, 1), pixels)
+
+
 def test_evaluation_gets_images_only(make_run, monkeypatch):
     sizes = []
 
-    def look(predict, evaluator, batches, make_metrics, predictors, stop):
+    def look(predict, evaluator, batches, *others):
         (samples,) = batches
         outputs = evaluator(predict, samples.images, None)[""]
         sizes.append(outputs.shape)
@@ -205,6 +241,7 @@ def test_masks_are_learned_and_measured(train_own, evaluation):
     assert summary["by_class"].keys() == {"ground", "square"}
     assert rows[-1]["test_miou"] > 80
     assert rows[-1]["train_miou"] > 60
+    assert not (run.folder / "tested.npz").exists()  # its metric brings no keeper
     assert load_trained(run.folder).test() == {"": {"miou": rows[-1]["test_miou"]}}
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from semaug.engine.evaluation import Whole
 from semaug.engine.measure import measure
+from semaug.keepers import ClassificationKeeper
 from semaug.methods import Samples
 from semaug.metrics import Error, MeanIoU, TopKError
 from semaug.registry import Sizes
@@ -140,6 +141,18 @@ def test_stops_when_asked(images):
     tested = count(predict_and_note, batches(images, 2), stop=lambda: len(seen) == 2)
     assert seen == [2, 2]
     assert tested.metrics[""][0].chosen.tolist() == [0, 0, 1, 0]
+
+
+def test_a_keeper_sees_the_main_predictor_alone(images):
+    keeper = ClassificationKeeper(images[1])
+    positions = torch.arange(10).split(4)
+    samples = [
+        one._replace(positions=own) for one, own in zip(batches(images, 4), positions, strict=True)
+    ]
+    count(predict_twice, samples, predictors=["", "network 2"], keeper=keeper)
+    kept = keeper.arrays(lambda places: None)
+    assert torch.equal(kept["predictions"], images[0][:, 0, 0, 0].long())
+    assert torch.equal(kept["labels"], images[1])
 
 
 def test_keeps_no_gradients(images):

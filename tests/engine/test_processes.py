@@ -13,7 +13,7 @@ from semaug.engine.processes import Processes
 from semaug.errors import UserError
 from semaug.runs.checkpoint import load_checkpoint
 from tests.engine import ranks
-from tests.engine.same import assert_same_runs, without_times
+from tests.engine.same import assert_same_runs, kept_by, without_times
 from tests.tiny import rows_of
 
 SCRIPT = str(Path(__file__).with_name("ranks.py"))
@@ -55,6 +55,10 @@ def assert_close_runs(run, expected):
     assert len(rows) == len(expected_rows)
     for row, other in zip(rows, expected_rows, strict=True):
         assert row == pytest.approx(other, rel=1e-6)
+    kept, other = (kept_by(r) for r in (run, expected))
+    assert kept["names"] == other["names"]
+    for name, value in kept["arrays"].items():
+        assert_close(value, other["arrays"][name], rtol=1e-5, atol=1e-6, msg=name)
     first, second = (load_checkpoint(r.checkpoint)["objects"]["method"] for r in (run, expected))
     assert first.keys() == second.keys()
     for name, value in first.items():

@@ -15,6 +15,7 @@ from semaug.engine.seeding import make_generator
 from semaug.engine.session import Session
 from semaug.engine.trained import load_finished_run, load_trained
 from semaug.errors import UserError
+from semaug.keepers import ClassificationKeeper
 from semaug.metrics import Error
 from semaug.recipe.plan import StreamPlan, make_plan
 from semaug.recipe.recipe import BaseRecipe
@@ -115,6 +116,13 @@ def stop_at(total_step):
             signal.raise_signal(signal.SIGTERM)
 
     return at_step
+
+
+def test_images_that_a_loop_did_not_load_have_no_names(walk_run):
+    keeper = ClassificationKeeper(torch.zeros(2, dtype=torch.int64))
+    script = Script(results=lambda session, epoch: session.keep(keeper, lambda places: None))
+    with pytest.raises(RuntimeError, match=r"keep: expected images of `start.load_data\(\)`"):
+        go(walk_run(script=script))
 
 
 def test_a_checkpoint_holds_every_object_by_its_name(walk_run):

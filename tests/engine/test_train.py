@@ -46,6 +46,7 @@ def test_folder_holds_all_about_a_run(train_tiny):
         "recipe.json",
         "summary.json",
         "tensorboard",
+        "tested.npz",
     }
     (start,) = json.loads((run.folder / "environment.json").read_text())
     assert {"started", "device", "threads", "torch", "commit"} <= start.keys()

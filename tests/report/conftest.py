@@ -1,12 +1,14 @@
 """Folders of runs, written as the training loop writes them."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
-from semaug.runs.read import Measure, row_name, summarize
+from semaug.keepers import ClassificationKeeper
+from semaug.runs.kept import Kept, write_kept
+from semaug.runs.read import Measure, describe_measures, row_name, summarize
 from semaug.runs.run import FORMAT, label
 
 ERROR = Measure("error", "%", "lower")
@@ -16,7 +18,8 @@ ERROR = Measure("error", "%", "lower")
 def write_run(tmp_path):
     """Return a function that writes a run and returns its folder.
 
-    The main metric falls with the epochs if lower is better, and else rises.
+    The main metric falls with the epochs if lower is better, and else rises. Values of others are
+    columns.
     """
 
     def write(
@@ -31,6 +34,7 @@ def write_run(tmp_path):
         recipe=None,
         columns=None,
         measure=ERROR,
+        others=(),
         predictors=("",),
         code=None,
         **summary,
@@ -74,7 +78,8 @@ def write_run(tmp_path):
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         start = {"format": FORMAT, "name": name, "overrides": overrides or {}, "quick": False}
-        start |= {"metric": asdict(measure), "recipe": plain, "seed": seed, "code": code or {}}
+        start |= describe_measures([measure, *others])
+        start |= {"recipe": plain, "seed": seed, "code": code or {}}
         (folder / "recipe.json").write_text(json.dumps(start))
         machine = {"device": "a CPU", "commit": "abcdef0123456789"}
         started = {"started": "2026-01-02T03:04:05+00:00", "threads": 1, "torch": "2.11.0"}
@@ -85,7 +90,7 @@ def write_run(tmp_path):
         images |= {"test_on": "hold_out" if held_out else "test"}
         (folder / "images.json").write_text(json.dumps(images))
         if done == epochs:
-            result = start | summarize(rows, [measure], predictors) | machine
+            result = start | summarize(rows, [measure, *others], predictors) | machine
             result |= {"versions": {"semaug": "0.1.0", "torch": "2.11.0"}, "by_class": {}}
             result |= {"seconds": 8.5, "peak_memory_mib": None, "finished": True}
             (folder / "summary.json").write_text(json.dumps(result | summary))
@@ -101,3 +106,32 @@ def two_recipes(write_run, tmp_path):
         write_run("digits_resnet8", seed)
         write_run("digits_resnet8_isda", seed, scale=0.8 + 0.1 * seed, columns={"strength": 0.25})
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def keep():
+    """Return a function that writes what a run keeps of its last test."""
+
+    def keep(folder, labels, log_probs, names=None, classes=None, pictures=True):
+        """Keep images of 4 x 4 pixels, each of the color of its place.
+
+        Args:
+            folder: Of the run.
+            labels: ``(N,)``.
+            log_probs: ``(N, C)``.
+            names: Of the images.
+            classes: Names of the classes.
+            pictures: Whether the images are pictures.
+        """
+        labels, outputs = torch.tensor(labels), torch.tensor(log_probs)
+        count, num_classes = outputs.shape
+        keeper = ClassificationKeeper(labels)
+        keeper.update(outputs, labels, torch.arange(count))
+        images = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 4, 4).byte()
+        arrays = keeper.arrays(lambda places: images[places] if pictures else None)
+        names = names or [f"image {place}" for place in range(count)]
+        classes = classes or [f"class {place}" for place in range(num_classes)]
+        write_kept(folder / "tested.npz", Kept("classification", names, classes, arrays))
+        return folder
+
+    return keep

@@ -34,7 +34,7 @@ def test_a_run_is_read_as_it_was_written(write_run):
     report = collect([folder], now=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     run = only_run(report)
     summary = json.loads((folder / "summary.json").read_text())
-    assert run.results == {"": summary["results"][""]["error"]}
+    assert (run.results, run.others) == (summary["results"], ())
     assert run.measure == Measure("error", "%", "lower", "mean_last_10")
     assert (run.label, run.seed, run.state) == ("digits_resnet8", 3, "finished")
     assert (run.seconds, run.device, run.commit) == (8.5, "a CPU", "abcdef0123456789")
@@ -47,18 +47,20 @@ def test_a_run_is_read_as_it_was_written(write_run):
 
 
 def test_what_training_writes_is_read_whether_it_is_finished_or_not(tmp_path):
-    name = "digits_resnet8,train_per_class=5,test_images=20,epochs=2,metrics=accuracy,report=last"
-    run = make_run(name, {}, 3, False, tmp_path)
+    name = "digits_resnet8,train_per_class=5,test_images=20,epochs=2,report=last"
+    run = make_run(name, {"metrics": "accuracy,nll"}, 3, False, tmp_path)
     summary = train(run, TrainOptions(device="cpu"), console=Console(quiet=True))
     finished = only_run(collect([tmp_path]))
     (run.folder / "summary.json").unlink()
     unfinished = only_run(collect([tmp_path]))
-    assert finished.results == {"": summary["results"][""]["accuracy"]}
+    assert finished.results == summary["results"]
+    assert finished.results[""].keys() == {"accuracy", "nll"}
     assert finished.by_class == summary["by_class"]
     assert (unfinished.results, unfinished.state) == ({}, "epoch 2 of 2")
     for found in (finished, unfinished):
         assert (found.label, found.seed) == (run.label, 3)
         assert found.measure == Measure("accuracy", "%", "higher", "last")
+        assert found.others == (Measure("nll", "nats", "lower", "last"),)
         assert (found.recipe, found.device) == (summary["recipe"], summary["device"])
         assert (found.versions, found.commit) == (summary["versions"], summary["commit"])
         assert [row["epoch"] for row in found.rows] == [1, 2]
@@ -198,7 +200,7 @@ def test_images_that_follow_the_seed_are_compared_by_seed(write_run, tmp_path, c
     assert len({group.title for group in groups}) == 3
     assert here.measured == there.measured == "held-out error"
     (pair,) = here.pairs()
-    values = [list(recipe.values("mean_last_10").values()) for recipe in here.recipes]
+    values = [list(recipe.values(here.measure).values()) for recipe in here.recipes]
     plain = paired_difference(*values)
     width = (pair.difference.high - pair.difference.low) / (plain.high - plain.low)
     assert (pair.difference.pairs, width) == (
@@ -223,7 +225,10 @@ def test_of_some_runs_the_summary_is_all_that_was_kept(write_run):
     for name in ("metrics.jsonl", "recipe.json", "environment.json", "images.json"):
         (alone / name).unlink()
     report = collect([alone])
-    assert (only_run(report).state, only_run(report).results[""]["best"]) == ("finished", 13.75)
+    assert (only_run(report).state, only_run(report).results[""]["error"]["best"]) == (
+        "finished",
+        13.75,
+    )
     assert report.notes == ()
 
 
@@ -236,7 +241,7 @@ def test_a_run_that_diverged_says_so(write_run):
 def test_results_of_all_predictors_are_read(write_run):
     run = only_run(collect([write_run(predictors=("", "teacher", "network 2"))]))
     assert list(run.results) == ["", "teacher", "network 2"]
-    assert [reports["last"] for reports in run.results.values()] == [12.5, 15, 17.5]
+    assert [metrics["error"]["last"] for metrics in run.results.values()] == [12.5, 15, 17.5]
 
 
 def labels(path):

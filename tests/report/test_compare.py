@@ -53,7 +53,17 @@ def train_arm(make_run):
 def make_arm(make_run):
     """Return a function that invents the results of an arm, of one test for each predictor."""
 
-    def make_arm(name, measure, *values, code=(), device="cpu", precision="32", **changes):
+    def make_arm(
+        name,
+        measure,
+        *values,
+        code=(),
+        device="cpu",
+        precision="32",
+        others=(),
+        beside=(),
+        **changes,
+    ):
         runs = []
         for seed, (results, sums) in enumerate(
             zip(values, code or [{}] * len(values), strict=True)
@@ -64,7 +74,8 @@ def make_arm(make_run):
             run.folder.mkdir(parents=True)
             run.metrics.write_text(json.dumps(row) + "\n")
             predictors = [end.removeprefix("_").replace("_", " ") for end in results]
-            summary = summarize([row], [measure], predictors)
+            row |= {f"test_{one.name}": beside[seed] for one in others}
+            summary = summarize([row], [measure, *others], predictors)
             summary |= {"format": FORMAT, "name": run.name, "overrides": {}, "quick": False}
             summary |= {"device": device, "commit": "c", "seconds": 1.0, "peak_memory_mib": None}
             summary |= {
@@ -88,6 +99,35 @@ def printed(comparison):
     console = Console(width=200, record=True, file=io.StringIO())
     print_comparison(console, comparison)
     return console.export_text()
+
+
+def test_metrics_beside_the_main_one_are_told_after_it(make_arm, tmp_path):
+    error, others = Measure("error", "%", "lower"), [Measure("nll", "nats", "lower")]
+    values = [[0.50, 0.48, 0.49], [0.40, 0.41, 0.40]]
+    arms = [
+        make_arm(name, error, {"": 9.0}, {"": 8.0}, {"": 9.5}, others=others, beside=beside)
+        for name, beside in zip(("a", "b"), values, strict=True)
+    ]
+    comparison = compare_runs(*arms, tmp_path)
+    (nll,) = json.loads((comparison.folder / "compare.json").read_text())["other_metrics"]
+    assert nll["metric"]["unit"] == "nats"
+    sides = [nll[side]["results"][""]["last"]["values"] for side in ("first", "second")]
+    assert sides == values
+    assert nll["second_minus_first"][""]["last"]["mean"] == pytest.approx(-0.26 / 3)
+    text = printed(comparison)
+    assert "Other metrics, mean of last 10 epochs" in text
+    (row,) = [line for line in text.splitlines() if "nll in nats, lower is better" in line]
+    assert re.split(r"\s{2,}", row.strip())[1:] == [
+        "0.490 ± 0.010",
+        "0.403 ± 0.006",
+        "-0.087",
+        "-0.125 to -0.049",
+    ]
+    pair = comparison.group.pairs(comparison.group.others[0])[0]
+    told = conclusion(comparison.group, pair)
+    assert told.startswith(
+        "digits_resnet8 b is 0.087 nats better than digits_resnet8 a in test nll"
+    )
 
 
 def test_writes_numbers_and_a_picture(train_arm, tmp_path):

@@ -74,6 +74,20 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(html, browse):
     assert browse(html, script, "--dump-dom", "--window-size=390,800") == "340"
 
 
+def test_a_phone_shows_what_is_predicted_wrongly(write_run, keep, browse):
+    names = [f"{LONG}/{place}.jpg" for place in range(30)]
+    outputs = [[float(k == (place + 1) % 30) for k in range(30)] for place in range(30)]
+    folder = keep(write_run(), [*range(30)], outputs, names, [f"{k} {LONG}" for k in range(30)])
+    script = """
+      for (const details of document.querySelectorAll("details")) details.open = true;
+      document.body.style.width = "340px";
+      const shown = [...document.images].every((image) => image.naturalWidth === 4);
+      return `${document.body.scrollWidth} ${document.images.length} ${shown}`;
+    """
+    html = render(collect([folder]))
+    assert browse(html, script, "--dump-dom", "--window-size=390,800") == "340 30 true"
+
+
 def test_a_phone_shows_many_classes(classes_html, browse):
     script = """
       for (const details of document.querySelectorAll("details")) details.open = true;

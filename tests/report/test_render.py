@@ -12,7 +12,7 @@ import pytest
 from semaug.report import collect, render
 from semaug.runs.read import Measure
 
-VOID = {"meta", "link", "wbr"}
+VOID = {"meta", "link", "wbr", "img"}
 
 
 class Page(HTMLParser):
@@ -163,6 +163,32 @@ def test_equal_differences_promise_nothing(write_run, tmp_path):
         write_run("b_isda", seed)
     (row,) = cells(render(collect([tmp_path])), "Test error in percent, mean of last 4")[1:]
     assert row[3:] == ["+0.00", "—", "the spread is zero: only more seeds can tell"]
+
+
+def test_metrics_beside_the_main_one_have_tables_of_their_own(write_run, tmp_path):
+    others = Measure("nll", "nats", "lower"), Measure("balanced_accuracy", "%", "higher")
+    for seed in (0, 1, 2):
+        for name, better in (("a", 0), ("b_isda", 0.1 + 0.01 * seed)):
+            values = {"test_nll": 0.5 - better, "test_balanced_accuracy": 80 + seed + 10 * better}
+            write_run(name, seed, others=others, columns=values)
+    path = write_run("c", others=others[:1], columns={"test_nll": 0.25}) / "summary.json"
+    summary = json.loads(path.read_text())
+    del summary["other_metrics"]  # an earlier version kept no unit
+    path.write_text(json.dumps(summary))
+    html = render(collect([tmp_path]))
+    headings = ["nll in nats, lower is better", "balanced_accuracy in percent, higher is better"]
+    assert cells(html, "Other metrics, mean of last 4 epochs: mean ± standard deviation") == [
+        ["recipe", "runs", *headings],
+        ["a", "3", "0.500 ± 0.000", "81.00 ± 1.00"],
+        ["c", "1", "0.250", "—"],
+        ["b_isda", "3", "0.390 ± 0.010", "82.10 ± 1.10"],
+    ]
+    pairs = cells(html, "Other metrics, mean of last 4 epochs: compared minus baseline")
+    assert pairs[0][:3] == ["metric", "baseline", "compared"]
+    found = {(row[0], *row[1:3]): row[3:] for row in pairs[1:]}
+    assert found[headings[0], "a", "b_isda"] == ["3", "−0.110", "−0.135 to −0.085", "better"]
+    assert found[headings[1], "a", "b_isda"] == ["3", "+1.10", "+0.85 to +1.35", "better"]
+    assert found.keys() & {(heading, "a", "c") for heading in headings} == {(headings[0], "a", "c")}
 
 
 def test_few_classes_are_one_table(write_run, tmp_path):

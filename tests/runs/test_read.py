@@ -102,7 +102,7 @@ def test_a_metric_that_a_summary_does_not_tell_is_an_error():
         (MIOU, 1.25, "1.25 points better", "better"),
         (MIOU, -0.5, "0.50 points worse", "worse"),
         (FRECHET, -3.0, "3.00 better", "better"),
-        (Measure("time", "s", "lower"), 3.0, "3.00 s worse", "worse"),
+        (Measure("time", "s", "lower"), 3.0, "3.000 s worse", "worse"),
         (FRECHET, 0.004, "", "worse"),
     ],
 )

@@ -71,10 +71,10 @@ def test_copies_of_code_are_whole_or_absent(tmp_path, disk_is_full, monkeypatch)
     with pytest.raises(
         OSError, match=r"my_recipes\.py: cannot be written: No space left on device"
     ):
-        write_start(run, torch.device("cpu"), error)
+        write_start(run, torch.device("cpu"), [error])
     assert not copy.exists()
     monkeypatch.undo()
-    write_start(run, torch.device("cpu"), error)
+    write_start(run, torch.device("cpu"), [error])
     assert copy.read_bytes() == file.read_bytes()
 
 

@@ -16,7 +16,7 @@ from semaug.engine.start import Start
 from semaug.engine.trained import load_finished_run, load_state, load_trained
 from semaug.errors import UserError
 from semaug.recipe import Recipe
-from semaug.runs.read import find_finished, label_of, measure_of, measured, value_of
+from semaug.runs.read import find_finished, label_of, measured, measures_of, value_of
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
@@ -106,10 +106,11 @@ def _test(
 
 def _compare(results: Results, summary: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Say of each predictor what its results are, and whether they are those of the run."""
-    main, images = measure_of(summary), measured(summary).partition(" ")[0]
+    texts = {measure.name: measure.text for measure in measures_of(summary)}
+    images = measured(summary).partition(" ")[0]
     for predictor, values in results.items():
         for metric, value in values.items():
-            text = main.text if metric == main.name else "{:.2f}".format
+            text = texts.get(metric, "{:.2f}".format)  # earlier versions kept no other units
             recorded = value_of(summary, predictor, metric, "last")
             is_same = recorded is not None and f"{value:.9f}" == f"{recorded:.9f}"
             told = "nothing" if recorded is None else text(recorded)

@@ -1,7 +1,8 @@
 """What the command line prints about runs, comparisons and names."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import chain, product
 from statistics import mean
 from typing import Any
 
@@ -11,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from semaug.report.compare import Comparison, conclusion, unequal_warnings
-from semaug.report.data import RecipeRuns
-from semaug.runs.read import label_of, measure_of, measured, report_names, value_of
+from semaug.report.data import Group, RecipeRuns, compare
+from semaug.runs.read import Measure, label_of, measured, measures_of, report_names, value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words, say
@@ -43,7 +44,8 @@ def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bo
 
 def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     """Print the results of a run, what it reports first."""
-    measure, epochs, steps = measure_of(summary), summary["epochs"], run.recipe.steps
+    measure, *others = measures_of(summary)
+    epochs, steps = summary["epochs"], run.recipe.steps
     # The epochs of a run that counts steps are what lies between two tests.
     names = report_names(epochs, unit="epoch" if steps is None else "test")
     for predictor in summary["results"]:
@@ -54,6 +56,13 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         )
         line = f"{label_of(measured(summary), predictor)} {', '.join(values)}"
         say(console, line, style="bold")
+        beside = [
+            f"{other.name} {other.text(value)} ({other.better} is better)"
+            for other in others
+            if (value := value_of(summary, predictor, other.name, other.report)) is not None
+        ]
+        if beside:
+            say(console, f"  {names[measure.report]} of other metrics: {', '.join(beside)}")
     duration = in_words(summary["seconds"])
     length = f"{epochs} epoch{'s' * (epochs > 1)}" if steps is None else f"{steps:,} steps"
     say(console, f"{length} in {duration} on {summary['device']}")
@@ -66,24 +75,27 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     measure, names = group.measure, group.report_names
     num_seeds = len(sides[0].runs)
     seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    title = f"{measure.in_unit(group.measured)}, {measure.better} is better, {seeds} each"
+    title = f"{measure.heading(group.measured)}, {seeds} each"
     columns = {name.replace("last 10", "last\n10", 1): report for report, name in names.items()}
     table = make_table(title[0].upper() + title[1:], ["recipe"], *columns)
     for side in sides:
         for name in side.predictors:
-            values = [[*side.values(report, name).values()] for report in columns.values()]
-            cells = [with_spread(found) if found else "" for found in values]
-            table.add_row(Text(label_of(side.label, name)), *cells)
+            chosen = [replace(measure, report=report) for report in columns.values()]
+            table.add_row(Text(label_of(side.label, name)), *_cells(side, chosen, name))
     console.print(table)
-
+    if group.others:
+        console.print()
+        _print_others(console, group)
+        console.print()
     if num_seeds > 1:
         say(console, "± is the standard deviation over seeds")
     for pair in comparison.pairs:
-        difference = pair.difference
+        difference, digits = pair.difference, f"+.{measure.digits}f"
         what = f"paired difference of the {names[measure.report]}, second - first"
-        line = f"{label_of(what, pair.predictor)}: {difference.mean:+.2f}"
+        line = f"{label_of(what, pair.predictor)}: {difference.mean:{digits}}"
         if difference.low is not None:
-            line += f", 95 % confidence interval {difference.low:+.2f} to {difference.high:+.2f}"
+            low, high = (f"{end:{digits}}" for end in (difference.low, difference.high))
+            line += f", 95 % confidence interval {low} to {high}"
         say(console, line)
         say(console, conclusion(group, pair), style="bold")
     for line in unequal_warnings(comparison.pairs[0]):
@@ -98,6 +110,27 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     )
     for path in sorted(comparison.folder.iterdir()):
         say(console, f"wrote {path}")
+
+
+def _cells(side: RecipeRuns, measures: Sequence[Measure], predictor: str) -> list[str]:
+    values = [([*side.values(one, predictor).values()], one.digits) for one in measures]
+    return [with_spread(found, digits) if found else "" for found, digits in values]
+
+
+def _print_others(console: Console, group: Group) -> None:
+    """Print a table of what is measured beside the main metric."""
+    names = group.report_names[group.measure.report]
+    numbers = "first", "second", "second\n- first", "95 % interval"
+    table = make_table(f"Other metrics, {names}", ["metric"], *numbers, lines=False)
+    for other, name in product(group.others, group.predictors):
+        cells = [*chain.from_iterable(_cells(side, [other], name) for side in group.recipes)]
+        if pair := compare(group.recipes[0], group.recipes[1], other, name):
+            found, digits = pair.difference, f"+.{other.digits}f"
+            cells.append(f"{found.mean:{digits}}")
+            if found.low is not None:
+                cells.append(f"{found.low:{digits}} to {found.high:{digits}}")
+        table.add_row(Text(label_of(other.heading(), name)), *cells)
+    console.print(table)
 
 
 def _print_work(console: Console, sides: Sequence[RecipeRuns]) -> None:

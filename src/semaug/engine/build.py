@@ -19,6 +19,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.export import BackboneReport
 from semaug.features import with_features
 from semaug.features.probe import PROBE_ERRORS, run_probe
+from semaug.keepers import Keeper
 from semaug.methods import Method
 from semaug.metrics import Metric
 from semaug.recipe.plan import Plan
@@ -163,6 +164,12 @@ class Builder:
                 )
         device = self.data.test.labels.device
         return [metric.to(device) for metric in found]
+
+    def keeper(self, method: Method) -> Keeper | None:
+        """Build what keeps something of single test images, if a metric brings it."""
+        labels = self.data.test.labels
+        found = (metric.keeper(labels) for metric in self.metrics(method))
+        return next((keeper for keeper in found if keeper is not None), None)
 
     def name_of_network(self) -> str:
         """Return the name of the network of the recipe."""

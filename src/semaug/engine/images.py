@@ -95,6 +95,27 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
     return description | {"test_images": len(data.test)}
 
 
+def names_of_tests(data: DataSet, selection: Selection) -> tuple[str, ...]:
+    """Name each test image: by its file, or by its place in the part of the set that it is from.
+
+    Runs on the same images have the same names for them, and so have folds of one set.
+
+    Args:
+        data: What the run trains and tests on.
+        selection: Of its images.
+    """
+    test, count = data.test, len(data.test)
+    if isinstance(test, FileSet):
+        text = test.paths.names.numpy().tobytes()
+        spans = test.paths.spans.tolist()
+        return tuple(text[start:stop].decode(errors="backslashreplace") for start, stop in spans)
+    if selection.test_on != "hold_out":
+        return tuple(f"test image {place}" for place in range(count))
+    # As `test_images` spreads its choice.
+    places = selection.held_out[torch.arange(count) * len(selection.held_out) // count]
+    return tuple(f"training image {place}" for place in places.tolist())
+
+
 def check_images_now(run: Run, options: TrainOptions) -> None:
     """Check that a finished run saw the images that there are now, where the data root decides.
 

@@ -45,6 +45,7 @@ def fit(start: Start) -> dict[str, Any]:
     method.to(start.device).to(memory_format=streams.layout)
     if recipe.sync_batch_norm and processes.size > 1:
         method = synchronize_batch_norm(method, start.device)
+    pictures = streams.test_pictures
     streams = features_in_place_of_images(start, method, streams)
     optimizer = recipe.optimizer.build(parameter_groups(recipe.optimizer, method))
     if recipe.compile:
@@ -120,6 +121,7 @@ def fit(start: Start) -> dict[str, Any]:
             results = by_class = None
             if plan.is_evaluated(epoch + 1):
                 session.begin_test()
+                keeper = builder.keeper(method) if epoch + 1 == plan.epochs else None
                 with average.in_place_of(networks) if average else nullcontext():
                     tested = measure(
                         predict,
@@ -128,9 +130,12 @@ def fit(start: Start) -> dict[str, Any]:
                         partial(builder.metrics, method),
                         predictors,
                         session.stops,
+                        keeper,
                     )
                 session.stop_in_test()
                 results, by_class = tested.merged(processes.sum_tensor, data.test.classes)
+                if keeper is not None:
+                    session.keep(keeper, pictures)
             rate = learning_rate(recipe.optimizer.lr, session.total_step - 1)
             session.finish_epoch(results, by_class, lr=rate, **found)
         return session.summary()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from semaug.engine.evaluation import Evaluator, Predict
+from semaug.keepers import Keeper
 from semaug.methods import Samples
 from semaug.metrics import Metric
 
@@ -50,6 +51,7 @@ def measure(
     make_metrics: Callable[[], Sequence[Metric]],
     predictors: Iterable[str],
     stop: Callable[[], bool] = lambda: False,
+    keeper: Keeper | None = None,
 ) -> Tested:
     """Measure the predictions of each predictor. No accelerator is waited for.
 
@@ -61,6 +63,7 @@ def measure(
         make_metrics: Makes what is measured of one predictor, on the device.
         predictors: Their names.
         stop: Asked after each batch; if it says so, the count so far is returned.
+        keeper: Keeps something of single images, of what the main predictor says.
     """
     metrics = {name: make_metrics() for name in predictors}
     for samples in batches:
@@ -69,6 +72,9 @@ def measure(
         for name, outputs in evaluator(predict, samples.images, size).items():
             for metric in metrics[name]:
                 metric.update(outputs, labels)
+            if keeper is not None and name == "":
+                assert samples.positions is not None, "images of a test have places"
+                keeper.update(outputs, labels, samples.positions)
         if stop():
             break
     return Tested(metrics)

@@ -19,6 +19,12 @@ def test_view(recipe: Any) -> View:
     return view
 
 
+def stretched(images: Tensor) -> Tensor:
+    """Return images that are no bytes as bytes, from black for the lowest number to white."""
+    lowest, highest = images.aminmax()
+    return ((images - lowest) / (highest - lowest).clamp(min=1e-8) * 255).round().byte()
+
+
 def form_of(recipe: Any) -> tuple[torch.memory_format, torch.dtype]:
     """Return memory format and dtype of network input."""
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format

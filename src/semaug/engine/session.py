@@ -12,13 +12,14 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from semaug.engine.display import Display, show_progress
-from semaug.engine.images import record_images
+from semaug.engine.images import names_of_tests, record_images
 from semaug.engine.interrupt import Interrupt, InterruptedRunError, watch_interrupts
 from semaug.engine.memory import peak_memory
 from semaug.engine.pretrained import record_pretrained
 from semaug.engine.seeding import derive_seed, make_generator
 from semaug.engine.start import Start
 from semaug.errors import as_user_error
+from semaug.keepers import Keeper, Pictures
 from semaug.metrics import Metric
 from semaug.recipe.plan import NUM_AVERAGED, Plan
 from semaug.runs.checkpoint import (
@@ -30,6 +31,7 @@ from semaug.runs.checkpoint import (
 from semaug.runs.divergence import DivergedError, how_to_try_again
 from semaug.runs.files import remove_partial_files
 from semaug.runs.folder import check_same_recipe, write_start, write_summary
+from semaug.runs.kept import Kept, write_kept
 from semaug.runs.read import Measure, row_name, summarize, what_helps
 from semaug.runs.record import Record
 from semaug.runs.words import say
@@ -102,7 +104,7 @@ class Session:
         self._starts: list[dict[str, Any]] = []
         if self.processes.is_first:
             remove_partial_files(run.folder)
-            self._starts = write_start(run, self.device, self.measures[0])
+            self._starts = write_start(run, self.device, self.measures)
             _warn_of_another_device(start.console, self._starts)
             if start.images is not None:
                 record_images(run, *start.images, start.image)
@@ -202,6 +204,28 @@ class Session:
         if self.stops():
             self.lap()
             raise self._stop()
+
+    def keep(self, keeper: Keeper, pictures: Pictures) -> None:
+        """Write what the last test keeps of single images; before its epoch is finished.
+
+        All processes must call it.
+
+        Args:
+            keeper: Has seen the images of this process.
+            pictures: Reads some of all test images again.
+
+        Raises:
+            OSError: If the disk does not take it, or a file cannot be read.
+            RuntimeError: If the loop did not load the images by its start.
+        """
+        if self._start.images is None:
+            raise RuntimeError("keep: expected images of `start.load_data()`, which names them")
+        data, selection = self._start.images
+        keeper.merge(self.processes.sum_tensor)
+        if self.processes.is_first:
+            names = names_of_tests(data, selection)
+            kept = Kept(keeper.kind, names, data.test.classes, keeper.arrays(pictures))
+            write_kept(self.run.folder / "tested.npz", kept)
 
     def finish_steps(self) -> None:
         """Check the steps of an epoch, and take the time.

@@ -28,7 +28,13 @@ from semaug.data import (
 )
 from semaug.data import batches as load_batches
 from semaug.data.views import SeveralViews
-from semaug.engine.preprocessing import augment_of, form_of, network_input, test_view
+from semaug.engine.preprocessing import (
+    augment_of,
+    form_of,
+    network_input,
+    stretched,
+    test_view,
+)
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error
 from semaug.methods import Batch, Samples, StepOutput, Stream
@@ -155,6 +161,28 @@ class Streams:
             if self.white is not None:
                 pixels = self.white["test"][loaded.positions]
             yield Samples(self.prepare(pixels), self.mask(loaded.labels), None, loaded.positions)
+
+    def test_pictures(self, places: Tensor) -> Tensor | None:
+        """Return test images as their test sees them, decoded in this process.
+
+        Args:
+            places: ``(n,)`` int64, which images.
+
+        Returns:
+            ``(n, 1 or 3, H, W)`` uint8; images that are no bytes are stretched to it. None if they
+            have another number of channels.
+
+        Raises:
+            OSError: If a file cannot be read.
+            UserError: If a file is damaged; the message names it.
+        """
+        images = self.data.test
+        view = test_view(self.recipe) if isinstance(images, FileSet) else None
+        loaded = load_batches(images, places, batch_size=max(1, len(places)), view=view)
+        pixels = torch.cat([batch.pixels for batch in read(loaded)])
+        if pixels.shape[1] not in (1, 3):
+            return None
+        return pixels if pixels.dtype == torch.uint8 else stretched(pixels)
 
     def mask(self, labels: Tensor) -> Tensor:
         """Mark pixels of no class, such as 255 in a mask, as torch's losses ignore them."""

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from rich.text import Text
 
 from semaug.report.classes import ClassValues
-from semaug.report.picture import INK, SERIES, Picture
+from semaug.report.picture import INK, SERIES, Picture, shortened
 
 _LONGEST_NAME = 28  # letters; longer ones would leave no room for the dots
 
@@ -59,9 +58,6 @@ class ClassPlot(Picture):
                 fillstyle="none" if place == 0 else "full",  # the baseline is a ring
                 label=recipe.label,
             )
-        names = [Text(row.name) for row in rows]
-        for name in names:
-            name.truncate(_LONGEST_NAME, overflow="ellipsis")
-        axes.set_yticks(range(len(rows)), [name.plain for name in names])
+        axes.set_yticks(range(len(rows)), [shortened(row.name, _LONGEST_NAME) for row in rows])
         axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=self.group.measure.in_unit())
         axes.grid(axis="x")

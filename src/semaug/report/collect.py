@@ -14,9 +14,11 @@ from semaug.errors import UserError, as_user_error
 from semaug.recipe.plain import typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
+from semaug.report.mistakes import read_tested
 from semaug.runs.files import check_format, read_json
-from semaug.runs.read import REPORTS, Measure, load_rows, value_of
+from semaug.runs.read import REPORTS, Measure, load_rows, measures_of
 from semaug.runs.run import label
+from semaug.runs.words import printable
 from semaug.runs.work import work_of
 
 # What files of another shape make their reader raise.
@@ -51,7 +53,7 @@ def collect(
         )
     runs = [run for folder in folders if (run := read_run(folder, notes)) is not None]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
-    return Report(_group(runs, notes), tuple(map(_printable, notes)), created)
+    return Report(_group(runs, notes), tuple(map(printable, notes)), created)
 
 
 def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
@@ -116,14 +118,13 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         "seconds": reached.get("seconds"),
         "peak_memory_mib": reached.get("peak_memory_mib"),
     }
-    measure = Measure(**about["metric"])
+    measure, *others = measures_of(about)
     results = {
         predictor: {
-            report: float(value)
-            for report in REPORTS
-            if (value := value_of(end, predictor, report=report)) is not None
+            metric: {report: float(values[report]) for report in REPORTS if report in values}
+            for metric, values in metrics.items()
         }
-        for predictor in end["results"]
+        for predictor, metrics in end["results"].items()
     }
     return RunData(
         folder,
@@ -147,6 +148,8 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         diverged=summary is None and (folder / "diverged.json").exists(),
         num_tests=int(end.get("epochs") or end["recipe"].get("epochs") or NUM_AVERAGED),
         work=work_of(end),
+        others=tuple(others),
+        tested=_load(folder / "tested.npz", notes, read_tested) if summary else None,
     )
 
 
@@ -160,7 +163,7 @@ _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in envir
 def _load(path: Path, notes: list[str], read: Callable[[Path], Any] | None = None) -> Any:
     """Return what a file holds, of JSON by default; None, if it is missing or damaged."""
     try:
-        return _printable(read(path) if read else read_json(path, "it was left out"))
+        return printable(read(path) if read else read_json(path, "it was left out"))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -168,15 +171,6 @@ def _load(path: Path, notes: list[str], read: Callable[[Path], Any] | None = Non
     except UserError as error:
         notes.append(str(error))
     return None
-
-
-def _printable(value: Any) -> Any:
-    """Replace what no page and no terminal can show, such as half of a surrogate pair."""
-    if isinstance(value, str):
-        return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
-    if isinstance(value, dict):
-        return {_printable(name): _printable(item) for name, item in value.items()}
-    return [*map(_printable, value)] if isinstance(value, list | tuple) else value
 
 
 def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
@@ -254,7 +248,7 @@ def _label(recipe: RecipeRuns, recipes: Sequence[RecipeRuns]) -> str:
     told = ",".join([label, *options])
     if len(options) <= _MOST_OPTIONS and told not in labels:
         return told
-    return f"{label} in {_printable(recipe.runs[0].folder.as_posix())}"
+    return f"{label} in {printable(recipe.runs[0].folder.as_posix())}"
 
 
 _MOST_OPTIONS = 3  # that tell recipes apart before their folders do

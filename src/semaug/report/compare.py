@@ -1,7 +1,7 @@
 """Two recipes on the same seeds, compared pair by pair."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from semaug.report.data import Group, Pair, RecipeRuns, RunData, compare
 from semaug.report.picture import save
 from semaug.report.plots import main_plot
 from semaug.runs.files import write_json
-from semaug.runs.read import REPORTS, label_of
+from semaug.runs.read import REPORTS, Measure, label_of
 from semaug.runs.run import Run, name_of_seeds
 from semaug.runs.statistics import FEWEST_PAIRS, mean_and_spread, pairs_to_detect
 
@@ -135,13 +135,13 @@ def conclusion(group: Group, pair: Pair) -> str:
 
     Args:
         group: That they are from.
-        pair: Of the two.
+        pair: Of the two, by any metric.
     """
     difference, pairs = pair.difference, pair.difference.pairs
     first, second = (label_of(side.label, pair.predictor) for side in (pair.first, pair.second))
-    gain = group.measure.gain(difference.mean)
+    gain = pair.measure.gain(difference.mean)
     outcome = f"{second} is {gain} than {first}" if gain else f"{second} equals {first}"
-    outcome += f" in {group.measured}"
+    outcome += f" in {group.name_of(pair.measure)}"
     count = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     endings = {
         "too few pairs": f", in {count}: too few pairs for a verdict, which takes at least "
@@ -177,7 +177,7 @@ def pairs_for(comparison: Comparison, size: float) -> str:
         known = "unknown" if std is None else "zero"
         return f"{wanted}: the spread so far is {known}, which tells no number of pairs"
     pairs = pairs_to_detect(size, std, overlap)
-    spread = f"if the standard deviation of differences is {std:.2f} as here"
+    spread = f"if the standard deviation of differences is {std:.{group.measure.digits}f} as here"
     if pairs is None:
         why = "folds, which share training images" if overlap else "10,000 pairs"
         return f"{wanted} is not seen in four of five studies by any number of {why}, {spread}"
@@ -204,25 +204,49 @@ def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
         "metric": asdict(group.measure),
         "first": _side_as_plain_data(first),
         "second": _side_as_plain_data(second),
-        "second_minus_first": {
-            pair.predictor: {
-                report: asdict(found.difference)
-                for report in REPORTS
-                if (found := compare(first, second, report, pair.predictor))
+        "second_minus_first": _differences(group, group.measure),
+        "other_metrics": [
+            {
+                "metric": asdict(other),
+                "first": {"results": _results(first, other)},
+                "second": {"results": _results(second, other)},
+                "second_minus_first": _differences(group, other),
             }
-            for pair in comparison.pairs
-        },
+            for other in group.others
+        ],
         "interval": interval(group),
         "conclusion": conclusion(group, comparison.pairs[0]),
         "warnings": unequal_warnings(comparison.pairs[0]),
     }
 
 
-def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
-    def results(values: Sequence[float]) -> dict[str, Any]:
+def _differences(group: Group, measure: Measure) -> dict[str, Any]:
+    first, second = group.recipes
+    return {
+        pair.predictor: {
+            report: asdict(found.difference)
+            for report in REPORTS
+            if (found := compare(first, second, replace(measure, report=report), pair.predictor))
+        }
+        for pair in group.pairs(measure)
+    }
+
+
+def _results(side: RecipeRuns, measure: Measure) -> dict[str, Any]:
+    def told(values: Sequence[float]) -> dict[str, Any]:
         center, spread = mean_and_spread(values) if values else (None, None)
         return {"mean": center, "std": spread, "values": values}
 
+    return {
+        name: {
+            report: told([*side.values(replace(measure, report=report), name).values()])
+            for report in REPORTS
+        }
+        for name in side.predictors
+    }
+
+
+def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
     work = side.runs[0].work
     return {
         "label": side.label,
@@ -232,8 +256,5 @@ def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
         "devices": sorted({run.device for run in side.runs}),
         "commits": sorted({run.commit for run in side.runs}),
         "work": None if work is None else asdict(work),
-        "results": {
-            name: {report: results([*side.values(report, name).values()]) for report in REPORTS}
-            for name in side.predictors
-        },
+        "results": _results(side, side.runs[0].measure),
     }

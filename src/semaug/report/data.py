@@ -1,13 +1,15 @@
 """What a report says, as frozen data: runs, the recipes they belong to, groups on the same data."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
+from semaug.report.mistakes import AnsweredImages, Mistakes, gather
 from semaug.runs.read import Measure, report_names, row_name
 from semaug.runs.statistics import PairedDifference, mean_of_known, paired_difference
 from semaug.runs.work import Work
@@ -26,7 +28,7 @@ class RunData:
         measure: The main metric.
         recipe: The full recipe, as plain data.
         rows: The numbers of ``metrics.jsonl``, an epoch each, in order.
-        results: Values of the main metric, by name of the predictor and then by key of
+        results: Values by name of the predictor, then by metric, then by key of
             :data:`semaug.runs.read.REPORTS`; empty while a run is not finished.
         by_class: The main metric of each class, likewise.
         finished: Whether there is a summary.
@@ -42,6 +44,8 @@ class RunData:
         diverged: Whether it is unfinished because it diverged.
         num_tests: Of the whole run; 10 where no file tells it.
         work: What it took; None where no file tells it.
+        others: What is measured beside the main metric.
+        tested: What was predicted of single images; None where no file tells it.
     """
 
     folder: Path
@@ -50,7 +54,7 @@ class RunData:
     measure: Measure
     recipe: Mapping[str, Any] = field(default_factory=dict)
     rows: tuple[Mapping[str, float], ...] = ()
-    results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    results: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     by_class: Mapping[str, float] = field(default_factory=dict)
     finished: bool = False
     seconds: float | None = None
@@ -65,6 +69,8 @@ class RunData:
     diverged: bool = False
     num_tests: int = NUM_AVERAGED
     work: Work | None = None
+    others: tuple[Measure, ...] = ()
+    tested: AnsweredImages | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -121,6 +127,11 @@ class RecipeRuns:
         """The runs that have a summary."""
         return tuple(run for run in self.runs if run.finished)
 
+    @cached_property
+    def mistakes(self) -> Mistakes | None:
+        """What is predicted wrongly over all runs; None where no run tells it."""
+        return gather([run.tested for run in self.runs if run.tested is not None])
+
     @property
     def overlap(self) -> float:
         """Test images over training images, if the runs are folds; 0 if they are none."""
@@ -153,18 +164,15 @@ class RecipeRuns:
         """Names of what was tested, the main one first."""
         return list(dict.fromkeys(["", *(name for run in self.runs for name in run.results)]))
 
-    def values(self, report: str, predictor: str = "") -> dict[int, float]:
-        """Return the main metric of a predictor for each seed whose run is finished.
+    def values(self, measure: Measure, predictor: str = "") -> dict[int, float]:
+        """Return what is reported of a metric for each seed whose run is finished.
 
         Args:
-            report: A key of :data:`semaug.runs.read.REPORTS`.
-            predictor: Its name.
+            measure: What is wanted, and which number of it.
+            predictor: Whose.
         """
-        return {
-            run.seed: run.results[predictor][report]
-            for run in self.runs
-            if report in run.results.get(predictor, {})
-        }
+        told = {run.seed: run.results.get(predictor, {}).get(measure.name, {}) for run in self.runs}
+        return {seed: own[measure.report] for seed, own in told.items() if measure.report in own}
 
 
 @dataclass(frozen=True)
@@ -174,13 +182,15 @@ class Pair:
     Args:
         first: The baseline.
         second: What is compared with it.
+        measure: What is compared, and which number of it.
         predictor: Whose values they are.
-        difference: Of the main metric, ``second - first``.
+        difference: ``second - first``.
         unequal: What else differs that should not, of :func:`unequal_settings`.
     """
 
     first: RecipeRuns
     second: RecipeRuns
+    measure: Measure
     predictor: str
     difference: PairedDifference
     unequal: Mapping[str, tuple[list[str], list[str]]]
@@ -206,9 +216,19 @@ class Group:
         return self.recipes[0].runs[0].measure
 
     @property
+    def others(self) -> list[Measure]:
+        """What is measured beside the main metric in some run, each by the same report."""
+        found = (one for run in self.runs for one in run.others)
+        return list(dict.fromkeys(replace(one, report=self.measure.report) for one in found))
+
+    @property
     def side_of_gains(self) -> str:
         """Where a difference from a baseline is a gain."""
         return "below 0" if self.measure.better == "lower" else "above 0"
+
+    def name_of(self, measure: Measure) -> str:
+        """Name a metric with the images that it is measured on, as :attr:`measured` is named."""
+        return f"{self.measured.partition(' ')[0]} {measure.name}"
 
     @property
     def main_columns(self) -> tuple[str, str]:
@@ -241,15 +261,19 @@ class Group:
         """Return the columns of numbers in the order in which they appear."""
         return list(dict.fromkeys(name for run in self.runs for row in run.rows for name in row))
 
-    def pairs(self) -> list[Pair]:
-        """Compare recipes that share seeds by what the first one reports."""
+    def pairs(self, measure: Measure | None = None) -> list[Pair]:
+        """Compare recipes that share seeds.
+
+        Args:
+            measure: By which metric; None is what the first recipe reports.
+        """
         baselines = self.recipes if self.compares_all else self.recipes[:1]
         return [
             pair
             for place, first in enumerate(baselines)
             for second in self.recipes[place + 1 :]
             for predictor in self.predictors
-            if (pair := compare(first, second, self.measure.report, predictor))
+            if (pair := compare(first, second, measure or self.measure, predictor))
         ]
 
     def differing_fields(self) -> dict[str, list[Any]]:
@@ -332,16 +356,16 @@ def unequal_settings(
     return found
 
 
-def compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) -> Pair | None:
+def compare(first: RecipeRuns, second: RecipeRuns, measure: Measure, predictor: str) -> Pair | None:
     """Compare two recipes over their common seeds; None if there are none.
 
     Args:
         first: The baseline.
         second: What is compared with it.
-        report: A key of :data:`semaug.runs.read.REPORTS`.
+        measure: What is compared, and which number of it.
         predictor: Whose values are compared.
     """
-    one, two = first.values(report, predictor), second.values(report, predictor)
+    one, two = first.values(measure, predictor), second.values(measure, predictor)
     if not (seeds := sorted(one.keys() & two.keys())):
         return None
     values, others = ([own[seed] for seed in seeds] for own in (one, two))
@@ -349,4 +373,4 @@ def compare(first: RecipeRuns, second: RecipeRuns, report: str, predictor: str) 
     unequal = unequal_settings(
         *([vars(run) for run in side.runs if run.seed in seeds] for side in (first, second))
     )
-    return Pair(first, second, predictor, difference, unequal)
+    return Pair(first, second, measure, predictor, difference, unequal)

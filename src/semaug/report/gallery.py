@@ -12,6 +12,7 @@ from torchvision.utils import make_grid
 
 from semaug.data import ImageSet
 from semaug.engine.options import TrainOptions
+from semaug.engine.preprocessing import stretched
 from semaug.engine.start import load_data
 from semaug.engine.streams import Streams
 from semaug.errors import UserError
@@ -130,11 +131,8 @@ def _to_bytes(images: Tensor, streams: Streams) -> Tensor:
         mean, std = (
             torch.tensor(values).view(-1, 1, 1) for values in (streams.data.mean, streams.data.std)
         )
-        images = images * std + mean
-    else:
-        lowest, highest = images.aminmax()
-        images = (images - lowest) / (highest - lowest).clamp(min=1e-8)
-    return images.mul(255).round().clamp(0, 255).byte()
+        return (images * std + mean).mul(255).round().clamp(0, 255).byte()
+    return stretched(images)
 
 
 def _draw_masks(images: Tensor, masks: Tensor) -> Tensor:

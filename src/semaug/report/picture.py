@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 import matplotlib
@@ -78,6 +78,7 @@ class Picture(ABC):
     name: str
     title: str
     group: Group
+    in_page: ClassVar[bool] = True  # else the page shows the same in another way
 
     @property
     @abstractmethod
@@ -101,7 +102,8 @@ class Picture(ABC):
             if legend:
                 title = f"{self.group.title}: {self.title}"
                 axes.set_title(wrapped(title, _LETTERS_OF_A_TITLE))
-                add_legend(figure, axes.get_lines())
+                if lines := axes.get_lines():
+                    add_legend(figure, lines)
             return figure
 
     def svg(self) -> str:
@@ -142,6 +144,17 @@ def wrapped(text: str, width: int) -> str:
     """
     lines = Text(text.replace(",", ", ")).wrap(Console(), width)
     return "\n".join(line.plain.rstrip() for line in lines).replace(", ", ",")
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut a long name and end it with dots; wide letters count twice.
+
+    >>> shortened("aquarium_fish", 8)
+    'aquariu…'
+    """
+    name = Text(text)
+    name.truncate(width, overflow="ellipsis")
+    return name.plain
 
 
 def add_legend(figure: Figure, artists: Iterable[Any], columns: int = 1) -> None:

@@ -13,6 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
+from semaug.report.mistake_plots import ConfusionPlot, ImagesPlot
+from semaug.report.mistakes import MOST_CLASSES
 from semaug.report.picture import SERIES, Picture, export, wrapped
 from semaug.runs.read import label_of, row_name
 
@@ -175,10 +177,28 @@ def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Picture]:
     if classes := values_by_class(group):
         name, title = _unique(group.title, "classes", taken), f"{group.measured} by class"
         yield ClassPlot(name, title, group, classes)
+    yield from _plots_of_mistakes(group, taken)
     for column in sorted(group.columns(), key=lambda column: _RANKS.get(column, 0)):
         if column not in (*_NOT_DRAWN, *group.main_columns):
             name = _unique(group.title, column, taken)
             yield Plot(name, _title(column, group), group, (column,))
+
+
+def _plots_of_mistakes(group: Group, taken: set[str]) -> Iterator[Picture]:
+    for recipe in group.recipes:
+        if (mistakes := recipe.mistakes) is None:
+            continue
+
+        def name(what: str, label: str = recipe.label) -> str:
+            return _unique(group.title, f"{what}-{label}", taken)
+
+        if len(mistakes.classes) <= MOST_CLASSES:
+            title = f"confusion matrix of {recipe.label}"
+            yield ConfusionPlot(name("confusion"), title, group, mistakes)
+        for what, images in (("doubtful labels", mistakes.doubtful), ("worst", mistakes.worst)):
+            if images:
+                title = f"{what} of {recipe.label}"
+                yield ImagesPlot(name(what), title, group, images)
 
 
 def main_plot(name: str, group: Group) -> Plot | None:
@@ -198,7 +218,12 @@ def main_plot(name: str, group: Group) -> Plot | None:
 def _title(column: str, group: Group) -> str:
     name = group.measure.name
     tested = {row_name(name, one): label_of(group.measured, one) for one in group.predictors}
-    return {**_NAMES, **tested, f"train_{name}": f"training {name}"}.get(column, column)
+    others = {
+        row_name(other.name, one): label_of(other.heading(group.name_of(other)), one)
+        for other in group.others
+        for one in group.predictors
+    }
+    return {**_NAMES, **tested, **others, f"train_{name}": f"training {name}"}.get(column, column)
 
 
 def _unique(group: str, column: str, taken: set[str]) -> str:

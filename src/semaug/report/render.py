@@ -1,21 +1,27 @@
 """A report as one HTML page that needs nothing else: style, script and pictures are inside."""
 
+import base64
+import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import mean
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
+from torch import Tensor
 
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
 from semaug.report.data import Group, Pair, Report, RunData
+from semaug.report.mistake_plots import ConfusionPlot
 from semaug.report.picture import SERIES, Picture
 from semaug.report.plots import Plot, plots_of, series
 from semaug.runs.read import label_of
 from semaug.runs.statistics import FEWEST_PAIRS, with_spread
-from semaug.runs.words import in_words
+from semaug.runs.words import counted, in_words
 
 _MISSING = "—"
 
@@ -31,6 +37,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {
         "breakable": _breakable,
+        "address": _data_address,
         "capital": lambda text: text[:1].upper() + text[1:],
         "duration": lambda seconds: _MISSING if seconds is None else in_words(seconds),
         "json": json.dumps,
@@ -38,6 +45,7 @@ def render(report: Report) -> str:
         "number": _number,
     }
     environment.globals |= {
+        "count": counted,
         "label_of": label_of,
         "mean": mean,
         "missing": _MISSING,
@@ -54,8 +62,8 @@ def render(report: Report) -> str:
     ]
     return environment.get_template("page.html").render(
         report=report,
-        num_runs=_count(len(ids), "run"),
-        num_recipes=_count(sum(len(group.recipes) for group in report.groups), "recipe"),
+        num_runs=counted(len(ids), "run"),
+        num_recipes=counted(sum(len(group.recipes) for group in report.groups), "recipe"),
         num_finished=sum(run.finished for run in report.runs),
         sections=sections,
         all_runs=[(group, _rows_of_runs(group, ids)) for group in report.groups],
@@ -70,23 +78,35 @@ def render(report: Report) -> str:
 
 
 def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
-    pictures = [(plot, Markup(plot.svg())) for plot in plots]  # made by us, names escaped
+    shown = (plot for plot in plots if plot.in_page)
+    pictures = [(plot, Markup(plot.svg())) for plot in shown]  # made by us, names escaped
     curves = [(plot, svg) for plot, svg in pictures if isinstance(plot, Plot)]
+    matrices = {id(x.mistakes): (x, svg) for x, svg in pictures if isinstance(x, ConfusionPlot)}
     classes = values_by_class(group)
     changes = [abs(x) for row in classes.rows for x in row.changes if x] if classes else []
     return {
         "id": f"group-{place}",
         "group": group,
         "legends": {wide: _legend(group, wide) for wide in (True, False)},
-        "reports": {name: report for report, name in group.report_names.items()},  # each name once
+        "columns": {  # each name once
+            name: replace(group.measure, report=report)
+            for report, name in group.report_names.items()
+        },
+        "other_columns": {one.heading(): one for one in group.others},
         "results": [(recipe, name) for recipe in group.recipes for name in recipe.predictors],
         "pairs": group.pairs(),
+        "other_pairs": [pair for other in group.others for pair in group.pairs(other)],
         "fields": group.differing_fields(),
         "classes": classes,
         "rows_of_classes": {} if classes is None else _rows_of_classes(group, classes),
         "hottest": group.measure.sort_key(max(changes, default=0)),  # with the sign of a loss
         "main_plots": [(plot, svg) for plot, svg in curves if plot.is_wide],
         "class_plots": [svg for plot, svg in pictures if isinstance(plot, ClassPlot)],
+        "mistakes": [
+            (recipe, found, matrices.get(id(found)))
+            for recipe in group.recipes
+            if (found := recipe.mistakes)
+        ],
         "other_plots": [(plot, svg) for plot, svg in curves if not plot.is_wide],
     }
 
@@ -100,12 +120,12 @@ def _legend(group: Group, wide: bool) -> list[tuple[int, str, str]]:
     ]
 
 
-def _verdict(group: Group, pair: Pair) -> str:
+def _verdict(pair: Pair) -> str:
     shows = {
         "too few pairs": f"too few pairs for a verdict, which takes {FEWEST_PAIRS}",
         "no spread": "the spread is zero: only more seeds can tell",
         "no difference": "no difference: contains 0",
-        "a difference": group.measure.verdict(pair.difference.mean),
+        "a difference": pair.measure.verdict(pair.difference.mean),
     }[pair.difference.shows]
     return f"{shows} (unequal {' and '.join(pair.unequal)})" if pair.unequal else shows
 
@@ -134,7 +154,12 @@ def _rows_of_classes(group: Group, classes: ClassValues) -> dict[str, tuple[Clas
 def _rows_of_runs(group: Group, ids: Mapping[int, str]) -> list[tuple[Any, ...]]:
     """Return label, run, its id and its results for each predictor."""
     return [
-        (label_of(recipe.label, name), run, ids[id(run)], run.results.get(name, {}))
+        (
+            label_of(recipe.label, name),
+            run,
+            ids[id(run)],
+            run.results.get(name, {}).get(group.measure.name, {}),
+        )
         for recipe in group.recipes
         for run in recipe.runs
         for name in run.results or [""]
@@ -154,6 +179,13 @@ def _facts(run: RunData, group: Group) -> dict[str, str]:
         **{f"version of {name}": version for name, version in run.versions.items()},
         **{f"SHA-256 of {name}": digest for name, digest in run.code.items()},
     }
+
+
+def _data_address(picture: Tensor) -> str:
+    """Return the address of a PNG inside the page, of a picture ``(h, w, 3)`` uint8."""
+    content = io.BytesIO()
+    Image.fromarray(picture.numpy()).save(content, "PNG")
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 
 def _number(value: float | None, format: str = ".2f") -> str:
@@ -182,7 +214,3 @@ def _breakable(text: str) -> Markup:
     for sign in ",_":
         escaped = escaped.replace(sign, Markup(f"{sign}<wbr>"))
     return escaped
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from semaug.recipe.plain import (
 )
 from semaug.runs.environment import describe_device, describe_software
 from semaug.runs.files import FORMAT, read_json, write_bytes, write_json
-from semaug.runs.read import Measure
+from semaug.runs.read import Measure, describe_measures
 from semaug.runs.run import Run
 
 
@@ -57,13 +56,15 @@ def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[str, Any]]:
+def write_start(
+    run: Run, device: torch.device, measures: Sequence[Measure]
+) -> list[dict[str, Any]]:
     """Write what is trained, and add where and with which software to the list of starts.
 
     Args:
         run: The run.
         device: Where it is trained.
-        measure: Its main metric.
+        measures: Its metrics, the main one first.
 
     Returns:
         The starts that made the run what it is, this one last.
@@ -81,7 +82,7 @@ def write_start(run: Run, device: torch.device, measure: Measure) -> list[dict[s
         ) from error
     plain = run.plain()
     about = {"name": run.name, "overrides": dict(run.overrides), "quick": run.quick}
-    about |= {"metric": asdict(measure), **plain}
+    about |= {**describe_measures(measures), **plain}
     write_json(run.folder / "recipe.json", {"format": FORMAT, **about})
     keep_code(run.folder, plain["code"], write_bytes)
     path = run.folder / "environment.json"

@@ -79,13 +79,18 @@ class Measure:
         if not (texts and self.better in ("lower", "higher") and self.report in REPORTS):
             raise TypeError(f"Measure: expected a name, a unit, lower or higher, got {self}")
 
+    @property
+    def digits(self) -> int:
+        """Digits behind the point that a value is written with: units such as nats are large."""
+        return 2 if self.unit in ("%", "") else 3
+
     def text(self, value: float) -> str:
         """Write a value with its unit.
 
-        >>> Measure("error", "%", "lower").text(1.234), Measure("fid", "", "lower").text(8.1)
-        ('1.23 %', '8.10')
+        >>> Measure("error", "%", "lower").text(1.234), Measure("nll", "nats", "lower").text(0.1)
+        ('1.23 %', '0.100 nats')
         """
-        return f"{value:.2f} {self.unit}".rstrip()
+        return f"{value:.{self.digits}f} {self.unit}".rstrip()
 
     def sort_key(self, value: float) -> float:
         """Return a number that is lower for better values, and below 0 for a gain."""
@@ -100,13 +105,21 @@ class Measure:
         unit = "percent" if self.unit == "%" else self.unit
         return f"{name or self.name} in {unit}" if unit else name or self.name
 
+    def heading(self, name: str = "") -> str:
+        """Name it, or something that is measured by it, with its unit and its better direction.
+
+        >>> Measure("nll", "nats", "lower").heading()
+        'nll in nats, lower is better'
+        """
+        return f"{self.in_unit(name)}, {self.better} is better"
+
     def gain(self, difference: float) -> str:
         """Say how much better a value is that differs so much from another; "" if it is equal.
 
         >>> Measure("miou", "%", "higher").gain(-0.5), Measure("fid", "", "lower").gain(-2.0)
         ('0.50 points worse', '2.00 better')
         """
-        size = f"{abs(difference):.2f}"
+        size = f"{abs(difference):.{self.digits}f}"
         if float(size) == 0:
             return ""
         unit = "points" if self.unit == "%" else self.unit
@@ -152,7 +165,13 @@ def summarize(
                     "last": tests[-1],
                     "best": best_of(measure, tests),
                 }
-    return {"metric": asdict(measures[0]), "results": results}
+    return {**describe_measures(measures), "results": results}
+
+
+def describe_measures(measures: Sequence[Measure]) -> dict[str, Any]:
+    """Return what files of a run say of its metrics; :func:`measures_of` reads it."""
+    main, *others = map(asdict, measures)
+    return {"metric": main, "other_metrics": others}
 
 
 def measure_of(summary: Mapping[str, Any]) -> Measure:
@@ -165,7 +184,20 @@ def measure_of(summary: Mapping[str, Any]) -> Measure:
         UserError: If it does not say it.
     """
     with as_user_error("expected the metric of a run, got something else: ", KeyError, TypeError):
-        return Measure(**summary["metric"])
+        return measures_of(summary)[0]
+
+
+def measures_of(summary: Mapping[str, Any]) -> list[Measure]:
+    """Return the metrics of a run, the main one first; of earlier versions that one alone.
+
+    Args:
+        summary: Of the run, or what its ``recipe.json`` holds.
+
+    Raises:
+        KeyError: If it does not say them.
+        TypeError: If it says something else.
+    """
+    return [Measure(**one) for one in (summary["metric"], *summary.get("other_metrics", ()))]
 
 
 def measured(summary: Mapping[str, Any]) -> str:
@@ -217,7 +249,7 @@ def read_summary(path: Path) -> dict[str, Any] | None:
         for name, kind in _FIELDS.items():
             if not isinstance(found := summary.get(name), kind):
                 raise TypeError(f"`{name}` is {found!r}")
-        Measure(**summary["metric"])
+        measures_of(summary)
         for metrics in summary["results"].values():
             for reports in metrics.values():
                 {name: float(value) for name, value in reports.items()}

@@ -65,14 +65,19 @@ def mean_of_known(values: Iterable[float | None]) -> float | None:
     return mean(known) if known else None
 
 
-def with_spread(values: Sequence[float]) -> str:
+def with_spread(values: Sequence[float], digits: int = 2) -> str:
     """Write the mean of numbers and, of several, their standard deviation.
+
+    Args:
+        values: At least one.
+        digits: Behind the point.
 
     >>> with_spread([1.0, 3.0]), with_spread([2.0])
     ('2.00 ± 1.41', '2.00')
     """
     center, spread = mean_and_spread(values)
-    return f"{center:.2f}" if spread is None else f"{center:.2f} ± {spread:.2f}"
+    known = [number for number in (center, spread) if number is not None]
+    return " ± ".join(f"{number:.{digits}f}" for number in known)
 
 
 def paired_difference(

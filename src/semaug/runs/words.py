@@ -1,6 +1,7 @@
 """What is printed for people, line by line."""
 
 from functools import lru_cache
+from typing import Any
 
 from rich.console import Console
 
@@ -24,6 +25,22 @@ def counted(number: int, thing: str) -> str:
     ('1 image', '2,000 images')
     """
     return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def printable(value: Any) -> Any:
+    r"""Replace what no page and no terminal can show, such as half of a surrogate pair.
+
+    Args:
+        value: Text, or plain data that holds it.
+
+    >>> printable({"a\x07": "b"})["a\ufffd"]
+    'b'
+    """
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
+    if isinstance(value, dict):
+        return {printable(name): printable(item) for name, item in value.items()}
+    return [*map(printable, value)] if isinstance(value, list | tuple) else value
 
 
 def in_words(seconds: float) -> str:

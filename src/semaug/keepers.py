@@ -1,0 +1,171 @@
+"""What a run keeps of single images of its last test, for people to look at.
+
+A metric may bring a keeper, see :meth:`semaug.metrics.Metric.keeper`. The last test of a run shows
+it every batch, and the run writes what it returns as ``tested.npz``. A report knows by
+:attr:`Keeper.kind` what is in there; the engine does not.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Answers", "ClassificationKeeper", "Counts", "Keeper", "Pictures", "thumbnails"]
+
+# N test images, n of them, C classes, H and W pixels.
+
+_MOST_PICTURED = 48  # images with the highest losses, and as many with the largest margins
+_LONGEST_SIDE = 64  # of these pictures, in pixels
+
+# Returns test images at positions (n,) as bytes (n, 1 or 3, H, W); None if they are no pictures.
+Pictures = Callable[[Tensor], Tensor | None]
+
+
+class Counts(nn.Module):
+    """What is counted of predictions, in buffers that begin at zero and may be summed."""
+
+    @torch.no_grad()
+    def merge(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Replace each buffer by its sum over processes, which the function returns."""
+        for buffer in self.buffers():
+            buffer.copy_(sum_over_processes(buffer))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget what was counted."""
+        for buffer in self.buffers():
+            buffer.zero_()
+
+
+class Keeper(Counts, ABC):
+    """Keeps something of single test images, batch by batch.
+
+    Each process fills the places of its own images and leaves the others at zero. What is kept is
+    to grow slowly with the number of images, and not with that of classes.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def update(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> None:
+        """Look at a batch. No accelerator is waited for.
+
+        Args:
+            outputs: As of :meth:`semaug.metrics.Metric.update`.
+            labels: Likewise.
+            positions: ``(n,)`` int64, places of the images among those of the test.
+        """
+
+    @abstractmethod
+    def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
+        """Return what is written, by name, after the test of all processes. This waits.
+
+        Args:
+            pictures: Reads test images again, for :func:`thumbnails` of a few dozen.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What networks said of images that have one label each; all on the CPU.
+
+    Args:
+        labels: ``(N,)`` int64.
+        predictions: ``(N,)`` int64, the classes with the highest outputs.
+        label_log_probs: ``(N,)`` float32, logarithms of the probabilities of the labels.
+        prediction_log_probs: ``(N,)`` float32, of the predicted classes.
+    """
+
+    labels: Tensor
+    predictions: Tensor
+    label_log_probs: Tensor
+    prediction_log_probs: Tensor
+
+    @classmethod
+    def joined(cls, several: "list[Answers]") -> Self:
+        """Put answers one after the other."""
+        return cls(*(torch.cat([vars(one)[name] for one in several]) for name in vars(several[0])))
+
+    @property
+    def margins(self) -> Tensor:
+        """p(predicted class) - p(label), ``(N,)`` float32; 0 where the label is predicted."""
+        return self.prediction_log_probs.exp() - self.label_log_probs.exp()
+
+    def doubts(self) -> Tensor:
+        """Return how much each label is doubted, ``(N,)`` float32: 0 if it is not, at most 1.
+
+        It is the margin of images whose predicted class is another one, and at least as probable as
+        it is on average for the images that are labeled so. Confident learning takes such images
+        for labeled wrongly, and ranks them by this margin.
+
+        Source: Northcutt et al., 2021, https://arxiv.org/abs/1911.00068, Eq. (2) and section 3.2
+
+        >>> def answers(labels, predictions, label_probs, prediction_probs):
+        ...     numbers = torch.tensor([label_probs, prediction_probs]).log()
+        ...     return Answers(torch.tensor(labels), torch.tensor(predictions), *numbers)
+        >>> found = answers([0, 0, 1, 1], [0, 0, 1, 0], [0.9, 0.7, 0.6, 0.1], [0.9, 0.7, 0.6, 0.9])
+        >>> found.doubts().tolist()[:3], round(found.doubts().tolist()[3], 2)
+        ([0.0, 0.0, 0.0], 0.8)
+        """
+        num_classes = int(torch.cat([self.labels, self.predictions]).max()) + 1
+        totals = torch.zeros(num_classes, dtype=torch.float64)
+        totals.index_add_(0, self.labels, self.label_log_probs.exp().double())
+        usual = totals / torch.bincount(self.labels, minlength=num_classes)  # NaN without images
+        is_usual = self.prediction_log_probs.exp() >= usual[self.predictions]
+        return torch.where((self.predictions != self.labels) & is_usual, self.margins, 0.0)
+
+
+class ClassificationKeeper(Keeper):
+    """Keeps :class:`Answers`, and pictures of those images that are predicted worst.
+
+    Args:
+        labels: ``(N,)`` int64 of all test images.
+    """
+
+    kind = "classification"
+    predictions: Tensor  # (N,) int64
+    log_probs: Tensor  # (2, N) float32, of label and prediction
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        self.labels = labels  # no buffer: every process knows them
+        self.register_buffer("predictions", torch.zeros_like(labels))
+        log_probs = torch.zeros(2, len(labels), device=labels.device)
+        self.register_buffer("log_probs", log_probs)
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> None:
+        """Look at a batch; see :meth:`Keeper.update`."""
+        log_probs = outputs.float().log_softmax(dim=1)
+        best, guesses = log_probs.max(dim=1)
+        own = log_probs.gather(1, labels.unsqueeze(1)).squeeze(1)
+        self.predictions[positions] = guesses
+        self.log_probs[:, positions] = torch.stack([own, best])
+
+    def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
+        """Return the answers, ``pictures`` and their positions ``shown``; see :class:`Keeper`."""
+        table = self.labels, self.predictions, *self.log_probs
+        answers = Answers(*(own.cpu() for own in table))
+        ranks = -answers.label_log_probs, answers.margins
+        order = [rank.argsort(descending=True, stable=True)[:_MOST_PICTURED] for rank in ranks]
+        shown = torch.cat(order).unique()
+        found = pictures(shown)
+        if found is None:
+            return vars(answers)
+        return {**vars(answers), "shown": shown, "pictures": thumbnails(found)}
+
+
+def thumbnails(images: Tensor) -> Tensor:
+    """Make images ``(n, 1 or 3, H, W)`` uint8 of at most 64 pixels a side, in colors.
+
+    Returns:
+        ``(n, h, w, 3)`` uint8 on the CPU.
+    """
+    scale = min(1.0, _LONGEST_SIDE / max(images.shape[2:]))
+    size = [max(1, round(side * scale)) for side in images.shape[2:]]
+    small = F.interpolate(images.cpu().float(), size, mode="bilinear", antialias=True)
+    return small.round().clamp(0, 255).byte().expand(-1, 3, -1, -1).movedim(1, -1).contiguous()
