@@ -197,6 +197,16 @@ def check_files(runs: Iterable[Run], data_root: Path | None) -> None:
                 check(find_root(data_root))
 
 
+def expect_test(command: str, runs: Iterable[Run]) -> None:
+    """Check that runs will be tested.
+
+    Raises:
+        UserError: If one will not.
+    """
+    if any(getattr(run.recipe.subset, "test_images", None) == 0 for run in runs):
+        raise UserError(f"{command}: expected runs with a test, got test_images=0")
+
+
 def one_process(command: str, instead: str = "") -> None:
     """Check that torchrun has not started several processes.
 

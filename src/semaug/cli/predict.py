@@ -18,7 +18,7 @@ from semaug.data.class_folders import ClassFolder, note_of
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError, as_user_error
-from semaug.runs.words import say
+from semaug.runs.words import counted, say
 
 
 @with_options(leave_out=["checkpoint_seconds"])
@@ -85,7 +85,7 @@ def predict_command(
             advance(len(batch.paths) + len(batch.failures))
     seconds = max(time.monotonic() - begin, 1e-9)
     read = len(paths) + len(missing) - failed
-    say(notes, f"{read:,} photographs, {len(paths) / seconds:,.0f} images/s")
+    say(notes, f"{counted(read, 'photograph')}, {len(paths) / seconds:,.0f} images/s")
     if failed or not paths:
         raise UserError(
             f"predict: expected photographs, could not read {failed:,} of {read + failed:,}"

@@ -1,5 +1,6 @@
 """What the command line prints about runs, comparisons and names."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import mean
@@ -12,10 +13,17 @@ from rich.text import Text
 
 from semaug.report.compare import Comparison, conclusion, unequal_warnings
 from semaug.report.data import RecipeRuns
-from semaug.runs.read import label_of, measure_of, measured, report_names, value_of
+from semaug.runs.read import (
+    label_of,
+    measure_of,
+    measured,
+    report_names,
+    tests_nothing,
+    value_of,
+)
 from semaug.runs.run import Run
 from semaug.runs.statistics import with_spread
-from semaug.runs.words import in_words, say
+from semaug.runs.words import counted, in_words, say
 
 
 def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bool = True) -> Table:
@@ -54,6 +62,8 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         )
         line = f"{label_of(measured(summary), predictor)} {', '.join(values)}"
         say(console, line, style="bold")
+    if tests_nothing(summary):
+        say(console, "not tested, for there are no images to test on", style="bold")
     duration = in_words(summary["seconds"])
     length = f"{epochs} epoch{'s' * (epochs > 1)}" if steps is None else f"{steps:,} steps"
     say(console, f"{length} in {duration} on {summary['device']}")
@@ -64,9 +74,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the table of two recipes, their difference, and what it means."""
     group, sides = comparison.group, comparison.group.recipes
     measure, names = group.measure, group.report_names
-    num_seeds = len(sides[0].runs)
-    seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    title = f"{measure.in_unit(group.measured)}, {measure.better} is better, {seeds} each"
+    num_runs, unit = len(sides[0].runs), "fold" if sides[0].overlap else "seed"
+    each = f"{counted(num_runs, unit)} each"
+    title = f"{measure.in_unit(group.measured)}, {measure.better} is better, {each}"
     columns = {name.replace("last 10", "last\n10", 1): report for report, name in names.items()}
     table = make_table(title[0].upper() + title[1:], ["recipe"], *columns)
     for side in sides:
@@ -76,8 +86,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             table.add_row(Text(label_of(side.label, name)), *cells)
     console.print(table)
 
-    if num_seeds > 1:
-        say(console, "± is the standard deviation over seeds")
+    if num_runs > 1:
+        say(console, f"± is the standard deviation over {unit}s")
     for pair in comparison.pairs:
         difference = pair.difference
         what = f"paired difference of the {names[measure.report]}, second - first"
@@ -113,6 +123,23 @@ def _print_work(console: Console, sides: Sequence[RecipeRuns]) -> None:
         own, other = asdict(first), asdict(second)
         unequal = [name.replace("_", " ") for name in own if own[name] != other[name]]
         say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
+
+
+def print_refit(console: Console, run: Run, expected: Mapping[str, Any]) -> None:
+    """Say where the run on all images lies, what error to expect of it, and what it is for."""
+    measure, values = measure_of(expected), with_spread(expected["values"])
+    say(
+        console,
+        f"trained on all {expected['train_images']:,} images: {run.folder}; expected "
+        f"{measure.name} {values} {measure.unit}".rstrip()
+        + f", that of {counted(len(expected['values']), 'fold')}, for it has no test of its own",
+        style="bold",
+    )
+    folder = shlex.quote(str(run.folder))
+    say(
+        console,
+        f"classify with it: semaug predict {folder} PHOTOS; pass it on: semaug export {folder}",
+    )
 
 
 def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from semaug.cli.options import (
     RecipeName,
     Runs,
     check_files,
+    expect_test,
     one_process,
     with_options,
 )
@@ -100,6 +101,7 @@ def search_command(
         written = dict(zip(point, values, strict=True))
         candidates.append(Candidate(written, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
+    expect_test("search", candidates[0].final)
     check_files(candidates[0].final, options.data_root)
     what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
     for field, name in zip([*fixed, *grid], [*what], strict=True):  # name: however it is given

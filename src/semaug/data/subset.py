@@ -30,7 +30,8 @@ class Subset:
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
             seeds share their images. ``"run"`` is the seed of the run.
-        test_images: Number of test images, evenly spread over the set; None is all.
+        test_images: Number of test images, evenly spread over the set; None is all. 0 is none: the
+            run trains on all images that are chosen, and is not tested.
 
     Raises:
         UserError: If a number is out of range.
@@ -47,13 +48,7 @@ class Subset:
     test_images: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "train_per_class",
-            "hold_out",
-            "labeled_per_class",
-            "test_images",
-            "imbalance",
-        ):
+        for name in ("train_per_class", "hold_out", "labeled_per_class", "imbalance"):
             value = getattr(self, name)
             inside = value is None or 1 <= value < float("inf")
             check_option(name, value, inside, ">= 1 or none")
@@ -68,6 +63,10 @@ class Subset:
         check_option("folds", folds, folds is None or folds >= 2, ">= 2 or none")
         if self.hold_out is not None:
             check_option("folds", folds, folds is None, "or `hold_out`")
+        wanted, least = self.test_images, 0 if self.hold_out is folds is None else 1
+        which = " where images are held out" if least else ""
+        inside = wanted is None or wanted >= least
+        check_option("test_images", wanted, inside, f">= {least} or none{which}")
 
     @property
     def follows_seed(self) -> bool:
@@ -106,12 +105,13 @@ class Subset:
                     f"all of class {selection.classes[min(lost)]!r} are held out to test on"
                 )
         num_test, wanted = len(data.test), own.test_images
-        if num_test == 0:
+        if num_test == 0 and wanted != 0:
             raise UserError(
-                f"recipe: data={data.name} has no images to test on; keep some of the training "
-                "images back with hold_out=N"
+                f"recipe: data={data.name} has no images to test on; cross-validate with "
+                "semaug compare and --folds 5, keep some of the training images back with "
+                "hold_out=N, or train on all of them without a test with test_images=0"
             )
-        if wanted is not None:
+        if wanted:
             check_option("test_images", wanted, wanted <= num_test, f"<= {num_test}")
             # Evenly spread, for many sets are sorted by class.
             places = torch.arange(wanted) * num_test // wanted
@@ -121,7 +121,8 @@ class Subset:
     def _choices(self, seed: int) -> dict[str, Any]:
         own = {k: v for k, v in vars(self).items() if k not in ("subset_seed", "test_images")}
         own_seed = seed if self.subset_seed == "run" else self.subset_seed
-        return {**own, "fold": seed % (self.folds or 1), "seed": own_seed}
+        test_on = "none" if self.test_images == 0 else None
+        return {**own, "fold": seed % (self.folds or 1), "seed": own_seed, "test_on": test_on}
 
     def _at_most(self, data: DataSet, seed: int) -> "Subset":
         """Limit numbers of images to the size of the set; with masks, in all classes together."""
@@ -148,6 +149,6 @@ class Subset:
             _, left = select(data, **own._choices(seed) | {"labeled_per_class": None})
             fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
             own = replace(own, labeled_per_class=min(own.labeled_per_class, fewest))
-        if own.test_images is not None:
+        if own.test_images:
             own = replace(own, test_images=max(1, min(own.test_images, num_test)))
         return own

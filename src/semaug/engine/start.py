@@ -100,11 +100,6 @@ def load_data(
         tell(note)
     with as_user_error("recipe: ", ValueError):
         data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
-    if len(data.test) == 0:
-        raise UserError(
-            f"recipe: data={data.name} has no images to test on; keep some of the training "
-            "images back with hold_out=N"
-        )
     if getattr(recipe.data, "is_users_own", False):
         tell(f"{len(data.train):,} images to train on, of {describe_classes(data.train)}")
     return data.to(device), selection

@@ -227,8 +227,10 @@ class Trained(Networks):
 
         Raises:
             OSError: If images lie in files, and one cannot be read.
-            UserError: If such a file is damaged.
+            UserError: If such a file is damaged, or there are no test images.
         """
+        if len(self.data.test) == 0:
+            raise UserError(f"{self.folder}: expected a run with test images, got one without")
         with self.streams, self._mode():
             tested = measure(
                 self.method.predict_each,

@@ -6,7 +6,8 @@ from typing import Any
 
 import timm
 
-from semaug.runs.read import measure_of
+from semaug.runs.read import measure_of, tests_nothing
+from semaug.runs.words import counted
 
 _MOST_CLASSES = 20  # that are named; model.json has all
 
@@ -57,6 +58,9 @@ def _data(about: Mapping[str, Any]) -> str:
 
 def _result(about: Mapping[str, Any]) -> str:
     run, measure = about["run"], measure_of(about["run"])
+    trained_on = f"Trained on {run['device']}."
+    if tests_nothing(run):
+        return f"## Result\n\n{_expected(about)}\n\n{trained_on}"
     images = "held-out training images" if run["test_on"] == "hold_out" else "test images"
     rows = []
     for name, reports in about["results"].items():
@@ -66,7 +70,22 @@ def _result(about: Mapping[str, Any]) -> str:
     listed = "\n".join(rows) or "- not measured"
     return (
         f"## Result\n\nOf these weights on the {images} of the run, a single run:\n\n{listed}\n\n"
-        f"Trained on {run['device']}."
+        f"{trained_on}"
+    )
+
+
+def _expected(about: Mapping[str, Any]) -> str:
+    """Say what is known of a network that was trained on all images."""
+    own = "This network was trained on all images that there were, and is not tested."
+    if (found := about["cross_validated"]) is None:
+        return own
+    measure, values = measure_of(found), found["values"]
+    spread = f" ± {found['std']:.2f}" if len(values) > 1 else ""
+    result = f"{measure.text(found['mean'])}{spread}, {measure.better} is better"
+    return (
+        f"{own} Its recipe was cross-validated on the same {found['train_images']:,} images, with "
+        f"{counted(len(values), 'run')} in {found['folds']} folds: other networks, each trained "
+        f"on all folds but the one that tested it.\n\n- cross-validated {measure.name}: {result}"
     )
 
 
@@ -135,8 +154,8 @@ def _code(about: Mapping[str, Any]) -> Iterator[str]:
 _LIMITS = """## Limits
 
 The network answers every image with one of its classes, also one that shows none of them, and its
-probabilities are not calibrated. The result is that of one run with one seed, on images like those
-it was trained on; on others it may be worse.
+probabilities are not calibrated. A result holds for images like those it was trained on; on others
+it may be worse.
 
 ## License
 

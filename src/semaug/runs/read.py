@@ -34,6 +34,8 @@ def report_names(num_tests: int, unit: str = "epoch") -> dict[str, str]:
     return {report: name.replace("epoch", unit) for report, name in names.items()}
 
 
+CROSS_VALIDATION = "cross_validation.json"  # in the folder of a run that was trained on all images
+
 # What every reader of a summary counts on; and `metric` and numbers in `results`.
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -169,6 +171,11 @@ def measured(summary: Mapping[str, Any]) -> str:
     """Name what a finished run reports, such as ``"test error"`` or ``"held-out miou"``."""
     images = "held-out" if summary["test_on"] == "hold_out" else "test"
     return f"{images} {measure_of(summary).name}"
+
+
+def tests_nothing(summary: Mapping[str, Any]) -> bool:
+    """Whether a run had no test images, and so has no results."""
+    return summary["test_on"] == "none"
 
 
 def label_of(name: str, predictor: str) -> str:

@@ -17,6 +17,15 @@ def say_once(console: Console, line: str) -> None:
     say(console, line)
 
 
+def counted(number: int, thing: str) -> str:
+    """Name a number of things.
+
+    >>> counted(1, "image"), counted(2000, "image")
+    ('1 image', '2,000 images')
+    """
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
 def in_words(seconds: float) -> str:
     """Say how long something took.
 
