@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from semaug import load
 from semaug.errors import UserError
@@ -97,6 +97,16 @@ def test_the_better_recipe_is_trained_on_all_photographs(semaug, refit, tmp_path
     assert f"\n- cross-validated error: {min(means):.2f} %, lower is better\n" in card
     about = json.loads((tmp_path / "net" / "model.json").read_text())
     assert (about["results"], about["cross_validated"]["folds"]) == ({}, 2)
+
+    # A photograph of a telephone that was held upright, and the same pixels turned for good.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open("photos/cat/0.png").resize((90, 60)).save("phone.jpg", exif=exif)
+    ImageOps.exif_transpose(Image.open("phone.jpg")).save("turned.png")
+    for networks in (folder, "net"):
+        _, out, _ = semaug("predict", networks, "phone.jpg", "turned.png", "--json")
+        phone, turned = (json.loads(line)["top"] for line in out.splitlines())
+        assert phone == turned
 
 
 def test_what_reads_runs_says_that_there_was_no_test(semaug, refit, tmp_path):

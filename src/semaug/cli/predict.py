@@ -79,7 +79,7 @@ def predict_command(
             for path, best in zip(batch.paths, batch.predictions.top(top), strict=True):
                 say(lines, _json_of(path, best) if as_json else _text_of(path, best))
             for path, error in batch.failures.items():
-                why = str(error).removeprefix("decode: ")
+                why = str(error)
                 say(notes, why if str(path) in why else f"{path}: {why}", style="red")
             failed += len(batch.failures)
             advance(len(batch.paths) + len(batch.failures))

@@ -1,7 +1,7 @@
 """Record which images a run sees, so that a result can be traced to exact images."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
     """Return plain data: how training images were chosen, and sums of what is trained and tested.
 
     The sums are of labels, in order, and of the names of files; their content is not read.
+    ``exif`` says of files that photographs are turned upright, which earlier versions did not do.
 
     Args:
         selection: Of the training images.
@@ -92,7 +93,8 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
         sums[f"{name}_labels"] = _sha256(part.labels)
         if isinstance(part, FileSet):
             sums[f"{name}_files"] = _sum_of_names(part)
-    return description | {"test_images": len(data.test)}
+    turned = {"exif": "applied"} if isinstance(data.train, FileSet) else {}
+    return description | {"test_images": len(data.test), **turned}
 
 
 def check_images_now(run: Run, options: TrainOptions) -> None:
@@ -140,8 +142,9 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
         if not path.exists():  # a loop without images of the house
             continue
         description = read_images(path)
-        for name, value in {"data": description.get("data"), **description["sha256"]}.items():
-            if only_tested and not name.startswith(("data", "test_")):
+        facts = {name: description.get(name) for name in ("data", "exif")}
+        for name, value in {**facts, **description["sha256"]}.items():
+            if only_tested and not name.startswith((*facts, "test_")):
                 continue
             first, expected = seen.setdefault((name, _seed_of_images(run)), (path, value))
             if value != expected:
@@ -158,19 +161,33 @@ def _seed_of_images(run: Run) -> int | None:
 
 
 def _compare(path: Path, now: dict[str, Any]) -> None:
-    before = read_images(path)
-    differences = [
-        f"{name} {before.get(name)!r} there and {now[name]!r} now"
-        for name in now
-        if name != "sha256" and before.get(name) != now[name]
-    ]
-    if sums := [name for name, own in now["sha256"].items() if before["sha256"].get(name) != own]:
-        differences.append(f"other sums of {', '.join(sums)}")
-    if differences:
+    if differences := [*other_images(read_images(path), now)]:
         raise UserError(
-            f"{path}: the run began with other images: {'; '.join(differences)}; restore the data "
-            "set, name its folder with --data-root, or choose another folder with --runs"
+            f"{path.parent}: the run began with other images than there are now: "
+            f"{'; '.join(differences)}; restore them, name their folder with --data-root, or "
+            "choose another folder for new runs with --runs"
         )
+
+
+def other_images(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Say what differs between the images of a run and those of today, in the words of its user.
+
+    Args:
+        then: What ``images.json`` of the run holds.
+        now: What :func:`describe_images` returns today.
+    """
+    if then.get("exif") != now.get("exif"):
+        yield "photographs are now turned upright, as their EXIF says, and were not then"
+    for name, what in (("train_images", "to train on"), ("test_images", "to test on")):
+        if then.get(name) != now[name]:
+            yield f"{then.get(name)} images {what} then and {now[name]} now"
+    if then.get("data") != now["data"]:
+        yield f"data={then.get('data')} then and {now['data']} now"
+    sums = [name for name, own in now["sha256"].items() if then["sha256"].get(name) != own]
+    if any(name.endswith("_files") for name in sums):
+        yield "files have other names"
+    elif sums or then.get("images_per_class") != now["images_per_class"]:
+        yield "images have other labels, or others are chosen of them"
 
 
 def _sha256(numbers: Tensor) -> str:
