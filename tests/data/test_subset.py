@@ -29,7 +29,7 @@ def make_data(num_train=180, num_test=30):
     return DataSet("toy", train, test, (0.5,), (0.2,))
 
 
-OTHERS = ("folds", "subset_seed", "test_images")
+OTHERS = ("folds", "near_duplicates", "subset_seed", "test_images")
 
 
 @pytest.fixture

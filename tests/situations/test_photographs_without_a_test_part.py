@@ -1,6 +1,7 @@
 """A few photographs in class folders, and no test part: folds."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -139,6 +140,41 @@ def test_choosing_needs_a_test(semaug, arguments):
     status, _, err = semaug(*arguments, "test_images=0")
     assert status == 2
     assert f"{arguments[0]}: expected runs with a test, got test_images=0" in err
+
+
+def test_copies_are_named_and_stay_in_one_fold(semaug, photos, tmp_path):
+    root = tmp_path / "photos"
+    photo = Image.open(root / "cat" / "0.png")
+    for size in (40, 60, 80):
+        photo.resize((size, size)).save(root / "cat" / f"copy{size}.png")
+    Image.open(root / "dog" / "1.png").save(root / "cat" / "wrong.png")
+    told = "near duplicates: 7 pairs of 6 images, copies or shots in a row; of 1 the classes differ"
+    status, out, _ = semaug("data", "check", "folder", "--data-root", photos)
+    assert (status, told in " ".join(out.split())) == (0, True)
+    assert f"{root}/cat/wrong.png and {root}/dog/1.png, classes differ" in out
+
+    folds = ["--folds", "2", "--seeds", "1", "--data-root", photos, "--workers", "0", "--no-refit"]
+    status, out, err = semaug("compare", *ARMS, *CHANGES, *folds)
+    assert (status, err) == (0, "")
+    assert out.count(told) == out.count("they stay in one fold, up to 4 images together") == 1
+    assert out.index(told) < out.index("runs: 2, finished before: 0")
+    status, out, err = semaug("compare", *ARMS, *CHANGES, *folds, "near_duplicates=apart")
+    assert (status, err, told in out) == (0, "", False)
+    held_out = {
+        "near_duplicates=apart" in str(path): json.loads(path.read_text())["sha256"]["held_out"]
+        for path in tmp_path.glob("runs/folder_resnet18,*/seed0/images.json")
+    }
+    assert held_out[True] != held_out[False]
+
+
+def test_a_class_of_near_duplicates_alone_cannot_be_tested(semaug, photos, tmp_path):
+    for k in range(1, 6):
+        shutil.copy(tmp_path / "photos" / "dog" / "0.png", tmp_path / "photos" / "dog" / f"{k}.png")
+    status, out, err = semaug("compare", *ARMS, *CHANGES, "--folds", "2", "--data-root", photos)
+    assert status == 2
+    told = "all of class 'dog' are held out to test on; near duplicates stay in one fold"
+    assert told in " ".join(err.split())
+    assert "runs:" not in out
 
 
 def test_arms_of_other_folds_are_refused(semaug, photos):

@@ -115,9 +115,9 @@ def compare_command(
 
     expect_test("compare", pairs[0])
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
-    check_files(pairs[0], options.data_root)
-
     all_runs = [run for pair in pairs for run in pair]
+    check_files(all_runs, options, console)
+
     summaries_of(queue.train(all_runs, options, console))  # or the command fails
     comparison = compare_runs(all_runs[::2], all_runs[1::2], runs)
     print_comparison(console, comparison)

@@ -102,7 +102,7 @@ def search_command(
         candidates.append(Candidate(written, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
     expect_test("search", candidates[0].final)
-    check_files(candidates[0].final, options.data_root)
+    check_files([*candidates[0].choosing, *candidates[0].final], options, console)
     what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
     for field, name in zip([*fixed, *grid], [*what], strict=True):  # name: however it is given
         if field in grid:

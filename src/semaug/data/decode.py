@@ -118,15 +118,24 @@ def _by_pillow(content: np.ndarray) -> Tensor:
         warnings.simplefilter("ignore")  # of odd but harmless metadata
         with Image.open(io.BytesIO(content.tobytes()), formats=known_formats()) as image:
             tags, is_deep = getattr(image, "tag_v2", {}), ";16" in repr(image.tile)
-            image.load()
-            with suppress(*_MALFORMED):
-                ImageOps.exif_transpose(image, in_place=True)
+            turn_upright(image)
             if image.mode[0] in "FI" or 2 in tags.get(_SAMPLE_FORMAT, ()):
                 return _upper_bits(image, tags).expand(3, -1, -1).contiguous()
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
             if is_deep:  # in color, of which Pillow has kept the upper bits
                 _check_bits(pixels, image.mode)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Turn an image of Pillow as its EXIF says.
+
+    Raises:
+        OSError: If it cannot be read. Damaged EXIF is no reason.
+    """
+    image.load()
+    with suppress(*_MALFORMED):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _check_bits(upper: np.ndarray, mode: str) -> None:

@@ -55,6 +55,7 @@ def select(
     hold_out: int | None = None,
     folds: int | None = None,
     fold: int = 0,
+    groups: Tensor | None = None,
     imbalance: float | None = None,
     train_percent: float | None = None,
     labeled_per_class: int | None = None,
@@ -75,6 +76,8 @@ def select(
         folds: Part the images to train on into so many folds, and test on one of them
             (:func:`~semaug.data.splits.folds`).
         fold: Which one, from 0.
+        groups: ``(N,)`` int64, the same number for official training images that stay in one fold,
+            such as near duplicates; None is each for itself.
         imbalance: Thin out the classes exponentially
             (:func:`~semaug.data.splits.long_tailed`).
         train_percent: Keep a share of each class (:func:`~semaug.data.splits.fraction`).
@@ -130,7 +133,8 @@ def select(
     if folds is not None:
         if fold not in range(folds):
             raise ValueError(f"select: expected `fold` from 0 to {folds - 1}, got {fold}")
-        tested = splits.folds(official[indices], folds, seed) == fold
+        together = None if groups is None else groups[indices]
+        tested = splits.folds(official[indices], folds, seed, together) == fold
         indices, held_out = indices[~tested], indices[tested]
     if imbalance is not None:
         indices = indices[splits.long_tailed(official[indices], imbalance, seed)]

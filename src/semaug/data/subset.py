@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import torch
 
-from semaug.data.image_set import DataSet
+from semaug.data.image_set import DataSet, FileSet
+from semaug.data.near_duplicates import NearDuplicates, find_near_duplicates
 from semaug.data.selection import Selection, select
 from semaug.errors import UserError, as_user_error, check_option
 from semaug.registry import subsets
@@ -22,6 +23,8 @@ class Subset:
             tested on instead of the test part, for choosing options; None is none.
         folds: Parts for cross-validation, in equal shares of every class: the run with seed s tests
             on part s modulo ``folds`` instead of the test part, and trains on the others.
+        near_duplicates: ``"apart"`` deals near duplicates among images in files out to the folds as
+            any others; None keeps them in one fold (:mod:`semaug.data.near_duplicates`).
         imbalance: How many times more images the first class keeps than the last, with an
             exponential fall between; None leaves classes as they are.
         train_percent: Percent of the images of each class to train on; None is all.
@@ -40,6 +43,7 @@ class Subset:
     train_per_class: int | None = None
     hold_out: int | None = None
     folds: int | None = None
+    near_duplicates: Literal["apart"] | None = None
     imbalance: float | None = None
     train_percent: float | None = None
     labeled_per_class: int | None = None
@@ -77,6 +81,11 @@ class Subset:
         """Whether a run trains on anything but the official training images and labels."""
         return self != Subset(subset_seed=self.subset_seed, test_images=self.test_images)
 
+    @property
+    def keeps_duplicates(self) -> bool:
+        """Whether near duplicates stay in one fold."""
+        return self.folds is not None and self.near_duplicates is None
+
     def select(
         self, data: DataSet, *, quick: bool = False, seed: int = 0
     ) -> tuple[DataSet, Selection]:
@@ -88,7 +97,8 @@ class Subset:
             quick: Whether numbers of images are limits only, and a smaller set is taken as it is.
 
         Returns:
-            The images, and how those to train on were chosen.
+            The images, with a note on near duplicates that stay together, and how those to train on
+            were chosen.
 
         Raises:
             UserError: If there are fewer images than asked for, none to test on, or none of a class
@@ -96,13 +106,19 @@ class Subset:
         """
         with as_user_error("recipe: ", ValueError):
             own = self._at_most(data, seed) if quick else self
-            whole, (data, selection) = data, select(data, **own._choices(seed))
+            choices = own._choices(seed)
+            if isinstance(data.train, FileSet) and self.keeps_duplicates and not quick:
+                found = find_near_duplicates([data.train])
+                choices |= {"groups": found.groups} if len(found.pairs) else {}
+                data = replace(data, notes=(*data.notes, *_told(found)))
+            whole, (data, selection) = data, select(data, **choices)
         if len(selection.held_out) and not (quick or whole.has_masks):
             held_out = whole.train.labels.cpu()[selection.held_out].tolist()
             if lost := {*held_out} - {*selection.official_labels.tolist()}:
                 raise UserError(
                     f"recipe: expected images of every class of data={data.name} to train on, "
                     f"all of class {selection.classes[min(lost)]!r} are held out to test on"
+                    f"{'; near duplicates stay in one fold' if 'groups' in choices else ''}"
                 )
         num_test, wanted = len(data.test), own.test_images
         if num_test == 0 and wanted != 0:
@@ -119,7 +135,8 @@ class Subset:
         return data, selection
 
     def _choices(self, seed: int) -> dict[str, Any]:
-        own = {k: v for k, v in vars(self).items() if k not in ("subset_seed", "test_images")}
+        others = "near_duplicates", "subset_seed", "test_images"
+        own = {k: v for k, v in vars(self).items() if k not in others}
         own_seed = seed if self.subset_seed == "run" else self.subset_seed
         test_on = "none" if self.test_images == 0 else None
         return {**own, "fold": seed % (self.folds or 1), "seed": own_seed, "test_on": test_on}
@@ -152,3 +169,15 @@ class Subset:
         if own.test_images:
             own = replace(own, test_images=max(1, min(own.test_images, num_test)))
         return own
+
+
+def _told(found: NearDuplicates) -> list[str]:
+    """Describe near duplicates, and say what becomes of them in folds."""
+    lines = found.describe()
+    if len(found.pairs):
+        largest = int(torch.bincount(found.groups).max())
+        lines.append(
+            f"they stay in one fold, up to {largest} images together, for the error would be too "
+            "low; near_duplicates=apart parts them"
+        )
+    return lines

@@ -1,7 +1,7 @@
 """Record which images a run sees, so that a result can be traced to exact images."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +111,34 @@ def check_images_now(run: Run, options: TrainOptions) -> None:
         FileNotFoundError: If there are no images.
         UserError: If they are others, or ``images.json`` of the run is missing or damaged.
     """
-    if not getattr(run.recipe.data, "is_users_own", False):
-        return
+    if getattr(run.recipe.data, "is_users_own", False):
+        _compare(run.folder / "images.json", images_now(run, options))
+
+
+def images_now(
+    run: Run,
+    options: TrainOptions,
+    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Describe the images that a run would see now; each choice is looked through once.
+
+    Args:
+        run: Of a folder of images.
+        options: Of training, which name the data root.
+        tell: Called with what a person should know of the images, line by line.
+        progress: As of :func:`semaug.engine.start.load_data`.
+
+    Raises:
+        FileNotFoundError: If there are no images.
+        UserError: If the folder is not as it should be, or has too few images.
+    """
     recipe, root = run.recipe, find_root(options.data_root).resolve()
     place = (root, recipe.data, recipe.subset, _seed_of_images(run), run.quick)
     if place not in _now:
-        data, selection = load_data(run, options, torch.device("cpu"))
+        data, selection = load_data(run, options, torch.device("cpu"), tell, progress)
         _now[place] = describe_images(selection, data)
-    _compare(run.folder / "images.json", _now[place])
+    return _now[place]
 
 
 _now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
