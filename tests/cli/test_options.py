@@ -123,5 +123,5 @@ def test_files_that_are_there_are_not_read(tmp_path):
 def test_a_run_that_began_had_its_files(tmp_path):
     run = run_of("cifar10_resnet32", tmp_path)
     run.folder.mkdir(parents=True)
-    (run.folder / "recipe.json").touch()
+    run.checkpoint.touch()
     check_files([run, run_of("digits_resnet8", tmp_path)], TrainOptions(data_root=tmp_path), QUIET)

@@ -24,6 +24,7 @@ from semaug.data.image_set import FilePaths, FileSet
 
 _FOLDER, _IMAGE = "folder", "image"
 _OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "__pycache__"}
+_OF_SYSTEMS |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 _BESIDE_RECIPES = {"cluster", "compare", "search"}  # in a folder of runs
 _MOST_NAMED = 5
 _MOST_KINDS = 10
@@ -151,7 +152,8 @@ class Part:
 
         Args:
             folder: The folder.
-            passed_over: Names of folders that are no classes. Folders of runs are none either.
+            passed_over: Names of folders that are no classes. Folders of runs are none either, nor
+                is ``runs`` without images.
 
         Raises:
             FileNotFoundError: If there is no such folder, or no class in it.
@@ -163,6 +165,7 @@ class Part:
         of_runs = {name for name in deep if _holds_runs(folder / name, "*/seed*")}
         if recipes := {name for name in deep if _holds_runs(folder / name, "seed*")}:
             of_runs |= recipes | (_BESIDE_RECIPES & {*deep})
+        of_runs |= {name for name in ("runs",) if name in found and not found[name].images}
         classes = {printable(name): one for name, one in found.items() if name not in of_runs}
         part = cls(folder, classes, sum((one.others for one in classes.values()), listing.others))
         part.others.update(f"{printable(name)}/" for name in of_runs)
@@ -295,7 +298,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
         is_file = not is_folder and entry.is_file()
     except OSError:  # a link to itself
         is_folder = is_file = False
-    if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
+    if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:  # also of files
         return f"{printable(entry.name)}/" if is_folder else "hidden files"
     if is_folder:
         return _FOLDER
@@ -314,7 +317,7 @@ def _classes_in(folder: Path, listing: Listing, passed_over: Collection[str]) ->
 
 def _holds_runs(folder: Path, where: str) -> bool:
     """Tell whether there are folders of runs, such as ``seed0``, at a place in a folder."""
-    files = ("recipe.json", "lock")
+    files = ("recipe.json", "lock", "log.txt")
     return any((seed / name).exists() for seed in folder.glob(where) for name in files)
 
 

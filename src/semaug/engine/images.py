@@ -37,7 +37,7 @@ def record_images(
     """
     path = run.folder / "images.json"
     description = describe_images(selection, data)
-    if path.exists():
+    if path.exists() and run.has_begun:
         _compare(path, description)
         return
     if run.recipe.subset.chooses_training_images():
