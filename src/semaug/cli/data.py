@@ -20,7 +20,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.recipe.overrides import override, split_overrides
 from semaug.recipe.recipe import BaseRecipe
 from semaug.registry import data_sets
-from semaug.runs.words import say
+from semaug.runs.words import counted, say
 
 data_command = typer.Typer(
     name="data",
@@ -178,6 +178,5 @@ def _span(least: int, most: int) -> str:
 
 
 def _verdict(report: CheckReport) -> str:
-    count = len(report.problems)
-    problems = "1 problem" if count == 1 else f"{count:,} problems"
+    problems = counted(len(report.problems), "problem")
     return f"data check: {problems} with {report.name} in {str(report.root)!r}"

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from statistics import mean
 from typing import Any
 
@@ -24,6 +24,7 @@ from semaug.runs.read import (
 from semaug.runs.run import Run
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import counted, in_words, say
+from semaug.runs.work import Work, describe_work
 
 
 def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bool = True) -> Table:
@@ -112,16 +113,23 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 def _print_work(console: Console, sides: Sequence[RecipeRuns]) -> None:
     """Say what a run of each side takes, and in what they differ."""
-    first, second = (side.runs[0].work for side in sides)
+    first, second = ([run.work for run in side.runs] for side in sides)
+    texts = [describe_work(first), describe_work(second)]
     if first == second:
-        if first:
-            say(console, f"each run: {first}")
+        if texts[0]:
+            say(console, f"each run: {texts[0]}")
         return
-    for side, work in zip(sides, (first, second), strict=True):
-        say(console, f"each run of {side.label}: {work or 'steps and passes not recorded'}")
-    if first and second:
-        own, other = asdict(first), asdict(second)
-        unequal = [name.replace("_", " ") for name in own if own[name] != other[name]]
+    for side, text in zip(sides, texts, strict=True):
+        say(console, f"each run of {side.label}: {text or 'steps and passes not recorded'}")
+    if all(texts):
+        unequal = [
+            field.name.replace("_", " ")
+            for field in fields(Work)
+            if any(
+                getattr(one, field.name) != getattr(other, field.name)
+                for one, other in zip(first, second, strict=True)
+            )
+        ]
         say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from semaug.report import collect, export_plots, render
 from semaug.runs.files import write_text
-from semaug.runs.words import say
+from semaug.runs.words import counted, say
 
 
 def report_command(
@@ -47,8 +47,7 @@ def report_command(
     write_text(output, render(collected))
     for note in collected.notes:
         say(console, f"note: {note}", style="yellow")
-    noun = "run" if len(collected.runs) == 1 else "runs"
-    say(console, f"wrote {output}, about {len(collected.runs)} {noun}")
+    say(console, f"wrote {output}, about {counted(len(collected.runs), 'run')}")
     if plots is not None:
         files = export_plots(collected, plots)
-        say(console, f"wrote {len(files)} pictures in {plots}")
+        say(console, f"wrote {counted(len(files), 'picture')} in {plots}")

@@ -30,7 +30,7 @@ from semaug.recipes import find_recipe, make_run
 from semaug.runs.read import Measure, report_names
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
-from semaug.runs.words import say
+from semaug.runs.words import counted, say
 
 # Values of these would be tested on different images, and their results cannot be compared.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
@@ -162,7 +162,7 @@ def _check_different(candidates: Sequence[Candidate]) -> None:
 
 def _print_result(console: Console, found: Mapping[str, Any], folder: Path) -> None:
     measure, num_seeds = Measure(**found["metric"]), len(found["seeds"])
-    seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
+    seeds = counted(num_seeds, "seed")
     what = report_names(found["num_tests"])[measure.report]
     title = f"Held-out {measure.in_unit()} ({measure.better} is better), {seeds} each"
     say(console, title, style="italic")

@@ -264,4 +264,4 @@ def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[P
 
 def _reason(error: Exception) -> str:
     """Return the message without the name of the function, which nobody called."""
-    return str(error).removeprefix("load_data: ")
+    return str(error).removeprefix("data: ")

@@ -73,7 +73,7 @@ class Listing:
             entries = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(
-                f"load_data: expected images in {str(folder)!r}, got no such folder"
+                f"data: expected images in {str(folder)!r}, got no such folder"
             ) from error
         found = cls()
         with entries:
@@ -190,7 +190,7 @@ class Part:
             there = sum((self.classes[name].others for name in empty), Counter[str]())
             beside = f", but {_counted(there)}" if there else ""
             raise ValueError(
-                f"load_data: expected images of every class in {str(self.folder)!r}, got none of "
+                f"data: expected images of every class in {str(self.folder)!r}, got none of "
                 f"{listed(empty)}{beside}{remedy}"
             )
         images = [found.images for found in self.classes.values()]
@@ -253,7 +253,7 @@ def check_counts(folder: Path, images: FileSet, num_images: int, num_classes: in
     """
     if (len(images), len(images.classes)) != (num_images, num_classes):
         raise ValueError(
-            f"load_data: expected {num_images:,} images of {num_classes:,} classes in "
+            f"data: expected {num_images:,} images of {num_classes:,} classes in "
             f"{str(folder)!r}, got {len(images):,} of {len(images.classes):,}"
         )
 
@@ -280,8 +280,8 @@ def no_class(folder: Path, listing: Listing) -> FileNotFoundError:
     """Build the error for a folder without a class."""
     count = len(listing.images)
     return FileNotFoundError(
-        f"load_data: expected one folder for each class in {str(folder)!r}, got "
-        + (f"{count:,} images directly in it" if count else "none")
+        f"data: expected one folder for each class in {str(folder)!r}, got "
+        + (f"{count:,} image{'s' * (count > 1)} directly in it" if count else "none")
     )
 
 
@@ -332,6 +332,6 @@ def _check_same_classes(folder: Path, found: Collection[str], wanted: Collection
     sides = (("no", sorted(missing)), ("also", sorted(extra)))
     if problems := [f"{word} {listed(names)}" for word, names in sides if names]:
         raise ValueError(
-            f"load_data: expected the {len(wanted)} classes of the training images in "
+            f"data: expected the {len(wanted)} classes of the training images in "
             f"{str(folder)!r}, got {' and '.join(problems)}"
         )

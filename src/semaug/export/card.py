@@ -41,8 +41,8 @@ def _what(about: Mapping[str, Any]) -> str:
     return (
         f"A network that classifies images into {len(about['classes'])} classes, trained by semaug "
         f"{about['semaug']}: run `{about['label']}` with seed {run['seed']}{which} ({method}, "
-        f"{run['epochs']} epochs). The weights are {weights}.{start} `model.json` holds the whole "
-        "recipe."
+        f"{counted(run['epochs'], 'epoch')}). The weights are {weights}.{start} `model.json` holds "
+        "the whole recipe."
     )
 
 

@@ -269,7 +269,6 @@ def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
         center, spread = mean_and_spread(values) if values else (None, None)
         return {"mean": center, "std": spread, "values": values}
 
-    work = side.runs[0].work
     return {
         "label": side.label,
         "seeds": [run.seed for run in side.runs],
@@ -277,7 +276,7 @@ def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
         "seconds": [run.seconds for run in side.runs],
         "devices": sorted({run.device for run in side.runs}),
         "commits": sorted({run.commit for run in side.runs}),
-        "work": None if work is None else asdict(work),
+        "work": [None if run.work is None else asdict(run.work) for run in side.runs],
         "results": {
             name: {report: results([*side.values(report, name).values()]) for report in REPORTS}
             for name in side.predictors

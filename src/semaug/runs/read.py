@@ -9,6 +9,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.files import check_format, parse_json, read_json
+from semaug.runs.words import counted
 
 # Which tests make the number that a recipe reports.
 REPORTS = {
@@ -256,9 +257,9 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
     rows = folder / "metrics.jsonl"
     if not rows.exists():
         raise UserError(f"{folder}: expected the folder of a run, got one without summary.json")
-    done = len(rows.read_bytes().splitlines())
+    done = counted(len(rows.read_bytes().splitlines()), "epoch")
     raise UserError(
-        f"{folder}: expected a finished run, got one that has done {done} epochs; go on with it by "
+        f"{folder}: expected a finished run, got one that has done {done}; go on with it by "
         "semaug train and --resume"
     )
 
