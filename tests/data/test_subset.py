@@ -132,7 +132,7 @@ def test_a_class_that_is_held_out_whole_is_named():
 
 
 def test_too_few_images_are_told_as_of_the_recipe(data):
-    with pytest.raises(UserError, match=r"^recipe: select: expected `train_per_class` <= 60"):
+    with pytest.raises(UserError, match=r"^recipe: expected `train_per_class` <= 60"):
         Subset(train_per_class=61).select(data)
 
 

@@ -138,9 +138,9 @@ def print_refit(console: Console, run: Run, expected: Mapping[str, Any]) -> None
     measure, values = measure_of(expected), with_spread(expected["values"])
     say(
         console,
-        f"trained on all {expected['train_images']:,} images: {run.folder}; expected "
+        f"trained on {expected['train_images']:,} images, without a test: {run.folder}; expected "
         f"{measure.name} {values} {measure.unit}".rstrip()
-        + f", that of {counted(len(expected['values']), 'fold')}, for it has no test of its own",
+        + f", that of {counted(len(expected['values']), 'fold')}",
         style="bold",
     )
     folder = shlex.quote(str(run.folder))
