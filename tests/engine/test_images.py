@@ -78,7 +78,7 @@ def test_other_images_than_the_run_began_with_are_refused(train_tiny):
     path = run.folder / "images.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"train_images": 99}))
     with pytest.raises(
-        UserError, match="images than there are now: 99 images to train on then and 100 now; r"
+        UserError, match="images than there are now: 99 to train on then and 100 now; r"
     ):
         train_quietly(run, resume=True)
     path.write_text("[1]")

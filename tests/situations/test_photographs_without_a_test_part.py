@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from semaug import load
+from semaug.engine import images
 from semaug.errors import UserError
 from semaug.report import collect
 
@@ -42,8 +43,8 @@ def test_every_photograph_is_tested_once_by_either_recipe(semaug, photos, tmp_pa
         tested = [
             json.loads((tmp_path / f / "images.json").read_text()) for f in written[side]["folders"]
         ]
-        assert [images["test_images"] for images in tested] == [4, 4, 4]
-        assert len({images["sha256"]["held_out"] for images in tested}) == 3
+        assert [one["test_images"] for one in tested] == [4, 4, 4]
+        assert len({one["sha256"]["held_out"] for one in tested}) == 3
     sums = [
         [
             json.loads((tmp_path / f / "images.json").read_text())["sha256"]
@@ -168,6 +169,16 @@ def test_copies_are_named_and_stay_in_one_fold(semaug, photos, tmp_path):
         for path in tmp_path.glob("runs/folder_resnet18,*/seed0/images.json")
     }
     assert held_out[True] != held_out[False]
+
+
+def test_a_photograph_that_came_later_is_told_once(semaug, refit, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_now", {})  # as in another process
+    Image.new("L", (20, 20)).save(tmp_path / "photos" / "cat" / "new.png")
+    options = ["--folds", "2", "--seeds", "1", "--data-root", "photos", "--workers", "0"]
+    status, out, err = semaug("compare", *ARMS, *CHANGES, *options)
+    assert (status, "failed" in out) == (2, False)
+    told = "the run began with other images than there are now: 6 to train on then and 7 now"
+    assert " ".join(err.split()).count(told) == 1
 
 
 def test_a_class_of_near_duplicates_alone_cannot_be_tested(semaug, photos, tmp_path):

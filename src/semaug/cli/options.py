@@ -12,7 +12,7 @@ from rich.console import Console
 
 from semaug.data.registry import data_root as find_root
 from semaug.engine.display import show_reading
-from semaug.engine.images import images_now
+from semaug.engine.images import check_images_now
 from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
 from semaug.errors import UserError, as_user_error
@@ -195,7 +195,8 @@ def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) ->
 
     Raises:
         FileNotFoundError: If a file is missing; the message says how to get it.
-        UserError: If a folder of images is not as it should be, or has too few images for a run.
+        UserError: If a folder of images is not as it should be, has too few images for a run, or
+            other images than a run began with.
     """
     sources = {run.recipe.data for run in runs if not run.has_begun}
     with as_user_error("", ValueError):
@@ -204,9 +205,8 @@ def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) ->
             if check is not None:
                 check(find_root(options.data_root))
     for run in runs:
-        if getattr(run.recipe.data, "is_users_own", False):
-            with show_reading(console) as progress:
-                images_now(run, options, lambda line: say_once(console, line), progress)
+        with show_reading(console) as progress:
+            check_images_now(run, options, lambda line: say_once(console, line), progress)
 
 
 def expect_test(command: str, runs: Iterable[Run]) -> None:

@@ -97,48 +97,37 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
     return description | {"test_images": len(data.test), **turned}
 
 
-def check_images_now(run: Run, options: TrainOptions) -> None:
-    """Check that a finished run saw the images that there are now, where the data root decides.
-
-    Sets with official files are the same everywhere. A folder of images is looked through once,
-    however many runs a process asks about.
-
-    Args:
-        run: It is finished.
-        options: Of training, which name the data root.
-
-    Raises:
-        FileNotFoundError: If there are no images.
-        UserError: If they are others, or ``images.json`` of the run is missing or damaged.
-    """
-    if getattr(run.recipe.data, "is_users_own", False):
-        _compare(run.folder / "images.json", images_now(run, options))
-
-
-def images_now(
+def check_images_now(
     run: Run,
     options: TrainOptions,
     tell: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Describe the images that a run would see now; each choice is looked through once.
+) -> None:
+    """Check that there are images for a run, and those that it saw if it began.
+
+    That is done where the data root decides; sets with official files are the same everywhere. A
+    folder of images is looked through once for each choice, however many runs a process asks about.
 
     Args:
-        run: Of a folder of images.
+        run: To be trained, or finished.
         options: Of training, which name the data root.
         tell: Called with what a person should know of the images, line by line.
         progress: As of :func:`semaug.engine.start.load_data`.
 
     Raises:
         FileNotFoundError: If there are no images.
-        UserError: If the folder is not as it should be, or has too few images.
+        UserError: If they are others, the folder is not as it should be or has too few, or
+            ``images.json`` of the run is missing or damaged.
     """
+    if not getattr(run.recipe.data, "is_users_own", False):
+        return
     recipe, root = run.recipe, find_root(options.data_root).resolve()
     place = (root, recipe.data, recipe.subset, _seed_of_images(run), run.quick)
     if place not in _now:
         data, selection = load_data(run, options, torch.device("cpu"), tell, progress)
         _now[place] = describe_images(selection, data)
-    return _now[place]
+    if run.has_begun:
+        _compare(run.folder / "images.json", _now[place])
 
 
 _now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
@@ -198,13 +187,14 @@ def other_images(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     """
     if then.get("exif") != now.get("exif"):
         yield "photographs are now turned upright, as their EXIF says, and were not then"
-    for name, what in (("train_images", "to train on"), ("test_images", "to test on")):
-        if then.get(name) != now[name]:
-            yield f"{then.get(name)} images {what} then and {now[name]} now"
+    sums = [name for name, own in now["sha256"].items() if then["sha256"].get(name) != own]
     if then.get("data") != now["data"]:
         yield f"data={then.get('data')} then and {now['data']} now"
-    sums = [name for name, own in now["sha256"].items() if then["sha256"].get(name) != own]
-    if any(name.endswith("_files") for name in sums):
+    elif then.get("train_images") != now["train_images"]:
+        yield f"{then.get('train_images')} to train on then and {now['train_images']} now"
+    elif then.get("test_images") != now["test_images"]:
+        yield f"{then.get('test_images')} to test on then and {now['test_images']} now"
+    elif any(name.endswith("_files") for name in sums):
         yield "files have other names"
     elif sums or then.get("images_per_class") != now["images_per_class"]:
         yield "images have other labels, or others are chosen of them"
