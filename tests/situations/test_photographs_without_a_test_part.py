@@ -177,7 +177,7 @@ def test_a_photograph_that_came_later_is_told_once(semaug, refit, tmp_path, monk
     options = ["--folds", "2", "--seeds", "1", "--data-root", "photos", "--workers", "0"]
     status, out, err = semaug("compare", *ARMS, *CHANGES, *options)
     assert (status, "failed" in out) == (2, False)
-    told = "the run began with other images than there are now: 6 to train on then and 7 now"
+    told = "the run began with other images than there are now: 6 to test on then and 7 now"
     assert " ".join(err.split()).count(told) == 1
 
 
