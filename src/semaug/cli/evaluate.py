@@ -18,10 +18,10 @@ from semaug.errors import UserError
 from semaug.recipe import Recipe
 from semaug.runs.read import (
     find_finished,
+    is_untested,
     label_of,
     measure_of,
     measured,
-    tests_nothing,
     value_of,
 )
 from semaug.runs.run import Run
@@ -80,7 +80,7 @@ def evaluate_command(
 def _evaluate(folder: Path, options: TrainOptions, console: Console) -> int:
     """Test a run again, and return how many of its results are others than those recorded."""
     run, summary = load_finished_run(folder, trust_code=options.trust_code)
-    if tests_nothing(summary):
+    if is_untested(summary):
         say(console, f"{folder}: was trained without test images, and is not tested", "yellow")
         return 0
     threads = options.threads or summary.get("threads")  # earlier versions did not record them

@@ -14,11 +14,11 @@ from rich.text import Text
 from semaug.report.compare import Comparison, conclusion, unequal_warnings
 from semaug.report.data import RecipeRuns
 from semaug.runs.read import (
+    is_untested,
     label_of,
     measure_of,
     measured,
     report_names,
-    tests_nothing,
     value_of,
 )
 from semaug.runs.run import Run
@@ -63,7 +63,7 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         )
         line = f"{label_of(measured(summary), predictor)} {', '.join(values)}"
         say(console, line, style="bold")
-    if tests_nothing(summary):
+    if is_untested(summary):
         say(console, "not tested, for there are no images to test on", style="bold")
     duration = in_words(summary["seconds"])
     length = f"{epochs} epoch{'s' * (epochs > 1)}" if steps is None else f"{steps:,} steps"

@@ -138,8 +138,9 @@ def check(
 def _find_duplicates(
     parts: Sequence[FileSet], progress: Progress, threads: int | None
 ) -> list[str]:
-    lines = find_near_duplicates(parts, progress=progress, threads=threads).describe(_MOST_PAIRS)
-    if lines:
+    found = find_near_duplicates(parts, progress=progress, threads=threads)
+    lines = found.describe(_MOST_PAIRS)
+    if len(found.pairs):
         lines.append(
             "keep one image of each pair where both are of one class and part; else correct the "
             "label, or take the image out of the training part"

@@ -165,7 +165,8 @@ class Part:
         of_runs = {name for name in deep if _holds_runs(folder / name, "*/seed*")}
         if recipes := {name for name in deep if _holds_runs(folder / name, "seed*")}:
             of_runs |= recipes | (_BESIDE_RECIPES & {*deep})
-        of_runs |= {name for name in ("runs",) if name in found and not found[name].images}
+        if "runs" in found and not found["runs"].images:  # of runs that never began
+            of_runs.add("runs")
         classes = {printable(name): one for name, one in found.items() if name not in of_runs}
         part = cls(folder, classes, sum((one.others for one in classes.values()), listing.others))
         part.others.update(f"{printable(name)}/" for name in of_runs)

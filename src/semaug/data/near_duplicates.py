@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -30,6 +31,7 @@ from PIL import Image
 from torch import Tensor
 
 from semaug.data.class_folders import printable
+from semaug.data.formats import known_formats
 from semaug.data.image_set import FilePaths, FileSet
 
 _SIDE = 16  # frequencies of the hash, and pixels below which an image has fewer
@@ -125,8 +127,8 @@ def find_near_duplicates(
     """Find near duplicates among images in files.
 
     Hashes that took more than a second are kept in the cache folder of the user, and computed anew
-    of files that have changed.
-    Images that cannot be read, are of one color, or have a side of less than 16 pixels, have none.
+    of files that have changed. Images that cannot be read, are of one color, or have a side of less
+    than 16 pixels, have none.
 
     Args:
         parts: Of a data set.
@@ -176,7 +178,8 @@ def _hashes(paths: FilePaths, threads: int | None, progress: Callable[[int], obj
     missing = [k for k, name in enumerate(names) if kept.get(name, [""])[0] != stamps[k]]
     begin = time.monotonic()
     try:
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        with warnings.catch_warnings(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            warnings.simplefilter("ignore")  # of odd but harmless metadata
             for start in range(0, len(missing), _AT_ONCE):  # a pool queues all that it is given
                 own = missing[start : start + _AT_ONCE]
                 for k, found in zip(own, pool.map(_hash, [paths[k] for k in own]), strict=True):
@@ -184,7 +187,7 @@ def _hashes(paths: FilePaths, threads: int | None, progress: Callable[[int], obj
                 progress(len(names) - len(missing) + start + len(own))
     finally:
         if time.monotonic() - begin > _WORTH_KEEPING:
-            _write(file, kept)
+            _write(file, {name: kept[name] for name in names if name in kept})
     return [kept[name][1] for name in names]
 
 
@@ -204,7 +207,7 @@ def _small(path: Path) -> Image.Image:
     """Read a photograph upright, a JPEG no larger than is needed."""
     from semaug.data.decode import decode_file, turn_upright  # imports torchvision, which is slow
 
-    with Image.open(path) as image:
+    with Image.open(path, formats=known_formats()) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft("RGB", (_DRAFT, _DRAFT))
             turn_upright(image)

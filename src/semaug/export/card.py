@@ -6,7 +6,7 @@ from typing import Any
 
 import timm
 
-from semaug.runs.read import measure_of, tests_nothing
+from semaug.runs.read import is_untested, measure_of
 from semaug.runs.words import counted
 
 _MOST_CLASSES = 20  # that are named; model.json has all
@@ -59,7 +59,7 @@ def _data(about: Mapping[str, Any]) -> str:
 def _result(about: Mapping[str, Any]) -> str:
     run, measure = about["run"], measure_of(about["run"])
     trained_on = f"Trained on {run['device']}."
-    if tests_nothing(run):
+    if is_untested(run):
         return f"## Result\n\n{_expected(about)}\n\n{trained_on}"
     images = "held-out training images" if run["test_on"] == "hold_out" else "test images"
     rows = []

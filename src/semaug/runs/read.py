@@ -174,7 +174,7 @@ def measured(summary: Mapping[str, Any]) -> str:
     return f"{images} {measure_of(summary).name}"
 
 
-def tests_nothing(summary: Mapping[str, Any]) -> bool:
+def is_untested(summary: Mapping[str, Any]) -> bool:
     """Whether a run had no test images, and so has no results."""
     return summary["test_on"] == "none"
 

@@ -13,7 +13,7 @@ from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
-from semaug.runs.read import load_summary, measure_of, tests_nothing
+from semaug.runs.read import is_untested, load_summary, measure_of
 from semaug.transfer.answers import Answers, Sums, count_correct
 from semaug.transfer.corruptions import find_corruptions, fingerprint
 from semaug.transfer.result import Corrupted, Notes, Transfer
@@ -55,7 +55,7 @@ def measure_transfer(
     """
     folder, options = Path(folder), options or TrainOptions()
     summary = load_summary(folder)
-    if tests_nothing(summary):
+    if is_untested(summary):
         raise UserError(f"transfer: {folder}: expected a run with test images, got one without")
     name = measure_of(summary).name
     if name not in ("error", "accuracy"):
