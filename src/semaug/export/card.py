@@ -104,8 +104,9 @@ def _loading(about: Mapping[str, Any]) -> str:
     if view := about["view"]:
         rows, columns = (view.get(side, view.get("size")) for side in ("height", "width"))
         lines[-1] += (
-            f" Photographs are first resized (bilinear, antialiased) so that the shorter side has "
-            f"{view['resize']} pixels, and cropped to the middle {rows} x {columns}."
+            " Photographs are first turned upright, as their EXIF says, resized (bilinear, "
+            f"antialiased) so that the shorter side has {view['resize']} pixels, and cropped to "
+            f"the middle {rows} x {columns}."
             if "resize" in view
             else f" Photographs must have {rows} x {columns} pixels."
         )
