@@ -114,8 +114,14 @@ def test_images_that_are_all_alike_are_no_duplicates(photos, monkeypatch):
     picture(4).save(photos / "cat" / "again.png")
     monkeypatch.setattr(near_duplicates, "_MOST_PER_IMAGE", 0)
     found = find_near_duplicates([load_folder(photos).train])
-    assert (len(found.pairs), found.too_many) == (0, True)
-    assert "these images are too alike to tell" in found.describe()[0]
+    assert len(found.pairs) == 0
+    (line,) = found.describe()
+    assert (
+        line == "near duplicates: more than 0 for each image; they are too alike to tell by a hash"
+    )
+    monkeypatch.setattr(near_duplicates, "_MOST_IMAGES", 20)
+    (line,) = find_near_duplicates([load_folder(photos).train]).describe()
+    assert line == "near duplicates: not looked for among more than 20 images"
 
 
 def test_pairs_do_not_depend_on_how_many_are_compared_at_once(photos, monkeypatch):

@@ -37,6 +37,7 @@ from semaug.data.image_set import FilePaths, FileSet
 _SIDE = 16  # frequencies of the hash, and pixels below which an image has fewer
 _MOST_DIFFERENT = 48  # bits of near duplicates, of 256
 _MOST_PER_IMAGE = 100  # pairs; images that are more alike than that are no duplicates
+_MOST_IMAGES = 200_000  # whose pairs are compared in minutes
 _DRAFT = 256  # pixels that a JPEG is decoded to at least
 _AT_ONCE = 256  # images that are read, or compared with all others
 _WORTH_KEEPING = 1.0  # seconds that hashing took
@@ -52,12 +53,12 @@ class NearDuplicates:
     Args:
         parts: The parts; their images are numbered one part after the other.
         pairs: ``(P, 2)`` int64, numbers of two images, the lower one first.
-        too_many: Whether so many images are alike that the pairs mean nothing, and are left out.
+        unknown: Why pairs are not known, "" if they are.
     """
 
     parts: Sequence[FileSet]
     pairs: Tensor
-    too_many: bool = False
+    unknown: str = ""
 
     @property
     def labels(self) -> Tensor:
@@ -84,11 +85,8 @@ class NearDuplicates:
         Returns:
             Lines; none if there are no near duplicates.
         """
-        if self.too_many:
-            return [
-                f"near duplicates: more than {_MOST_PER_IMAGE} for each image, so these images are "
-                "too alike to tell, and none is treated as a duplicate"
-            ]
+        if self.unknown:
+            return [f"near duplicates: {self.unknown}"]
         if not len(self.pairs):
             return []
         first, second = self.labels[self.pairs].T
@@ -135,7 +133,11 @@ def find_near_duplicates(
         progress: Called with the number of images that have a hash so far, and of all.
         threads: How many read images; None is one for each core. They change no result.
     """
-    total = sum(map(len, parts))
+    total, none = sum(map(len, parts)), torch.empty(0, 2, dtype=torch.int64)
+    if total > _MOST_IMAGES:
+        return NearDuplicates(
+            parts, none, f"not looked for among more than {_MOST_IMAGES:,} images"
+        )
     hashes: list[str] = []
     for part in parts:
         advance = partial(lambda before, done: progress(before + done, total), len(hashes))
@@ -148,7 +150,8 @@ def find_near_duplicates(
         _known[key] = _alike(torch.from_numpy(bits))
     pairs = _known[key]
     if pairs is None:
-        return NearDuplicates(parts, torch.empty(0, 2, dtype=torch.int64), too_many=True)
+        reason = f"more than {_MOST_PER_IMAGE} for each image; they are too alike to tell by a hash"
+        return NearDuplicates(parts, none, reason)
     return NearDuplicates(parts, places[pairs])
 
 
