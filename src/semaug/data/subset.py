@@ -27,7 +27,7 @@ class Subset:
         folds: Parts for cross-validation, in equal shares of every class: the run with seed s tests
             on part s modulo ``folds`` instead of the test part, and trains on the others.
         near_duplicates: ``"apart"`` deals near duplicates among images in files out to the folds as
-            any others; None keeps them in one fold (:mod:`semaug.data.near_duplicates`).
+            any others; None keeps them in one fold. See ``docs/finetuning.md``.
         imbalance: How many times more images the first class keeps than the last, with an
             exponential fall between; None leaves classes as they are.
         train_percent: Percent of the images of each class to train on; None is all.
