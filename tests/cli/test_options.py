@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from semaug.cli.options import changes_for, check_files, with_options
@@ -96,6 +97,9 @@ def test_a_change_without_effect_is_refused(arms, changes, message):
     assert message in str(error.value)
 
 
+QUIET = Console(quiet=True)
+
+
 def run_of(recipe, root):
     return make_run(recipe, {}, 0, False, root / "runs")
 
@@ -103,7 +107,7 @@ def run_of(recipe, root):
 def test_missing_files_are_named_before_anything_is_trained(tmp_path):
     run = run_of("cifar10_resnet32", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no file .*cifar-10-batches-py/.*; fetch it with"):
-        check_files([run], tmp_path)
+        check_files([run], TrainOptions(data_root=tmp_path), QUIET)
     assert not list(tmp_path.iterdir())
 
 
@@ -113,11 +117,11 @@ def test_files_that_are_there_are_not_read(tmp_path):
     folder.mkdir()
     for name in run.recipe.data.files.md5:
         (folder / name).touch()
-    check_files([run], tmp_path)
+    check_files([run], TrainOptions(data_root=tmp_path), QUIET)
 
 
 def test_a_run_that_began_had_its_files(tmp_path):
     run = run_of("cifar10_resnet32", tmp_path)
     run.folder.mkdir(parents=True)
-    (run.folder / "recipe.json").touch()
-    check_files([run, run_of("digits_resnet8", tmp_path)], tmp_path)
+    run.checkpoint.touch()
+    check_files([run, run_of("digits_resnet8", tmp_path)], TrainOptions(data_root=tmp_path), QUIET)

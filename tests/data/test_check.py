@@ -166,7 +166,8 @@ def test_progress_ends_at_the_number_of_images(toy, folder):
         calls = []
         check(name, root, progress=lambda *call, calls=calls: calls.append(call))
         assert calls[-1] == (total, total)
-        assert calls == sorted(calls)
+        measured = calls[: calls.index((total, total)) + 1]  # then near duplicates are looked for
+        assert measured == sorted(measured)
         assert {whole for _, whole in calls} == {total}
 
 

@@ -82,7 +82,7 @@ def test_files_are_looked_for_but_not_read_before_a_run(archive):
 
 
 def test_a_missing_folder_is_reported_like_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"load_data: expected cifar10 under .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"data: expected cifar10 under .*nowhere"):
         Cifar10().load(tmp_path / "nowhere")
 
 

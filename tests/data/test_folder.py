@@ -100,7 +100,7 @@ def test_test_images_without_classes_are_passed_over(root):
 )
 def test_parts_without_classes_are_refused(tmp_path, layout):
     write_folders(tmp_path, layout)
-    with pytest.raises(FileNotFoundError, match=r"one folder for each class .*t.*got 1 images d"):
+    with pytest.raises(FileNotFoundError, match=r"one folder for each class .*t.*got 1 image d"):
         load_folder(tmp_path)
 
 

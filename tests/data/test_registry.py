@@ -136,7 +136,7 @@ def test_missing_files_are_noticed_without_reading(name, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
 def test_sets_without_their_files_say_what_to_do(name, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"^load_data: expected .*, got no") as caught:
+    with pytest.raises(FileNotFoundError, match=r"^data: expected .*, got no") as caught:
         load_data(name, tmp_path / "nowhere")
     message = str(caught.value)
     if data_sets.get(name).files is not None:

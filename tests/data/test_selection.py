@@ -183,7 +183,7 @@ def test_seeds_decide(data):
         (
             {"test_on": "train"},
             ValueError,
-            "`test_on` to be one of 'test', 'hold_out'; got 'train'",
+            "`test_on` to be one of 'test', 'hold_out', 'none'; got 'train'",
         ),
         (
             {"test_on": "hold_out"},

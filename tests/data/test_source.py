@@ -59,7 +59,7 @@ def test_another_file_is_refused(root):
 def test_a_missing_file_is_named_with_what_mends_it(root):
     path = root / "toy-files" / "one"
     assert message_of(PACKED, root) == (
-        f"load_data: expected toy under {str(root)!r}, got no file {str(path)!r}; "
+        f"data: expected toy under {str(root)!r}, got no file {str(path)!r}; "
         f"fetch it with: semaug data fetch toy --data-root {root}, or name the folder that holds "
         "toy-files/ with --data-root or SEMAUG_DATA"
     )

@@ -150,6 +150,39 @@ def test_folds_are_alike_in_size_and_in_every_class(uneven, num_folds):
     assert torch.equal(parts, folds(uneven, num_folds, seed=0))
 
 
+@pytest.mark.parametrize("num_folds", [2, 5])
+def test_groups_stay_in_one_fold_and_folds_in_balance(uneven, num_folds):
+    groups = torch.arange(len(uneven))
+    groups[3:9], groups[20:22] = 3, 20
+    parts = folds(uneven, num_folds, 0, groups)
+    assert len(parts[3:9].unique()) == len(parts[20:22].unique()) == 1
+    counts = torch.stack(
+        [uneven[parts == part].bincount(minlength=10) for part in range(num_folds)]
+    )
+    alone = torch.ones(len(uneven), dtype=torch.bool)
+    alone[3:9] = alone[20:22] = False
+    whole = counts[:, [c not in uneven[~alone] for c in range(10)]]
+    assert (whole.max(0).values - whole.min(0).values).max() <= 1
+    assert counts.sum(1).max() - counts.sum(1).min() <= 6
+    assert torch.equal(parts, folds(uneven, num_folds, 0, groups + 7))
+    assert not torch.equal(parts, folds(uneven, num_folds, 1, groups))
+
+
+def test_images_alone_are_dealt_out_in_equal_shares(uneven):
+    parts = folds(uneven, 3, 0, torch.arange(len(uneven)))
+    counts = torch.stack([uneven[parts == part].bincount(minlength=10) for part in range(3)])
+    assert (counts.max(0).values - counts.min(0).values).max() <= 1
+    assert counts.sum(1).max() - counts.sum(1).min() <= 1
+
+
+def test_fewer_groups_than_folds_are_refused():
+    labels = torch.tensor([0, 0, 1, 1])
+    with pytest.raises(ValueError, match="folds: expected `num_folds` <= 2, the number of groups"):
+        folds(labels, 3, 0, labels)
+    with pytest.raises(ValueError, match="folds: expected"):
+        folds(labels, 2, 0, labels[:3])
+
+
 def test_folds_leave_one_out_if_there_are_as_many_as_images():
     assert folds(torch.tensor([0, 0, 1, 1]), 4, seed=3).sort().values.tolist() == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="folds: expected `num_folds` <= 4, the number of images"):

@@ -29,7 +29,7 @@ def make_data(num_train=180, num_test=30):
     return DataSet("toy", train, test, (0.5,), (0.2,))
 
 
-OTHERS = ("folds", "subset_seed", "test_images")
+OTHERS = ("folds", "near_duplicates", "subset_seed", "test_images")
 
 
 @pytest.fixture
@@ -116,13 +116,23 @@ def test_a_set_without_test_images_needs_some_held_out(data):
     assert len(Subset(hold_out=12).select(data)[0].test) == 12
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_run_may_have_no_test_images(data, quick):
+    chosen, selection = Subset(test_images=0, train_per_class=50).select(data, quick=quick)
+    assert (len(chosen.train), len(chosen.test), selection.test_on) == (150, 0, "none")
+    assert not Subset(test_images=0).chooses_training_images()
+    for parted in ({"hold_out": 12}, {"folds": 3}):
+        with pytest.raises(UserError, match="`test_images` >= 1 or none where images are held out"):
+            Subset(**parted, test_images=0)
+
+
 def test_a_class_that_is_held_out_whole_is_named():
     with pytest.raises(UserError, match="all of class 'a' are held out to test on"):
         Subset(hold_out=5).select(make_data(num_train=6, num_test=6))
 
 
 def test_too_few_images_are_told_as_of_the_recipe(data):
-    with pytest.raises(UserError, match=r"^recipe: select: expected `train_per_class` <= 60"):
+    with pytest.raises(UserError, match=r"^recipe: expected `train_per_class` <= 60"):
         Subset(train_per_class=61).select(data)
 
 
@@ -192,7 +202,7 @@ def test_images_with_masks_are_as_few_in_all_if_it_is_to_be_quick(dense):
         ("corrupt_percent", -1.0),
         ("corrupt_percent", 101.0),
         ("subset_seed", -1),
-        ("test_images", 0),
+        ("test_images", -1),
     ],
 )
 def test_numbers_out_of_range_are_named(name, value):

@@ -105,7 +105,9 @@ def test_other_images_than_the_run_began_with_are_refused(train_tiny):
     (run.folder / "summary.json").unlink()
     path = run.folder / "images.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"train_images": 99}))
-    with pytest.raises(UserError, match="began with other images: train_images 99 there and 100 n"):
+    with pytest.raises(
+        UserError, match="images than there are now: 99 to train on then and 100 now; r"
+    ):
         train_quietly(run, resume=True)
     path.write_text("[1]")
     with pytest.raises(UserError, match=r"images.json: expected a description of images, .*delete"):
@@ -117,8 +119,26 @@ def test_a_folder_whose_files_have_changed_is_refused(photographs, run_on_photog
     train_quietly(run_on_photographs, data_root=root, workers=0)
     (run_on_photographs.folder / "summary.json").unlink()
     (root / "train" / "bee" / "3.png").rename(root / "train" / "bee" / "x.png")
-    with pytest.raises(UserError, match="other images: other sums of train_files; restore"):
+    with pytest.raises(
+        UserError, match="other images than there are now: files have other names; restore"
+    ):
         train_quietly(run_on_photographs, data_root=root, workers=0, resume=True)
+
+
+def test_a_run_of_photographs_as_they_lie_does_not_go_on_with_upright_ones(
+    photographs, run_on_photographs
+):
+    run, options = run_on_photographs, {"data_root": photographs("ant", "bee"), "workers": 0}
+    train_quietly(run, **options)
+    path = run.folder / "images.json"
+    earlier = json.loads(path.read_text())
+    assert earlier.pop("exif") == "applied"
+    path.write_text(json.dumps(earlier))
+    with pytest.raises(UserError, match="now: photographs are now turned upright, as their EXIF s"):
+        train_quietly(run, **options, resume=True)
+    trained = load_trained(run.folder, TrainOptions(device="cpu", data_root=options["data_root"]))
+    with pytest.raises(UserError, match="has now: photographs are now turned upright"):
+        trained.test()
 
 
 def test_a_finished_run_of_other_images_is_refused(photographs, run_on_photographs):
@@ -126,7 +146,7 @@ def test_a_finished_run_of_other_images_is_refused(photographs, run_on_photograp
     cats, ants = photographs("cat", "dog", name="cats"), photographs("ant", "bee", name="ants")
     summary = train_quietly(run_on_photographs, data_root=cats, **options)
     assert train_quietly(run_on_photographs, data_root=cats, **options) == summary
-    message = r"images.json: the run began with other images: .*train_f"
+    message = r"the run began with other images than there are now: files have other names; res"
     with pytest.raises(UserError, match=message):
         train_quietly(run_on_photographs, data_root=ants, **options)
     with pytest.raises(FileNotFoundError, match="expected a folder of images"):
@@ -185,6 +205,7 @@ def test_runs_on_the_same_images_may_be_compared(train_tiny, make_run):
     for changed, part in (
         ({"data": "cifar10"}, "data"),
         ({"sha256": written["sha256"] | {"test_labels": "0"}}, "test_labels"),
+        ({"exif": "applied"}, "exif"),
     ):
         path.write_text(json.dumps(written | changed))
         message = rf"same images, got others by {part} in .*two.*images.json than in .*one.*images"

@@ -93,6 +93,7 @@ EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
         ["ema_decay=0.9"],
         ["mixup=0.2", "cutmix=1"],
         ["policy=autoaugment_svhn", "cutout=3", "jitter=0.4,0.4,0.4", "grayscale=0.2"],
+        ["test_images=0", "whitening=true"],
         ["clip_norm=0.5", "warmup_epochs=1.5", "deterministic=true"],
         ["whitening=true", "corrupt_percent=20", "train_percent=50", "batch_size=16"],
         ["optimizer=adamw", "decay_norms=false", "schedule=poly"],

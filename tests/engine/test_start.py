@@ -41,7 +41,7 @@ class Untested:
 
 
 def test_a_set_without_test_images_is_named(load):
-    message = "data=digits has no images to test on; keep some .* back with hold_out=N"
+    message = "data=digits has no images to test on; .* back with hold_out=N, .* with test_images=0"
     with pytest.raises(UserError, match=message):
         load("test_images=none", data=Untested())
     assert len(load("test_images=none", "hold_out=20", data=Untested()).test) == 20

@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from semaug.queue.display import JobsDisplay, report_failure
+from semaug.queue.display import JobsDisplay, report_failures
 from semaug.queue.outcome import Outcome, log_of
 from semaug.runs.read import value_of
 from tests.queue.summaries import summary_of
@@ -58,11 +58,22 @@ def test_elsewhere_there_is_a_line_for_each_outcome(make_run, screen):
 
 def test_failures_show_the_end_of_the_log(make_run, screen):
     run, console = make_run(), Console(file=screen)
-    report_failure(Outcome(run, {}), console)
+    report_failures([Outcome(run, {})], console)
     assert screen.getvalue() == ""
-    report_failure(Outcome(run, error="no disk"), console)
+    report_failures([Outcome(run, error="no disk")], console)
     log_of(run).parent.mkdir(parents=True)
     log_of(run).write_text("[bold]before\nlast\n")
-    report_failure(Outcome(run, error="no disk"), console)
+    report_failures([Outcome(run, error="no disk")], console)
     title = f"digits_resnet8_isda seed 0 failed; the end of {log_of(run)}:"
     assert screen.getvalue().splitlines() == [title, "  no disk", title, "  [bold]before", "  last"]
+
+
+def test_of_runs_that_failed_alike_one_log_is_shown(make_run, screen):
+    runs, console = [make_run(seed=seed) for seed in range(4)], Console(file=screen)
+    errors = ["no disk", "no disk", "no memory", "no disk"]
+    failed = [Outcome(run, error=error) for run, error in zip(runs, errors, strict=True)]
+    report_failures(failed, console)
+    first, told, second, other = screen.getvalue().splitlines()
+    assert first.startswith("digits_resnet8_isda seed 0 and 2 other runs failed; the end of ")
+    assert second.startswith("digits_resnet8_isda seed 2 failed; the end of ")
+    assert (told, other) == ("  no disk", "  no memory")

@@ -160,7 +160,7 @@ def test_work_of_both_arms_is_told(train_arm, tmp_path):
         optimizer_steps=12, images_seen=300, forward_passes=300
     )
     written = json.loads((comparison.folder / "compare.json").read_text())
-    assert written["second"]["work"]["forward_passes"] == 600
+    assert [work["forward_passes"] for work in written["second"]["work"]] == [600]
     text = printed(comparison)
     assert "each run of digits_resnet8: 12 optimizer steps, 300 images seen, 300 for" in text
     assert "the arms differ in forward passes\n" in text

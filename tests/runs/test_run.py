@@ -67,9 +67,14 @@ def test_a_child_does_not_hold_the_lock_of_its_parent(run):
 
 
 def test_a_run_that_never_began_leaves_no_folder(run):
+    run = replace(run, root=run.root / "runs")
     with run.lock():
         assert run.folder.exists()
-    assert not run.folder.parent.exists()
+    assert not run.root.exists()
+    run.root.mkdir()
+    with run.lock():
+        pass
+    assert not [*run.root.iterdir()]
     with run.lock():
         (run.folder / "recipe.json").touch()
     assert (run.folder / "lock").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from semaug.methods import Stream, View
 from semaug.recipe.plan import StreamPlan, make_plan
-from semaug.runs.work import Work, count_work, work_of
+from semaug.runs.work import Work, count_work, describe_work, work_of
 from tests.tiny import tiny_recipe
 
 
@@ -48,5 +48,8 @@ def test_every_stream_counts_with_its_own_views():
 def test_work_is_read_from_a_summary():
     told = {"optimizer_steps": 1000, "images_seen": 2, "forward_passes": 3, "epochs": 4}
     assert work_of(told) == Work(1000, 2, 3)
-    assert str(work_of(told)) == "1,000 optimizer steps, 2 images seen, 3 forward passes"
+    assert (
+        describe_work([work_of(told)]) == "1,000 optimizer steps, 2 images seen, 3 forward passes"
+    )
     assert work_of({"images_seen": 2}) is None
+    assert describe_work([work_of(told), None]) == ""

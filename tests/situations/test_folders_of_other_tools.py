@@ -1,6 +1,7 @@
 """What other programs and people leave in a folder of photographs, and how they call its parts."""
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -43,6 +44,29 @@ def test_files_that_are_passed_over_are_counted_by_check_and_when_a_run_begins(s
     assert status == 2
     assert all(line in output for line in wanted)
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("recipe.json"))
+
+
+def test_what_lies_in_a_folder_of_photographs_is_no_class(semaug, tmp_path):
+    write_pets(tmp_path / "photos", "")
+    for name in ("runs", ".ipynb_checkpoints", "__MACOSX", "cat/.ipynb_checkpoints"):
+        (tmp_path / "photos" / name).mkdir()
+    for name in ("Thumbs.db", "cat/Thumbs.db", "cat/.DS_Store", "dog/desktop.ini", ".DS_Store"):
+        (tmp_path / "photos" / name).touch()
+    write_image(tmp_path / "photos/cat/.ipynb_checkpoints/1-checkpoint.png")
+    status, output, _ = semaug("data", "check", "folder", "--data-root", "photos")
+    assert status == 0
+    assert "2 classes: cat (2), dog (2)" in output
+    (told,) = (line for line in output.splitlines() if line.startswith("passed over"))
+    assert {*told.partition(": ")[2].split(", ")} == {
+        *("hidden files (5)", ".ipynb_checkpoints/ (2)", "__MACOSX/", "runs/")
+    }
+    # The log of a run that failed before it began is all that is left of it.
+    (tmp_path / "photos/runs/folder_resnet18/seed0").mkdir(parents=True)
+    (tmp_path / "photos/runs/folder_resnet18/seed0/log.txt").touch()
+    assert semaug("data", "check", "folder", "--data-root", "photos")[0] == 0
+    shutil.rmtree(tmp_path / "photos/runs")  # a class may have this name
+    write_image(tmp_path / "photos/runs/far/1.png")
+    assert "runs (1)" in semaug("data", "check", "folder", "--data-root", "photos")[1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes and links")

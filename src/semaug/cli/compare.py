@@ -13,17 +13,24 @@ from semaug.cli.options import (
     Runs,
     changes_for,
     check_files,
+    expect_test,
     one_process,
     with_options,
 )
-from semaug.cli.printing import print_comparison
+from semaug.cli.printing import print_comparison, print_refit
 from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
 from semaug.errors import UserError
 from semaug.queue.outcome import summaries_of
 from semaug.recipe.overrides import split_overrides
 from semaug.recipes import make_run, split_name
-from semaug.report.compare import check_same_test, compare_runs, pairs_for
+from semaug.report.compare import (
+    better_of,
+    check_same_test,
+    compare_runs,
+    pairs_for,
+    record_refit,
+)
 from semaug.runs.words import say
 
 
@@ -50,6 +57,12 @@ def compare_command(
         float | None,
         typer.Option(help="Say how many pairs it takes to see a difference of this size"),
     ] = None,
+    no_refit: Annotated[
+        bool,
+        typer.Option(
+            "--no-refit", help="After folds, do not train the better recipe on all images"
+        ),
+    ] = False,
     quick: Quick = False,
     runs: Runs = Path("runs"),
     *,
@@ -67,7 +80,8 @@ def compare_command(
     tested on the same images.
 
     Few images, and no test part? --folds 5 parts the training images into five, each class in equal
-    shares, trains five runs of each recipe, and tests every image once.
+    shares, trains five runs of each recipe, and tests every image once. Then the recipe with the
+    better mean is trained on all images, without a test: that run is for semaug predict and export.
 
     [bold]Examples[/bold]
 
@@ -99,12 +113,23 @@ def compare_command(
     if pairs[0][0].folder == pairs[0][1].folder:
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
+    expect_test("compare", pairs[0])
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
-    check_files(pairs[0], options.data_root)
-
     all_runs = [run for pair in pairs for run in pair]
+    check_files(all_runs, options, console)
+
     summaries_of(queue.train(all_runs, options, console))  # or the command fails
     comparison = compare_runs(all_runs[::2], all_runs[1::2], runs)
     print_comparison(console, comparison)
     if detect is not None:
         say(console, pairs_for(comparison, detect))
+    if getattr(pairs[0][0].recipe.subset, "folds", None) is None or no_refit:
+        return
+
+    best = better_of(comparison)
+    place = comparison.group.recipes.index(best)
+    say(console, f"training {best.label}, whose mean is best, on all images, without a test")
+    on_all = {**chosen[place], "subset.folds": "none", "subset.test_images": "0"}
+    refit = make_run(arms[place], on_all, first_seed, quick, runs)
+    summaries_of(queue.train([refit], options, console))
+    print_refit(console, refit, record_refit(comparison, best, refit))

@@ -114,7 +114,7 @@ def check_set(
     if report.parts:
         console.print(_table(report))
     for line in report.notes:
-        say(console, line, style="yellow" if line.startswith("passed over") else "")
+        say(console, line, style="yellow" if line.startswith(("passed", "near")) else "")
     for line in _without_repeats([one.message for one in report.problems[:_MOST_PROBLEMS]]):
         say(console, line, style="red")
     if len(report.problems) > _MOST_PROBLEMS:

@@ -16,7 +16,14 @@ from semaug.engine.start import Start
 from semaug.engine.trained import load_finished_run, load_state, load_trained
 from semaug.errors import UserError
 from semaug.recipe import Recipe
-from semaug.runs.read import find_finished, label_of, measured, measures_of, value_of
+from semaug.runs.read import (
+    find_finished,
+    is_untested,
+    label_of,
+    measured,
+    measures_of,
+    value_of,
+)
 from semaug.runs.run import Run
 from semaug.runs.words import say
 
@@ -73,6 +80,9 @@ def evaluate_command(
 def _evaluate(folder: Path, options: TrainOptions, console: Console) -> int:
     """Test a run again, and return how many of its results are others than those recorded."""
     run, summary = load_finished_run(folder, trust_code=options.trust_code)
+    if is_untested(summary):
+        say(console, f"{folder}: was trained without test images, and is not tested", "yellow")
+        return 0
     threads = options.threads or summary.get("threads")  # earlier versions did not record them
     with cpu_threads(count_threads(run.recipe, threads)):
         results = _test(run, summary, options, console)

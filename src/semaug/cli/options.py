@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from semaug.data.registry import data_root as find_root
+from semaug.engine.display import show_reading
+from semaug.engine.images import check_images_now
+from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
 from semaug.errors import UserError, as_user_error
 from semaug.recipe.overrides import applicable, override, split_overrides
 from semaug.recipes import find_recipe, split_name
 from semaug.runs.run import Run
+from semaug.runs.words import say_once
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="See: semaug list recipes", show_default=False)
@@ -182,19 +187,36 @@ def changes_for(recipes: Sequence[str], changes: Mapping[str, str]) -> list[dict
     return chosen
 
 
-def check_files(runs: Iterable[Run], data_root: Path | None) -> None:
-    """Find out before anything is trained whether the files of the data sets are there.
+def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) -> None:
+    """Find out before anything is trained whether the images of the runs are there.
+
+    A folder of the user's own is looked through for each run, and what is passed over in it or is
+    near duplicates is said.
 
     Raises:
-        FileNotFoundError: If one is missing; the message says how to get it.
-        UserError: If a folder of images is not as it should be.
+        FileNotFoundError: If a file is missing; the message says how to get it.
+        UserError: If a folder of images is not as it should be, has too few images for a run, or
+            other images than a run began with.
     """
     sources = {run.recipe.data for run in runs if not run.has_begun}
     with as_user_error("", ValueError):
         for source in sources:
             check = getattr(source, "check_there", None)
             if check is not None:
-                check(find_root(data_root))
+                check(find_root(options.data_root))
+    for run in runs:
+        with show_reading(console) as progress:
+            check_images_now(run, options, lambda line: say_once(console, line), progress)
+
+
+def expect_test(command: str, runs: Iterable[Run]) -> None:
+    """Check that runs will be tested.
+
+    Raises:
+        UserError: If one will not.
+    """
+    if any(getattr(run.recipe.subset, "test_images", None) == 0 for run in runs):
+        raise UserError(f"{command}: expected runs with a test, got test_images=0")
 
 
 def one_process(command: str, instead: str = "") -> None:

@@ -1,7 +1,8 @@
 """What the command line prints about runs, comparisons and names."""
 
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from itertools import chain, product
 from statistics import mean
 from typing import Any
@@ -13,10 +14,20 @@ from rich.text import Text
 
 from semaug.report.compare import Comparison, conclusion, unequal_warnings
 from semaug.report.data import Group, RecipeRuns, compare
-from semaug.runs.read import Measure, label_of, measured, measures_of, report_names, value_of
+from semaug.runs.read import (
+    Measure,
+    is_untested,
+    label_of,
+    measure_of,
+    measured,
+    measures_of,
+    report_names,
+    value_of,
+)
 from semaug.runs.run import Run
 from semaug.runs.statistics import with_spread
-from semaug.runs.words import in_words, say
+from semaug.runs.words import counted, in_words, say
+from semaug.runs.work import Work, describe_work
 
 
 def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bool = True) -> Table:
@@ -63,6 +74,8 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
         ]
         if beside:
             say(console, f"  {names[measure.report]} of other metrics: {', '.join(beside)}")
+    if is_untested(summary):
+        say(console, "not tested, for there are no images to test on", style="bold")
     duration = in_words(summary["seconds"])
     length = f"{epochs} epoch{'s' * (epochs > 1)}" if steps is None else f"{steps:,} steps"
     say(console, f"{length} in {duration} on {summary['device']}")
@@ -73,9 +86,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the table of two recipes, their difference, and what it means."""
     group, sides = comparison.group, comparison.group.recipes
     measure, names = group.measure, group.report_names
-    num_seeds = len(sides[0].runs)
-    seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    title = f"{measure.heading(group.measured)}, {seeds} each"
+    num_runs, unit = len(sides[0].runs), "fold" if sides[0].overlap else "seed"
+    title = f"{measure.heading(group.measured)}, {counted(num_runs, unit)} each"
     columns = {name.replace("last 10", "last\n10", 1): report for report, name in names.items()}
     table = make_table(title[0].upper() + title[1:], ["recipe"], *columns)
     for side in sides:
@@ -87,8 +99,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         console.print()
         _print_others(console, group)
         console.print()
-    if num_seeds > 1:
-        say(console, "± is the standard deviation over seeds")
+    if num_runs > 1:
+        say(console, f"± is the standard deviation over {unit}s")
     for pair in comparison.pairs:
         difference, digits = pair.difference, f"+.{measure.digits}f"
         what = f"paired difference of the {names[measure.report]}, second - first"
@@ -135,17 +147,42 @@ def _print_others(console: Console, group: Group) -> None:
 
 def _print_work(console: Console, sides: Sequence[RecipeRuns]) -> None:
     """Say what a run of each side takes, and in what they differ."""
-    first, second = (side.runs[0].work for side in sides)
+    first, second = ([run.work for run in side.runs] for side in sides)
+    texts = [describe_work(first), describe_work(second)]
     if first == second:
-        if first:
-            say(console, f"each run: {first}")
+        if texts[0]:
+            say(console, f"each run: {texts[0]}")
         return
-    for side, work in zip(sides, (first, second), strict=True):
-        say(console, f"each run of {side.label}: {work or 'steps and passes not recorded'}")
-    if first and second:
-        own, other = asdict(first), asdict(second)
-        unequal = [name.replace("_", " ") for name in own if own[name] != other[name]]
+    for side, text in zip(sides, texts, strict=True):
+        say(console, f"each run of {side.label}: {text or 'steps and passes not recorded'}")
+    if all(texts):
+        unequal = [
+            field.name.replace("_", " ")
+            for field in fields(Work)
+            if any(
+                getattr(one, field.name) != getattr(other, field.name)
+                for one, other in zip(first, second, strict=True)
+            )
+        ]
         say(console, f"the arms differ in {', '.join(unequal)}", style="yellow")
+
+
+def print_refit(console: Console, run: Run, expected: Mapping[str, Any]) -> None:
+    """Say where the run on all images lies, what error to expect of it, and what it is for."""
+    measure = measure_of(expected)
+    values = with_spread(expected["values"], measure.digits)
+    say(
+        console,
+        f"trained on {expected['train_images']:,} images, without a test: {run.folder}; expected "
+        f"{measure.name} {values} {measure.unit}".rstrip()
+        + f", that of {counted(len(expected['values']), 'fold')}",
+        style="bold",
+    )
+    folder = shlex.quote(str(run.folder))
+    say(
+        console,
+        f"classify with it: semaug predict {folder} PHOTOS; pass it on: semaug export {folder}",
+    )
 
 
 def print_names(console: Console, title: str, names: Mapping[str, str]) -> None:

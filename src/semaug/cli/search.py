@@ -15,6 +15,7 @@ from semaug.cli.options import (
     RecipeName,
     Runs,
     check_files,
+    expect_test,
     one_process,
     with_options,
 )
@@ -29,7 +30,7 @@ from semaug.recipes import find_recipe, make_run
 from semaug.runs.read import Measure, report_names
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
-from semaug.runs.words import say
+from semaug.runs.words import counted, say
 
 # Values of these would be tested on different images, and their results cannot be compared.
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
@@ -100,7 +101,8 @@ def search_command(
         written = dict(zip(point, values, strict=True))
         candidates.append(Candidate(written, runs_of(fixed | point | choosing), final))
     _check_different(candidates)
-    check_files(candidates[0].final, options.data_root)
+    expect_test("search", candidates[0].final)
+    check_files([*candidates[0].choosing, *candidates[0].final], options, console)
     what = describe_overrides(candidates[0].final[0].recipe, fixed | points[0])
     for field, name in zip([*fixed, *grid], [*what], strict=True):  # name: however it is given
         if field in grid:
@@ -160,7 +162,7 @@ def _check_different(candidates: Sequence[Candidate]) -> None:
 
 def _print_result(console: Console, found: Mapping[str, Any], folder: Path) -> None:
     measure, num_seeds = Measure(**found["metric"]), len(found["seeds"])
-    seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
+    seeds = counted(num_seeds, "seed")
     what = report_names(found["num_tests"])[measure.report]
     title = f"Held-out {measure.in_unit()} ({measure.better} is better), {seeds} each"
     say(console, title, style="italic")

@@ -16,6 +16,7 @@ from semaug.data.class_folders import image_extensions
 from semaug.data.description import describe_classes
 from semaug.data.errors import WHAT_TO_DO
 from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
+from semaug.data.near_duplicates import find_near_duplicates
 from semaug.data.registry import data_root
 from semaug.data.source import DataSource, fetch_command, open_official
 from semaug.registry import data_sets
@@ -24,6 +25,7 @@ from semaug.registry import data_sets
 
 Progress = Callable[[int, int], None]
 
+_MOST_PAIRS = 20  # that are named
 _CHUNK = 1024  # images measured, or files handed to the threads, at a time
 
 
@@ -97,7 +99,8 @@ def check(
     Args:
         name: As ``data=`` of a recipe.
         root: Data root, as in :func:`semaug.data.load_data`.
-        progress: Called now and then with the number of images measured so far, and of all.
+        progress: Called now and then with the number of images measured so far, and of all; then
+            with those that near duplicates were looked for among.
         threads: How many decode images (processes, where reading the set does that); None is one
             for each core. They change no result.
         **options: Of the data set.
@@ -122,10 +125,27 @@ def check(
         return CheckReport(name, root, problems=tuple(problems))
     if not data.has_bytes:
         raise ValueError(f"check: expected images of bytes to measure, got others of {name!r}")
-    parts, problems = _measure(data, progress or (lambda done, total: None), threads)
-    classes = (describe_classes(data.train),) if getattr(source, "is_users_own", False) else ()
-    notes = (*classes, *data.notes)
-    return CheckReport(name, root, data.num_classes, parts, notes, tuple(problems))
+    progress = progress or (lambda done, total: None)
+    parts, problems = _measure(data, progress, threads)
+    notes = list(data.notes)
+    if getattr(source, "is_users_own", False):
+        notes.insert(0, describe_classes(data.train))
+        if files := [part for part in (data.train, data.test) if isinstance(part, FileSet)]:
+            notes += _find_duplicates(files, progress, threads)
+    return CheckReport(name, root, data.num_classes, parts, tuple(notes), tuple(problems))
+
+
+def _find_duplicates(
+    parts: Sequence[FileSet], progress: Progress, threads: int | None
+) -> list[str]:
+    found = find_near_duplicates(parts, progress=progress, threads=threads)
+    lines = found.describe(_MOST_PAIRS)
+    if len(found.pairs):
+        lines.append(
+            "keep one image of each pair where both are of one class and part; else correct the "
+            "label, or take the image out of the training part"
+        )
+    return lines
 
 
 def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
@@ -245,4 +265,4 @@ def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[P
 
 def _reason(error: Exception) -> str:
     """Return the message without the name of the function, which nobody called."""
-    return str(error).removeprefix("load_data: ").removeprefix("decode: ")
+    return str(error).removeprefix("data: ")

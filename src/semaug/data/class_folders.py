@@ -24,6 +24,7 @@ from semaug.data.image_set import FilePaths, FileSet
 
 _FOLDER, _IMAGE = "folder", "image"
 _OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "__pycache__"}
+_OF_SYSTEMS |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 _BESIDE_RECIPES = {"cluster", "compare", "search"}  # in a folder of runs
 _MOST_NAMED = 5
 _MOST_KINDS = 10
@@ -72,7 +73,7 @@ class Listing:
             entries = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(
-                f"load_data: expected images in {str(folder)!r}, got no such folder"
+                f"data: expected images in {str(folder)!r}, got no such folder"
             ) from error
         found = cls()
         with entries:
@@ -151,7 +152,8 @@ class Part:
 
         Args:
             folder: The folder.
-            passed_over: Names of folders that are no classes. Folders of runs are none either.
+            passed_over: Names of folders that are no classes. Folders of runs are none either, nor
+                is ``runs`` without images.
 
         Raises:
             FileNotFoundError: If there is no such folder, or no class in it.
@@ -163,6 +165,8 @@ class Part:
         of_runs = {name for name in deep if _holds_runs(folder / name, "*/seed*")}
         if recipes := {name for name in deep if _holds_runs(folder / name, "seed*")}:
             of_runs |= recipes | (_BESIDE_RECIPES & {*deep})
+        if "runs" in found and not found["runs"].images:  # of runs that never began
+            of_runs.add("runs")
         classes = {printable(name): one for name, one in found.items() if name not in of_runs}
         part = cls(folder, classes, sum((one.others for one in classes.values()), listing.others))
         part.others.update(f"{printable(name)}/" for name in of_runs)
@@ -187,7 +191,7 @@ class Part:
             there = sum((self.classes[name].others for name in empty), Counter[str]())
             beside = f", but {_counted(there)}" if there else ""
             raise ValueError(
-                f"load_data: expected images of every class in {str(self.folder)!r}, got none of "
+                f"data: expected images of every class in {str(self.folder)!r}, got none of "
                 f"{listed(empty)}{beside}{remedy}"
             )
         images = [found.images for found in self.classes.values()]
@@ -250,7 +254,7 @@ def check_counts(folder: Path, images: FileSet, num_images: int, num_classes: in
     """
     if (len(images), len(images.classes)) != (num_images, num_classes):
         raise ValueError(
-            f"load_data: expected {num_images:,} images of {num_classes:,} classes in "
+            f"data: expected {num_images:,} images of {num_classes:,} classes in "
             f"{str(folder)!r}, got {len(images):,} of {len(images.classes):,}"
         )
 
@@ -277,8 +281,8 @@ def no_class(folder: Path, listing: Listing) -> FileNotFoundError:
     """Build the error for a folder without a class."""
     count = len(listing.images)
     return FileNotFoundError(
-        f"load_data: expected one folder for each class in {str(folder)!r}, got "
-        + (f"{count:,} images directly in it" if count else "none")
+        f"data: expected one folder for each class in {str(folder)!r}, got "
+        + (f"{count:,} image{'s' * (count > 1)} directly in it" if count else "none")
     )
 
 
@@ -295,7 +299,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
         is_file = not is_folder and entry.is_file()
     except OSError:  # a link to itself
         is_folder = is_file = False
-    if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
+    if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:  # also of files
         return f"{printable(entry.name)}/" if is_folder else "hidden files"
     if is_folder:
         return _FOLDER
@@ -314,7 +318,7 @@ def _classes_in(folder: Path, listing: Listing, passed_over: Collection[str]) ->
 
 def _holds_runs(folder: Path, where: str) -> bool:
     """Tell whether there are folders of runs, such as ``seed0``, at a place in a folder."""
-    files = ("recipe.json", "lock")
+    files = ("recipe.json", "lock", "log.txt")
     return any((seed / name).exists() for seed in folder.glob(where) for name in files)
 
 
@@ -329,6 +333,6 @@ def _check_same_classes(folder: Path, found: Collection[str], wanted: Collection
     sides = (("no", sorted(missing)), ("also", sorted(extra)))
     if problems := [f"{word} {listed(names)}" for word, names in sides if names]:
         raise ValueError(
-            f"load_data: expected the {len(wanted)} classes of the training images in "
+            f"data: expected the {len(wanted)} classes of the training images in "
             f"{str(folder)!r}, got {' and '.join(problems)}"
         )

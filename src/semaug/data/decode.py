@@ -1,27 +1,29 @@
 """Files of images become pixels.
 
-The reference is ``PIL.Image.open(path).convert("RGB")``. JPEG and WebP torchvision decodes faster,
-to equal pixels, and all the rest (PNG, BMP, TIFF, PPM, the first frame of an animation, whatever
-torchvision refuses) is left to Pillow. So is everything once torchvision has no decoder any more,
-as it has announced in version 0.29. Grey, CMYK and palette images become RGB and transparency is
-dropped; the turn that a camera notes in a photograph (EXIF) is not applied. There is one exception
-to the reference: of grey images with more than 8 bits (PNG, TIFF, PGM, JPEG 2000) the upper 8 bits
-are kept, as Pillow itself does in color, where it would cut off at 255. Numbers of no agreed scale
-are refused: floating-point, signed and 32-bit ones, and 12 bits stored in 16. So are formats for
-which Pillow calls other programs.
+The reference is ``PIL.ImageOps.exif_transpose(PIL.Image.open(path)).convert("RGB")``: a photograph
+is turned upright where its camera noted how it was held (EXIF), as programs show it. JPEG and WebP
+torchvision decodes faster, to equal pixels, and all the rest (PNG, BMP, TIFF, PPM, the first frame
+of an animation, whatever torchvision refuses) is left to Pillow. So is everything once torchvision
+has no decoder any more, as it has announced in version 0.29. Grey, CMYK and palette images become
+RGB and transparency is dropped. There is one exception to the reference: of grey images with more
+than 8 bits (PNG, TIFF, PGM, JPEG 2000) the upper 8 bits are kept, as Pillow itself does in color,
+where it would cut off at 255. Numbers of no agreed scale are refused: floating-point, signed and
+32-bit ones, and 12 bits stored in 16. So are formats for which Pillow calls other programs.
 """
 
 import io
 import os
 import stat
+import struct
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from semaug.data.errors import WHAT_TO_DO
@@ -37,6 +39,18 @@ _SIXTEEN_BITS = {"I;16": ("JPEG2000", "PNG", "TIFF"), "I;16B": ("TIFF",), "I": (
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 
 
+# What odd EXIF makes Pillow raise; then nobody knows how the camera was held.
+_MALFORMED = (
+    ArithmeticError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
 class _ScaleError(ValueError):
     """The numbers of a picture have no agreed scale; the message says what mends it."""
 
@@ -48,7 +62,7 @@ def decode_file(path: str | os.PathLike[str]) -> Tensor:
         path: Of a file in any of :func:`known_formats`; its content decides, not its name.
 
     Returns:
-        ``(3, H, W)`` uint8, red, green and blue. In memory the channels lie together.
+        ``(3, H, W)`` uint8, red, green and blue, upright. In memory the channels lie together.
 
     Raises:
         OSError: If the file cannot be read.
@@ -56,7 +70,7 @@ def decode_file(path: str | os.PathLike[str]) -> Tensor:
             scale; the message names it.
     """
     if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
-        raise ValueError(f"decode: cannot read {os.fspath(path)!r}: a folder or pipe, no file")
+        raise ValueError(f"cannot read {os.fspath(path)!r}: a folder or pipe, no file")
     return _decode(np.fromfile(path, dtype=np.uint8), os.fspath(path))
 
 
@@ -70,17 +84,20 @@ def _decode(content: np.ndarray, name: str) -> Tensor:
         reason = "no image of a known format" if unknown else str(error).partition("\n")[0]
         remedy = "" if isinstance(error, _ScaleError) else WHAT_TO_DO
         raise ValueError(
-            f"decode: cannot read {name!r} ({len(content):,} bytes): {reason}{remedy}"
+            f"cannot read {name!r} ({len(content):,} bytes): {reason}{remedy}"
         ) from error
 
 
 def _suits_torchvision(content: np.ndarray) -> bool:
     """Tell JPEG and WebP by their first bytes.
 
-    Not PNG: of a damaged one, torchvision 0.29 does not raise, but dies with the whole process.
+    Not PNG: of a damaged one, torchvision 0.29 does not raise, but dies with the whole process. Not
+    WebP with EXIF, which it passes over.
     """
-    begin = content[:12].tobytes()
-    return begin.startswith(b"\xff\xd8\xff") or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
+    begin = content[:21].tobytes()
+    is_webp = (begin[:4], begin[8:12]) == (b"RIFF", b"WEBP")
+    has_exif = begin[12:16] == b"VP8X" and len(begin) > 20 and bool(begin[20] & 8)
+    return begin.startswith(b"\xff\xd8\xff") or (is_webp and not has_exif)
 
 
 def _by_torchvision(content: np.ndarray) -> Tensor | None:
@@ -88,24 +105,37 @@ def _by_torchvision(content: np.ndarray) -> Tensor | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            image: Tensor = decode_image(torch.from_numpy(content), mode="RGB")
+            image: Tensor = decode_image(
+                torch.from_numpy(content), mode="RGB", apply_exif_orientation=True
+            )
         except RuntimeError:
             return None
-    return image if image.ndim == 3 else None
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1) if image.ndim == 3 else None
 
 
 def _by_pillow(content: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd but harmless metadata
         with Image.open(io.BytesIO(content.tobytes()), formats=known_formats()) as image:
-            tags = getattr(image, "tag_v2", {})
+            tags, is_deep = getattr(image, "tag_v2", {}), ";16" in repr(image.tile)
+            turn_upright(image)
             if image.mode[0] in "FI" or 2 in tags.get(_SAMPLE_FORMAT, ()):
                 return _upper_bits(image, tags).expand(3, -1, -1).contiguous()
-            is_deep = ";16" in repr(image.tile)  # in color, of which Pillow keeps the upper bits
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
-            if is_deep:
+            if is_deep:  # in color, of which Pillow has kept the upper bits
                 _check_bits(pixels, image.mode)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Turn an image of Pillow as its EXIF says.
+
+    Raises:
+        OSError: If it cannot be read. Damaged EXIF is no reason.
+    """
+    image.load()
+    with suppress(*_MALFORMED):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _check_bits(upper: np.ndarray, mode: str) -> None:

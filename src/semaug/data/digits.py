@@ -47,8 +47,7 @@ class Digits(DataSource):
             from sklearn import datasets  # slow to import, and only this data set needs it
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                "load_data: 'digits' needs scikit-learn; install it with: "
-                + how_to_install("train"),
+                "data: 'digits' needs scikit-learn; install it with: " + how_to_install("train"),
                 name="sklearn",  # by which the command line knows what to say
             ) from error
         digits = datasets.load_digits()

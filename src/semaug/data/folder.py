@@ -89,7 +89,7 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     root = root.expanduser()
     if not root.is_dir():
         raise FileNotFoundError(
-            f"load_data: expected a folder of images, got no folder {str(root)!r}; name the one "
+            f"data: expected a folder of images, got no folder {str(root)!r}; name the one "
             "that holds train/ and val/ with --data-root or SEMAUG_DATA"
         )
     top = Listing.of(root)
@@ -98,12 +98,12 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
         return _load_classes(root, test)
     if len(trains) > 1:
         raise ValueError(
-            f"load_data: expected one folder of training images in {str(root)!r}, got "
+            f"data: expected one folder of training images in {str(root)!r}, got "
             f"{listed(trains)}; rename those that are not meant"
         )
     if test is None and len(tests) > 1:
         raise ValueError(
-            f"load_data: expected one folder of test images in {str(root)!r}, got "
+            f"data: expected one folder of test images in {str(root)!r}, got "
             f"{listed(tests)}; choose with {' or '.join(f'data.test={name}' for name in tests)}"
         )
     name = test or next(iter(tests), None)
@@ -118,7 +118,7 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     held = Part.of(root / name)
     if held.folder.samefile(train.folder):
         raise ValueError(
-            f"load_data: expected `test` other than the training images in {str(train.folder)!r}, "
+            f"data: expected `test` other than the training images in {str(train.folder)!r}, "
             f"got {name!r}; where there is nothing else to test on, keep some back with hold_out=N"
         )
     notes = [f"{used}, test images in {printable(name)}/", note_of(root, top.others)]
@@ -140,7 +140,7 @@ def _find_parts(root: Path, folders: list[str]) -> tuple[list[str], list[str]]:
     )
     if not trains and tests:
         raise FileNotFoundError(
-            f"load_data: expected a folder train/ of classes in {str(root)!r}, got none beside "
+            f"data: expected a folder train/ of classes in {str(root)!r}, got none beside "
             + listed(tests)
         )
     if not trains and flat and (len(flat) == len(folders) or len({*map(roles.get, flat)}) > 1):
@@ -152,7 +152,7 @@ def _load_classes(root: Path, test: str | None) -> DataSet:
     """Find classes that lie in the root itself."""
     if test is not None:
         raise ValueError(
-            f"load_data: expected train/ beside {test!r} in {str(root)!r}, got no folder for parts"
+            f"data: expected train/ beside {test!r} in {str(root)!r}, got no folder for parts"
         )
     part = Part.of(root)
     _check_level(part, is_root=True)
@@ -231,7 +231,7 @@ def _check_level(part: Part, *, is_root: bool) -> None:
         wanted = "classes with images"
     else:
         return
-    raise ValueError(f"load_data: expected {wanted} in {where!r}, got {got}; {remedy}")
+    raise ValueError(f"data: expected {wanted} in {where!r}, got {got}; {remedy}")
 
 
 def _fork(folder: Path) -> Path | None:

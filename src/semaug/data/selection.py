@@ -32,7 +32,7 @@ class Selection:
         labels: ``(n,)`` int64, the labels to train on; masks always are the official ones.
         held_out: ``(m,)`` int64, places of the images held out or of the fold, ascending.
         unlabeled: ``(u,)`` int64, places of the images to learn from without labels, ascending.
-        test_on: ``"test"`` or ``"hold_out"``.
+        test_on: ``"test"``, ``"hold_out"`` or ``"none"``.
         options: What was asked for, the seed included; None is not asked for.
     """
 
@@ -55,6 +55,7 @@ def select(
     hold_out: int | None = None,
     folds: int | None = None,
     fold: int = 0,
+    groups: Tensor | None = None,
     imbalance: float | None = None,
     train_percent: float | None = None,
     labeled_per_class: int | None = None,
@@ -75,6 +76,8 @@ def select(
         folds: Part the images to train on into so many folds, and test on one of them
             (:func:`~semaug.data.splits.folds`).
         fold: Which one, from 0.
+        groups: ``(N,)`` int64, the same number for official training images that stay in one fold,
+            such as near duplicates; None is each for itself.
         imbalance: Thin out the classes exponentially
             (:func:`~semaug.data.splits.long_tailed`).
         train_percent: Keep a share of each class (:func:`~semaug.data.splits.fraction`).
@@ -85,9 +88,9 @@ def select(
             (:func:`~semaug.data.splits.corrupt_labels`).
         seed: Of all random choices.
         test_on: What becomes the part to be tested on: ``"hold_out"``, the images held out (or the
-            fold), so
-            that nobody chooses options by looking at the test images; or ``"test"``, the
-            official one. None is ``"hold_out"`` where images are held out or parted into folds.
+            fold), so that nobody chooses options by looking at the test images; ``"test"``, the
+            official one; or ``"none"``. None is ``"hold_out"`` where images are held out or parted
+            into folds, and else ``"test"``.
 
     Returns:
         The data set, with the normalization and the class names of the whole one, and what was
@@ -130,7 +133,8 @@ def select(
     if folds is not None:
         if fold not in range(folds):
             raise ValueError(f"select: expected `fold` from 0 to {folds - 1}, got {fold}")
-        tested = splits.folds(official[indices], folds, seed) == fold
+        together = None if groups is None else groups[indices]
+        tested = splits.folds(official[indices], folds, seed, together) == fold
         indices, held_out = indices[~tested], indices[tested]
     if imbalance is not None:
         indices = indices[splits.long_tailed(official[indices], imbalance, seed)]
@@ -167,13 +171,15 @@ def select(
 def _apply(selection: Selection, data: DataSet) -> DataSet:
     holds_out, options = selection.test_on == "hold_out", selection.options
     parts_labels = options["labeled_per_class"] is not None
-    train = _part(data.train, selection.indices)
+    train, test = _part(data.train, selection.indices), data.test
+    if selection.test_on == "none":
+        test = test.subset(selection.indices[:0])
     if options["corrupt_percent"] is not None:
         train = train.with_labels(selection.labels)
     return replace(
         data,
         train=train,
-        test=data.train.subset(selection.held_out) if holds_out else data.test,
+        test=data.train.subset(selection.held_out) if holds_out else test,
         unlabeled=_part(data.train, selection.unlabeled) if parts_labels else data.unlabeled,
     )
 
@@ -188,7 +194,7 @@ def _choose_test(test_on: str | None, hold_out: int | None, folds: int | None) -
         raise ValueError(f"select: expected `hold_out` or `folds`, got {hold_out} and {folds}")
     if test_on is None:
         return "test" if hold_out is folds is None else "hold_out"
-    check_one_of("select", "test_on", test_on, ("test", "hold_out"))
+    check_one_of("select", "test_on", test_on, ("test", "hold_out", "none"))
     if test_on == "hold_out" and hold_out is folds is None:
         raise ValueError("select: expected `hold_out` with `test_on` 'hold_out', got None")
     return test_on

@@ -132,7 +132,7 @@ def find_official(files: OfficialFiles, root: Path, name: str) -> Path:
     path = root / files.folder / name
     if not path.is_file():
         raise FileNotFoundError(
-            f"load_data: expected {files.name} under {str(root)!r}, got no file {str(path)!r}; "
+            f"data: expected {files.name} under {str(root)!r}, got no file {str(path)!r}; "
             + remedy_for_missing(files, root, name)
         )
     return path
@@ -156,7 +156,7 @@ def open_official(files: OfficialFiles, root: Path, name: str) -> Iterator[Buffe
         md5 = md5_of(file)
         if md5 != files.md5[name]:
             raise ValueError(
-                f"load_data: expected {str(path)!r} with MD5 sum {files.md5[name]}, got {md5} "
+                f"data: expected {str(path)!r} with MD5 sum {files.md5[name]}, got {md5} "
                 f"({path.stat().st_size:,} bytes), so it is damaged or cut short; fetch it with: "
                 + fetch_command(files.name, root)
             )

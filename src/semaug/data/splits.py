@@ -10,6 +10,7 @@ Classes are 0 to the highest label.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -85,22 +86,26 @@ def hold_out(labels: Tensor, num_images: int, seed: int) -> tuple[Tensor, Tensor
     return _places(~held_out), _places(held_out)
 
 
-def folds(labels: Tensor, num_folds: int, seed: int) -> Tensor:
+def folds(labels: Tensor, num_folds: int, seed: int, groups: Tensor | None = None) -> Tensor:
     """Part all images into folds for cross-validation, in equal shares of every class.
 
-    Sizes of folds differ by one at most, and so do their numbers of images of a class.
+    Sizes of folds differ by one at most, and so do their numbers of images of a class, as far as
+    groups of images that stay together allow.
 
     Args:
         labels: ``(N,)`` int64.
         num_folds: How many.
-        seed: The folds depend on it and on the labels alone.
+        seed: The folds depend on it, on the labels and on the groups alone.
+        groups: ``(N,)`` int64, the same number for images that stay in one fold, such as near
+            duplicates; None is each image for itself.
 
     Returns:
         Fold of each image, ``(N,)`` int64 in 0..num_folds - 1.
 
     Raises:
         TypeError: If ``labels`` are not int64, or ``num_folds`` or ``seed`` is not an int.
-        ValueError: If ``num_folds`` is not in 2..N or ``seed`` is negative.
+        ValueError: If ``num_folds`` is not in 2..N, there are fewer groups, or ``seed`` is
+            negative.
     """
     labels, sizes = _check_classes("folds", labels)
     check_int("folds", "num_folds", num_folds, 2)
@@ -109,7 +114,36 @@ def folds(labels: Tensor, num_folds: int, seed: int) -> Tensor:
             f"folds: expected `num_folds` <= {len(labels)}, the number of images, got {num_folds}"
         )
     first = sizes.cumsum(0) - sizes  # classes one after another, dealt out like cards
-    return (first[labels] + _random_ranks("folds", labels, seed)) % num_folds
+    places = first[labels] + _random_ranks("folds", labels, seed)
+    if groups is None:
+        return places % num_folds
+    return _folds_of_groups(labels, num_folds, places, groups)
+
+
+def _folds_of_groups(labels: Tensor, num_folds: int, places: Tensor, groups: Tensor) -> Tensor:
+    """Give whole groups to folds: where images of their classes are fewest, then images of any.
+
+    The largest groups come first, those of one size by the ``places`` of their images.
+    """
+    check_shapes("folds", labels=(labels, "N"), groups=(groups, "N"))
+    members: dict[int, list[int]] = {}  # images of each group
+    names = groups.tolist()
+    for image in places.argsort().tolist():
+        members.setdefault(names[image], []).append(image)
+    if len(members) < num_folds:
+        raise ValueError(
+            f"folds: expected `num_folds` <= {len(members)}, the number of groups of images that "
+            f"stay together, got {num_folds}"
+        )
+    held = [Counter[int]() for _ in range(num_folds)]  # images of each class
+    found, classes = torch.empty_like(labels), labels.tolist()
+    for images in sorted(members.values(), key=len, reverse=True):
+        own = [classes[image] for image in images]
+        loads = [(sum(one[c] for c in own), one.total()) for one in held]
+        fold = loads.index(min(loads))
+        held[fold].update(own)
+        found[images] = fold
+    return found
 
 
 def labeled_subset(labels: Tensor, num_labeled: int, seed: int) -> tuple[Tensor, Tensor]:

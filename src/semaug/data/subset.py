@@ -1,13 +1,17 @@
 """Which images of a data set a run sees."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
-from semaug.data.image_set import DataSet
+from semaug.data.image_set import DataSet, FileSet
+from semaug.data.near_duplicates import NearDuplicates, find_near_duplicates
 from semaug.data.selection import Selection, select
-from semaug.errors import UserError, as_user_error, check_option
+from semaug.errors import UserError, check_option
 from semaug.registry import subsets
 
 
@@ -22,6 +26,8 @@ class Subset:
             tested on instead of the test part, for choosing options; None is none.
         folds: Parts for cross-validation, in equal shares of every class: the run with seed s tests
             on part s modulo ``folds`` instead of the test part, and trains on the others.
+        near_duplicates: ``"apart"`` deals near duplicates among images in files out to the folds as
+            any others; None keeps them in one fold. See ``docs/finetuning.md``.
         imbalance: How many times more images the first class keeps than the last, with an
             exponential fall between; None leaves classes as they are.
         train_percent: Percent of the images of each class to train on; None is all.
@@ -30,7 +36,8 @@ class Subset:
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
             seeds share their images. ``"run"`` is the seed of the run.
-        test_images: Number of test images, evenly spread over the set; None is all.
+        test_images: Number of test images, evenly spread over the set; None is all. 0 is none: the
+            run trains on all images that are chosen, and is not tested.
 
     Raises:
         UserError: If a number is out of range.
@@ -39,6 +46,7 @@ class Subset:
     train_per_class: int | None = None
     hold_out: int | None = None
     folds: int | None = None
+    near_duplicates: Literal["apart"] | None = None
     imbalance: float | None = None
     train_percent: float | None = None
     labeled_per_class: int | None = None
@@ -47,13 +55,7 @@ class Subset:
     test_images: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "train_per_class",
-            "hold_out",
-            "labeled_per_class",
-            "test_images",
-            "imbalance",
-        ):
+        for name in ("train_per_class", "hold_out", "labeled_per_class", "imbalance"):
             value = getattr(self, name)
             inside = value is None or 1 <= value < float("inf")
             check_option(name, value, inside, ">= 1 or none")
@@ -68,6 +70,10 @@ class Subset:
         check_option("folds", folds, folds is None or folds >= 2, ">= 2 or none")
         if self.hold_out is not None:
             check_option("folds", folds, folds is None, "or `hold_out`")
+        wanted, least = self.test_images, 0 if self.hold_out is folds is None else 1
+        which = " where images are held out" if least else ""
+        inside = wanted is None or wanted >= least
+        check_option("test_images", wanted, inside, f">= {least} or none{which}")
 
     @property
     def follows_seed(self) -> bool:
@@ -77,6 +83,11 @@ class Subset:
     def chooses_training_images(self) -> bool:
         """Whether a run trains on anything but the official training images and labels."""
         return self != Subset(subset_seed=self.subset_seed, test_images=self.test_images)
+
+    @property
+    def keeps_duplicates(self) -> bool:
+        """Whether near duplicates stay in one fold."""
+        return self.folds is not None and self.near_duplicates is None
 
     def select(
         self, data: DataSet, *, quick: bool = False, seed: int = 0
@@ -89,29 +100,37 @@ class Subset:
             quick: Whether numbers of images are limits only, and a smaller set is taken as it is.
 
         Returns:
-            The images, and how those to train on were chosen.
+            The images, with a note on near duplicates that stay together, and how those to train on
+            were chosen.
 
         Raises:
             UserError: If there are fewer images than asked for, none to test on, or none of a class
                 to train on.
         """
-        with as_user_error("recipe: ", ValueError):
+        with _told_of_recipe():
             own = self._at_most(data, seed) if quick else self
-            whole, (data, selection) = data, select(data, **own._choices(seed))
+            choices = own._choices(seed)
+            if isinstance(data.train, FileSet) and self.keeps_duplicates and not quick:
+                found = find_near_duplicates([data.train])
+                choices |= {"groups": found.groups} if len(found.pairs) else {}
+                data = replace(data, notes=(*data.notes, *_told(found)))
+            whole, (data, selection) = data, select(data, **choices)
         if len(selection.held_out) and not (quick or whole.has_masks):
             held_out = whole.train.labels.cpu()[selection.held_out].tolist()
             if lost := {*held_out} - {*selection.official_labels.tolist()}:
                 raise UserError(
                     f"recipe: expected images of every class of data={data.name} to train on, "
                     f"all of class {selection.classes[min(lost)]!r} are held out to test on"
+                    f"{'; near duplicates stay in one fold' if 'groups' in choices else ''}"
                 )
         num_test, wanted = len(data.test), own.test_images
-        if num_test == 0:
+        if num_test == 0 and wanted != 0:
             raise UserError(
-                f"recipe: data={data.name} has no images to test on; keep some of the training "
-                "images back with hold_out=N"
+                f"recipe: data={data.name} has no images to test on; cross-validate with "
+                "semaug compare and --folds 5, keep some of the training images back with "
+                "hold_out=N, or train on all of them without a test with test_images=0"
             )
-        if wanted is not None:
+        if wanted:
             check_option("test_images", wanted, wanted <= num_test, f"<= {num_test}")
             # Evenly spread, for many sets are sorted by class.
             places = torch.arange(wanted) * num_test // wanted
@@ -119,9 +138,11 @@ class Subset:
         return data, selection
 
     def _choices(self, seed: int) -> dict[str, Any]:
-        own = {k: v for k, v in vars(self).items() if k not in ("subset_seed", "test_images")}
+        others = "near_duplicates", "subset_seed", "test_images"
+        own = {k: v for k, v in vars(self).items() if k not in others}
         own_seed = seed if self.subset_seed == "run" else self.subset_seed
-        return {**own, "fold": seed % (self.folds or 1), "seed": own_seed}
+        test_on = "none" if self.test_images == 0 else None
+        return {**own, "fold": seed % (self.folds or 1), "seed": own_seed, "test_on": test_on}
 
     def _at_most(self, data: DataSet, seed: int) -> "Subset":
         """Limit numbers of images to the size of the set; with masks, in all classes together."""
@@ -148,6 +169,29 @@ class Subset:
             _, left = select(data, **own._choices(seed) | {"labeled_per_class": None})
             fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
             own = replace(own, labeled_per_class=min(own.labeled_per_class, fewest))
-        if own.test_images is not None:
+        if own.test_images:
             own = replace(own, test_images=max(1, min(own.test_images, num_test)))
         return own
+
+
+@contextmanager
+def _told_of_recipe() -> Iterator[None]:
+    """Turn errors of functions that the user did not call into errors of the recipe."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(re.sub(r"^(\w+: )?", "recipe: ", str(error), count=1)) from error
+
+
+def _told(found: NearDuplicates) -> list[str]:
+    """Describe near duplicates, and say what becomes of them in folds."""
+    lines = found.describe()
+    if len(found.pairs):
+        largest = int(torch.bincount(found.groups).max())
+        lines.append(
+            f"they stay in one fold, up to {largest} images together, for the error would be too "
+            "low; near_duplicates=apart parts them"
+        )
+    return lines

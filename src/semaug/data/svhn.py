@@ -80,7 +80,7 @@ def _read_images(files: OfficialFiles, root: Path, names: Sequence[str]) -> Imag
         from scipy.io import loadmat  # slow to import, and only this data set needs it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"load_data: {files.name!r} needs SciPy; install it with: {how_to_install('train')}",
+            f"data: {files.name!r} needs SciPy; install it with: {how_to_install('train')}",
             name="scipy",
         ) from error
     parts = []

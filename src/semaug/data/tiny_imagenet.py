@@ -117,11 +117,11 @@ def _find_test(folder: Path, classes: tuple[str, ...]) -> FileSet:
         return find_images(folder, classes, passed_over=(_FLAT,))
     annotations = folder / "val_annotations.txt"
     if not annotations.is_file():
-        raise FileNotFoundError(f"load_data: expected the labels in {str(annotations)!r}, got none")
+        raise FileNotFoundError(f"data: expected the labels in {str(annotations)!r}, got none")
     rows = sorted(_parse(annotations, classes))
     if missing := [name for _, name in rows if name not in present]:
         raise FileNotFoundError(
-            f"load_data: expected all files of {str(annotations)!r} in {str(flat)!r}, got no "
+            f"data: expected all files of {str(annotations)!r} in {str(flat)!r}, got no "
             f"{missing[0]!r} ({len(missing):,} missing)"
         )
     labels = torch.tensor([label for label, _ in rows], dtype=torch.int64)
@@ -137,7 +137,7 @@ def _parse(annotations: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, s
             continue
         if not name or class_id not in ids:
             raise ValueError(
-                f"load_data: expected an image and a class of the training images in line {number} "
+                f"data: expected an image and a class of the training images in line {number} "
                 f"of {str(annotations)!r}, got {line!r}"
             )
         yield ids[class_id], name
@@ -155,7 +155,7 @@ def _read(files: FileSet, workers: int | None) -> torch.Tensor:
     for batch in batches(files, order, batch_size=_BATCH_SIZE, workers=workers):
         if batch.pixels.shape[1:] != _SHAPE:
             raise ValueError(
-                f"load_data: expected images of {_SHAPE[1]} x {_SHAPE[2]} pixels, got "
+                f"data: expected images of {_SHAPE[1]} x {_SHAPE[2]} pixels, got "
                 f"{batch.pixels.shape[2]} x {batch.pixels.shape[3]} for "
                 f"{str(files.paths[int(batch.positions[0])])!r}"
             )

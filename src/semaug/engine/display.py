@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -99,6 +100,20 @@ def show_progress(console: Console, session: "Session") -> Iterator[Display]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Display(console, session, bar)
+
+
+@contextmanager
+def show_reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show that images are read while the block runs, on a terminal.
+
+    What it yields is told how many images were hashed, to find near duplicates, and of how many.
+    """
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=10)
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("reading the images", total=None)
+        what = "looking for near duplicates"
+        yield lambda done, total: bar.update(task, description=what, completed=done, total=total)
 
 
 @contextmanager

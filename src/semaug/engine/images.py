@@ -1,7 +1,7 @@
 """Record which images a run sees, so that a result can be traced to exact images."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def record_images(
     """
     path = run.folder / "images.json"
     description = describe_images(selection, data)
-    if path.exists():
+    if path.exists() and run.has_begun:
         _compare(path, description)
         return
     if run.recipe.subset.chooses_training_images():
@@ -81,6 +81,7 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
     """Return plain data: how training images were chosen, and sums of what is trained and tested.
 
     The sums are of labels, in order, and of the names of files; their content is not read.
+    ``exif`` says of files that photographs are turned upright, which earlier versions did not do.
 
     Args:
         selection: Of the training images.
@@ -92,7 +93,8 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
         sums[f"{name}_labels"] = _sha256(part.labels)
         if isinstance(part, FileSet):
             sums[f"{name}_files"] = _sum_of_names(part)
-    return description | {"test_images": len(data.test)}
+    turned = {"exif": "applied"} if isinstance(data.train, FileSet) else {}
+    return description | {"test_images": len(data.test), **turned}
 
 
 def names_of_tests(data: DataSet, selection: Selection) -> tuple[str, ...]:
@@ -116,28 +118,37 @@ def names_of_tests(data: DataSet, selection: Selection) -> tuple[str, ...]:
     return tuple(f"training image {place}" for place in places.tolist())
 
 
-def check_images_now(run: Run, options: TrainOptions) -> None:
-    """Check that a finished run saw the images that there are now, where the data root decides.
+def check_images_now(
+    run: Run,
+    options: TrainOptions,
+    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Check that there are images for a run, and those that it saw if it began.
 
-    Sets with official files are the same everywhere. A folder of images is looked through once,
-    however many runs a process asks about.
+    That is done where the data root decides; sets with official files are the same everywhere. A
+    folder of images is looked through once for each choice, however many runs a process asks about.
 
     Args:
-        run: It is finished.
+        run: To be trained, or finished.
         options: Of training, which name the data root.
+        tell: Called with what a person should know of the images, line by line.
+        progress: As of :func:`semaug.engine.start.load_data`.
 
     Raises:
         FileNotFoundError: If there are no images.
-        UserError: If they are others, or ``images.json`` of the run is missing or damaged.
+        UserError: If they are others, the folder is not as it should be or has too few, or
+            ``images.json`` of the run is missing or damaged.
     """
     if not getattr(run.recipe.data, "is_users_own", False):
         return
     recipe, root = run.recipe, find_root(options.data_root).resolve()
     place = (root, recipe.data, recipe.subset, _seed_of_images(run), run.quick)
     if place not in _now:
-        data, selection = load_data(run, options, torch.device("cpu"))
+        data, selection = load_data(run, options, torch.device("cpu"), tell, progress)
         _now[place] = describe_images(selection, data)
-    _compare(run.folder / "images.json", _now[place])
+    if run.has_begun:
+        _compare(run.folder / "images.json", _now[place])
 
 
 _now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
@@ -161,8 +172,9 @@ def check_same_images(runs: Sequence[Run], *, only_tested: bool = False) -> None
         if not path.exists():  # a loop without images of the house
             continue
         description = read_images(path)
-        for name, value in {"data": description.get("data"), **description["sha256"]}.items():
-            if only_tested and not name.startswith(("data", "test_")):
+        facts = {name: description.get(name) for name in ("data", "exif")}
+        for name, value in {**facts, **description["sha256"]}.items():
+            if only_tested and not name.startswith((*facts, "test_")):
                 continue
             first, expected = seen.setdefault((name, _seed_of_images(run)), (path, value))
             if value != expected:
@@ -179,19 +191,34 @@ def _seed_of_images(run: Run) -> int | None:
 
 
 def _compare(path: Path, now: dict[str, Any]) -> None:
-    before = read_images(path)
-    differences = [
-        f"{name} {before.get(name)!r} there and {now[name]!r} now"
-        for name in now
-        if name != "sha256" and before.get(name) != now[name]
-    ]
-    if sums := [name for name, own in now["sha256"].items() if before["sha256"].get(name) != own]:
-        differences.append(f"other sums of {', '.join(sums)}")
-    if differences:
+    if differences := [*other_images(read_images(path), now)]:
         raise UserError(
-            f"{path}: the run began with other images: {'; '.join(differences)}; restore the data "
-            "set, name its folder with --data-root, or choose another folder with --runs"
+            f"{path.parent}: the run began with other images than there are now: "
+            f"{'; '.join(differences)}; restore them, name their folder with --data-root, or "
+            "choose another folder for new runs with --runs"
         )
+
+
+def other_images(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Say what differs between the images of a run and those of today, in the words of its user.
+
+    Args:
+        then: What ``images.json`` of the run holds.
+        now: What :func:`describe_images` returns today.
+    """
+    if then.get("exif") != now.get("exif"):
+        yield "photographs are now turned upright, as their EXIF says, and were not then"
+    sums = [name for name, own in now["sha256"].items() if then["sha256"].get(name) != own]
+    if then.get("data") != now["data"]:
+        yield f"data={then.get('data')} then and {now['data']} now"
+    elif then.get("train_images") != now["train_images"]:
+        yield f"{then.get('train_images')} to train on then and {now['train_images']} now"
+    elif then.get("test_images") != now["test_images"]:
+        yield f"{then.get('test_images')} to test on then and {now['test_images']} now"
+    elif any(name.endswith("_files") for name in sums):
+        yield "files have other names"
+    elif sums or then.get("images_per_class") != now["images_per_class"]:
+        yield "images have other labels, or others are chosen of them"
 
 
 def _sha256(numbers: Tensor) -> str:

@@ -119,7 +119,7 @@ def fit(start: Start) -> dict[str, Any]:
             with fabric.autocast():
                 found = method.diagnostics(partial(streams.sample_batch, seed, epoch))
             results = by_class = None
-            if plan.is_evaluated(epoch + 1):
+            if len(data.test) and plan.is_evaluated(epoch + 1):
                 session.begin_test()
                 keeper = builder.keeper(method) if epoch + 1 == plan.epochs else None
                 with average.in_place_of(networks) if average else nullcontext():

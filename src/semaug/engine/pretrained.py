@@ -114,7 +114,7 @@ def check_pretrained_now(run: Run) -> None:
         UserError: If one has changed, or the record is damaged.
     """
     path = run.folder / _FILE
-    if not path.exists():
+    if not (path.exists() and run.has_begun):
         return
     with as_user_error(f"{path}: expected a record of weights; {_REMEDY}: ", *_MALFORMED):
         record = read_json(path, _REMEDY)

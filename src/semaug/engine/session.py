@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from semaug.data import DataSet, Selection
 from semaug.engine.display import Display, show_progress
 from semaug.engine.images import names_of_tests, record_images
 from semaug.engine.interrupt import Interrupt, InterruptedRunError, watch_interrupts
@@ -295,7 +296,7 @@ class Session:
             "by_class": by_class,
             "epochs": self.plan.epochs,
             **vars(count_work(self.run.recipe, self.plan)),
-            "test_on": "test" if images is None else images[1].test_on,
+            "test_on": "test" if images is None else _tested_on(*images),
             "seconds": round(self.seconds, 1),
             "peak_memory_mib": self.peak_memory,
         }
@@ -462,6 +463,11 @@ class Session:
 
 
 _KEPT = ("epoch", "step", "ended", "epoch_seconds", "seconds", "peak_memory", "rows", "by_class")
+
+
+def _tested_on(data: DataSet, selection: Selection) -> str:
+    """Say what a run was tested on; a set may have no images for it."""
+    return selection.test_on if len(data.test) else "none"
 
 
 def _finite(value: Any) -> float | None:

@@ -16,7 +16,9 @@ from semaug.data import (
     Selection,
     describe_classes,
 )
+from semaug.data.near_duplicates import find_near_duplicates
 from semaug.data.registry import data_root
+from semaug.engine.display import show_reading
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.errors import UserError, as_user_error
@@ -73,9 +75,11 @@ class Start:
             FileNotFoundError: If there are no files; the message says how to fetch them.
             UserError: If the data set is damaged, or has fewer images than asked for.
         """
-        with self.console.status("reading the images"):
+        with show_reading(self.console) as progress:
             self.images = load_data(
-                self.run, self.options, self.device, lambda line: say_once(self.console, line)
+                *(self.run, self.options, self.device),
+                lambda line: say_once(self.console, line),
+                progress,
             )
         return self.images[0]
 
@@ -85,8 +89,17 @@ def load_data(
     options: TrainOptions,
     device: torch.device,
     tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[DataSet, Selection]:
-    """Read the images of a run and put them on a device; see :meth:`Start.load_data`."""
+    """Read the images of a run and put them on a device; see :meth:`Start.load_data`.
+
+    Args:
+        run: The run.
+        options: Of training, which name the data root.
+        device: Where labels lie, and images that are kept in memory.
+        tell: Called with what a person should know of the images, line by line.
+        progress: Called with the number of images hashed to find near duplicates, and of all.
+    """
     recipe = run.recipe
     with as_user_error("", ValueError, LoadError):
         data = recipe.data.load(data_root(options.data_root), options.workers)
@@ -98,13 +111,14 @@ def load_data(
         )
     for note in data.notes:
         tell(note)
+    keeps_duplicates = getattr(recipe.subset, "keeps_duplicates", False) and not run.quick
+    if keeps_duplicates and isinstance(data.train, FileSet):
+        find_near_duplicates([data.train], progress=progress)  # which are known from here on
+    told = len(data.notes)
     with as_user_error("recipe: ", ValueError):
         data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
-    if len(data.test) == 0:
-        raise UserError(
-            f"recipe: data={data.name} has no images to test on; keep some of the training "
-            "images back with hold_out=N"
-        )
+    for note in data.notes[told:]:
+        tell(note)
     if getattr(recipe.data, "is_users_own", False):
         tell(f"{len(data.train):,} images to train on, of {describe_classes(data.train)}")
     return data.to(device), selection

@@ -106,7 +106,7 @@ def settled(run: Run, device: torch.device) -> Run:
     Raises:
         UserError: If the folder holds a run of another recipe, or is damaged.
     """
-    written = run.read("recipe.json")
+    written = run.read("recipe.json") if run.has_begun else None
     if written is None:
         return replace(run, recipe=settle(run.recipe, device))
     chosen = {

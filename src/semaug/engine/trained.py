@@ -16,7 +16,13 @@ from semaug.data import DataSet, FileSet, LoadedBatch
 from semaug.data.views import View
 from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
-from semaug.engine.images import REMEDY, describe_images, describe_input, read_images
+from semaug.engine.images import (
+    REMEDY,
+    describe_images,
+    describe_input,
+    other_images,
+    read_images,
+)
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Networks, view_of_size
@@ -228,8 +234,10 @@ class Trained(Networks):
 
         Raises:
             OSError: If images lie in files, and one cannot be read.
-            UserError: If such a file is damaged.
+            UserError: If such a file is damaged, or there are no test images.
         """
+        if len(self.data.test) == 0:
+            raise UserError(f"{self.folder}: expected a run with test images, got one without")
         with self.streams, self._mode():
             tested = measure(
                 self.method.predict_each,
@@ -374,11 +382,14 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
     @cache
     def open_streams() -> Streams:
         data, selection = load_data(run, options, place)
-        now = describe_images(selection, data)["sha256"]
-        if any(now.get(part, total) != total for part, total in sums.items()):
+        now = describe_images(selection, data)
+        known = {**now["sha256"], "exif": now.get("exif")}
+        seen = {**sums, "exif": recorded.get("exif")}
+        if any(known.get(part, total) != total for part, total in seen.items()):
             raise UserError(
-                f"{path}: the run saw other images than data={data.name} has now; restore the data "
-                "set, or name its folder with --data-root"
+                f"{path}: the run saw other images than data={data.name} has now: "
+                f"{'; '.join(other_images(recorded, now))}; restore the data set, or name its "
+                "folder with --data-root"
             )
         return Streams(recipe, data, count_workers(options.workers))
 

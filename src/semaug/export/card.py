@@ -6,7 +6,8 @@ from typing import Any
 
 import timm
 
-from semaug.runs.read import measure_of
+from semaug.runs.read import is_untested, measure_of
+from semaug.runs.words import counted
 
 _MOST_CLASSES = 20  # that are named; model.json has all
 
@@ -40,8 +41,8 @@ def _what(about: Mapping[str, Any]) -> str:
     return (
         f"A network that classifies images into {len(about['classes'])} classes, trained by semaug "
         f"{about['semaug']}: run `{about['label']}` with seed {run['seed']}{which} ({method}, "
-        f"{run['epochs']} epochs). The weights are {weights}.{start} `model.json` holds the whole "
-        "recipe."
+        f"{counted(run['epochs'], 'epoch')}). The weights are {weights}.{start} `model.json` holds "
+        "the whole recipe."
     )
 
 
@@ -57,6 +58,9 @@ def _data(about: Mapping[str, Any]) -> str:
 
 def _result(about: Mapping[str, Any]) -> str:
     run, measure = about["run"], measure_of(about["run"])
+    trained_on = f"Trained on {run['device']}."
+    if is_untested(run):
+        return f"## Result\n\n{_expected(about)}\n\n{trained_on}"
     images = "held-out training images" if run["test_on"] == "hold_out" else "test images"
     rows = []
     for name, reports in about["results"].items():
@@ -66,7 +70,22 @@ def _result(about: Mapping[str, Any]) -> str:
     listed = "\n".join(rows) or "- not measured"
     return (
         f"## Result\n\nOf these weights on the {images} of the run, a single run:\n\n{listed}\n\n"
-        f"Trained on {run['device']}."
+        f"{trained_on}"
+    )
+
+
+def _expected(about: Mapping[str, Any]) -> str:
+    """Say what is known of a network that was trained on all images."""
+    own = "This network was trained on all images that there were, and is not tested."
+    if (found := about["cross_validated"]) is None:
+        return own
+    measure, values = measure_of(found), found["values"]
+    spread = f" ± {found['std']:.2f}" if len(values) > 1 else ""
+    result = f"{measure.text(found['mean'])}{spread}, {measure.better} is better"
+    return (
+        f"{own} Its recipe was cross-validated on the same {found['train_images']:,} images, with "
+        f"{counted(len(values), 'run')} in {found['folds']} folds: other networks, each trained "
+        f"on all folds but the one that tested it.\n\n- cross-validated {measure.name}: {result}"
     )
 
 
@@ -85,8 +104,9 @@ def _loading(about: Mapping[str, Any]) -> str:
     if view := about["view"]:
         rows, columns = (view.get(side, view.get("size")) for side in ("height", "width"))
         lines[-1] += (
-            f" Photographs are first resized (bilinear, antialiased) so that the shorter side has "
-            f"{view['resize']} pixels, and cropped to the middle {rows} x {columns}."
+            " Photographs are first turned upright, as their EXIF says, resized (bilinear, "
+            f"antialiased) so that the shorter side has {view['resize']} pixels, and cropped to "
+            f"the middle {rows} x {columns}."
             if "resize" in view
             else f" Photographs must have {rows} x {columns} pixels."
         )
@@ -135,8 +155,8 @@ def _code(about: Mapping[str, Any]) -> Iterator[str]:
 _LIMITS = """## Limits
 
 The network answers every image with one of its classes, also one that shows none of them, and its
-probabilities are not calibrated. The result is that of one run with one seed, on images like those
-it was trained on; on others it may be worse.
+probabilities are not calibrated. A result holds for images like those it was trained on; on others
+it may be worse.
 
 ## License
 

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from semaug.outside import is_outside
 from semaug.recipe.plain import spec_to_plain_data
 from semaug.registry import evaluations, networks
 from semaug.runs.files import read_json, write_json, write_text, writing
-from semaug.runs.read import load_summary
+from semaug.runs.read import CROSS_VALIDATION, Measure, load_summary
 
 ABOUT = "model.json"
 CARD = "README.md"
@@ -167,9 +168,23 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         "data": data.name,
         "train_images": data.num_images,
         "results": summary["results"].get(predictor, {}),
+        "cross_validated": _cross_validated(trained.folder),
         "units": {metric.name: metric.unit for metric in metrics},
         "run": {name: value for name, value in summary.items() if name not in _LEFT_OUT},
     }
+
+
+def _cross_validated(folder: Path) -> dict[str, Any] | None:
+    """Return the error of the folds, of a run that was trained on all images after them."""
+    path = folder / CROSS_VALIDATION
+    if not path.exists():
+        return None
+    found = read_json(path, "delete it, and semaug compare --folds writes it anew")
+    with as_user_error(f"{path}: expected results of folds: ", LookupError, TypeError, ValueError):
+        return {
+            "metric": asdict(Measure(**found["metric"])),
+            **{name: found[name] for name in ("mean", "std", "values", "folds", "train_images")},
+        }
 
 
 @torch.no_grad()

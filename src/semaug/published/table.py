@@ -67,7 +67,7 @@ class Cell:
             return "not measured"
         if any(run.summary() for run in self.runs):
             return "another recipe"  # in the folder of the same name
-        return "not finished" if any(run.has_begun for run in self.runs) else "not run"
+        return "not finished" if any(run.has_started for run in self.runs) else "not run"
 
     def values(self) -> dict[int, float]:
         """Return what is shown for each seed whose run tells it."""

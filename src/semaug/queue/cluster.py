@@ -151,7 +151,7 @@ class _Queue:
         with watch_interrupts() as interrupt:
             while waiting or submitted:
                 submitted += self._submit(waiting, max(0, self.at_once - len(submitted)))
-                display.show_running([run for run, _ in submitted if run.has_begun])
+                display.show_running([run for run, _ in submitted if run.has_started])
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 if interrupt:
                     raise InterruptedRunError(

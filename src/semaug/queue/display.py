@@ -1,7 +1,7 @@
 """What a person sees of a queue of runs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from semaug.queue.outcome import Outcome, log_of, tail
 from semaug.runs.files import read_json
 from semaug.runs.read import measure_of, row_name, value_of
 from semaug.runs.run import Run
-from semaug.runs.words import say
+from semaug.runs.words import counted, say
 
 _OTHERS = 50  # characters of a line for a job, but for the name of its run
 
@@ -114,11 +114,16 @@ def _tested(run: Run, row: dict[str, Any]) -> str:
     return "" if value is None else f"{measure.name} {measure.text(value)} "
 
 
-def report_failure(outcome: Outcome, console: Console) -> None:
-    """Show the end of the log of a run that failed; nothing of one that is finished."""
-    if outcome.error is None:
-        return
-    run = outcome.run
-    say(console, f"{run.label} seed {run.seed} failed; the end of {log_of(run)}:", "red")
-    for line in outcome.last_lines() or [outcome.error]:
-        say(console, f"  {line}")
+def report_failures(outcomes: Iterable[Outcome], console: Console) -> None:
+    """Show the ends of the logs of runs that failed; of several that failed alike, one."""
+    failed: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            failed.setdefault(outcome.error, []).append(outcome)
+    for error, alike in failed.items():
+        run = alike[0].run
+        others = f" and {counted(len(alike) - 1, 'other run')}" if len(alike) > 1 else ""
+        line = f"{run.label} seed {run.seed}{others} failed; the end of {log_of(run)}:"
+        say(console, line, "red")
+        for text in alike[0].last_lines() or [error]:
+            say(console, f"  {text}")

@@ -13,7 +13,7 @@ from rich.console import Console
 from semaug._torch.checks import check_positive_int
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.options import TrainOptions
-from semaug.queue.display import JobsDisplay, report_failure
+from semaug.queue.display import JobsDisplay, report_failures
 from semaug.queue.outcome import Outcome, finished_before, train_one
 from semaug.queue.workers import share_out, train_side_by_side
 from semaug.runs.run import Run
@@ -86,8 +86,7 @@ def train_missing(
             for outcome in train_waiting(waiting, display):
                 outcomes[outcome.run.folder] = outcome
                 display.show_outcome(outcome)
-    for outcome in outcomes.values():
-        report_failure(outcome, console)
+    report_failures(outcomes.values(), console)
     return [outcomes[run.folder] for run in runs]
 
 

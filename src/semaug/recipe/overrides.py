@@ -217,7 +217,8 @@ def describe_fields(recipe: Any) -> dict[str, FieldText]:
     for one in fields(recipe):
         hint, registry, value = options[one.name]
         default = None if one.default is MISSING else _as_text(one.default, registry)
-        takes = f"the name of a {registry.kind}" if registry else _takes(hint)
+        article = "an" if registry and registry.kind[0] in "aeio" else "a"
+        takes = f"the name of {article} {registry.kind}" if registry else _takes(hint)
         told[one.name] = FieldText(_as_text(value, registry), takes, default, meanings[one.name])
         if options[one.name].is_choice and value is not None:
             told |= {f"{one.name}.{name}": text for name, text in describe_fields(value).items()}

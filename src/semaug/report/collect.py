@@ -142,7 +142,7 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         commit=str(end["commit"]),
         versions={name: str(version) for name, version in end["versions"].items()},
         starts=tuple(str(start.get("started", "")) for start in starts),
-        images=dict(images.get("sha256", {})),
+        images={**images.get("sha256", {}), **{k: images[k] for k in ("exif",) if k in images}},
         test_on=str(images.get("test_on") or end.get("test_on", "test")),
         code={name: file["sha256"] for name, file in about["code"].items()},
         diverged=summary is None and (folder / "diverged.json").exists(),

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from semaug.engine.images import check_same_images
+from semaug.engine.images import check_same_images, read_images
 from semaug.errors import UserError
 from semaug.outside import is_outside
 from semaug.recipe.plain import flat_options, recipe_to_plain_data, typed_names
@@ -14,7 +15,7 @@ from semaug.report.data import Group, Pair, RecipeRuns, RunData, compare
 from semaug.report.picture import save
 from semaug.report.plots import main_plot
 from semaug.runs.files import write_json
-from semaug.runs.read import REPORTS, Measure, label_of
+from semaug.runs.read import CROSS_VALIDATION, REPORTS, Measure, label_of
 from semaug.runs.run import Run, name_of_seeds
 from semaug.runs.statistics import FEWEST_PAIRS, mean_and_spread, pairs_to_detect
 
@@ -128,6 +129,51 @@ def _check_same_metric_and_code(group: Group) -> None:
                     f"compare: {name} was changed between the runs in {folder} and "
                     f"{run.folder}; train one of them anew in another folder (--runs)"
                 )
+
+
+def better_of(comparison: Comparison) -> RecipeRuns:
+    """Return the recipe whose mean of the reported number is better; the first of equal ones."""
+    measure = comparison.group.measure
+    return min(
+        comparison.group.recipes,
+        key=lambda side: measure.sort_key(mean(side.values(measure).values())),
+    )
+
+
+def record_refit(comparison: Comparison, chosen: RecipeRuns, run: Run) -> dict[str, Any]:
+    """Note what error to expect of a run on all images: that of its recipe in the folds.
+
+    It is added to ``compare.json``, and is ``cross_validation.json`` in the folder of the run.
+
+    Args:
+        comparison: Of runs that are folds.
+        chosen: The recipe of the run.
+        run: It is finished.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
+    group = comparison.group
+    values = [*chosen.values(group.measure).values()]
+    center, spread = mean_and_spread(values)
+    found = {
+        "metric": asdict(group.measure),
+        "mean": center,
+        "std": spread,
+        "values": values,
+        "folds": chosen.runs[0].options["subset.folds"],
+        "recipe": chosen.label,
+        "chosen_from": [side.label for side in group.recipes],
+        "folders": [str(one.folder) for one in chosen.runs],
+        "train_images": read_images(run.folder / "images.json")["train_images"],
+    }
+    write_json(run.folder / CROSS_VALIDATION, found)
+    refit = {"label": run.label, "seed": run.seed, "folder": str(run.folder), "expected": found}
+    write_json(comparison.folder / "compare.json", {**_as_plain_data(comparison), "refit": refit})
+    return found
 
 
 def conclusion(group: Group, pair: Pair) -> str:
@@ -247,7 +293,6 @@ def _results(side: RecipeRuns, measure: Measure) -> dict[str, Any]:
 
 
 def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
-    work = side.runs[0].work
     return {
         "label": side.label,
         "seeds": [run.seed for run in side.runs],
@@ -255,6 +300,6 @@ def _side_as_plain_data(side: RecipeRuns) -> dict[str, Any]:
         "seconds": [run.seconds for run in side.runs],
         "devices": sorted({run.device for run in side.runs}),
         "commits": sorted({run.commit for run in side.runs}),
-        "work": None if work is None else asdict(work),
+        "work": [None if run.work is None else asdict(run.work) for run in side.runs],
         "results": _results(side, side.runs[0].measure),
     }

@@ -39,7 +39,7 @@ class RunData:
         versions: Of the software.
         starts: When the run was started, and resumed.
         images: Sums of what it was trained and tested on; empty where no file tells them.
-        test_on: ``"test"`` or ``"hold_out"``.
+        test_on: ``"test"``, ``"hold_out"`` or ``"none"``.
         code: SHA-256 of each file of code from outside.
         diverged: Whether it is unfinished because it diverged.
         num_tests: Of the whole run; 10 where no file tells it.
@@ -87,7 +87,7 @@ class RunData:
     def state(self) -> str:
         """Say whether the run is finished, or how far it is."""
         if self.finished:
-            return "finished"
+            return "finished, not tested" if self.test_on == "none" else "finished"
         epochs, done = self.recipe.get("epochs"), int(self.rows[-1]["epoch"]) if self.rows else 0
         reached = f"epoch {done} of {epochs}" if epochs else f"epoch {done}"
         return f"{reached}, diverged" if self.diverged else reached

@@ -9,6 +9,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.runs.files import check_format, parse_json, read_json
+from semaug.runs.words import counted
 
 # Which tests make the number that a recipe reports.
 REPORTS = {
@@ -36,6 +37,8 @@ def report_names(*num_tests: int, unit: str = "epoch") -> dict[str, str]:
     names = REPORTS | {"mean_last_10": mean}
     return {report: name.replace("epoch", unit) for report, name in names.items()}
 
+
+CROSS_VALIDATION = "cross_validation.json"  # in the folder of a run that was trained on all images
 
 # What every reader of a summary counts on; and `metric` and numbers in `results`.
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -206,6 +209,11 @@ def measured(summary: Mapping[str, Any]) -> str:
     return f"{images} {measure_of(summary).name}"
 
 
+def is_untested(summary: Mapping[str, Any]) -> bool:
+    """Whether a run had no test images, and so has no results."""
+    return summary["test_on"] == "none"
+
+
 def label_of(name: str, predictor: str) -> str:
     """Name one of the predictors of a recipe.
 
@@ -289,9 +297,9 @@ def load_summary(folder: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{folder}: expected the folder of a run, got one without summary.json{hint}"
         )
-    done = len(rows.read_bytes().splitlines())
+    done = counted(len(rows.read_bytes().splitlines()), "epoch")
     raise UserError(
-        f"{folder}: expected a finished run, got one that has done {done} epochs; go on with it by "
+        f"{folder}: expected a finished run, got one that has done {done}; go on with it by "
         "semaug train and --resume"
     )
 

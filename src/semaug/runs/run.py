@@ -63,9 +63,16 @@ class Run:
         return self.folder / "metrics.jsonl"
 
     @property
+    def has_started(self) -> bool:
+        """Whether its folder says what is trained."""
+        return (self.folder / "recipe.json").exists() or self.has_begun
+
+    @property
     def has_begun(self) -> bool:
-        """Whether something was trained already."""
-        return (self.folder / "recipe.json").exists() or self.checkpoint.exists()
+        """Whether something was trained already; else nothing is lost by starting anew."""
+        saved = self.checkpoint, self.folder / "summary.json", self.diverged
+        has_rows = self.metrics.exists() and self.metrics.stat().st_size > 0
+        return has_rows or any(path.exists() for path in saved)
 
     def plain(self) -> dict[str, Any]:
         """Return recipe and seed as plain data, with digests of code from outside."""
@@ -140,6 +147,7 @@ class Run:
                 "semaug: training needs the file locks of Linux or macOS, which this system "
                 "lacks; on Windows train inside WSL"
             ) from error
+        is_first = not self.root.exists()
         while True:
             with self._open_lock() as file, _closed_in_children(file):
                 try:
@@ -158,7 +166,7 @@ class Run:
                 try:
                     yield
                 finally:
-                    self._remove_if_empty()
+                    self._remove_if_empty(self.root if is_first else self.folder.parent)
                 return
 
     def _open_lock(self) -> IO[str]:
@@ -169,13 +177,18 @@ class Run:
                 self.folder.mkdir(exist_ok=True)
                 return (self.folder / "lock").open("w")
 
-    def _remove_if_empty(self) -> None:
-        """Remove a folder that holds nothing but the lock: its run never began."""
+    def _remove_if_empty(self, last: Path) -> None:
+        """Remove a folder that holds nothing but the lock, and those above it up to ``last``.
+
+        Its run never began.
+        """
         with suppress(OSError):  # another process writes there
             if [path.name for path in self.folder.iterdir()] == ["lock"]:
                 (self.folder / "lock").unlink()
-                self.folder.rmdir()
-                self.folder.parent.rmdir()
+                for folder in (self.folder, *self.folder.parents):
+                    folder.rmdir()
+                    if folder == last:
+                        break
 
 
 def _is_at(path: Path, file: IO[str]) -> bool:

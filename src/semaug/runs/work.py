@@ -1,6 +1,6 @@
 """What training costs, told by its recipe: so that two sides of a comparison can be held equal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,12 +20,6 @@ class Work:
     optimizer_steps: int
     images_seen: int
     forward_passes: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.optimizer_steps:,} optimizer steps, {self.images_seen:,} images seen, "
-            f"{self.forward_passes:,} forward passes"
-        )
 
 
 def count_work(recipe: Any, plan: Plan) -> Work:
@@ -53,6 +47,23 @@ def count_work(recipe: Any, plan: Plan) -> Work:
     streams = streams_of(recipe)
     passes = sum(seen[name] * passes_per_image(recipe, streams[name]) for name in seen)
     return Work(plan.total_steps, sum(seen.values()), passes)
+
+
+def describe_work(works: Sequence[Work | None]) -> str:
+    """Say what runs of a recipe take, from least to most; "" if one does not tell.
+
+    >>> describe_work([Work(8, 32, 32), Work(9, 34, 34)])
+    '8 to 9 optimizer steps, 32 to 34 images seen, 32 to 34 forward passes'
+    """
+    known = [work for work in works if work is not None]
+    if len(known) < len(works):
+        return ""
+    texts = []
+    for field in fields(Work):
+        values = [getattr(work, field.name) for work in known]
+        span = " to ".join(f"{value:,}" for value in sorted({min(values), max(values)}))
+        texts.append(f"{span} {field.name.replace('_', ' ')}")
+    return ", ".join(texts)
 
 
 def work_of(summary: Mapping[str, Any]) -> Work | None:

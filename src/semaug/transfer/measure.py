@@ -13,7 +13,7 @@ from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import Trained, load_trained
 from semaug.errors import UserError
-from semaug.runs.read import load_summary, measure_of
+from semaug.runs.read import is_untested, load_summary, measure_of
 from semaug.transfer.answers import Answers, Sums, count_correct
 from semaug.transfer.corruptions import find_corruptions, fingerprint
 from semaug.transfer.result import Corrupted, Notes, Transfer
@@ -49,12 +49,15 @@ def measure_transfer(
         FileNotFoundError: If the data is missing.
         OSError: If the disk does not take what is written, or an image cannot be read.
         TypeError: If ``seed`` or ``hue`` is not a number.
-        UserError: If the run is not finished or classifies no images, a file is damaged, code of
-            the run was changed since, or a process that decodes was killed.
+        UserError: If the run is not finished, classifies no images or has none to test on, a file
+            is damaged, code of the run was changed since, or a process that decodes was killed.
         ValueError: If ``seed`` or ``hue`` is out of range.
     """
     folder, options = Path(folder), options or TrainOptions()
-    name = measure_of(load_summary(folder)).name
+    summary = load_summary(folder)
+    if is_untested(summary):
+        raise UserError(f"transfer: {folder}: expected a run with test images, got one without")
+    name = measure_of(summary).name
     if name not in ("error", "accuracy"):
         raise UserError(
             f"transfer: {folder}: expected a run with a test error, got one with {name}"
