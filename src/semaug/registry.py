@@ -45,6 +45,7 @@ __all__ = [
     "resolve_choices",
     "schedules",
     "subsets",
+    "unlabeled_losses",
 ]
 
 T = TypeVar("T", bound=type)
@@ -230,6 +231,7 @@ def registry_of(one: Field[Any]) -> Registry | None:
 
 
 losses = Registry("loss", "semaug.losses")
+unlabeled_losses = Registry("loss of unlabeled images", "semaug.losses")
 methods = Registry("method", "semaug.methods")
 networks = Registry("network", "semaug.networks")
 data_sets = Registry("data set", "semaug.data")
