@@ -7,7 +7,7 @@ an epoch, the last of which may be shorter. The others cycle: epoch after epoch 
 batches that are always full.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug.augmentation import ZCA, Augmentation, normalize
+from semaug.augmentation import Augmentation, normalize
+from semaug.augmentation.zca import fit_whitening
 from semaug.data import (
     DataSet,
     FileSet,
@@ -160,10 +161,10 @@ class Streams:
         """Turn bytes into network input, see :func:`network_input`."""
         return network_input(self.recipe, self.data, pixels)
 
-    def fit_whitening(self) -> ZCA:
+    def fit_whitening(self) -> Callable[[Tensor], Tensor]:
         """Return the whitening by all images that are trained on, those without labels too."""
         images: Any = self.data.train if self.data.unlabeled is None else self.data.unlabeled
-        return ZCA.fit(images.images)
+        return fit_whitening(self.recipe.augment.whitening, images.images)
 
     def _whiten(self) -> dict[str, Tensor]:
         """Whiten all images once, as the papers do: 12 bytes a pixel, and no product at each step.
