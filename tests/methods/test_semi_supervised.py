@@ -22,6 +22,7 @@ from semaug.recipe.overrides import override
 from semaug.recipe.plan import passes_per_image, streams_of
 from semaug.recipes import find_recipe
 from tests.methods.hosts import HOSTS, make_batch, make_host, train
+from tests.references.losses import noisy_logits
 
 every_host = pytest.mark.parametrize("kind", HOSTS, ids=lambda kind: kind.__name__)
 
@@ -289,3 +290,25 @@ def test_a_target_may_have_rows_that_are_not_known():
     logits = torch.randn(4, 3, requires_grad=True)
     assert built(logits, None, torch.randn(3, 5), torch.zeros(4, 3), None) == 0
     assert F.mse_loss(logits, logits) == 0
+
+
+def test_proposition_2_is_a_bound_at_features_of_a_trained_network():
+    """Expected cross-entropy of augmented predictions, of 20,000 draws."""
+    host = make_host(MeanTeacher, isda=True, eta1=1.0).double()
+    train(host, 40, dtype=torch.float64)
+    network, estimator = host.network, host.criterion.estimator
+    with torch.no_grad():
+        logits, _ = network(make_batch(MeanTeacher, 99, torch.float64).unlabeled.images[0])
+    weight, probs = network.weight.detach(), logits.softmax(1)
+    covariance = estimator.covariance[probs.argmax(1)]
+    generator = torch.Generator().manual_seed(0)
+    bounds = []
+    for strength in (0.01, 0.5, 2.0):
+        draws = noisy_logits(logits, weight, covariance, strength, 20_000, generator)
+        losses = -(probs * draws.log_softmax(2)).sum(2).mean(1)  # (M,)
+        error = losses.std() / len(losses) ** 0.5
+        bound = semantic_consistency_loss(logits, weight, estimator, strength=strength)
+        assert bound > losses.mean() - 4 * error
+        bounds.append(bound - losses.mean())
+    assert 0 < bounds[1] < bounds[2]
+    assert abs(bounds[0]) < 0.01
