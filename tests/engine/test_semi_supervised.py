@@ -145,6 +145,7 @@ def test_a_host_that_is_killed_goes_on(make_run, host):
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch hides it where a graph breaks
 @every_host
 def test_compiled_training_is_training(train_host, host, monkeypatch):
     """With as many graphs as there are sizes of batches, and not one for each step."""

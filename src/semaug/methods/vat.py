@@ -99,6 +99,7 @@ class VAT(SemiSupervised):
         with running_statistics_kept(self.network), self._draws(images.device) as again:
             return self._search(images, seen, again)[1]
 
+    @torch.compiler.disable  # compiled code cannot differentiate by an input on the way
     def _search(self, images: Tensor, seen: Unlabeled, again: Any) -> tuple[Tensor, Tensor]:
         """Return log-probabilities of the images and their perturbation, both constant."""
         with without_autocast(images.device):
