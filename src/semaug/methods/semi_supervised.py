@@ -123,37 +123,40 @@ class SemiSupervised(Supervised):
             noisy = [self._noisy(view, positions, step, k) for k, view in enumerate(views, 2)]
             views = torch.stack(noisy)
 
-        joint = views[: self.joint_views]
-        outputs = self.network(torch.cat([images, *joint]))
-        logits, features = outputs if self.needs_features else (outputs, None)
-        sizes = [len(images), len(joint) * views.shape[1]]
-        labeled_logits, logits = logits.split(sizes)
-        arguments: list[Tensor] = []
-        if features is not None:
-            labeled_features, features = features.split(sizes)
-            features = features.unflatten(0, (len(joint), -1))
-            arguments = [labeled_features, self.network.weight]  # type: ignore[list-item]
-        supervised = self.criterion(labeled_logits, samples.wanted, *arguments)
-        logits = at_least_float32(logits.unflatten(0, (len(joint), -1)))
-        seen = Unlabeled(views, logits, positions, step)
-
+        own, others = self._see(images, views[: self.joint_views])
+        weight: list[Any] = [self.network.weight] if self.needs_features else []
+        supervised = self.criterion(own[0], samples.wanted, *own[1:], *weight)
+        seen = Unlabeled(views, at_least_float32(others[0]), positions, step)
         agreement = self.agree(seen)
         scale = self.eta2 * sigmoid_ramp(step, self.ramp_steps)
         terms = {"labeled": Term(supervised)}
         for name, value in agreement.terms.items():
             terms[name] = Term(scale.to(value.dtype) * value, "unlabeled")
         if self.unlabeled_loss is not None:
-            # The last of the views, which learns from the others: the strong one of FixMatch.
-            last = None if features is None else features[-1]
-            weight = arguments[1] if arguments else None
-            value = self.unlabeled_loss(logits[-1], last, weight, agreement.target, agreement.mask)
+            # Of the last view, which learns from the others: the strong one of FixMatch.
+            rest = [others[1][-1], *weight] if weight else [None, None]
+            value = self.unlabeled_loss(seen.logits[-1], *rest, agreement.target, agreement.mask)
             terms["unlabeled"] = Term(value, "unlabeled")
         return StepOutput(
             terms,
-            {"labeled": labeled_logits, "unlabeled": logits[0].detach()},
+            {"labeled": own[0], "unlabeled": seen.logits[0].detach()},
             {k: Term(v, "unlabeled") for k, v in {**_told(seen), **agreement.logs}.items()},
             agreement.kept,
         )
+
+    def _see(self, images: Tensor, views: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Pass labeled images and views of others together; return logits, and features if wanted.
+
+        Those of the labeled images ``(L, C)`` and ``(L, A)``, and of the views ``(J, N, C)`` and
+        ``(J, N, A)``.
+        """
+        outputs = self.network(torch.cat([images, *views]))
+        parts = [
+            output.split([len(images), len(output) - len(images)])
+            for output in (outputs if self.needs_features else (outputs,))
+        ]
+        own, others = zip(*parts, strict=True)
+        return [*own], [other.unflatten(0, (len(views), -1)) for other in others]
 
     def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:
         """Return what ISDA does to labeled images, and to unlabeled ones by their predictions."""
