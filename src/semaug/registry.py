@@ -45,6 +45,7 @@ __all__ = [
     "resolve_choices",
     "schedules",
     "subsets",
+    "unlabeled_losses",
 ]
 
 T = TypeVar("T", bound=type)
@@ -230,6 +231,8 @@ def registry_of(one: Field[Any]) -> Registry | None:
 
 
 losses = Registry("loss", "semaug.losses")  # what loss= takes
+# What unlabeled_loss= takes.
+unlabeled_losses = Registry("loss of unlabeled images", "semaug.losses")
 methods = Registry("method", "semaug.methods")  # what method= takes
 networks = Registry("network", "semaug.networks")  # what network= takes
 data_sets = Registry("data set", "semaug.data")  # what data= takes

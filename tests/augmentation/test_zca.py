@@ -135,3 +135,51 @@ def test_wrong_arguments_are_named(smooth):
         whiten.inverse(smooth.mT)
     with pytest.raises(TypeError, match=r"ZCA\.inverse: .* floating-point dtype, got torch\.uint8"):
         whiten.inverse(smooth.byte())
+
+
+# The whitenings of semi-supervised learning.
+
+
+@pytest.fixture
+def pictures(smooth):
+    return (smooth.clamp(0, 1) * 255).round()
+
+
+def literal_zca(pixels, scale):
+    """Return U diag(scale(S)) U^T (x - mean), with the covariance divided by N."""
+    centered = pixels - pixels.mean(0)
+    variance, directions = torch.linalg.eigh(centered.mT @ centered / len(pixels))
+    return centered @ (directions * scale(variance)) @ directions.mT
+
+
+def test_whitenings_are_those_of_the_sources(pictures):
+    images, pixels = pictures.byte(), pictures.flatten(1)
+    of_laine = literal_zca(pixels / 255, lambda s: (s + 1e-5).rsqrt())
+    of_miyato = literal_zca((pixels - 127.5) / 255, lambda s: s.rsqrt() + 1e-6)
+    contrast = pixels - pixels.mean(1, keepdim=True)
+    contrast = 55 * contrast / contrast.norm(dim=1, keepdim=True)
+    of_tarvainen = literal_zca(contrast, lambda s: (s + 0.1).rsqrt())
+    for kind, expected in ((True, of_laine), ("vat", of_miyato), ("contrast", of_tarvainen)):
+        whitened = zca.fit_whitening(kind, images)(images)
+        assert_close(whitened.flatten(1), expected.float(), rtol=1e-3, atol=1e-3)
+
+
+def test_images_may_be_standardized_one_by_one(pictures):
+    for images in (pictures.byte(), pictures):
+        shown = zca.fit_whitening("per_image", images)(images)
+        assert shown.shape == images.shape
+        assert shown.dtype == (torch.float32 if images.dtype == torch.uint8 else images.dtype)
+        assert_close(
+            shown.flatten(1).mean(1), torch.zeros(500, dtype=shown.dtype), atol=1e-5, rtol=0
+        )
+        expected = torch.ones(500, dtype=shown.dtype)
+        assert_close(shown.flatten(1).std(1, correction=0), expected)
+    assert (zca.standardized(torch.full((1, 3, 2, 2), 7, dtype=torch.uint8)) == 0).all()
+
+
+def test_pixels_that_never_vary_stay_zero(pictures):
+    images = pictures.byte()
+    images[:, :, 0] = 9
+    whitened = zca.fit_whitening("vat", images)(images)
+    assert whitened.isfinite().all()
+    assert whitened[:, :, 0].abs().max() < 1e-2

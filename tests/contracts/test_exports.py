@@ -14,6 +14,9 @@ CPU = TrainOptions(device="cpu")
 
 # Options that a method cannot do without.
 NEEDED = {name: ["peers=resnet20_cifar"] for name in ("dml", "multi_ait")}
+NEEDED |= {
+    name: ["labeled_per_class=4"] for name in methods.names() if hasattr(methods.get(name), "host")
+}
 LOSSES = {
     "cross_entropy": ["loss=cross_entropy"],
     "isda": ["loss=isda", "strength=0.5"],
@@ -23,7 +26,7 @@ CASES = [
     (name, [*NEEDED.get(name, ()), *own]) for name in methods.names() for own in LOSSES.values()
 ]
 CASES.append(("ait", ["ai_layer=feature_map", "loss=isda", "strength=0.5"]))
-NETWORKS = {"": "resnet8_cifar", "network 2": "resnet20_cifar"}
+NETWORKS = {"": "resnet8_cifar", "network 2": "resnet20_cifar", "student": "resnet8_cifar"}
 
 
 @pytest.mark.parametrize(("method", "changes"), CASES, ids=str)

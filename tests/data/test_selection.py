@@ -91,6 +91,35 @@ def test_all_images_may_become_unlabeled_beside_a_few_labeled_ones(data):
     assert len(selection.held_out) == 0
 
 
+def test_unlabeled_images_may_leave_out_the_labeled_ones(data):
+    everything, _ = select(data, labeled_per_class=2, seed=1)
+    chosen, selection = select(data, labeled_per_class=2, unlabeled_includes_labeled=False, seed=1)
+    assert places_of(chosen.train) == places_of(everything.train)
+    assert len(chosen.unlabeled) == 256 - 8
+    assert not {*selection.unlabeled.tolist()} & {*selection.indices.tolist()}
+    assert selection.options["unlabeled_includes_labeled"] is False
+
+
+def test_a_part_of_the_labeled_images_may_be_held_out_and_leaves_the_unlabeled_ones(data):
+    whole = select(data, labeled_per_class=4, seed=1)[1]
+    chosen, selection = select(data, labeled_per_class=4, hold_out=4, hold_out_labeled=True, seed=1)
+    labeled, held_out = ({*x.tolist()} for x in (selection.indices, selection.held_out))
+    assert labeled | held_out == {*whole.indices.tolist()}
+    assert chosen.test.labels.bincount().tolist() == [1, 1, 1, 1]
+    assert chosen.train.labels.bincount().tolist() == [3, 3, 3, 3]
+    assert {*selection.unlabeled.tolist()} == {*range(256)} - held_out
+    assert places_of(chosen.test) == selection.held_out.tolist()
+
+
+@pytest.mark.parametrize(
+    "option", [{"unlabeled_includes_labeled": False}, {"hold_out_labeled": True}]
+)
+def test_what_is_said_of_labeled_images_needs_some(data, option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"`{name}` has no effect without `labeled_per_cl"):
+        select(data, **option)
+
+
 def test_without_that_choice_unlabeled_images_stay_those_of_the_set(data):
     own = data.test
     chosen, selection = select(replace(data, unlabeled=own), train_per_class=2)

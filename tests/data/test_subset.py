@@ -29,7 +29,8 @@ def make_data(num_train=180, num_test=30):
     return DataSet("toy", train, test, (0.5,), (0.2,))
 
 
-OTHERS = ("folds", "near_duplicates", "subset_seed", "test_images")
+FOR_LABELED = ("unlabeled_includes_labeled", "hold_out_labeled")
+OTHERS = ("folds", "near_duplicates", "subset_seed", "test_images", *FOR_LABELED)
 
 
 @pytest.fixture
@@ -146,6 +147,22 @@ def test_numbers_are_limits_if_it_is_to_be_quick():
     assert chosen.train.labels.shape == (24,)
     chosen, _ = Subset(test_images=100).select(make_data(), quick=True)
     assert (len(chosen.train), len(chosen.test)) == (180, 30)
+
+
+def test_numbers_of_labeled_images_are_limits_too_if_it_is_to_be_quick():
+    options = {"labeled_per_class": 400, "hold_out": 1000, "hold_out_labeled": True}
+    chosen, selection = Subset(**options).select(make_data(), quick=True)
+    assert selection.options["labeled_per_class"] == 60
+    assert (len(chosen.train), len(chosen.test), len(chosen.unlabeled)) == (90, 90, 90)
+
+
+@pytest.mark.parametrize(
+    "option", [{"unlabeled_includes_labeled": False}, {"hold_out_labeled": True}]
+)
+def test_what_is_said_of_labeled_images_needs_some(option):
+    (name,) = option
+    with pytest.raises(UserError, match=f"recipe: `{name}` has no effect without `labeled_per"):
+        Subset(**option)
 
 
 def test_quick_takes_a_tiny_set_as_it_is():

@@ -21,6 +21,10 @@ PEERS = "peers=tests.engine.toys:Plain"
 STREAMS = {"network": Plain(), "method": Consistent(unlabeled_batch_size=21)}
 LABELED = ["loss=cross_entropy", "labeled_per_class=7"]  # batches of 32, 32 and 6
 
+HOSTS = ("pi_model", "temporal_ensembling", "mean_teacher", "vat", "fixmatch")
+HOST = ["labeled_per_class=7", "unlabeled_loss=semantic_consistency", "input_noise=0.1"]
+HOST += ["unlabeled_batch_size=31"]  # of 100 images; each process has its share
+
 # What is trained, by name: changes, and specs of their own.
 RUNS = {
     "isda": ([], {}),
@@ -31,6 +35,7 @@ RUNS = {
     "multi_ait": (["method=multi_ait", PEERS, "peer_weight_decay=0.01"], {}),
     "streams": (LABELED, STREAMS),
     "streams, steps": ([*LABELED, "epochs=none", "steps=10", "evaluate_every_steps=4"], STREAMS),
+    **{name: ([f"method={name}", *HOST], {}) for name in HOSTS},
     "dropout": ([], {"network": Plain(drop_rate=0.5)}),
     "frozen": (["network=resnet8_cifar", "freeze=backbone", "passes=3"], {}),
     "batch norm": (["network=resnet8_cifar", "precision=32"], {}),

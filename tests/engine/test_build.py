@@ -12,7 +12,7 @@ from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
 from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.losses import ExplicitAugmentationLoss
-from semaug.methods import Supervised
+from semaug.methods import Batch, Supervised
 from semaug.metrics import Error, MeanIoU, MeanIoUSpec
 from semaug.recipe.quick import make_quick
 from semaug.runs.run import Run
@@ -264,7 +264,9 @@ def test_compiled_methods_stay_the_modules_that_they_are(monkeypatch):
     names = list(method.state_dict())
     compile_steps(method)
     assert compiled == [("loss", False), ("predict_each", False)]
-    assert method.loss("batch") == ("compiled", method, "batch")
+    assert method.predict_each("images") == ("compiled", method, "images")
+    name, own, batch = method.loss(Batch({}, step=7))
+    assert (name, own, batch.step.tolist()) == ("compiled", method, 7)  # no graph for each step
     assert list(method.state_dict()) == names
 
 

@@ -78,6 +78,7 @@ def stopped_and_resumed(run, monkeypatch, step):
     return run
 
 
+HOST = ["labeled_per_class=3", "unlabeled_loss=semantic_consistency"]
 EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
 
 
@@ -90,6 +91,11 @@ EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
         [*EXPLICIT, "covariance=learned"],
         ["method=ait", "views=3"],
         ["method=multi_ait", "peers=resnet8_cifar", "ai_weight=0.5"],
+        ["method=pi_model", "input_noise=0.1", *HOST],
+        ["method=temporal_ensembling", *HOST],
+        ["method=mean_teacher", *HOST],
+        ["method=vat", "block_drop_rate=0.1", *HOST],
+        ["method=fixmatch", "unlabeled_batch_size=30", "strong_cutout=2", *HOST],
         ["ema_decay=0.9"],
         ["mixup=0.2", "cutmix=1"],
         ["policy=autoaugment_svhn", "cutout=3", "jitter=0.4,0.4,0.4", "grayscale=0.2"],

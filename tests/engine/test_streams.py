@@ -413,7 +413,10 @@ def test_the_unlabeled_stream_may_be_the_one_that_counts(make_streams):
     assert [len(one.images) for one in epoch_of(streams, "unlabeled")] == [32, 32, 32, 4]
     assert [len(one.images) for one in epoch_of(streams)] == 4 * [7]
     assert streams.example_images().shape == (2, 3, 8, 8)
-    assert streams.sample_batch(0, 0).streams.keys() == {"unlabeled"}
+    samples = streams.sample_batch(0, 0)
+    assert samples.unlabeled.labels is None
+    assert samples.labeled.labels is not None
+    assert [len(one.images) for one in samples.streams.values()] == [64, 40]
 
 
 @pytest.mark.parametrize("batch_size", [7, 100, 250])
@@ -580,11 +583,11 @@ def test_training_images_are_counted_as_they_were_shown(make_streams, masks):
     labels = batch.labeled.labels
     right = torch.nn.functional.one_hot(labels.clamp(min=0), 4).movedim(3, 1).float()
     for metric in (MeanIoU(4), Error(4)):
-        streams.count({"metric": metric}, StepOutput({}, right), batch, truths)
+        streams.count({"labeled": metric}, StepOutput({}, right), batch, truths)
         assert metric.compute() == (100.0 if metric.better == "higher" else 0.0)
     small = right[:, :, ::2, ::2]
     error = Error(4)
-    streams.count({"error": error}, StepOutput({}, small), batch, truths)
+    streams.count({"labeled": error}, StepOutput({}, small), batch, truths)
     assert error.count.sum() == (labels >= 0).sum()
     assert 0 < error.compute() < 100
 
@@ -593,11 +596,22 @@ def test_mixed_images_count_as_their_larger_part(make_streams):
     streams = make_streams("mixup=1")
     batch, truths = next(streams.train_batches(0, 0))
     error = Error(10)
-    streams.count({"error": error}, StepOutput({}, batch.labeled.targets), batch, truths)
+    streams.count({"labeled": error}, StepOutput({}, batch.labeled.targets), batch, truths)
     assert error.compute() == 0
     assert not torch.equal(batch.labeled.targets.argmax(1), truths["labeled"])
-    streams.count({"error": error}, StepOutput({}, None), batch, truths)  # nothing to count
+    streams.count({"labeled": error}, StepOutput({}, None), batch, truths)  # nothing to count
     assert error.count.sum() == 32
+
+
+def test_each_stream_that_has_outputs_is_counted(make_streams):
+    streams = make_streams(FOUR_LABELS, method=two_streams())
+    batch, truths = next(streams.train_batches(0, 0))
+    outputs = {"unlabeled": F.one_hot(truths["unlabeled"], 10).float()}
+    errors = {"labeled": Error(10), "unlabeled": Error(10)}
+    streams.count(errors, StepOutput({}, outputs), batch, truths)
+    assert (errors["labeled"].count.sum(), errors["unlabeled"].count.sum()) == (0, 30)
+    assert errors["unlabeled"].compute() == 0
+    assert batch.unlabeled.labels is None
 
 
 def test_the_log_sees_a_few_images_spread_over_the_set(make_streams):

@@ -89,7 +89,7 @@ def test_what_has_no_meaning_is_refused(kind, options, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "aut"}, "unknown method 'aut'; did you mean 'ait'"),
+        ({"method": "multi_aut"}, "unknown method 'multi_aut'; did you mean 'multi_ait'"),
         ({"views": "2"}, "this recipe has no option 'views'; add method=ait"),
         ({"ai_weight": "1"}, "add method=ait or method=dml or method=multi_ait"),
         ({"method": "ait", "peers": "a"}, "has no option 'peers'; add method=dml or method=multi_"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from semaug.losses import ISDA, Explicit
+from semaug.losses import ISDA, Explicit, NoUnlabeledLoss, SemanticConsistency
 from semaug.published.figures import FIGURES
 from semaug.published.table import find_table, table_names
 from semaug.recipe.plan import StreamPlan, make_plan, passes_per_image, streams_of
@@ -66,12 +66,50 @@ def test_draws_are_those_of_figure_10():
         assert losses["M = ∞ (ISDA)", f"{column}, learned"] == isda
 
 
+SEMI_SMALL = ("isda-6-small", "isda-fig11-semi-small")
+
+
 def test_small_tables_are_of_the_small_protocol():
     for name, entries in FIGURES.items():
-        for entry in entries if name.endswith("-small") else ():
+        for entry in entries if name.endswith("-small") and name not in SEMI_SMALL else ():
             recipe = find_recipe(entry.recipe)
             assert recipe.subset.train_per_class == 500
             assert recipe.epochs in (100, 200)
+    for name in SEMI_SMALL:
+        for entry in FIGURES[name]:
+            recipe = find_recipe(entry.recipe)
+            assert (recipe.subset.train_per_class, recipe.subset.labeled_per_class) == (1000, 100)
+            assert recipe.network.model == "cnn13_16_cifar"
+
+
+def test_ablations_of_semi_supervised_isda_follow_what_the_paper_prints():
+    whole = find_table("isda-6")
+    printed = [entry for entry in whole if entry.published]
+    assert len(printed) == 44
+    assert list(whole[:44]) == printed
+    rows = {entry.row: entry for entry in whole[44:]}
+    names = {row: entry.recipe.removeprefix("cifar10_4000_") for row, entry in rows.items()}
+    assert names["Labels alone"] == "supervised"
+    assert names["ISDA without a host (η2 = 0)"] == "vat_isda,eta2=0"
+    assert names["Mean Teacher + ISDA, target of the host"] == "mean_teacher_isda,target=host"
+    assert names["VAT + EntMin"] == "vat,entropy_weight=1"
+    (own,) = [row for row in names if row.startswith("VAT + ISDA on labeled images alone")]
+    isda = find_recipe(rows[own].recipe)
+    assert (isda.loss, isda.method.unlabeled_loss) == (ISDA(strength=0.5), NoUnlabeledLoss())
+    assert rows[own].baseline == "cifar10_4000_vat"
+    zero = find_recipe(rows["Mean Teacher + ISDA, λ0 = 0"].recipe)
+    assert (zero.loss.strength, zero.method.unlabeled_loss.eta1) == (0, 1)
+    printed_rows = {entry.row for entry in printed}
+    assert not printed_rows & rows.keys()
+    assert {entry.row for entry in FIGURES["isda-6-small"]} == rows.keys() | printed_rows
+
+
+def test_strengths_of_semi_supervised_isda_are_those_of_fig_11():
+    entries = FIGURES["isda-fig11-semi"]
+    recipes = [find_recipe(entry.recipe) for entry in entries]
+    assert [one.loss.strength for one in recipes[1:]] == [0.1, 0.25, 0.5, 0.75, 1, 5, 10]
+    assert all(one.method.unlabeled_loss == SemanticConsistency() for one in recipes[1:])
+    assert {entry.baseline for entry in entries} == {None, "cifar10_4000_vat"}
 
 
 @pytest.mark.parametrize("name", ["ait-1-fair", "ait-1-small"])

@@ -6,9 +6,10 @@ import pytest
 from torch import nn
 
 from semaug.recipe import BaseRecipe, quick
-from semaug.recipe.plan import passes_per_image, streams_of
+from semaug.recipe.plan import make_plan, stream_plan, streams_of
 from semaug.recipe.quick import make_quick
 from semaug.recipes import find_recipe, recipe_names
+from semaug.runs.work import count_work
 
 TOGETHER = "cifar100_wide_resnet28_10_single,method=multi_ait,peers=wide_resnet28_10_cifar"
 
@@ -19,10 +20,13 @@ def cost_of_a_run(recipe):
     peers = getattr(recipe.method, "peers", ())
     side = getattr(recipe.data, "side", None) or recipe.augment.image_size
     cost = sum(quick._multiply_adds(one, side) for one in (recipe.network, *peers))  # is cached
-    (stream,) = streams_of(recipe).values()
-    passes = passes_per_image(recipe, stream) // (1 + len(peers))
-    train = 3 * passes * num_classes * recipe.subset.train_per_class
-    return recipe.epochs * cost * (train + recipe.subset.test_images)
+    num_images = num_classes * recipe.subset.train_per_class
+    streams = {
+        name: stream_plan(recipe, stream, num_images) for name, stream in streams_of(recipe).items()
+    }
+    plan = make_plan(recipe, streams)
+    passes = count_work(recipe, plan).forward_passes // (1 + len(peers))
+    return cost * (3 * passes + plan.epochs * recipe.subset.test_images)
 
 
 def test_quick_is_quick():

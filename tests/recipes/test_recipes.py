@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from semaug.errors import UserError
-from semaug.losses import CrossEntropy
+from semaug.losses import CrossEntropy, SemanticConsistency
 from semaug.recipe.overrides import override
 from semaug.recipe.plain import recipe_to_plain_data
 from semaug.recipes import (
@@ -38,6 +38,9 @@ def test_every_recipe_has_a_twin_that_differs_in_the_loss_alone():
             assert recipe == row.recipe
             assert recipe.loss == CrossEntropy()
             assert twin == override(recipe, {"loss": "isda", **row.isda})
+            if hasattr(recipe.method, "unlabeled_loss"):
+                assert twin.method.unlabeled_loss == SemanticConsistency(eta1=1.0)
+                twin = override(twin, {"unlabeled_loss": "none"})
             assert replace(twin, loss=recipe.loss) == recipe
 
 

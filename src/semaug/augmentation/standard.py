@@ -51,7 +51,9 @@ class Augment:
         jitter: Largest change of brightness, contrast, saturation and hue, up to four numbers;
             empty is no jitter.
         cutout: Side of the square hole, in pixels; 0 is none.
-        whitening: Whether images are ZCA-whitened instead of normalized by channel.
+        whitening: Whether images are ZCA-whitened instead of normalized by channel, as by Laine
+            and Aila; or how: ``"vat"``, ``"contrast"`` or, without ZCA, ``"per_image"``; see
+            :func:`semaug.augmentation.zca.fit_whitening`.
         mixup: alpha of Mixup; 0 is none.
         cutmix: alpha of CutMix; 0 is none. With both, each image takes one of them.
 
@@ -74,7 +76,7 @@ class Augment:
     grayscale: float = 0.0
     jitter: tuple[float, ...] = ()
     cutout: int = 0
-    whitening: bool = False
+    whitening: bool | Literal["vat", "contrast", "per_image"] = False
     mixup: float = 0.0
     cutmix: float = 0.0
 

@@ -6,6 +6,7 @@ Source: Krizhevsky, 2009, "Learning multiple layers of features from tiny images
 """
 
 import math
+from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -23,6 +24,44 @@ from semaug._torch.checks import (
 # N images of C channels, H and W pixels; D = C * H * W.
 
 _IMAGES_AT_ONCE = 1024  # of those whose moments are summed, to bound the memory
+_SMALLEST_VARIANCE = 1e-8  # of images in 0..1; those of CIFAR-10 are above 1e-6
+_GCN_NORM, _GCN_REGULARIZATION = 55, 0.1  # L2 norm of an image after contrast normalization
+
+
+def fit_whitening(kind: bool | str, images: Tensor) -> Callable[[Tensor], Tensor]:
+    """Fit one of the whitenings of semi-supervised learning.
+
+    - ``True``: that of Laine and Aila, ``1 / sqrt(S + 1e-5)``.
+    - ``"vat"``: that of Miyato et al., ``1 / sqrt(S) + 1e-6``.
+    - ``"contrast"``: global contrast normalization, then ``1 / sqrt(S + 0.1)``; half the scale of
+      the others.
+    - ``"per_image"``: no ZCA; each image gets mean 0 and standard deviation 1 over all its values,
+      as SVHN by Laine and Aila.
+
+    Args:
+        kind: Which.
+        images: ``(N, C, H, W)``, all that are trained on.
+
+    Returns:
+        A function of images ``(N, C, H, W)``, bytes among them, to numbers of this shape.
+    """
+    if kind == "per_image":
+        return standardized
+    if kind == "vat":
+        return ZCA.fit(images, regularization=1e-6, outside_root=True)
+    if kind == "contrast":
+        # (a^2 S + r I)^(-1/2) a = (S + r / a^2 I)^(-1/2), where a takes standard deviation 1 to 55.
+        regularization = _GCN_REGULARIZATION * images[0].numel() / _GCN_NORM**2
+        return ZCA.fit(images, regularization=regularization, contrast_normalization=True)
+    return ZCA.fit(images)
+
+
+def standardized(images: Tensor) -> Tensor:
+    """Give each image mean 0 and standard deviation 1 over all its values; one color becomes 0."""
+    pixels = images.flatten(1).to(torch.promote_types(images.dtype, torch.float32))
+    centered = pixels - pixels.mean(dim=1, keepdim=True)
+    deviation = centered.square().mean(dim=1, keepdim=True).sqrt_()
+    return (centered / deviation.clamp_(min=1e-8)).view(images.shape)
 
 
 class ZCA(nn.Module):
@@ -67,7 +106,12 @@ class ZCA(nn.Module):
     @classmethod
     @torch.no_grad()
     def fit(
-        cls, images: Tensor, *, regularization: float = 1e-5, contrast_normalization: bool = False
+        cls,
+        images: Tensor,
+        *,
+        regularization: float = 1e-5,
+        outside_root: bool = False,
+        contrast_normalization: bool = False,
     ) -> Self:
         """Find the whitening of a set of images, in float64.
 
@@ -78,6 +122,8 @@ class ZCA(nn.Module):
             images: ``(N, C, H, W)``; bytes are divided by 255.
             regularization: Added to all variances, so that directions in which images hardly
                 differ are not blown up to noise.
+            outside_root: Whether it is added to ``S^(-1/2)`` instead, where it does next to
+                nothing.
             contrast_normalization: As of the class.
 
         Returns:
@@ -85,11 +131,13 @@ class ZCA(nn.Module):
 
         Raises:
             TypeError: If images are neither bytes nor floating-point numbers,
-                ``regularization`` is not a number or ``contrast_normalization`` not a bool.
+                ``regularization`` is not a number, or ``outside_root`` or
+                ``contrast_normalization`` not a bool.
             ValueError: If there are none, or ``regularization`` is not positive.
         """
         check_shapes("ZCA.fit", images=(images, "N C H W"))
         check_number("ZCA.fit", "regularization", regularization)
+        check_bool("ZCA.fit", "outside_root", outside_root)
         if not 0 < regularization < math.inf:
             raise ValueError(f"ZCA.fit: expected finite `regularization` > 0, got {regularization}")
         if len(images) == 0:
@@ -99,7 +147,10 @@ class ZCA(nn.Module):
 
         mean, covariance = zca._moments(images)
         variance, directions = torch.linalg.eigh(covariance)
-        scale = variance.clamp_(min=0).add_(regularization).sqrt_()
+        if outside_root:  # pixels that never vary stay 0
+            scale = 1 / (variance.clamp_(min=_SMALLEST_VARIANCE).rsqrt_() + regularization)
+        else:
+            scale = variance.clamp_(min=0).add_(regularization).sqrt_()
         zca.mean.copy_(mean.view_as(zca.mean))
         zca.whitening.copy_((directions / scale) @ directions.mT)
         zca.coloring.copy_((directions * scale) @ directions.mT)
@@ -154,11 +205,7 @@ class ZCA(nn.Module):
             pixels.div_(255)
         else:
             check_floating("ZCA", images=images)
-        if not self.contrast_normalization:
-            return pixels
-        centered = pixels - pixels.mean(dim=1, keepdim=True)
-        deviation = centered.square().mean(dim=1, keepdim=True).sqrt_()
-        return centered / deviation.clamp_(min=1e-8)  # an image of one color becomes 0
+        return standardized(pixels) if self.contrast_normalization else pixels
 
     def _moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean (D,) and covariance (D, D) of the pixels, float64."""

@@ -59,6 +59,8 @@ def select(
     imbalance: float | None = None,
     train_percent: float | None = None,
     labeled_per_class: int | None = None,
+    unlabeled_includes_labeled: bool = True,
+    hold_out_labeled: bool = False,
     corrupt_percent: float | None = None,
     seed: int = 0,
     test_on: str | None = None,
@@ -82,8 +84,12 @@ def select(
             (:func:`~semaug.data.splits.long_tailed`).
         train_percent: Keep a share of each class (:func:`~semaug.data.splits.fraction`).
         labeled_per_class: Train on so many labeled images of each class, drawn at random; all
-            images there are up to here become the unlabeled part, these among them
+            images there are up to here become the unlabeled part
             (:func:`~semaug.data.splits.labeled_subset`).
+        unlabeled_includes_labeled: Whether these are among the unlabeled ones; else the unlabeled
+            part is all others.
+        hold_out_labeled: Whether ``hold_out`` parts images from these, after they were drawn, and
+            from the unlabeled ones too.
         corrupt_percent: Draw the labels of a share of the images anew
             (:func:`~semaug.data.splits.corrupt_labels`).
         seed: Of all random choices.
@@ -112,6 +118,18 @@ def select(
     }
     if folds is not None:
         options |= {"folds": folds, "fold": fold}
+    for_labeled = {
+        name: value
+        for name, value, default in (
+            ("unlabeled_includes_labeled", unlabeled_includes_labeled, True),
+            ("hold_out_labeled", hold_out_labeled, False),
+        )
+        if value != default
+    }
+    if for_labeled and labeled_per_class is None:
+        name = next(iter(for_labeled))
+        raise ValueError(f"select: `{name}` has no effect without `labeled_per_class`")
+    options |= for_labeled
     if data.has_masks:
         _check_goes_without_classes(data.name, options)
     one_class = torch.zeros(len(data.train), dtype=torch.int64)
@@ -122,14 +140,8 @@ def select(
     if train_per_class is not None:
         _check_class_sizes("train_per_class", train_per_class, official, data.train.classes)
         indices = splits.first_per_class(official, train_per_class)
-    if hold_out is not None:
-        if hold_out >= len(indices):
-            raise ValueError(
-                f"select: expected `hold_out` < {len(indices)}, the number of images to train on, "
-                f"got {hold_out}"
-            )
-        kept, parted = splits.hold_out(official[indices], hold_out, seed)
-        indices, held_out = indices[kept], indices[parted]
+    if hold_out is not None and not hold_out_labeled:
+        indices, held_out = _hold_out(indices, official, hold_out, seed)
     if folds is not None:
         if fold not in range(folds):
             raise ValueError(f"select: expected `fold` from 0 to {folds - 1}, got {fold}")
@@ -149,7 +161,13 @@ def select(
         unlabeled, labels = indices, official[indices]
         _check_class_sizes("labeled_per_class", labeled_per_class, labels, data.train.classes)
         num_labeled = labeled_per_class * data.num_classes
-        indices = indices[splits.labeled_subset(labels, num_labeled, seed)[0]]
+        labeled, others = splits.labeled_subset(labels, num_labeled, seed)
+        indices = indices[labeled]
+        if not unlabeled_includes_labeled:
+            unlabeled = unlabeled[others]
+        if hold_out is not None and hold_out_labeled:
+            indices, held_out = _hold_out(indices, official, hold_out, seed)
+            unlabeled = unlabeled[~torch.isin(unlabeled, held_out)]
     labels = official = official[:0] if data.has_masks else official[indices]
     if corrupt_percent is not None:
         labels = splits.corrupt_labels(labels, data.num_classes, corrupt_percent, seed)
@@ -166,6 +184,17 @@ def select(
         options=options,
     )
     return _apply(selection, data), selection
+
+
+def _hold_out(indices: Tensor, official: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the places that are kept, and those held out."""
+    if count >= len(indices):
+        raise ValueError(
+            f"select: expected `hold_out` < {len(indices)}, the number of images to train on, "
+            f"got {count}"
+        )
+    kept, parted = splits.hold_out(official[indices], count, seed)
+    return indices[kept], indices[parted]
 
 
 def _apply(selection: Selection, data: DataSet) -> DataSet:

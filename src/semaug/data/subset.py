@@ -33,6 +33,10 @@ class Subset:
         train_percent: Percent of the images of each class to train on; None is all.
         labeled_per_class: Images of each class that keep their label, drawn at random; all images
             chosen so far become unlabeled ones beside them. None keeps all labels.
+        unlabeled_includes_labeled: Whether the unlabeled images are all of them, those that keep
+            their label too, or only those that lose it.
+        hold_out_labeled: Whether ``hold_out`` keeps back some of the labeled images, which leave
+            the unlabeled ones too, and not images with labels beside them.
         corrupt_percent: Percent of the training labels that are drawn anew from all classes.
         subset_seed: Decides which images and labels; apart from the seed of a run, so that
             seeds share their images. ``"run"`` is the seed of the run.
@@ -50,6 +54,8 @@ class Subset:
     imbalance: float | None = None
     train_percent: float | None = None
     labeled_per_class: int | None = None
+    unlabeled_includes_labeled: bool = True
+    hold_out_labeled: bool = False
     corrupt_percent: float | None = None
     subset_seed: int | Literal["run"] = 0
     test_images: int | None = None
@@ -74,6 +80,10 @@ class Subset:
         which = " where images are held out" if least else ""
         inside = wanted is None or wanted >= least
         check_option("test_images", wanted, inside, f">= {least} or none{which}")
+        defaults = {"unlabeled_includes_labeled": True, "hold_out_labeled": False}
+        for name, default in defaults.items() if self.labeled_per_class is None else ():
+            if getattr(self, name) != default:
+                raise UserError(f"recipe: `{name}` has no effect without `labeled_per_class`")
 
     @property
     def follows_seed(self) -> bool:
@@ -162,13 +172,23 @@ class Subset:
         if own.folds is not None:
             folds = max(2, min(own.folds, num_images))
             own, num_test = replace(own, folds=folds), num_images // folds
+        if own.labeled_per_class is not None:
+            every = replace(
+                own,
+                labeled_per_class=None,
+                unlabeled_includes_labeled=True,
+                hold_out_labeled=False,
+                hold_out=None if own.hold_out_labeled else own.hold_out and min(own.hold_out, half),
+            )
+            _, left = select(data, **every._choices(seed))
+            fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
+            labeled = min(own.labeled_per_class, fewest)
+            own = replace(own, labeled_per_class=labeled)
+            if own.hold_out_labeled:
+                half = num_classes * (labeled // 2) or max(1, num_classes // 2)
         if own.hold_out is not None:
             num_test = min(own.hold_out, half)
             own = replace(own, hold_out=num_test)
-        if own.labeled_per_class is not None:
-            _, left = select(data, **own._choices(seed) | {"labeled_per_class": None})
-            fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
-            own = replace(own, labeled_per_class=min(own.labeled_per_class, fewest))
         if own.test_images:
             own = replace(own, test_images=max(1, min(own.test_images, num_test)))
         return own

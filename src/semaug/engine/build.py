@@ -20,7 +20,7 @@ from semaug.export import BackboneReport
 from semaug.features import with_features
 from semaug.features.probe import PROBE_ERRORS, run_probe
 from semaug.keepers import Keeper
-from semaug.methods import Method
+from semaug.methods import Batch, Method
 from semaug.metrics import Metric
 from semaug.recipe.plan import Plan
 from semaug.registry import Sizes, losses, methods, networks
@@ -202,13 +202,18 @@ def synchronize_batch_norm(method: Any, device: torch.device) -> Any:
     return nn.SyncBatchNorm.convert_sync_batchnorm(method)
 
 
-def compile_steps(method: nn.Module) -> None:
+def compile_steps(method: Any) -> None:
     """Compile the two functions of a method, each with network and loss in one graph.
 
     The method stays the module that it is, so its parameters keep their names. Each size of
     batch has kernels of its own: with one for all sizes, what a run computes would depend on
     the size that came first, and so on where it was stopped.
     """
-    for name in ("loss", "predict_each"):
-        compiled = torch.compile(getattr(type(method), name), dynamic=False)
-        setattr(method, name, MethodType(compiled, method))
+    loss = torch.compile(type(method).loss, dynamic=False)
+    predict_each = torch.compile(type(method).predict_each, dynamic=False)
+
+    def loss_of(self: Any, batch: Batch) -> Any:
+        return loss(self, batch._replace(step=torch.tensor(batch.step)))  # no graph for each step
+
+    for name, function in {"loss": loss_of, "predict_each": predict_each}.items():
+        setattr(method, name, MethodType(function, method))

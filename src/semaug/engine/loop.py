@@ -22,7 +22,7 @@ from semaug.engine.optimizers import parameter_groups
 from semaug.engine.session import Session
 from semaug.engine.start import Start
 from semaug.engine.streams import Streams
-from semaug.methods import StepOutput
+from semaug.methods import StepOutput, Term
 
 
 def fit(start: Start) -> dict[str, Any]:
@@ -75,7 +75,10 @@ def fit(start: Start) -> dict[str, Any]:
         objects,
         measures,
         predictors=predictors,
-        training={metrics[0].name: builder.metrics(method)[0]},
+        training={
+            metrics[0].name + f"_{name}" * (name != "labeled"): builder.metrics(method)[0]
+            for name in plan.streams
+        },
         buffers=[networks] if average is None else [networks, average],
     )
     with streams, session:
@@ -107,7 +110,8 @@ def fit(start: Start) -> dict[str, Any]:
                 if average is not None:
                     average.update(networks)
 
-                streams.count(session.training, output, batch, truths)
+                counted = dict(zip(plan.streams, session.training.values(), strict=True))
+                streams.count(counted, output, batch, truths)
                 session.count_step(values)
                 session.pause()
             if not session.ended:  # as it is where a test was stopped
@@ -150,6 +154,10 @@ def _values(output: StepOutput, shares: Mapping[str, float]) -> dict[str, Tensor
         f"loss_{name}": term.value * shares[term.stream] for name, term in output.terms.items()
     }
     loss: Any = sum(terms.values())
-    share = shares.get("labeled", next(iter(shares.values())))
-    logs = {name: value * share for name, value in output.logs.items()}
+    usual = "labeled" if "labeled" in shares else next(iter(shares))
+    told = {
+        name: value if isinstance(value, Term) else Term(value, usual)
+        for name, value in output.logs.items()
+    }
+    logs = {name: value * shares[stream] for name, (value, stream) in told.items()}
     return {"loss": loss, **(terms if len(terms) > 1 else {}), **logs}

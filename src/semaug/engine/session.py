@@ -343,7 +343,8 @@ class Session:
             if joint:
                 metric.merge(self.processes.sum_tensor)  # type: ignore[operator]
             value = metric.compute()  # type: ignore[operator]
-            found[name] = value if math.isfinite(value) else None
+            if math.isfinite(value) or name == self.measures[0].name:
+                found[name] = _finite(value)  # of other streams only what was counted
         return found
 
     def mean_by_class(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ an epoch, the last of which may be shorter. The others cycle: epoch after epoch 
 batches that are always full.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug.augmentation import ZCA, Augmentation
+from semaug.augmentation import Augmentation
+from semaug.augmentation.zca import fit_whitening
 from semaug.data import (
     DataSet,
     FileSet,
@@ -131,19 +132,16 @@ class Streams:
             yield samples
 
     def sample_batch(self, seed: int, epoch: int) -> Batch:
-        """Return a few images as an epoch shows them, not mixed, and the same for all processes.
+        """Return a few images of each stream as an epoch shows them, the same for all processes.
 
-        They are evenly spread over the set.
+        They are evenly spread over the set, and not mixed.
 
         Raises:
             OSError: If a file cannot be read.
             UserError: If a file is damaged; the message names it.
         """
-        num_images = len(self.first.images)
-        count = min(_SAMPLES, num_images)
-        order = torch.arange(count) * num_images // count
-        own_epoch = self.first.parts(seed, epoch, self.plan)[0][0]
-        return Batch({self.plan.counted: self.first.at_once(seed, [(own_epoch, order)])})
+        streams = self.streams.items()
+        return Batch({name: stream.sample(seed, epoch, self.plan) for name, stream in streams})
 
     def test_batches(self, places: Tensor | None = None) -> Iterator[Samples]:
         """Yield the test images in order, as they are.
@@ -194,10 +192,10 @@ class Streams:
         """Turn bytes into network input, see :func:`network_input`."""
         return network_input(self.recipe, self.data, pixels)
 
-    def fit_whitening(self) -> ZCA:
+    def fit_whitening(self) -> Callable[[Tensor], Tensor]:
         """Return the whitening by all images that are trained on, those without labels too."""
         images: Any = self.data.train if self.data.unlabeled is None else self.data.unlabeled
-        return ZCA.fit(images.images)
+        return fit_whitening(self.recipe.augment.whitening, images.images)
 
     def _whiten(self) -> dict[str, Tensor]:
         """Whiten all images once, as the papers do: 12 bytes a pixel, and no product at each step.
@@ -236,21 +234,25 @@ class Streams:
     @torch.no_grad()
     def count(
         self,
-        metrics: Any,
+        metrics: Mapping[str, Any],
         output: StepOutput,
         batch: Batch,
         truths: Mapping[str, Tensor],
     ) -> None:
-        """Count what a step predicted; a mixed image counts as its larger part."""
-        outputs = output.outputs
-        if outputs is None:
-            return
-        targets = batch.labeled.targets
-        labels = truths["labeled"] if targets is None else targets.argmax(dim=1)
-        if labels.ndim > 1 and outputs.shape[2:] != labels.shape[1:]:
-            outputs = F.interpolate(outputs.float(), labels.shape[1:], mode="bilinear")
-        for metric in metrics.values():
-            metric.update(outputs, labels)
+        """Count what a step predicted; a mixed image counts as its larger part.
+
+        Args:
+            metrics: One for each stream, by its name.
+            output: Of the step.
+            batch: That it saw.
+            truths: Labels of each stream, those that the method did not see too.
+        """
+        for name, outputs in output.outputs_of_streams().items():
+            targets = batch.streams[name].targets
+            labels = truths[name] if targets is None else targets.argmax(dim=1)
+            if labels.ndim > 1 and outputs.shape[2:] != labels.shape[1:]:
+                outputs = F.interpolate(outputs.float(), labels.shape[1:], mode="bilinear")
+            metrics[name].update(outputs, labels)
 
 
 class _Stream:
@@ -319,7 +321,14 @@ class _Stream:
         """Return some images as one batch, decoded in this process and not mixed."""
         order = torch.cat([places for _, places in parts])
         view_draws, draws, _ = self._draw_all(seed, parts)
-        return self._augment(self._load(order, view_draws), draws)
+        samples = self._augment(self._load(order, view_draws), draws)
+        return samples if self.is_labeled else samples._replace(labels=None)
+
+    def sample(self, seed: int, epoch: int, plan: Plan) -> Samples:
+        """Return a few images, evenly spread over the set, as an epoch of the run shows them."""
+        count = min(_SAMPLES, len(self.images))
+        order = torch.arange(count) * len(self.images) // count
+        return self.at_once(seed, [(self.parts(seed, epoch, plan)[0][0], order)])
 
     def first_pixels(self) -> Tensor:
         """Return the first two images, or the only one, before they are augmented."""

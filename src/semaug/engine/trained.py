@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semaug.augmentation import ZCA
 from semaug.average import WeightAverage
 from semaug.data import DataSet, FileSet, LoadedBatch
 from semaug.data.views import View
@@ -259,7 +258,7 @@ class Trained(Networks):
             yield
 
     @cached_property
-    def _whiten(self) -> ZCA | None:
+    def _whiten(self) -> Callable[[Tensor], Tensor] | None:
         whitens = getattr(self.recipe.augment, "whitening", False)
         return self.streams.fit_whitening() if whitens else None
 

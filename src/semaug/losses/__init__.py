@@ -2,7 +2,12 @@
 
 from semaug.losses._classification import takes_features
 from semaug.losses.augment import augment_logits
-from semaug.losses.consistency import SemanticConsistencyLoss, semantic_consistency_loss
+from semaug.losses.consistency import (
+    NoUnlabeledLoss,
+    SemanticConsistency,
+    SemanticConsistencyLoss,
+    semantic_consistency_loss,
+)
 from semaug.losses.cross_entropy import CrossEntropy
 from semaug.losses.diagnostics import isda_diagnostics
 from semaug.losses.explicit import (
@@ -27,6 +32,8 @@ __all__ = [
     "ISDALoss",
     "MultiLabelISDALoss",
     "MutualLoss",
+    "NoUnlabeledLoss",
+    "SemanticConsistency",
     "SemanticConsistencyLoss",
     "augment_logits",
     "augmentation_invariant_loss",

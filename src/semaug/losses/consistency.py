@@ -22,11 +22,13 @@ second bound is ours.
 Literal form: tests/references/losses.py, ``consistency_by_loops``.
 """
 
+import math
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from semaug._torch.autocast import without_autocast
@@ -42,6 +44,7 @@ from semaug.covariance.form import (
 )
 from semaug.covariance.quadratic_form import as_form
 from semaug.covariance.rows import class_rows
+from semaug.errors import check_option
 from semaug.losses._arguments import (
     REDUCTIONS,
     Reduction,
@@ -51,8 +54,14 @@ from semaug.losses._arguments import (
 )
 from semaug.losses._references import reference_logsumexp
 from semaug.losses._strength import Ramp, Ramped
+from semaug.registry import unlabeled_losses
 
-__all__ = ["SemanticConsistencyLoss", "semantic_consistency_loss"]
+__all__ = [
+    "NoUnlabeledLoss",
+    "SemanticConsistency",
+    "SemanticConsistencyLoss",
+    "semantic_consistency_loss",
+]
 
 # N samples, C classes, A features, R rows of a table of classes, K reference classes.
 
@@ -275,3 +284,85 @@ def _watch(form: Form) -> Callable[[], None]:
             )
 
     return unchanged
+
+
+class _Shared(nn.Module):
+    """:func:`semantic_consistency_loss` with statistics and strength of the labeled loss."""
+
+    labeled: Any
+
+    def __init__(self, labeled: nn.Module, options: "SemanticConsistency") -> None:
+        super().__init__()
+        object.__setattr__(self, "labeled", labeled)  # no submodule: its owner saves it
+        self.options = options
+
+    def forward(
+        self,
+        logits: Tensor,
+        features: Tensor,
+        weight: Tensor,
+        target: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Compute the loss of the latest step of the labeled loss, times ``eta1``."""
+        del features  # of the logits, which say all
+        probs = target
+        if self.options.target == "prediction" or probs is None:
+            probs = at_least_float32(logits).softmax(dim=1)
+        if mask is not None:
+            probs = probs * mask.unsqueeze(1)  # rows of zeros contribute 0
+        return self.options.eta1 * semantic_consistency_loss(
+            logits,
+            weight,
+            self.labeled.estimator,
+            strength=self.labeled.current_strength(),
+            probs=probs,
+            reference=self.options.reference,
+        )
+
+
+@unlabeled_losses.register("none")
+@dataclass(frozen=True, kw_only=True)
+class NoUnlabeledLoss:
+    """No loss of unlabeled images but that of the method."""
+
+    def build(self, labeled: nn.Module) -> None:
+        """Build nothing."""
+
+
+@unlabeled_losses.register("semantic_consistency")
+@dataclass(frozen=True, kw_only=True)
+class SemanticConsistency:
+    """ISDA without labels (Proposition 2), with statistics and strength of the labeled ISDA.
+
+    Args:
+        eta1: Weight, of Eq. (19); 0 is none.
+        target: What predictions under augmentation are to agree with: the network's own clean
+            ``"prediction"``, or what the ``"host"`` wants, such as that of a teacher.
+        reference: ``"every"`` class as in Eq. (15), or the ``"pseudo_label"`` alone.
+
+    Raises:
+        UserError: If ``eta1`` is out of range.
+    """
+
+    eta1: float = 1.0
+    target: Literal["prediction", "host"] = "prediction"
+    reference: Reference = "every"
+
+    def __post_init__(self) -> None:
+        check_option("eta1", self.eta1, 0 <= self.eta1 < math.inf, ">= 0")
+
+    def build(self, labeled: nn.Module) -> nn.Module | None:
+        """Build the loss beside that of labeled images; None if its weight is 0.
+
+        Raises:
+            ValueError: If that has no statistics.
+        """
+        if self.eta1 == 0:
+            return None
+        if not (hasattr(labeled, "estimator") and hasattr(labeled, "current_strength")):
+            raise ValueError(
+                "unlabeled_loss=semantic_consistency expects a loss of labeled images with "
+                f"covariances, such as loss=isda, got {type(labeled).__name__}"
+            )
+        return _Shared(labeled, self)

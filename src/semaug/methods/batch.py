@@ -30,7 +30,9 @@ class Batch(NamedTuple):
     """What one step sees: samples of each stream by name, and which step of the run it is."""
 
     streams: dict[str, Samples]
-    step: int = 0  # optimizer steps done before, in the whole run
+    # Optimizer steps done before, in the whole run. Compiled code gets an int64 scalar on the CPU,
+    # or each step would be a graph of its own.
+    step: int | Tensor = 0
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor, targets: Tensor | None = None) -> "Batch":
@@ -62,8 +64,10 @@ class StepOutput(NamedTuple):
     """What one step computed."""
 
     terms: dict[str, Term]  # parts of the loss, which is their sum
-    outputs: Tensor | None = None  # (N, C, ...) logits of the labeled stream, for its metric
-    logs: Mapping[str, Tensor] = {}  # scalars, means over the labeled stream or else the first
+    # (N, C, ...) logits of the labeled stream, or of several by name, each for a metric of its own.
+    outputs: Tensor | Mapping[str, Tensor] | None = None
+    # Scalars, means over the labeled stream or else the first; as terms, over another one.
+    logs: Mapping[str, Tensor | Term] = {}
     kept: Any = None  # what `after_step` wants back
 
     @property
@@ -71,6 +75,11 @@ class StepOutput(NamedTuple):
         """The sum of all terms."""
         first, *others = (term.value for term in self.terms.values())
         return torch.stack([first, *others]).sum() if others else first
+
+    def outputs_of_streams(self) -> Mapping[str, Tensor]:
+        """Return the logits of each stream that has some, by its name."""
+        outputs = {} if self.outputs is None else self.outputs
+        return {"labeled": outputs} if isinstance(outputs, Tensor) else outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +104,10 @@ class Stream:
         part: ``"train"``, with labels, or ``"unlabeled"``, without.
         batch_size: Images in a step; None is that of the recipe.
         views: How each image is shown.
+        passes: How often an image passes through the networks; None is once for each view.
     """
 
     part: str = "train"
     batch_size: int | None = None
     views: tuple[View, ...] = (View(),)
+    passes: int | None = None

@@ -4,8 +4,8 @@ A family is a file with a subclass of :class:`CifarNetwork` and a table of its v
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from timm.layers import create_classifier
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from semaug._torch.batch_norm import running_statistics_kept
 
 
 class CifarNetwork(nn.Module):
@@ -213,22 +215,8 @@ def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
         block,
         *inputs,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _statistics_kept(block)),
+        context_fn=lambda: (nullcontext(), running_statistics_kept(block)),
     )
-
-
-@contextmanager
-def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """Let batch norms blend nothing in and count no batch."""
-    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-    try:
-        for norm in norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-        yield
-    finally:
-        for norm, momentum, count in before:
-            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 class Variant(NamedTuple):

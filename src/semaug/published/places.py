@@ -90,14 +90,16 @@ def entry_of(number: PublishedNumber) -> Entry:
     >>> last.recipe, last.metric, last.predictor
     ('cifar100_resnet32_single,method=multi_ait,peers=resnet32_cifar', 'error', 'network 2')
     """
+    recipe = recipe_of(number)
     return Entry(
         number.row,
         number.column,
-        recipe_of(number),
+        recipe,
         _METRICS.get(number.metric),
         "network 2" if number.column.endswith("Net2") else "",
         number.column.rpartition(", ")[0].replace(" ", "_") if _is_transfer(number) else None,
         "accuracy" in number.metric,
+        recipe.removesuffix("_isda") if recipe and _is_host_with_isda(number) else None,
         published=number,
     )
 
@@ -114,6 +116,8 @@ def recipe_of(number: PublishedNumber) -> str | None:
     start = f"{number.data}_{number.network.removesuffix('_cifar')}"
     if number.paper == "ait":
         name = _ait_recipe(number, start)
+    elif _is_semi_supervised(number):
+        name = _semi_supervised_recipe(number)
     else:
         methods = [
             method
@@ -124,6 +128,25 @@ def recipe_of(number: PublishedNumber) -> str | None:
             return None
         name = start + "".join(part for method, part in _PARTS.items() if method in methods)
     return name if split_name(name)[0] in recipe_names() else None
+
+
+# Semi-supervised learning.
+
+
+def _is_semi_supervised(number: PublishedNumber) -> bool:
+    return (number.paper, number.table) == ("isda", "6")
+
+
+def _is_host_with_isda(number: PublishedNumber) -> bool:
+    return _is_semi_supervised(number) and number.method.endswith("+isda")
+
+
+def _semi_supervised_recipe(number: PublishedNumber) -> str:
+    """Return the recipe of a column such as ``"CIFAR-10, 4,000 labeled"``."""
+    labels = number.column.partition(", ")[2].removesuffix(" labeled").replace(",", "")
+    host, *isda = number.method.split("+")
+    host = {"temporal_ensemble": "temporal_ensembling"}.get(host, host)
+    return "_".join([number.data, labels, host, *isda])
 
 
 # AIT.

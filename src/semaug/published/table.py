@@ -186,7 +186,8 @@ def _tables() -> Mapping[str, Sequence[Entry]]:
         if not number.metric.endswith(_NOT_SHOWN):
             name = f"{number.paper}-{number.table}"
             tables[name] = (*tables.get(name, ()), entry_of(number))
-    return tables | FIGURES
+    own = {name: (*tables.get(name, ()), *entries) for name, entries in FIGURES.items()}
+    return tables | own
 
 
 def fill_table(entries: Iterable[Entry], make_runs: Callable[[str], Sequence[Run]]) -> list[Cell]:

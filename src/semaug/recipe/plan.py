@@ -93,7 +93,8 @@ def stream_plan(recipe: Any, stream: Stream, num_images: int) -> StreamPlan:
 
 def passes_per_image(recipe: Any, stream: Stream) -> int:
     """Return how often an image of a stream passes through a network that learns from it."""
-    return max(len(stream.views), getattr(getattr(recipe, "method", None), "num_networks", 1))
+    passes = stream.passes or len(stream.views)
+    return max(passes, getattr(getattr(recipe, "method", None), "num_networks", 1))
 
 
 def streams_of(recipe: Any) -> dict[str, Stream]:

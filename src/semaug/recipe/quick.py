@@ -85,7 +85,7 @@ def _costs(recipe: Any, side: int) -> tuple[int, int, int]:
     peers = getattr(getattr(recipe, "method", None), "peers", ())
     networks = [recipe.network, *peers] if hasattr(recipe, "network") else []
     cost = sum(_multiply_adds(network, side) for network in networks)
-    passes = max(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
+    passes = sum(passes_per_image(recipe, stream) for stream in streams_of(recipe).values())
     return cost, passes // (1 + len(peers)), passes
 
 

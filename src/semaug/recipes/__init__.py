@@ -22,7 +22,16 @@ from semaug.outside import is_outside, names_from
 from semaug.recipe.overrides import describe_overrides, override, split_overrides
 from semaug.recipe.quick import make_quick
 from semaug.recipe.recipe import BaseRecipe
-from semaug.recipes import ait, cifar, digits, finetune, folder, imagenet, small
+from semaug.recipes import (
+    ait,
+    cifar,
+    digits,
+    finetune,
+    folder,
+    imagenet,
+    semi_supervised,
+    small,
+)
 from semaug.recipes.row import Row
 from semaug.registry import recipes
 from semaug.runs.run import Run
@@ -40,12 +49,13 @@ _ISDA = "_isda"
 
 # What is listed together, by title.
 TABLES: dict[str, Mapping[str, Row]] = {
-    "Small, for two CPU cores": digits.RECIPES | small.RECIPES,
+    "Small, for two CPU cores": digits.RECIPES | small.RECIPES | semi_supervised.SMALL,
     "A folder of your own photographs": folder.RECIPES,
     "Fine-tuning on a few images of CIFAR": finetune.RECIPES,
     "CIFAR, T-PAMI Table 2 and NeurIPS Table 1": cifar.TABLE_2,
     "CIFAR with more augmentation, T-PAMI Table 4 and NeurIPS Table 2": cifar.TABLE_4,
     "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
+    "Semi-supervised learning, T-PAMI Table 6": semi_supervised.TABLE_6,
     "AIT, Table 1": ait.TABLE_1,
 }
 for _table in TABLES.values():
