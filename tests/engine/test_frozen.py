@@ -103,6 +103,21 @@ def test_all_processes_count_as_many_batches(monkeypatch):
     assert [sum(pair) for pair in zip(*sizes, strict=True)] == 3 * [10] + 3 * [10] + 3 * [1]
 
 
+@pytest.mark.parametrize("memory", [None, 0.9, "epoch"])
+def test_statistics_forget_no_pass(monkeypatch, memory):
+    monkeypatch.setattr(frozen, "_AT_ONCE", 10)
+    torch.manual_seed(0)
+    images, labels = torch.randn(40, 2, 1, 3) + torch.arange(3), torch.arange(40) // 20
+    estimator = ClassCovariance(2, 2, memory=memory)
+    start = SimpleNamespace(processes=SimpleNamespace(rank=0, size=1))
+    frozen._count_exactly(nn.ModuleList([estimator]), images, labels, start)
+    estimator.start_epoch()
+    for label in range(2):
+        features = images[labels == label].movedim(1, -1).flatten(0, 2)
+        torch.testing.assert_close(estimator.mean[label], features.mean(0))
+        torch.testing.assert_close(estimator.dense()[label], torch.cov(features.T, correction=0))
+
+
 def test_a_stopped_run_goes_on_bit_for_bit(weights, tmp_path, monkeypatch):
     whole, stopped = (frozen_run(weights, tmp_path / name) for name in ("whole", "stopped"))
     train_quietly(whole)

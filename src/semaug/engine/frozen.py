@@ -180,6 +180,8 @@ def _count_exactly(method: nn.Module, images: Tensor, labels: Tensor, start: Sta
     own = slice(start.processes.rank, None, start.processes.size)  # of a joint batch
     for module in method.modules():
         if isinstance(module, ClassCovariance) and not module.fixed:
+            if isinstance(module.memory, float):
+                module.memory = 1.0  # the network does not change, so nothing is to be forgotten
             for some, of in zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True):
                 for number in range(images.shape[3]):
                     module.update(some[own, :, 0, number], of[own])
