@@ -26,7 +26,7 @@ def gradients(mode: bool, dtype: torch.dtype, biased: bool, **case: object) -> l
     images = torch.randn(4, channels, 9, 9).bfloat16().float().requires_grad_()
     weight = torch.randn(6, 6 if "groups" not in case else 1, 3, 3).bfloat16().float()
     weight.requires_grad_()
-    bias = torch.zeros(6, requires_grad=True) if biased else None
+    bias = torch.randn(6).bfloat16().float().requires_grad_() if biased else None
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     with autocast, DepthwiseGradients() if mode else nullcontext():
         output = F.conv2d(images, weight, bias, **case)
@@ -50,6 +50,14 @@ def test_outputs_stay_and_gradients_are_those_of_float32(name: str, biased: bool
         assert found.dtype == torch.float32
         size = expected.abs().max().item()
         torch.testing.assert_close(found, expected, rtol=2**-6, atol=2**-7 * size)
+
+
+def test_without_autocast_a_convolution_is_left_alone() -> None:
+    images, weight = torch.randn(2, 4, 5, 5), torch.randn(4, 1, 3, 3)
+    expected = F.conv2d(images, weight, groups=4)
+    off = torch.autocast("cpu", enabled=False)
+    with torch.autocast("cpu", torch.bfloat16), DepthwiseGradients(), off:
+        assert torch.equal(F.conv2d(images, weight, groups=4), expected)
 
 
 def test_frozen_kernels_get_no_gradient() -> None:

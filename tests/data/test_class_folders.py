@@ -160,13 +160,15 @@ def test_pipes_sockets_and_links_to_nothing_are_no_images(part, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("folder", "passed_over"), [("results", ["results/"]), (".", ["resnet,lr=1/", "compare/"])]
+    ("folder", "passed_over"),
+    [("results", ["results/"]), (".", ["resnet,lr=1/", "compare/", "features/"])],
 )
 @pytest.mark.parametrize("file", ["recipe.json", "lock"])
 def test_folders_of_runs_are_no_classes(part, folder, passed_over, file):
     runs = part / folder
     pictures = {"compare/a-vs-b/seeds0": ["curves.png"]}
-    write_folders(runs, {"resnet,lr=1/seed0": [file]} | pictures)
+    features = {"features/0123456789abcdef/test": ["1.features.npy", "1.digests.npy"]}
+    write_folders(runs, {"resnet,lr=1/seed0": [file]} | pictures | features)
     found = Part.of(part)
     assert list(found.classes) == ["cat", "dog"]
     assert [found.others[kind] for kind in passed_over] == [1] * len(passed_over)

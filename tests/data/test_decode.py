@@ -250,6 +250,32 @@ def test_photographs_are_upright_however_the_camera_was_held(kind, orientation):
     assert actual.permute(1, 2, 0).is_contiguous()
 
 
+XMP = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/">%s</x:xmpmeta>'
+
+
+@pytest.mark.usefixtures("either_decoder")
+@pytest.mark.parametrize("tells", ["EXIF", "XMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_photographs_with_xmp_are_upright(kind, tells):
+    exif, said = Image.Exif(), b'<rdf:Description tiff:Orientation="6"/>'
+    exif[0x0112] = 6  # by 90 degrees, clockwise
+    if tells == "EXIF":
+        said = b""
+    xmp = XMP % said
+    if kind == "WEBP":
+        own = {"exif": exif} if tells == "EXIF" else {}
+        content = write(PHOTO, kind, {"lossless": True, "xmp": xmp.partition(b"\0")[2], **own})
+    else:
+        plain = write(PHOTO, kind, {"exif": exif} if tells == "EXIF" else {})
+        segment = b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp  # before that of EXIF
+        content = plain[:2] + segment + plain[2:]
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    actual = decode_bytes(content, "turned")
+    assert actual.shape[1:] == (61, 47)
+    assert_close(actual.permute(1, 2, 0), torch.from_numpy(expected), atol=0, rtol=0)
+
+
 def test_grey_photographs_of_sixteen_bits_are_turned_too():
     levels = np.arange(6, dtype=np.uint16).reshape(2, 3) * 10_000
     exif = Image.Exif()

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 import timm
 import torch
+from timm.layers import BatchNormAct2d, SyncBatchNormAct
 from torch import nn
 
 from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
@@ -15,6 +16,7 @@ from semaug.losses import ExplicitAugmentationLoss
 from semaug.methods import Batch, Supervised
 from semaug.metrics import Error, MeanIoU, MeanIoUSpec
 from semaug.recipe.quick import make_quick
+from semaug.registry import networks
 from semaug.runs.run import Run
 from tests.tiny import tiny_recipe, train_quietly
 
@@ -250,6 +252,23 @@ def test_batch_norm_of_several_processes_needs_gpus():
         synchronize_batch_norm(network, torch.device("cpu"))
     changed = synchronize_batch_norm(network, torch.device("cuda"))
     assert isinstance(changed[1], nn.SyncBatchNorm)
+
+
+def test_synchronized_batch_norm_keeps_activations_and_evaluation():
+    images = torch.randn(2, 3, 32, 32)
+    for norm_eval in (False, True):
+        network = timm.create_model("efficientnet_lite0", num_classes=2)
+        spec = networks.make("efficientnet_lite0", pretrained=True, norm_eval=norm_eval)
+        spec.freeze_parts(network)
+        expected = network.eval()(images)
+        changed = synchronize_batch_norm(network, torch.device("cuda"))
+        torch.testing.assert_close(changed.eval()(images), expected)
+        kinds = {(type(x) is SyncBatchNormAct, x.training) for x in norms(changed.train())}
+        assert kinds == {(not norm_eval, not norm_eval)}
+
+
+def norms(network):
+    return [x for x in network.modules() if isinstance(x, BatchNormAct2d | SyncBatchNormAct)]
 
 
 def test_compiled_methods_stay_the_modules_that_they_are(monkeypatch):

@@ -3,13 +3,17 @@
 import io
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import timm
 import torch
 from rich.console import Console
+from torch import nn
 
 from semaug import with_features
+from semaug.covariance import ClassCovariance
+from semaug.engine import frozen
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.options import TrainOptions
 from semaug.engine.session import Session
@@ -84,6 +88,34 @@ def test_statistics_are_those_of_all_passes(weights, tmp_path):
         close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-5)
         close(estimator.mean[label].double(), own.mean(0))
         close(estimator.dense()[label].double(), torch.cov(own.T, correction=0))
+
+
+def test_all_processes_count_as_many_batches(monkeypatch):
+    monkeypatch.setattr(frozen, "_AT_ONCE", 10)
+    images, labels = torch.zeros(21, 2, 1, 3), torch.zeros(21, dtype=torch.int64)
+    sizes = []
+    for rank in range(2):
+        estimator, own = ClassCovariance(1, 2), []
+        monkeypatch.setattr(estimator, "update", lambda some, of, own=own: own.append(len(of)))
+        start = SimpleNamespace(processes=SimpleNamespace(rank=rank, size=2))
+        frozen._count_exactly(nn.ModuleList([estimator]), images, labels, start)
+        sizes.append(own)
+    assert [sum(pair) for pair in zip(*sizes, strict=True)] == 3 * [10] + 3 * [10] + 3 * [1]
+
+
+@pytest.mark.parametrize("memory", [None, 0.9, "epoch"])
+def test_statistics_forget_no_pass(monkeypatch, memory):
+    monkeypatch.setattr(frozen, "_AT_ONCE", 10)
+    torch.manual_seed(0)
+    images, labels = torch.randn(40, 2, 1, 3) + torch.arange(3), torch.arange(40) // 20
+    estimator = ClassCovariance(2, 2, memory=memory)
+    start = SimpleNamespace(processes=SimpleNamespace(rank=0, size=1))
+    frozen._count_exactly(nn.ModuleList([estimator]), images, labels, start)
+    estimator.start_epoch()
+    for label in range(2):
+        features = images[labels == label].movedim(1, -1).flatten(0, 2)
+        torch.testing.assert_close(estimator.mean[label], features.mean(0))
+        torch.testing.assert_close(estimator.dense()[label], torch.cov(features.T, correction=0))
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(weights, tmp_path, monkeypatch):

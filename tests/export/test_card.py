@@ -1,7 +1,7 @@
 """Tests of semaug.export.card."""
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -9,9 +9,10 @@ from torch.testing import assert_close
 
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
-from semaug.export import export_run
+from semaug.export import card, export_run
 from semaug.export.card import write_card
 from semaug.export.formats import FORMATS
+from semaug.runs.read import Measure
 from tests.engine import toys
 from tests.export.conftest import CPU
 from tests.tiny import train_quietly
@@ -92,3 +93,10 @@ def test_the_card_of_timms_networks_needs_timm_alone(of_isda, tmp_path):
     assert "The run began with the pretrained weights of `resnet18.pth`." in card
     assert "- not measured" in card
     assert "RGB" not in card
+
+
+def test_a_cross_validated_result_is_written_in_its_unit():
+    metric = asdict(Measure("nll", "nats", "lower"))
+    found = {"metric": metric, "values": [0.5, 0.6], "folds": 2, "train_images": 10}
+    told = card._expected({"cross_validated": found})
+    assert told.endswith("\n- cross-validated nll: 0.550 ± 0.071 nats, lower is better")

@@ -47,30 +47,36 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    if groups == 1 or weight.shape[1] > 1 or isinstance(padding, str):
+    is_depthwise = groups > 1 and weight.shape[1] == 1 and not isinstance(padding, str)
+    if not (is_depthwise and torch.is_autocast_enabled("cpu")):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    cast = [tensor.to(torch.bfloat16) for tensor in (input, weight)]  # as autocast would
+    cast = [None if one is None else one.to(torch.bfloat16) for one in (input, weight, bias)]
     sizes = [
         (size, size) if isinstance(size, int) else size for size in (stride, padding, dilation)
     ]
     output: Tensor = _Depthwise.apply(*cast, *sizes, groups)
-    return output if bias is None else output + bias.to(output.dtype)[:, None, None]
+    return output
 
 
 class _Depthwise(Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, *geometry: Any) -> Tensor:
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Any, *geometry: Any) -> Tensor:
         ctx.save_for_backward(images, weight)
         ctx.geometry = geometry
-        return torch.conv2d(images, weight, None, *geometry)
+        return torch.conv2d(images, weight, bias, *geometry)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         *sizes, groups = ctx.geometry
         operands = [tensor.float() for tensor in (*grads, *ctx.saved_tensors)]
-        wanted = [*ctx.needs_input_grad[:2], False]
         found = torch.ops.aten.convolution_backward(
-            *operands, None, *sizes, False, (0, 0), groups, wanted
+            *operands,
+            operands[0].shape[1:2],
+            *sizes,
+            False,
+            (0, 0),
+            groups,
+            ctx.needs_input_grad[:3],
         )
-        images, weight = (None if one is None else one.to(torch.bfloat16) for one in found[:2])
-        return images, weight, None, None, None, None
+        own = (None if one is None else one.to(torch.bfloat16) for one in found)
+        return *own, None, None, None, None

@@ -25,7 +25,7 @@ from semaug.data.image_set import FilePaths, FileSet
 _FOLDER, _IMAGE = "folder", "image"
 _OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "__pycache__"}
 _OF_SYSTEMS |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
-_BESIDE_RECIPES = {"cluster", "compare", "search"}  # in a folder of runs
+_BESIDE_RECIPES = {"cluster", "compare", "features", "search"}  # in a folder of runs
 _MOST_NAMED = 5
 _MOST_KINDS = 10
 

@@ -36,6 +36,8 @@ except ImportError:
 
 
 _SIXTEEN_BITS = {"I;16": ("JPEG2000", "PNG", "TIFF"), "I;16B": ("TIFF",), "I": ("PNG", "PPM")}
+_HEADERS = 1 << 18  # bytes of a file that its metadata begins in
+_EXIF_OR_XMP = 8 | 4  # flags of an extended WebP
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 
 
@@ -92,12 +94,14 @@ def _suits_torchvision(content: np.ndarray) -> bool:
     """Tell JPEG and WebP by their first bytes.
 
     Not PNG: of a damaged one, torchvision 0.29 does not raise, but dies with the whole process. Not
-    WebP with EXIF, which it passes over.
+    images with XMP, which may say or hide how the camera was held, nor WebP with EXIF: torchvision
+    passes over both.
     """
-    begin = content[:21].tobytes()
-    is_webp = (begin[:4], begin[8:12]) == (b"RIFF", b"WEBP")
-    has_exif = begin[12:16] == b"VP8X" and len(begin) > 20 and bool(begin[20] & 8)
-    return begin.startswith(b"\xff\xd8\xff") or (is_webp and not has_exif)
+    begin = content[:_HEADERS].tobytes()
+    if begin.startswith(b"\xff\xd8\xff"):
+        return b"http://ns.adobe.com/xap/" not in begin
+    has_metadata = begin[12:16] == b"VP8X" and len(begin) > 20 and begin[20] & _EXIF_OR_XMP
+    return (begin[:4], begin[8:12]) == (b"RIFF", b"WEBP") and not has_metadata
 
 
 def _by_torchvision(content: np.ndarray) -> Tensor | None:

@@ -10,6 +10,7 @@ from types import MethodType
 from typing import Any
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from semaug.data import DataSet
@@ -192,14 +193,18 @@ class Builder:
 
 
 def synchronize_batch_norm(method: Any, device: torch.device) -> Any:
-    """Make batch norm see the joint batch of all processes.
+    """Make batch norm see the joint batch of all processes, but where it stays in evaluation.
 
     Raises:
         UserError: If the device is not a GPU, where torch has it.
     """
     if device.type != "cuda":
         raise UserError("recipe: `sync_batch_norm` needs GPUs; torch has none for a CPU")
-    return nn.SyncBatchNorm.convert_sync_batchnorm(method)
+    fixed = {name: one for name, one in method.named_modules() if "train" in vars(one)}
+    method = convert_sync_batchnorm(method)  # torch's own loses the activations of timm's norms
+    for name, module in fixed.items():
+        method.set_submodule(name, module)
+    return method
 
 
 def compile_steps(method: Any) -> None:

@@ -177,11 +177,12 @@ def _digest_of(start: Start, net: WithFeatures, data: DataSet) -> str:
 @torch.no_grad()
 def _count_exactly(method: nn.Module, images: Tensor, labels: Tensor, start: Start) -> None:
     """Let statistics of features be those of all passes, once and for all."""
-    own = slice(start.processes.rank, None, start.processes.size)
-    images, labels = images[own], labels[own]
+    own = slice(start.processes.rank, None, start.processes.size)  # of a joint batch
     for module in method.modules():
         if isinstance(module, ClassCovariance) and not module.fixed:
+            if isinstance(module.memory, float):
+                module.memory = 1.0  # the network does not change, so nothing is to be forgotten
             for some, of in zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True):
                 for number in range(images.shape[3]):
-                    module.update(some[:, :, 0, number], of)
+                    module.update(some[own, :, 0, number], of[own])
             module.fixed = True

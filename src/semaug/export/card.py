@@ -7,6 +7,7 @@ from typing import Any
 import timm
 
 from semaug.runs.read import is_untested, measure_of
+from semaug.runs.statistics import with_spread
 from semaug.runs.words import counted
 
 _MOST_CLASSES = 20  # that are named; model.json has all
@@ -80,12 +81,12 @@ def _expected(about: Mapping[str, Any]) -> str:
     if (found := about["cross_validated"]) is None:
         return own
     measure, values = measure_of(found), found["values"]
-    spread = f" ± {found['std']:.2f}" if len(values) > 1 else ""
-    result = f"{measure.text(found['mean'])}{spread}, {measure.better} is better"
+    result = f"{with_spread(values, measure.digits)} {measure.unit}".rstrip()
     return (
         f"{own} Its recipe was cross-validated on the same {found['train_images']:,} images, with "
         f"{counted(len(values), 'run')} in {found['folds']} folds: other networks, each trained "
-        f"on all folds but the one that tested it.\n\n- cross-validated {measure.name}: {result}"
+        f"on all folds but the one that tested it.\n\n- cross-validated {measure.name}: {result}, "
+        f"{measure.better} is better"
     )
 
 
