@@ -203,3 +203,9 @@ def test_a_difference_of_nothing_is_refused(semaug, value):
     status, _, err = semaug("compare", *ARMS, "--detect", value)
     assert status == 2
     assert "compare: expected --detect > 0" in " ".join(err.split())
+
+
+def test_no_refit_belongs_to_folds(semaug):
+    status, _, err = semaug("compare", "digits_resnet8", "digits_resnet8_isda", "--no-refit")
+    assert status == 2
+    assert "compare: expected --folds N with --no-refit" in " ".join(err.split())

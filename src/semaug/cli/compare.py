@@ -113,6 +113,9 @@ def compare_command(
     if pairs[0][0].folder == pairs[0][1].folder:
         raise UserError(f"compare: expected two recipes, got {pairs[0][0].label!r} twice")
 
+    in_folds = getattr(pairs[0][0].recipe.subset, "folds", None) is not None
+    if no_refit and not in_folds:
+        raise UserError("compare: expected --folds N with --no-refit, for nothing is trained anew")
     expect_test("compare", pairs[0])
     check_same_test(pairs[0][0].recipe, pairs[0][1].recipe)
     all_runs = [run for pair in pairs for run in pair]
@@ -123,7 +126,7 @@ def compare_command(
     print_comparison(console, comparison)
     if detect is not None:
         say(console, pairs_for(comparison, detect))
-    if getattr(pairs[0][0].recipe.subset, "folds", None) is None or no_refit:
+    if no_refit or not in_folds:
         return
 
     best = better_of(comparison)

@@ -56,7 +56,8 @@ def features_in_place_of_images(start: Start, method: Method, streams: Streams) 
     inner = network.model if isinstance(network, WithFeatures) else network
     net = with_features(inner, example_images=streams.example_images())
     alone = streams if processes.size == 1 else Streams(recipe, data, streams.workers)
-    with alone, processes.first_one_first():
+    with alone:
+        net.eval()
         maker = _Maker(start, net, alone)
         passes = [maker.train(number, num_passes) for number in range(num_passes)]
         tested = maker.test()
@@ -124,20 +125,23 @@ class _Maker:
         make: Callable[[Sequence[bytes], Tensor], Iterator[Tensor]],
     ) -> Tensor:
         store = FeatureStore(self.folder / what.partition(" of ")[0].replace(" ", ""))
-        digests = digest_images(images)
-        missing = store.missing(digests)
-        self.net.eval()
-        with (
-            show_bar(self.start.console, f"features, {what}", len(missing)) as advance,
-            self.start.fabric.autocast(),
-        ):
-            for start in range(0, len(missing), _AT_ONCE):
-                places = torch.tensor(missing[start : start + _AT_ONCE])
-                own, made = [digests[place] for place in places], []
-                for batch in make(own, places):
-                    made.append(self.net(batch)[1].float().cpu())
-                    advance(len(batch))
-                store.add(own, torch.cat(made))
+        digests, processes = digest_images(images), self.start.processes
+        own = store.missing(digests)[processes.rank :: processes.size]
+        for _ in range(2):  # each process its share, then what others wrote on disks of their own
+            processes.wait_for_all()  # before anything is added, and until all is
+            with (
+                show_bar(self.start.console, f"features, {what}", len(own)) as advance,
+                self.start.fabric.autocast(),
+            ):
+                for start in range(0, len(own), _AT_ONCE):
+                    places = torch.tensor(own[start : start + _AT_ONCE])
+                    named, made = [digests[place] for place in places], []
+                    for batch in make(named, places):
+                        made.append(self.net(batch)[1].float().cpu())
+                        advance(len(batch))
+                    store.add(named, torch.cat(made))
+            processes.wait_for_all()
+            own = store.missing(digests)
         return store.read(digests) if digests else torch.empty(0, self.net.num_features)
 
 

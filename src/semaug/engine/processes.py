@@ -8,8 +8,7 @@ first process writes files and shows progress.
 import inspect
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -83,16 +82,10 @@ class Processes:
         dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._words)
         return tuple(bool(flag) for flag in raised.tolist())
 
-    @contextmanager
-    def first_one_first(self) -> Iterator[None]:
-        """Let the first process be through before the others begin, and find what it wrote."""
-        if self.size > 1 and not self.is_first:
+    def wait_for_all(self) -> None:
+        """Wait until all processes have come here. All must call this."""
+        if self.size > 1:
             dist.barrier(group=self._words)
-        try:
-            yield
-        finally:
-            if self.size > 1 and self.is_first:
-                dist.barrier(group=self._words)
 
     def average_buffers(self, networks: Iterable[nn.Module]) -> None:
         """Give all processes the mean of what batch norms have seen. All must call this.
