@@ -3,19 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.report.compare import Comparison, conclusion, unequal_warnings
-from semaug.report.data import RecipeRuns
 from semaug.runs.read import label_of, measure_of, measured, report_names, value_of
 from semaug.runs.run import Run
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import in_words, say
+
+if TYPE_CHECKING:  # reports import matplotlib, which training does not need
+    from semaug.report.compare import Comparison
+    from semaug.report.data import RecipeRuns
 
 
 def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bool = True) -> Table:
@@ -60,8 +62,10 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     say(console, f"results in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
+def print_comparison(console: Console, comparison: "Comparison") -> None:
     """Print the table of two recipes, their difference, and what it means."""
+    from semaug.report.compare import conclusion, unequal_warnings
+
     group, sides = comparison.group, comparison.group.recipes
     measure, names = group.measure, group.report_names
     num_seeds = len(sides[0].runs)
@@ -100,7 +104,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         say(console, f"wrote {path}")
 
 
-def _print_work(console: Console, sides: Sequence[RecipeRuns]) -> None:
+def _print_work(console: Console, sides: "Sequence[RecipeRuns]") -> None:
     """Say what a run of each side takes, and in what they differ."""
     first, second = (side.runs[0].work for side in sides)
     if first == second:
