@@ -52,6 +52,7 @@ bench: $(STAMP)  ## timings; wants a quiet machine, takes three quarters of an h
 	$(BIN)/python benchmarks/bench_scale.py
 	$(BIN)/python benchmarks/bench_ranks.py
 	$(BIN)/python benchmarks/bench_allocator.py
+	$(BIN)/python benchmarks/bench_start.py
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python benchmarks/bench_augment.py
 	$(BIN)/python benchmarks/bench_loader.py --record

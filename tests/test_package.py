@@ -29,6 +29,16 @@ def test_the_command_line_starts_without_torch():
     assert "torch" not in modules_after("import semaug.cli")
 
 
+def test_training_on_digits_imports_nothing_that_it_does_not_need():
+    added = modules_after(
+        "import gc, sys\n"
+        "from semaug.cli.group import load_command; load_command('train')\n"
+        "assert gc.isenabled() and 'torchmetrics' not in sys.modules\n"
+        "from semaug.data import load_data; load_data('digits')"
+    )
+    assert not added & {"matplotlib", "scipy", "sklearn", "torchmetrics", "transformers"}
+
+
 def test_every_public_name_is_there_and_listed():
     for name in semaug.__all__:
         assert getattr(semaug, name).__name__ == name

@@ -23,8 +23,7 @@ from semaug.engine.session import Session
 
 for command in COMMANDS:
     load_command(command)
-for name in ("sklearn.datasets", "torch.utils.tensorboard"):
-    importlib.import_module(name)
+importlib.import_module("torch.utils.tensorboard")
 gc.freeze()  # so that forks share what was imported
 
 

@@ -5,15 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import chain, product
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.report.compare import Comparison, conclusion, unequal_warnings
-from semaug.report.data import Group, RecipeRuns, compare
 from semaug.runs.read import (
     Measure,
     is_untested,
@@ -28,6 +26,10 @@ from semaug.runs.run import Run
 from semaug.runs.statistics import with_spread
 from semaug.runs.words import counted, in_words, say
 from semaug.runs.work import Work, describe_work
+
+if TYPE_CHECKING:  # reports import matplotlib, which training does not need
+    from semaug.report.compare import Comparison
+    from semaug.report.data import Group, RecipeRuns
 
 
 def make_table(title: str | None, words: Sequence[str], *numbers: str, lines: bool = True) -> Table:
@@ -82,8 +84,10 @@ def print_summary(console: Console, run: Run, summary: dict[str, Any]) -> None:
     say(console, f"results in {run.folder}: summary.json, metrics.jsonl, tensorboard")
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
+def print_comparison(console: Console, comparison: "Comparison") -> None:
     """Print the table of two recipes, their difference, and what it means."""
+    from semaug.report.compare import conclusion, unequal_warnings
+
     group, sides = comparison.group, comparison.group.recipes
     measure, names = group.measure, group.report_names
     num_runs, unit = len(sides[0].runs), "fold" if sides[0].overlap else "seed"
@@ -124,13 +128,15 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         say(console, f"wrote {path}")
 
 
-def _cells(side: RecipeRuns, measures: Sequence[Measure], predictor: str) -> list[str]:
+def _cells(side: "RecipeRuns", measures: Sequence[Measure], predictor: str) -> list[str]:
     values = [([*side.values(one, predictor).values()], one.digits) for one in measures]
     return [with_spread(found, digits) if found else "" for found, digits in values]
 
 
-def _print_others(console: Console, group: Group) -> None:
+def _print_others(console: Console, group: "Group") -> None:
     """Print a table of what is measured beside the main metric."""
+    from semaug.report.data import compare
+
     names = group.report_names[group.measure.report]
     numbers = "first", "second", "second\n- first", "95 % interval"
     table = make_table(f"Other metrics, {names}", ["metric"], *numbers, lines=False)
@@ -145,7 +151,7 @@ def _print_others(console: Console, group: Group) -> None:
     console.print(table)
 
 
-def _print_work(console: Console, sides: Sequence[RecipeRuns]) -> None:
+def _print_work(console: Console, sides: "Sequence[RecipeRuns]") -> None:
     """Say what a run of each side takes, and in what they differ."""
     first, second = ([run.work for run in side.runs] for side in sides)
     texts = [describe_work(first), describe_work(second)]

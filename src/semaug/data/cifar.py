@@ -142,13 +142,19 @@ class Cifar100(_Cifar):
 def _read_images(
     files: CifarFiles, root: Path, names: Sequence[str], classes: tuple[str, ...]
 ) -> ImageSet:
-    batches = [_read(files, root, name) for name in names]
-    pixels = np.concatenate([batch[b"data"] for batch in batches])  # (N, 3 * 32 * 32)
-    labels = [label for batch in batches for label in batch[files.label_key]]
+    first = _read(files, root, names[0])
+    pixels, labels = first[b"data"], [*first[files.label_key]]  # (N, 3 * 32 * 32)
+    if len(names) > 1:  # N in each; copied one at a time, so that few are in memory twice
+        pixels = np.empty((len(names), *pixels.shape), np.uint8)
+        pixels[0] = first.pop(b"data")
+    for place, name in enumerate(names[1:], start=1):
+        batch = _read(files, root, name)
+        pixels[place] = batch[b"data"]
+        labels += batch[files.label_key]
     images = torch.from_numpy(pixels).view(-1, 3, 32, 32)
     return ImageSet(images, torch.tensor(labels, dtype=torch.int64), classes)
 
 
 def _read(files: CifarFiles, root: Path, name: str) -> dict[bytes, Any]:
     with open_official(files, root, name) as file:
-        return load_arrays(file.read(), str(root / files.folder / name))
+        return load_arrays(file, str(root / files.folder / name))

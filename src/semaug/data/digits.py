@@ -8,9 +8,11 @@ test images come from writers who are not in the training part.
 Source: Alpaydin and Kaynak, 1998, https://doi.org/10.24432/C50P49
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from semaug.data.image_set import DataSet, ImageSet
@@ -34,7 +36,7 @@ class Digits(DataSource):
     how_to_get: ClassVar[str] = "it needs no files"
 
     def load(self, root: Path, workers: int | None = None) -> DataSet:
-        """Build the data set from the copy inside scikit-learn.
+        """Read the copy inside scikit-learn, whose import would take longer than all the rest.
 
         Args:
             root: Not read, there is no file.
@@ -43,17 +45,17 @@ class Digits(DataSource):
         Raises:
             ModuleNotFoundError: If scikit-learn is not installed.
         """
-        try:
-            from sklearn import datasets  # slow to import, and only this data set needs it
-        except ModuleNotFoundError as error:
+        found = find_spec("sklearn")
+        if found is None or found.origin is None:
             raise ModuleNotFoundError(
                 "data: 'digits' needs scikit-learn; install it with: " + how_to_install("train"),
                 name="sklearn",  # by which the command line knows what to say
-            ) from error
-        digits = datasets.load_digits()
-        grey = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)
-        images = grey.unsqueeze(1).repeat(1, 3, 1, 1)
-        labels = torch.from_numpy(digits.target).to(torch.int64)
+            )
+        path = Path(found.origin).with_name("datasets") / "data" / "digits.csv.gz"
+        rows = torch.from_numpy(np.loadtxt(path, delimiter=","))  # (N, 8 * 8 + 1): pixels, digit
+        grey = (rows[:, :-1].view(-1, 1, 8, 8) * (255 / 16)).round().to(torch.uint8)
+        images = grey.repeat(1, 3, 1, 1)
+        labels = rows[:, -1].to(torch.int64)
         everything = ImageSet(images, labels, tuple(str(digit) for digit in range(10)))
         places = torch.arange(len(images)).tensor_split((_NUM_TRAIN,))
         train, test = map(everything.subset, places)

@@ -5,10 +5,10 @@ those that rebuild them, and a dict may be an ordered one; every other name is r
 before it is looked up.
 """
 
-import io
 import pickle
+import struct
 from collections import OrderedDict
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -33,10 +33,11 @@ _MALFORMED = (
     TypeError,
     ValueError,
     pickle.UnpicklingError,
+    struct.error,
 )
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class _ArrayUnpickler(pickle._Unpickler):  # in Python, which copies no array
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         """Return one of the allowed names."""
         try:
@@ -48,12 +49,12 @@ class _ArrayUnpickler(pickle.Unpickler):
             ) from None
 
 
-def load_arrays(content: bytes, name: str, encoding: str = "bytes") -> Any:
+def load_arrays(file: BinaryIO, name: str, encoding: str = "bytes") -> Any:
     """Unpickle arrays, strings, numbers, lists and dicts.
 
     Args:
-        content: The pickle.
-        name: Of the file it comes from, for messages.
+        file: Holds the pickle.
+        name: Of the file, for messages.
         encoding: What strings of Python 2 become: bytes, or text of an encoding.
 
     Returns:
@@ -63,7 +64,7 @@ def load_arrays(content: bytes, name: str, encoding: str = "bytes") -> Any:
         ValueError: If the pickle names anything else, or is malformed.
     """
     try:
-        return _ArrayUnpickler(io.BytesIO(content), encoding=encoding).load()
+        return _ArrayUnpickler(file, encoding=encoding).load()
     except _MALFORMED as error:
         reason = str(error) or type(error).__name__
         raise ValueError(f"load_arrays: cannot read {name!r}: {reason}") from error

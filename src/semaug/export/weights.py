@@ -53,7 +53,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             content: Any = load_file(file)
         elif file.suffix == ".pkl":
-            content = load_arrays(file.read_bytes(), file.name, encoding="latin1")
+            with file.open("rb") as opened:
+                content = load_arrays(opened, file.name, encoding="latin1")
         else:
             content = load_tensors(file, leave_objects=True)
     except (SafetensorError, ValueError) as error:
