@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_made_is_named(make_run):
     run = make_run()
     run.folder.parent.parent.mkdir(parents=True, exist_ok=True)
     run.folder.parent.write_text("a file")
-    with pytest.raises(OSError, match=r"seed0: cannot be written: File exists"), run.lock():
+    with pytest.raises(OSError, match="isda: cannot be written: File exists"), run.lock():
         pass
 
 

@@ -171,7 +171,7 @@ class Run:
 
     def _open_lock(self) -> IO[str]:
         while True:
-            with writing(self.folder):
+            with writing(self.folder.parent):
                 self.folder.parent.mkdir(parents=True, exist_ok=True)
             # Another process may remove a folder that it leaves empty at any moment.
             with suppress(FileNotFoundError):
