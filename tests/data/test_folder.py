@@ -249,7 +249,9 @@ def test_any_spelling_of_the_root_leads_to_the_files(root, monkeypatch, spelling
 
 
 def test_a_missing_folder_is_reported(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"got no folder .*nowhere'; name .*--data-root"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder .*nowhere'; name .* or the classes, with"
+    ):
         load_folder(tmp_path / "nowhere")
 
 

@@ -284,6 +284,8 @@ def test_a_frozen_part_is_named_and_the_others_learn(weights, tmp_path):
         UserError, match="network=resnet8_cifar: unknown part 'conv2'; did you mean"
     ):
         train_quietly(run_from(weights, tmp_path / "other", "freeze=conv2"))
+    with pytest.raises(UserError, match="unknown part 'backbon'; did you mean 'backbone'"):
+        train_quietly(run_from(weights, tmp_path / "other", "freeze=backbon"))
 
 
 def test_constants_of_the_images_can_be_said_and_are_told(weights, tmp_path):

@@ -64,8 +64,10 @@ def test_failures_show_the_end_of_the_log(make_run, screen):
     log_of(run).parent.mkdir(parents=True)
     log_of(run).write_text("[bold]before\nlast\n")
     report_failures([Outcome(run, error="no disk")], console)
-    title = f"digits_resnet8_isda seed 0 failed; the end of {log_of(run)}:"
-    assert screen.getvalue().splitlines() == [title, "  no disk", title, "  [bold]before", "  last"]
+    title = "digits_resnet8_isda seed 0 failed"
+    without, reason, *shown = screen.getvalue().splitlines()
+    assert (without, reason) == (f"{title}:", "  no disk")
+    assert shown == [f"{title}; the end of {log_of(run)}:", "  [bold]before", "  last"]
 
 
 def test_of_runs_that_failed_alike_one_log_is_shown(make_run, screen):
@@ -74,6 +76,6 @@ def test_of_runs_that_failed_alike_one_log_is_shown(make_run, screen):
     failed = [Outcome(run, error=error) for run, error in zip(runs, errors, strict=True)]
     report_failures(failed, console)
     first, told, second, other = screen.getvalue().splitlines()
-    assert first.startswith("digits_resnet8_isda seed 0 and 2 other runs failed; the end of ")
-    assert second.startswith("digits_resnet8_isda seed 2 failed; the end of ")
+    assert first.startswith("digits_resnet8_isda seed 0 and 2 other runs failed:")
+    assert second.startswith("digits_resnet8_isda seed 2 failed:")
     assert (told, other) == ("  no disk", "  no memory")

@@ -90,7 +90,7 @@ def test_only_what_is_missing_is_trained_and_once(make_run, train_tiny):
     assert [outcome.error for outcome in outcomes] == ["the disk is full", None, "the disk is full"]
     assert outcomes[1].summary == finished.summary()
     assert "runs: 2, finished before: 1" in output.getvalue()
-    assert output.getvalue().count("the end of") == 1
+    assert output.getvalue().count("seed 1 failed:\n") == 1
 
 
 @pytest.mark.parametrize("jobs", [1, 4])

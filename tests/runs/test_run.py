@@ -158,6 +158,14 @@ def test_a_file_system_without_locks_is_named(make_run, monkeypatch):
         pass
 
 
+def test_a_folder_that_cannot_be_made_is_named(make_run):
+    run = make_run()
+    run.folder.parent.parent.mkdir(parents=True, exist_ok=True)
+    run.folder.parent.write_text("a file")
+    with pytest.raises(OSError, match="isda: cannot be written: File exists"), run.lock():
+        pass
+
+
 CENTER = '''
 from dataclasses import dataclass
 

@@ -90,7 +90,7 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     if not root.is_dir():
         raise FileNotFoundError(
             f"data: expected a folder of images, got no folder {str(root)!r}; name the one "
-            "that holds train/ and val/ with --data-root or SEMAUG_DATA"
+            "that holds train/ and val/, or the classes, with --data-root or SEMAUG_DATA"
         )
     top = Listing.of(root)
     trains, tests = _find_parts(root, [entry.name for entry in top.folders])

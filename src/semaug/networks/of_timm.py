@@ -72,8 +72,9 @@ class TimmNetwork:
 
     def __post_init__(self) -> None:
         frozen = "backbone" in self.freeze
-        holds = self.passes is None or (frozen and self.passes >= 0)
-        check_option("passes", self.passes, holds, ">= 0, with freeze=backbone, or none")
+        holds = self.passes is None or frozen
+        check_option("passes", self.passes, holds, "with freeze=backbone only")
+        check_option("passes", self.passes, (self.passes or 0) >= 0, ">= 0, or none")
         rate = self.block_drop_rate
         holds = rate is None or 0 <= rate < 1
         check_option("block_drop_rate", rate, holds, "from 0 to below 1, or none")
@@ -131,7 +132,8 @@ class TimmNetwork:
         known = dict(network.named_modules())
         for name in parts:
             if name not in known:
-                raise UserError(unknown_name(f"network={self.model}", "part", name, [*known][1:]))
+                choices = ["backbone", *filter(None, known)]
+                raise UserError(unknown_name(f"network={self.model}", "part", name, choices))
         if self.norm_eval:
             for module in network.modules():
                 if isinstance(module, _BatchNorm):

@@ -123,7 +123,8 @@ def report_failures(outcomes: Iterable[Outcome], console: Console) -> None:
     for error, alike in failed.items():
         run = alike[0].run
         others = f" and {counted(len(alike) - 1, 'other run')}" if len(alike) > 1 else ""
-        line = f"{run.label} seed {run.seed}{others} failed; the end of {log_of(run)}:"
-        say(console, line, "red")
-        for text in alike[0].last_lines() or [error]:
+        lines = alike[0].last_lines()
+        where = f"; the end of {log_of(run)}" if lines else ""
+        say(console, f"{run.label} seed {run.seed}{others} failed{where}:", "red")
+        for text in lines or [error]:
             say(console, f"  {text}")

@@ -11,7 +11,7 @@ from typing import IO, Any
 from semaug.errors import UserError
 from semaug.outside import Code, code_of, files_of, load_files, short_name
 from semaug.recipe.plain import outside_names, recipe_from_plain_data, recipe_to_plain_data
-from semaug.runs.files import FORMAT, check_format, read_json, write_json
+from semaug.runs.files import FORMAT, check_format, read_json, write_json, writing
 from semaug.runs.read import read_summary
 
 _LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
@@ -171,7 +171,8 @@ class Run:
 
     def _open_lock(self) -> IO[str]:
         while True:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with writing(self.folder.parent):
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
             # Another process may remove a folder that it leaves empty at any moment.
             with suppress(FileNotFoundError):
                 self.folder.mkdir(exist_ok=True)
