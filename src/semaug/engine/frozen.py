@@ -22,6 +22,7 @@ from semaug.frozen import FeatureStore, Passes, digest_images, on_features
 from semaug.methods import Method
 from semaug.recipe.plain import recipe_to_plain_data
 from semaug.runs.checkpoint import load_checkpoint
+from semaug.runs.words import say_once
 
 _FORMAT = 1  # of kept features: how images are drawn, prepared and digested
 _AT_ONCE = 1000  # images whose features are kept at once, or are counted in statistics
@@ -56,6 +57,7 @@ def features_in_place_of_images(start: Start, method: Method, streams: Streams) 
     inner = network.model if isinstance(network, WithFeatures) else network
     net = with_features(inner, example_images=streams.example_images())
     alone = streams if processes.size == 1 else Streams(recipe, data, streams.workers)
+    say_once(start.console, f"features of frozen layers are kept in {start.run.root / 'features'}")
     with alone:
         net.eval()
         maker = _Maker(start, net, alone)

@@ -170,8 +170,9 @@ _HEADS = _tuned(diagonal="0.5 1 2.5 10", shared="0.25 0.5 1 2.5", identity="0.1 
 def _heads() -> list[Entry]:
     """Return fine-tuning of the classifier alone, on kept features."""
     entries = []
-    for count in (5, 10, 50):
+    for count, epochs in {5: 200, 10: 100, 50: 20}.items():  # as many steps
         own = ["freeze=backbone", "passes=5", *[f"labeled_per_class={count}"] * (count != 10)]
+        own += [f"epochs={epochs}"] * (epochs != 20)
         baseline = None
         for row, change in _HEADS.items():
             kind, *changes = f"cifar100_10_finetune{change}".split(",")
