@@ -2,7 +2,7 @@
 
 A metric may bring a keeper, see :meth:`semaug.metrics.Metric.keeper`. The last test of a run shows
 it every batch, and the run writes what it returns as ``tested.npz``. A report knows by
-:attr:`Keeper.kind` what is in there; the engine does not.
+``kind`` what is in there; the engine does not.
 """
 
 from abc import ABC, abstractmethod

@@ -4,7 +4,7 @@
              + entropy_weight * mean over images of H(p(x))
     r = epsilon g / |g|,   g = gradient of KL(p(x) || p(x + xi d)) by d,   |d| = 1
 
-d is random at first; each power iteration replaces it by g / |g|. p(x) and r are constants. All
+d is random at first; each power iteration replaces it by ``g / |g|``. p(x) and r are constants. All
 passes of a step have the same dropout masks, and batch norm sees the same images in them, or the
 divergence would be that of two masks and not of the perturbation. Running statistics and the
 gradients of parameters stay as they are.

@@ -227,7 +227,7 @@ class Group:
         return "below 0" if self.measure.better == "lower" else "above 0"
 
     def name_of(self, measure: Measure) -> str:
-        """Name a metric with the images that it is measured on, as :attr:`measured` is named."""
+        """Name a metric with the images that it is measured on, as ``measured`` is named."""
         return f"{self.measured.partition(' ')[0]} {measure.name}"
 
     @property
