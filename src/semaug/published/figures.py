@@ -171,7 +171,7 @@ def _heads() -> list[Entry]:
     """Return fine-tuning of the classifier alone, on kept features."""
     entries = []
     for count, epochs in {5: 200, 10: 100, 50: 20}.items():  # as many steps
-        own = ["freeze=backbone", "passes=5", *[f"labeled_per_class={count}"] * (count != 10)]
+        own = ["freeze=backbone", *[f"labeled_per_class={count}"] * (count != 10)]
         own += [f"epochs={epochs}"] * (epochs != 20)
         baseline = None
         for row, change in _HEADS.items():

@@ -272,10 +272,14 @@ def _images(run: RunData) -> str:
         for name, value in run.options.items()
         if name.startswith(("data.", "subset")) and value not in (None, "standard")
     }
+    if "subset.labeled_per_class" not in chosen:
+        chosen = {name: value for name, value in chosen.items() if name not in _OF_LABELED}
     if all(name.startswith("data.") or name in _DRAW_NOTHING for name in chosen):
         chosen.pop("subset.subset_seed", None)
     texts = (f"{name}={chosen[dotted]}" for dotted, name in typed_names(chosen).items())
     return ", ".join([str(run.options.get("data", "unknown data")), *texts])
 
 
+# Without effect where all images have labels, and unknown to earlier versions.
+_OF_LABELED = ("subset.unlabeled_includes_labeled", "subset.hold_out_labeled")
 _DRAW_NOTHING = ("subset.subset_seed", "subset.test_images")
