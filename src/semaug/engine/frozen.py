@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semaug.covariance import ClassCovariance
-from semaug.data import DataSet, FileSet, ImageSet
+from semaug.data import DataSet, ImageSet
 from semaug.engine.display import show_bar
 from semaug.engine.preprocessing import preprocessing_of
 from semaug.engine.seeding import make_generator
@@ -95,11 +95,12 @@ class _Maker:
 
     def __init__(self, start: Start, net: WithFeatures, streams: Streams) -> None:
         self.start, self.net, self.streams = start, net, streams
+        self.trained = digest_images(streams.data.train)  # once for all passes
         self.folder = start.run.root / "features" / _digest_of(start, net, streams.data)
 
     def train(self, number: int, num_passes: int) -> Tensor:
         """Return the features of a pass over the training images, ``(N, A)``."""
-        stream, images = self.streams.first, self.streams.data.train
+        stream = self.streams.first
 
         def make(digests: Sequence[bytes], places: Tensor) -> Iterator[Tensor]:
             draws = _draw(stream, digests, number)
@@ -108,7 +109,7 @@ class _Maker:
             for samples, _ in stream.with_draws(places, view_draws, own):
                 yield samples.images
 
-        return self._features(images, f"pass {number + 1} of {num_passes}", make)
+        return self._features(self.trained, f"pass {number + 1} of {num_passes}", make)
 
     def test(self) -> Tensor:
         """Return the features of the test images, ``(N, A)``."""
@@ -117,17 +118,17 @@ class _Maker:
             for samples in self.streams.test_batches(places):
                 yield samples.images
 
-        return self._features(self.streams.data.test, "test", make)
+        return self._features(digest_images(self.streams.data.test), "test", make)
 
     @torch.no_grad()
     def _features(
         self,
-        images: ImageSet | FileSet,
+        digests: Sequence[bytes],
         what: str,
         make: Callable[[Sequence[bytes], Tensor], Iterator[Tensor]],
     ) -> Tensor:
         store = FeatureStore(self.folder / what.partition(" of ")[0].replace(" ", ""))
-        digests, processes = digest_images(images), self.start.processes
+        processes = self.start.processes
         own = store.missing(digests)[processes.rank :: processes.size]
         for _ in range(2):  # each process its share, then what others wrote on disks of their own
             processes.wait_for_all()  # before anything is added, and until all is
