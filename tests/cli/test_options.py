@@ -111,6 +111,22 @@ def test_missing_files_are_named_before_anything_is_trained(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("weights=lost.pth", r"network.weights: expected a file or a folder, got lost.pth"),
+        ("freeze=backbon", r"unknown part 'backbon'; did you mean 'backbone'"),
+        ("freeze=backbone,conv9", r"unknown part 'conv9'; did you mean 'conv1'"),
+    ],
+)
+def test_what_a_network_lacks_is_found_before_anything_is_trained(change, message, tmp_path):
+    good = run_of("digits_resnet8", tmp_path)
+    bad = make_run("digits_resnet8", dict([change.split("=")]), 0, False, tmp_path / "runs")
+    with pytest.raises((FileNotFoundError, UserError), match=message):
+        check_files([good, bad], TrainOptions(data_root=tmp_path), QUIET)
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_that_are_there_are_not_read(tmp_path):
     run = run_of("cifar10_resnet32", tmp_path)
     folder = tmp_path / run.recipe.data.files.folder

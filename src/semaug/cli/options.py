@@ -188,7 +188,7 @@ def changes_for(recipes: Sequence[str], changes: Mapping[str, str]) -> list[dict
 
 
 def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) -> None:
-    """Find out before anything is trained whether the images of the runs are there.
+    """Find out before anything is trained whether images and weights of the runs are there.
 
     A folder of the user's own is looked through for each run, and what is passed over in it or is
     near duplicates is said.
@@ -196,12 +196,15 @@ def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) ->
     Raises:
         FileNotFoundError: If a file is missing; the message says how to get it.
         UserError: If a folder of images is not as it should be, has too few images for a run, or
-            other images than a run began with.
+            other images than a run began with; or a network has no part that is to be frozen.
     """
-    sources = {run.recipe.data for run in runs if not run.has_begun}
+    recipes = dict.fromkeys(run.recipe for run in runs if not run.has_begun)
+    specs = dict.fromkeys(
+        getattr(recipe, part.name) for recipe in recipes for part in fields(recipe)
+    )
     with as_user_error("", ValueError):
-        for source in sources:
-            check = getattr(source, "check_there", None)
+        for spec in specs:
+            check = getattr(spec, "check_there", None)
             if check is not None:
                 check(find_root(options.data_root))
     for run in runs:

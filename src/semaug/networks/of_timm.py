@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from types import MethodType
 from typing import Any, ClassVar
 
 import timm
 import timm.utils
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -118,6 +120,25 @@ class TimmNetwork:
         """Complete plain data of a run from before features were kept."""
         frozen = "backbone" in plain.get("freeze", ())
         return {"passes": 0, **plain} if frozen else plain
+
+    def check_there(self, root: Path) -> None:
+        """Find out in a moment whether the weights are there, and the parts that are frozen.
+
+        Args:
+            root: Data root, where no weights lie.
+
+        Raises:
+            FileNotFoundError: If there is no file of weights.
+            UserError: If the network has no part of a name.
+        """
+        if self.weights is not None and not Path(self.weights).exists():
+            raise FileNotFoundError(
+                f"recipe: network.weights: expected a file or a folder, got {self.weights}, which "
+                "is not there"
+            )
+        if self.freeze:
+            with torch.device("meta"):
+                self.freeze_parts(timm.create_model(self.model))
 
     def freeze_parts(self, network: nn.Module) -> None:
         """Freeze what is not to be trained, once the network has its weights.
