@@ -175,6 +175,19 @@ def test_images_alone_are_dealt_out_in_equal_shares(uneven):
     assert counts.sum(1).max() - counts.sum(1).min() <= 1
 
 
+def test_groups_are_held_out_whole_or_not_at_all():
+    labels = torch.arange(60) % 3
+    groups = torch.where(torch.arange(60) < 24, torch.arange(60) // 4, torch.arange(60))
+    kept, held_out = hold_out(labels, 20, seed=0, groups=groups)
+    assert (len(kept), len(held_out)) == (40, 20)
+    assert not set(groups[kept].tolist()) & set(groups[held_out].tolist())
+    assert (groups[held_out] < 6).sum() >= 4  # at least one of the groups of four
+    alone = hold_out(labels, 20, seed=0, groups=torch.arange(60))
+    assert torch.equal(alone[1], hold_out(labels, 20, seed=0)[1])
+    with pytest.raises(ValueError, match="add up to 0, and not to 3"):
+        hold_out(labels, 3, seed=0, groups=torch.arange(60) // 4)
+
+
 def test_fewer_groups_than_folds_are_refused():
     labels = torch.tensor([0, 0, 1, 1])
     with pytest.raises(ValueError, match="folds: expected `num_folds` <= 2, the number of groups"):

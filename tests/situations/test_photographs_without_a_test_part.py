@@ -160,7 +160,7 @@ def test_copies_are_named_and_stay_in_one_fold(semaug, photos, tmp_path):
     folds = ["--folds", "2", "--seeds", "1", "--data-root", photos, "--workers", "0", "--no-refit"]
     status, out, err = semaug("compare", *ARMS, *CHANGES, *folds)
     assert (status, err) == (0, "")
-    assert out.count(told) == out.count("they stay in one fold, up to 4 images together") == 1
+    assert out.count(told) == out.count("they stay in one fold, up to 4 images, for the error") == 1
     assert out.index(told) < out.index("runs: 2, finished before: 0")
     status, out, err = semaug("compare", *ARMS, *CHANGES, *folds, "near_duplicates=apart")
     assert (status, err, told in out) == (0, "", False)
@@ -169,6 +169,10 @@ def test_copies_are_named_and_stay_in_one_fold(semaug, photos, tmp_path):
         for path in tmp_path.glob("runs/folder_resnet18,*/seed0/images.json")
     }
     assert held_out[True] != held_out[False]
+
+    alone = ["hold_out=7", "--data-root", photos, "--workers", "0"]
+    status, out, _ = semaug("train", ARMS[0], *CHANGES, *alone)
+    assert (status, "they stay together, up to 4 images, for the error" in out) == (0, True)
 
 
 def test_a_photograph_that_came_later_is_told_once(semaug, refit, tmp_path, monkeypatch):
@@ -186,7 +190,7 @@ def test_a_class_of_near_duplicates_alone_cannot_be_tested(semaug, photos, tmp_p
         shutil.copy(tmp_path / "photos" / "dog" / "0.png", tmp_path / "photos" / "dog" / f"{k}.png")
     status, out, err = semaug("compare", *ARMS, *CHANGES, "--folds", "2", "--data-root", photos)
     assert status == 2
-    told = "all of class 'dog' are held out to test on; near duplicates stay in one fold"
+    told = "all of class 'dog' are held out to test on; near duplicates stay together"
     assert told in " ".join(err.split())
     assert "runs:" not in out
 

@@ -78,8 +78,8 @@ def select(
         folds: Part the images to train on into so many folds, and test on one of them
             (:func:`~semaug.data.splits.folds`).
         fold: Which one, from 0.
-        groups: ``(N,)`` int64, the same number for official training images that stay in one fold,
-            such as near duplicates; None is each for itself.
+        groups: ``(N,)`` int64, the same number for official training images that stay in one fold
+            or are held out together, such as near duplicates; None is each for itself.
         imbalance: Thin out the classes exponentially
             (:func:`~semaug.data.splits.long_tailed`).
         train_percent: Keep a share of each class (:func:`~semaug.data.splits.fraction`).
@@ -141,7 +141,7 @@ def select(
         _check_class_sizes("train_per_class", train_per_class, official, data.train.classes)
         indices = splits.first_per_class(official, train_per_class)
     if hold_out is not None and not hold_out_labeled:
-        indices, held_out = _hold_out(indices, official, hold_out, seed)
+        indices, held_out = _hold_out(indices, official, hold_out, seed, groups)
     if folds is not None:
         if fold not in range(folds):
             raise ValueError(f"select: expected `fold` from 0 to {folds - 1}, got {fold}")
@@ -166,7 +166,7 @@ def select(
         if not unlabeled_includes_labeled:
             unlabeled = unlabeled[others]
         if hold_out is not None and hold_out_labeled:
-            indices, held_out = _hold_out(indices, official, hold_out, seed)
+            indices, held_out = _hold_out(indices, official, hold_out, seed, groups)
             unlabeled = unlabeled[~torch.isin(unlabeled, held_out)]
     labels = official = official[:0] if data.has_masks else official[indices]
     if corrupt_percent is not None:
@@ -186,14 +186,17 @@ def select(
     return _apply(selection, data), selection
 
 
-def _hold_out(indices: Tensor, official: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def _hold_out(
+    indices: Tensor, official: Tensor, count: int, seed: int, groups: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Return the places that are kept, and those held out."""
     if count >= len(indices):
         raise ValueError(
             f"select: expected `hold_out` < {len(indices)}, the number of images to train on, "
             f"got {count}"
         )
-    kept, parted = splits.hold_out(official[indices], count, seed)
+    together = None if groups is None else groups[indices]
+    kept, parted = splits.hold_out(official[indices], count, seed, together)
     return indices[kept], indices[parted]
 
 

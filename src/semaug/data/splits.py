@@ -50,7 +50,9 @@ def first_per_class(labels: Tensor, num_per_class: int) -> Tensor:
     return _places(_ranks(labels, torch.arange(len(labels))) < num_per_class)
 
 
-def hold_out(labels: Tensor, num_images: int, seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(
+    labels: Tensor, num_images: int, seed: int, groups: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Part images for validation from those to train on, in equal shares of every class.
 
     A class gives its proportional share: 5,000 images of CIFAR-10 are 500 a class. Shares are
@@ -60,7 +62,9 @@ def hold_out(labels: Tensor, num_images: int, seed: int) -> tuple[Tensor, Tensor
     Args:
         labels: ``(N,)`` int64.
         num_images: How many to hold out.
-        seed: What is held out depends on it and on the labels alone.
+        seed: What is held out depends on it, on the labels and on the groups alone.
+        groups: ``(N,)`` int64, the same number for images that stay together, such as near
+            duplicates; None is each image for itself.
 
     Returns:
         Places of the kept images, ``(N - num_images,)`` int64, and of the held-out ones,
@@ -68,7 +72,8 @@ def hold_out(labels: Tensor, num_images: int, seed: int) -> tuple[Tensor, Tensor
 
     Raises:
         TypeError: If ``labels`` are not int64, or ``num_images`` or ``seed`` is not an int.
-        ValueError: If ``num_images`` is not in 1..N - 1 or ``seed`` is negative.
+        ValueError: If ``num_images`` is not in 1..N - 1, whole groups do not add up to it, or
+            ``seed`` is negative.
     """
     labels, sizes = _check_classes("hold_out", labels)
     check_positive_int("hold_out", num_images=num_images)
@@ -82,8 +87,33 @@ def hold_out(labels: Tensor, num_images: int, seed: int) -> tuple[Tensor, Tensor
     # `num_images` of all are the rounded shares.
     position = (ranks + 0.5).double() / sizes[labels]
     held_out = torch.zeros(len(labels), dtype=torch.bool)
-    held_out[position.argsort(stable=True)[:num_images]] = True
+    order = position.argsort(stable=True)
+    held_out[order[:num_images] if groups is None else _whole_groups(order, groups, num_images)] = 1
     return _places(~held_out), _places(held_out)
+
+
+def _whole_groups(order: Tensor, groups: Tensor, num_images: int) -> list[int]:
+    """Take whole groups by the order of their first images, but for those that are too large."""
+    check_shapes("hold_out", order=(order, "N"), groups=(groups, "N"))
+    found: list[int] = []
+    for images in _members(order, groups):
+        if len(found) + len(images) <= num_images:
+            found += images
+    if len(found) < num_images:
+        raise ValueError(
+            f"hold_out: expected another `num_images`: groups of images that stay together add up "
+            f"to {len(found)}, and not to {num_images}"
+        )
+    return found
+
+
+def _members(order: Tensor, groups: Tensor) -> list[list[int]]:
+    """Return the images of each group; groups and images in the given order of images."""
+    members: dict[int, list[int]] = {}
+    names = groups.tolist()
+    for image in order.tolist():
+        members.setdefault(names[image], []).append(image)
+    return list(members.values())
 
 
 def folds(labels: Tensor, num_folds: int, seed: int, groups: Tensor | None = None) -> Tensor:
@@ -126,10 +156,7 @@ def _folds_of_groups(labels: Tensor, num_folds: int, places: Tensor, groups: Ten
     The largest groups come first, those of one size by the ``places`` of their images.
     """
     check_shapes("folds", labels=(labels, "N"), groups=(groups, "N"))
-    members: dict[int, list[int]] = {}  # images of each group
-    names = groups.tolist()
-    for image in places.argsort().tolist():
-        members.setdefault(names[image], []).append(image)
+    members = _members(places.argsort(), groups)
     if len(members) < num_folds:
         raise ValueError(
             f"folds: expected `num_folds` <= {len(members)}, the number of groups of images that "
@@ -137,7 +164,7 @@ def _folds_of_groups(labels: Tensor, num_folds: int, places: Tensor, groups: Ten
         )
     held = [Counter[int]() for _ in range(num_folds)]  # images of each class
     found, classes = torch.empty_like(labels), labels.tolist()
-    for images in sorted(members.values(), key=len, reverse=True):
+    for images in sorted(members, key=len, reverse=True):
         own = [classes[image] for image in images]
         loads = [(sum(one[c] for c in own), one.total()) for one in held]
         fold = loads.index(min(loads))

@@ -26,8 +26,8 @@ class Subset:
             tested on instead of the test part, for choosing options; None is none.
         folds: Parts for cross-validation, in equal shares of every class: the run with seed s tests
             on part s modulo ``folds`` instead of the test part, and trains on the others.
-        near_duplicates: ``"apart"`` deals near duplicates among images in files out to the folds as
-            any others; None keeps them in one fold. See ``docs/finetuning.md``.
+        near_duplicates: ``"apart"`` deals near duplicates among images in files out to the folds,
+            or holds them out, as any others; None keeps them together. See ``docs/finetuning.md``.
         imbalance: How many times more images the first class keeps than the last, with an
             exponential fall between; None leaves classes as they are.
         train_percent: Percent of the images of each class to train on; None is all.
@@ -96,8 +96,8 @@ class Subset:
 
     @property
     def keeps_duplicates(self) -> bool:
-        """Whether near duplicates stay in one fold."""
-        return self.folds is not None and self.near_duplicates is None
+        """Whether near duplicates stay in one fold, or are held out together."""
+        return not (self.folds is self.hold_out is None) and self.near_duplicates is None
 
     def select(
         self, data: DataSet, *, quick: bool = False, seed: int = 0
@@ -123,7 +123,8 @@ class Subset:
             if isinstance(data.train, FileSet) and self.keeps_duplicates and not quick:
                 found = find_near_duplicates([data.train])
                 choices |= {"groups": found.groups} if len(found.pairs) else {}
-                data = replace(data, notes=(*data.notes, *_told(found)))
+                parts = "in one fold" if own.folds else "together"
+                data = replace(data, notes=(*data.notes, *_told(found, parts)))
             whole, (data, selection) = data, select(data, **choices)
         if len(selection.held_out) and not (quick or whole.has_masks):
             held_out = whole.train.labels.cpu()[selection.held_out].tolist()
@@ -131,7 +132,7 @@ class Subset:
                 raise UserError(
                     f"recipe: expected images of every class of data={data.name} to train on, "
                     f"all of class {selection.classes[min(lost)]!r} are held out to test on"
-                    f"{'; near duplicates stay in one fold' if 'groups' in choices else ''}"
+                    f"{'; near duplicates stay together' if 'groups' in choices else ''}"
                 )
         num_test, wanted = len(data.test), own.test_images
         if num_test == 0 and wanted != 0:
@@ -205,13 +206,13 @@ def _told_of_recipe() -> Iterator[None]:
         raise UserError(re.sub(r"^(\w+: )?", "recipe: ", str(error), count=1)) from error
 
 
-def _told(found: NearDuplicates) -> list[str]:
-    """Describe near duplicates, and say what becomes of them in folds."""
+def _told(found: NearDuplicates, parts: str) -> list[str]:
+    """Describe near duplicates, and say where they stay."""
     lines = found.describe()
     if len(found.pairs):
         largest = int(torch.bincount(found.groups).max())
         lines.append(
-            f"they stay in one fold, up to {largest} images together, for the error would be too "
-            "low; near_duplicates=apart parts them"
+            f"they stay {parts}, up to {largest} images, for the error would be too low; "
+            "near_duplicates=apart parts them"
         )
     return lines

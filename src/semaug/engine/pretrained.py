@@ -17,7 +17,7 @@ from semaug.networks import TimmNetwork
 from semaug.registry import Sizes
 from semaug.runs.files import read_json, write_json
 from semaug.runs.run import Run
-from semaug.runs.words import say
+from semaug.runs.words import say_once
 
 __all__ = ["check_pretrained_now", "load_pretrained", "record_pretrained"]
 
@@ -88,7 +88,7 @@ def _fetched(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneRep
 
 
 def record_pretrained(run: Run, found: Mapping[str, BackboneReport], console: Console) -> None:
-    """Print a line for each network, and write ``pretrained.json`` if there are any.
+    """Print a line for each network, once in a queue, and write ``pretrained.json`` if there are any.
 
     Args:
         run: It begins.
@@ -99,7 +99,7 @@ def record_pretrained(run: Run, found: Mapping[str, BackboneReport], console: Co
         OSError: If the disk does not take it.
     """
     for name, report in found.items():
-        say(console, f"{name}: {report}")
+        say_once(console, f"{name}: {report}")
     if found:
         write_json(run.folder / _FILE, {name: report.plain() for name, report in found.items()})
 
