@@ -185,6 +185,15 @@ def test_runs_from_before_kept_no_features():
     assert replace(recipe.network, freeze=()).passes_kept == 0
 
 
+def test_it_does_not_matter_with_which_pass_a_run_begins(weights, tmp_path, monkeypatch):
+    runs = []
+    for first in (0, 1):
+        monkeypatch.setattr(frozen.secrets, "randbelow", lambda count, first=first: first)
+        runs.append(frozen_run(weights, tmp_path / str(first)))
+        train_quietly(runs[-1])
+    assert_same_runs(*runs)
+
+
 def test_progress_of_each_pass_is_shown(weights, tmp_path):
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     train_quietly(frozen_run(weights, tmp_path), console=console)

@@ -88,7 +88,7 @@ def _fetched(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneRep
 
 
 def record_pretrained(run: Run, found: Mapping[str, BackboneReport], console: Console) -> None:
-    """Print a line for each network, once in a queue, and write ``pretrained.json`` if there are any.
+    """Print a line for each network, once in a queue; write ``pretrained.json`` if there are any.
 
     Args:
         run: It begins.
