@@ -193,7 +193,7 @@ def test_whitened_images_are_shifted_and_cut_like_others(make_streams):
     test = next(changed.test_batches()).images
     plain = next(make_streams("padding=0", "whitening=true").test_batches())
     assert torch.equal(test, plain.images)
-    whiten = changed.fit_whitening()
+    whiten = changed.whiten
     assert torch.equal(changed.prepare(whiten(changed.data.test.images)), test)
 
 
@@ -517,7 +517,7 @@ def test_a_set_without_unlabeled_images_is_named(make_streams):
 
 def test_whitening_is_that_of_all_images_that_are_trained_on(make_streams):
     streams = make_streams(FOUR_LABELS, "padding=0", "whitening=true", method=two_streams())
-    whiten = streams.fit_whitening()
+    whiten = streams.whiten
     for name, images in (("labeled", streams.data.train), ("unlabeled", streams.data.unlabeled)):
         (samples, *_) = epoch_of(streams, name)
         expected = streams.prepare(whiten(images.images))[samples.positions]

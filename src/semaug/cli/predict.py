@@ -51,7 +51,7 @@ def predict_command(
     """Classify photographs with the networks of a run, or of an export.
 
     Photographs are prepared exactly as the test images of the run. The training images are not
-    needed, unless the recipe whitens images. A photograph that cannot be read is named, the others
+    needed. A photograph that cannot be read is named, the others
     are classified, and the exit status is 2. A note counts the files of a folder that are passed
     over: hidden ones, those in folders of an operating system, and those with another ending than
     images have.

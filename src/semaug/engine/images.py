@@ -21,7 +21,11 @@ REMEDY = "restore a copy of it, or delete it and summary.json, and train --resum
 
 
 def record_images(
-    run: Run, data: DataSet, selection: Selection, image: Sequence[int] | None = None
+    run: Run,
+    data: DataSet,
+    selection: Selection,
+    image: Sequence[int] | None = None,
+    whitening: str | None = None,
 ) -> None:
     """Write ``images.json``, and every place and label to ``images.npz`` if not all are official.
 
@@ -30,6 +34,7 @@ def record_images(
         data: What it trains and tests on.
         selection: Of the training images.
         image: Shape of an image as networks take it, of a run whose networks can be loaded.
+        whitening: SHA-256 of the whitening that the run keeps.
 
     Raises:
         OSError: If the disk does not take it.
@@ -42,7 +47,8 @@ def record_images(
         return
     if run.recipe.subset.chooses_training_images():
         write_bytes(run.folder / "images.npz", pack_selection(selection))
-    facts = {} if image is None else {"input": describe_input(data, image)}
+    white = {} if whitening is None else {"whitening": whitening}
+    facts = {} if image is None else {"input": describe_input(data, image) | white}
     write_json(path, description | facts)
 
 

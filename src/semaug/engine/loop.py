@@ -22,6 +22,7 @@ from semaug.engine.optimizers import parameter_groups
 from semaug.engine.session import Session
 from semaug.engine.start import Start
 from semaug.engine.streams import Streams
+from semaug.engine.whitening import kept_whitening
 from semaug.methods import StepOutput, Term
 
 
@@ -33,7 +34,9 @@ def fit(start: Start) -> dict[str, Any]:
     reset_peak_memory(start.device)
     data = start.load_data()
     workers = count_workers(start.options.workers)
-    streams = Streams(recipe, data, workers, processes.rank, processes.size)
+    kept = kept_whitening(start.run, start.device)
+    streams = Streams(recipe, data, workers, processes.rank, processes.size, kept)
+    start.whiten = streams.whiten
     plan = streams.plan
     processes.check_batches(plan)
     example_images = streams.example_images()

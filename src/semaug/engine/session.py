@@ -19,6 +19,7 @@ from semaug.engine.memory import peak_memory
 from semaug.engine.pretrained import record_pretrained
 from semaug.engine.seeding import derive_seed, make_generator
 from semaug.engine.start import Start
+from semaug.engine.whitening import keep_whitening
 from semaug.errors import as_user_error
 from semaug.keepers import Keeper, Pictures
 from semaug.metrics import Metric
@@ -108,7 +109,8 @@ class Session:
             self._starts = write_start(run, self.device, self.measures)
             _warn_of_another_device(start.console, self._starts)
             if start.images is not None:
-                record_images(run, *start.images, start.image)
+                whitening = keep_whitening(run, start.whiten)
+                record_images(run, *start.images, start.image, whitening)
             record_pretrained(run, start.pretrained, start.console)
         torch.manual_seed(derive_seed(run.seed, "training"))  # for dropout: alike for every loss
         if run.checkpoint.exists():

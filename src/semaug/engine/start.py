@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
+from torch import Tensor
 
 from semaug.data import (
     DataSet,
@@ -49,6 +50,7 @@ class Start:
     report: Callable[[str], None]
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
     image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
+    whiten: Callable[[Tensor], Tensor] | None = None  # of images, where the recipe says so
     pretrained: dict[str, BackboneReport] = field(default_factory=dict)  # by network, likewise
 
     @property

@@ -42,6 +42,8 @@ from semaug.methods import Batch, Samples, StepOutput, Stream
 from semaug.recipe.plan import Plan, make_plan, stream_plan, streams_of
 
 _AT_ONCE = 1000  # images that are whitened
+
+Whiten = Callable[[Tensor], Tensor]  # images (N, C, H, W) to numbers of this shape
 _IGNORED = -100  # by losses
 _SAMPLES = 64  # images that show what a loss does
 
@@ -58,6 +60,7 @@ class Streams:
             0 decodes in this one.
         rank: Which piece of each batch is wanted, where several processes train together.
         world_size: Number of pieces.
+        whiten: Fitted before, where the recipe whitens images; None fits it to those of the data.
 
     Raises:
         UserError: If there are no images for a stream, an augmentation cannot take them, or a
@@ -65,14 +68,25 @@ class Streams:
     """
 
     def __init__(
-        self, recipe: Any, data: DataSet, workers: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        recipe: Any,
+        data: DataSet,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        whiten: Whiten | None = None,
     ) -> None:
         self.recipe = recipe
         self.data = data
         self.workers = workers
         self.device = data.train.labels.device
         self.layout, self.dtype = form_of(recipe)
-        self.white = self._whiten() if getattr(recipe.augment, "whitening", False) else None
+        self.whiten: Whiten | None = None
+        self.white: dict[str, Tensor] | None = None  # all images, by part
+        if getattr(recipe.augment, "whitening", False):
+            self._check_in_memory()
+            self.whiten = whiten or self._fit_whitening()
+            self.white = self._whiten_all(self.whiten)
         load = partial(Loader, workers=workers, rank=rank, world_size=world_size)
         self.streams = {
             name: _Stream(name, spec, self, load) for name, spec in streams_of(recipe).items()
@@ -192,28 +206,31 @@ class Streams:
         """Turn bytes into network input, see :func:`network_input`."""
         return network_input(self.recipe, self.data, pixels)
 
-    def fit_whitening(self) -> Callable[[Tensor], Tensor]:
+    def _fit_whitening(self) -> Whiten:
         """Return the whitening by all images that are trained on, those without labels too."""
         images: Any = self.data.train if self.data.unlabeled is None else self.data.unlabeled
         return fit_whitening(self.recipe.augment.whitening, images.images)
 
-    def _whiten(self) -> dict[str, Tensor]:
+    def _parts(self) -> dict[str, Any]:
+        data = self.data
+        everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
+        return {name: part for name, part in everything.items() if part is not None}
+
+    def _check_in_memory(self) -> None:
+        if not all(isinstance(part, ImageSet) for part in self._parts().values()):
+            raise UserError(
+                "recipe: expected no `whitening` of images that lie in files, as in "
+                f"data={self.data.name}"
+            )
+
+    def _whiten_all(self, whiten: Whiten) -> dict[str, Tensor]:
         """Whiten all images once, as the papers do: 12 bytes a pixel, and no product at each step.
 
         By name of the part of the data set.
         """
-        data = self.data
-        everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
-        parts = {name: part for name, part in everything.items() if part is not None}
-        if not all(isinstance(part, ImageSet) for part in parts.values()):
-            raise UserError(
-                "recipe: expected no `whitening` of images that lie in files, as in "
-                f"data={data.name}"
-            )
-        whiten = self.fit_whitening()
         white = {}
-        for name, part in parts.items():
-            images = part.images  # type: ignore[union-attr]
+        for name, part in self._parts().items():
+            images = part.images
             white[name] = torch.empty_like(images, dtype=torch.float32)
             for own, piece in zip(white[name].split(_AT_ONCE), images.split(_AT_ONCE), strict=True):
                 own.copy_(whiten(piece))

@@ -29,6 +29,7 @@ from semaug.engine.preprocessing import form_of, network_input, test_view
 from semaug.engine.processes import Processes
 from semaug.engine.start import load_data
 from semaug.engine.streams import Streams, read
+from semaug.engine.whitening import kept_whitening
 from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
 from semaug.methods import Method
@@ -51,7 +52,7 @@ class Trained(Networks):
 
     The weights are those that the run tested in its last epoch: averaged ones where the recipe
     says so. The images of the run are read where they are asked for, by :attr:`data` and what
-    tests: predicting needs none of them, unless the recipe whitens images.
+    tests: predicting needs none of them.
 
     Args:
         run: What was trained; its recipe has all changes.
@@ -223,7 +224,8 @@ class Trained(Networks):
         """
         data = replace(self.data, test=files.to(self.device))
         workers = self.streams.workers
-        return replace(self, open_streams=lambda: Streams(self.recipe, data, workers))
+        kept = self._whiten
+        return replace(self, open_streams=lambda: Streams(self.recipe, data, workers, whiten=kept))
 
     def test(self) -> dict[str, dict[str, float]]:
         """Return what the run tested in its last epoch: by predictor, then by metric.
@@ -259,8 +261,9 @@ class Trained(Networks):
 
     @cached_property
     def _whiten(self) -> Callable[[Tensor], Tensor] | None:
-        whitens = getattr(self.recipe.augment, "whitening", False)
-        return self.streams.fit_whitening() if whitens else None
+        if not getattr(self.recipe.augment, "whitening", False):
+            return None
+        return kept_whitening(self.run, self.device) or self.streams.whiten
 
     @cached_property
     def _with_features(self) -> dict[str, WithFeatures | None]:
@@ -390,7 +393,8 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
                 f"{'; '.join(other_images(recorded, now))}; restore the data set, or name its "
                 "folder with --data-root"
             )
-        return Streams(recipe, data, count_workers(options.workers))
+        kept = kept_whitening(run, data.train.labels.device)
+        return Streams(recipe, data, count_workers(options.workers), whiten=kept)
 
     with as_user_error(context, AttributeError, KeyError, TypeError, ValueError):
         sums, name, facts = recorded["sha256"], recorded["data"], recorded.get("input")
