@@ -18,6 +18,7 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -90,19 +91,6 @@ def compare_losses(
         for _ in range(8)
     ]
 
-    def step(loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Callable[[], None]:
-        state = {"turn": 0}
-
-        def run() -> None:
-            features, labels = batches[state["turn"] % len(batches)]
-            state["turn"] += 1
-            own_weight = weight.clone().requires_grad_()
-            own_features = features.clone().requires_grad_()
-            logits = own_features @ own_weight.T
-            loss(logits, labels, own_features, own_weight).backward()
-
-        return run
-
     classes = [labels.unique().tolist() for _, labels in batches]
     state = {"turn": 0}
 
@@ -112,8 +100,8 @@ def compare_losses(
         state["turn"] += 1
 
     contestants = {
-        "literal": step(lambda *batch: literal(*batch, strength=0.5)),
-        "semaug": step(isda),
+        "literal": loss_alone(lambda *batch: literal(*batch, strength=0.5), batches, weight),
+        "semaug": loss_alone(isda, batches, weight),
     }
     if kind == "full":
         contestants["floor"] = floor
@@ -129,6 +117,25 @@ def compare_losses(
         "smaller": memory["literal"] / memory["semaug"],
         "targets": {"faster": faster, "smaller": smaller},
     }
+
+
+def loss_alone(
+    loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    batches: list[tuple[Tensor, Tensor]],
+    weight: Tensor,
+) -> Callable[[], None]:
+    """Return a function that computes the logits and the loss of one batch, and goes back."""
+    state = {"turn": 0}
+
+    def run() -> None:
+        features, labels = batches[state["turn"] % len(batches)]
+        state["turn"] += 1
+        own_weight = weight.clone().requires_grad_()
+        own_features = features.clone().requires_grad_()
+        logits = own_features @ own_weight.T
+        loss(logits, labels, own_features, own_weight).backward()
+
+    return run
 
 
 def compare_segmentation(device: torch.device, seconds: float) -> dict[str, Any]:
@@ -196,12 +203,24 @@ def compare_steps(
     num_features = timm.create_model(network, num_classes=num_classes).num_features
     isda = ISDALoss(num_classes, num_features, strength=0.5, ramp_steps=1000)
     contestants = {"cross-entropy": step(nn.CrossEntropyLoss()), "ISDA": step(isda)}
+    compared = compare_two(contestants, device, seconds=2 * seconds)
+    weight = torch.randn(num_classes, num_features, device=device) * num_features**-0.5
+    features = [(torch.randn(batch_size, num_features, device=device), own) for own in labels]
+    own_isda = ISDALoss(num_classes, num_features, strength=0.5, ramp_steps=1000).to(device)
+    losses = {
+        "cross-entropy": loss_alone(lambda z, y, *_: F.cross_entropy(z, y), features, weight),
+        "ISDA": loss_alone(own_isda, features, weight),
+    }
+    alone = {n: spread(own) for n, own in alternate(losses, device, seconds=seconds / 4).items()}
+    added = alone["ISDA"]["median"] - alone["cross-entropy"]["median"]
     return {
         "what": "training step",
         "network": network,
         "num_classes": num_classes,
         "precision": precision,
-        **compare_two(contestants, device, seconds=2 * seconds),
+        **compared,
+        "alone": alone,
+        "share": added / compared["seconds"]["cross-entropy"]["median"],
         "targets": {"ratio": 1.02 if device.type == "cpu" else 1.05},
     }
 
@@ -264,7 +283,9 @@ def table_of_steps(rows: list[dict[str, Any]]) -> Table:
         "precision",
         "cross-entropy ms",
         "ISDA ms",
-        "ratio (target)",
+        "ratio, 95 % (target)",
+        "loss alone ms",
+        "adds (target 1 %)",
     ):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
@@ -275,8 +296,10 @@ def table_of_steps(rows: list[dict[str, Any]]) -> Table:
             row["precision"],
             ms(row["seconds"]["cross-entropy"]),
             ms(row["seconds"]["ISDA"]),
-            f"{ratio['median']:.3f} ({ratio['lower']:.3f}-{ratio['upper']:.3f}; "
-            f"{row['targets']['ratio']})",
+            f"{ratio['median']:.3f}, {ratio['interval'][0]:.3f}-{ratio['interval'][1]:.3f} "
+            f"({row['targets']['ratio']})",
+            ms(row["alone"]["ISDA"]),
+            f"{100 * row['share']:.2f} %",
         )
     return table
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from semaug.engine.device import choose_device
 from semaug.runs.environment import describe_device, describe_software
 
-__all__ = ["alternate", "ms", "parse", "peak_memory", "record", "spread"]
+__all__ = ["alternate", "median_interval", "ms", "parse", "peak_memory", "record", "spread"]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -89,6 +90,18 @@ def spread(times: list[float]) -> dict[str, float]:
     """Return median and quartiles."""
     lower, median, upper = statistics.quantiles(times, n=4)
     return {"median": median, "lower": lower, "upper": upper, "runs": len(times)}
+
+
+def median_interval(values: list[float]) -> list[float]:
+    """Return the 95 % interval of the median, from order statistics.
+
+    >>> median_interval([float(value) for value in range(100)])
+    [39.0, 60.0]
+    """
+    ordered, half = sorted(values), 0.98 * len(values) ** 0.5
+    last = len(values) - 1
+    places = (math.floor(last / 2 - half), math.ceil(last / 2 + half))
+    return [ordered[min(max(place, 0), last)] for place in places]
 
 
 def ms(summary: dict[str, float]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from measure import alternate, spread
+from measure import alternate, median_interval, spread
 from semaug.methods import Batch, Method
 
 __all__ = ["compare_two", "make_step"]
@@ -43,11 +43,14 @@ def make_step(
 def compare_two(
     contestants: dict[str, Callable[[], None]], device: torch.device, *, seconds: float
 ) -> dict[str, Any]:
-    """Let two take turns, and return the seconds of both and the ratio, second over first."""
+    """Let two take turns, and return the seconds of both and the ratio, second over first.
+
+    The ratio has the 95 % interval of its median beside it.
+    """
     times = alternate(contestants, device, seconds=seconds)
     # Neighbours in time share what else the machine does, so their ratio is steadier.
     ratios = [b / a for a, b in zip(*times.values(), strict=True)]
     return {
         "seconds": {name: spread(own) for name, own in times.items()},
-        "ratio": spread(ratios),
+        "ratio": spread(ratios) | {"interval": median_interval(ratios)},
     }
