@@ -47,6 +47,7 @@ from semaug.losses._arguments import (
     Reduction,
     at_least_float32,
     check_logits_and_labels,
+    check_no_ignored_targets,
     checked_strength,
     class_ids,
     estimator_of,
@@ -258,12 +259,8 @@ def _check_targets(function: str, labels: Tensor, options: CrossEntropyOptions) 
     Raises:
         ValueError: If one has none.
     """
-    soft = labels.is_floating_point()
-    if soft and options.ignore_index != IGNORE_INDEX:
-        raise ValueError(
-            f"{function}: expected no `ignore_index` for soft targets, got {options.ignore_index}"
-        )
-    if options.upsample and (labels.ndim != 3 or soft):
+    check_no_ignored_targets(function, labels, options.ignore_index)
+    if options.upsample and (labels.ndim != 3 or labels.is_floating_point()):
         raise ValueError(
             f"{function}: expected `labels` of shape (N, H, W) for upsample=True, "
             f"got {tuple(labels.shape)}"
