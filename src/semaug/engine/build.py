@@ -147,9 +147,10 @@ class Builder:
         context = f"recipe: loss={losses.name_of(wanted)} {field}={name}: "
         with as_user_error(context, *PROBE_ERRORS):
             net = with_features(built, example_images=self.example_images)
-        if not getattr(wanted, "head_bias", True) and net.classifier.bias is not None:
-            # Zero and no parameter to train, and still a part of the state, so that exports fit.
-            nn.init.zeros_(net.classifier.bias).requires_grad_(False)
+        bias: Any = net.classifier.bias
+        if bias is not None and not getattr(wanted, "head_bias", True):
+            # Zero and not trained, but still a part of the state, so that exports fit.
+            nn.init.zeros_(bias).requires_grad_(False)
         # Not `network.num_features`: many of timm have layers between that and the classifier.
         return net, self.loss(net.num_features)
 

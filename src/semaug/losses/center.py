@@ -243,7 +243,7 @@ class Center:
     """Center loss: cross-entropy, and a pull of the features to the center of their class.
 
     Args:
-        strength: Weight of the pull.
+        center_strength: Weight of the pull.
         center_lr: How far a step moves a center; with update=gradient the schedule scales it.
         update: Rule by which centers move: ``"paper"``, the mean of their class in the batch, or
             ``"gradient"``, gradient descent, which is slower by a factor that grows with the number
@@ -256,12 +256,13 @@ class Center:
     takes_features: ClassVar[bool] = True
     soft_targets: ClassVar[bool] = False
 
-    strength: float = 0.01
+    center_strength: float = 0.01
     center_lr: float = 0.5  # of Appendix C of https://arxiv.org/abs/2007.10538
     update: Literal["paper", "gradient"] = "gradient"  # whose "initial learning rate" it speaks of
 
     def __post_init__(self) -> None:
-        check_option("strength", self.strength, 0 <= self.strength < float("inf"), ">= 0")
+        strength = self.center_strength
+        check_option("center_strength", strength, 0 <= strength < float("inf"), ">= 0")
         most = 1 if self.update == "paper" else float("inf")
         wanted = "above 0 and at most 1" if most == 1 else "above 0"
         check_option("center_lr", self.center_lr, 0 < self.center_lr <= most, wanted)
@@ -272,7 +273,7 @@ class Center:
         return CenterLoss(
             sizes.num_classes,
             sizes.num_features,
-            strength=self.strength,
+            strength=self.center_strength,
             center_lr=self.center_lr,
             update=self.update,
         )

@@ -108,7 +108,7 @@ def distribution_net_loss(
         targets = labels.to(logits.dtype) if labels.is_floating_point() else labels
         sampled = logits + (std * noise) @ weight.T  # the classifier is linear
         missing = (torch.as_tensor(threshold).log() - std.log().mean(dim=1)).clamp(min=0)
-        kept = has_target(labels).squeeze(1) if targets is not labels else labels != ignore_index
+        kept = _counts(labels, ignore_index)
         uncertainty = torch.where(kept, missing, 0.0).sum() / kept.sum().clamp(min=1)
         return (
             options.cross_entropy(logits, targets)
@@ -225,7 +225,7 @@ class DistributionNetLoss(Counted):
             return options.cross_entropy(logits, wanted)
         if self.counting:
             self.steps.advance()
-            one_class = torch.zeros(len(features), dtype=torch.int64, device=features.device)
+            one_class = torch.where(_counts(labels, self.ignore_index), 0, IGNORE_INDEX)
             self.estimator.observe(features, one_class)
         std = self.std(features)
         return distribution_net_loss(
@@ -247,6 +247,11 @@ class DistributionNetLoss(Counted):
             f"threshold={self.threshold:g}, sampled_weight={self.sampled_weight:g}, "
             f"entropy_weight={self.entropy_weight:g}"
         )
+
+
+def _counts(labels: Tensor, ignore_index: int) -> Tensor:
+    """``(N,)`` bool: whether samples have a label, or soft targets, that count."""
+    return has_target(labels).squeeze(1) if labels.is_floating_point() else labels != ignore_index
 
 
 def _check_options(

@@ -75,7 +75,7 @@ def focal_loss(
     check_no_ignored_targets(name, labels, ignore_index)
 
     def focal(log_probs: Tensor) -> Tensor:
-        wrong = -torch.expm1(log_probs)  # 1 - p, to the last digit where p is nearly 1
+        wrong = -torch.expm1(log_probs)  # 1 - p
         # Where p is 1, a power below 1 has an infinite slope.
         weight = wrong.clamp(min=torch.finfo(wrong.dtype).tiny) ** gamma
         return -weight * log_probs
