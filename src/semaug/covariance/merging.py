@@ -88,7 +88,9 @@ def _add_in_sums(kind: KindState, state: State, rows: ClassRows, scatter: Scatte
     """Add the products of all ranks: those of this rank, on nothing, and then their sum."""
     once = scatter.drift if is_first_rank() else torch.zeros_like(scatter.drift)
     everything = torch.ones_like(scatter.share)
-    added = {name: torch.zeros_like(state[name]) for name in state if name == "covariance"}
+    added = {
+        name: torch.zeros_like(state[name]) for name in ("covariance", "variance") if name in state
+    }
     kind.add(added, rows, scatter._replace(drift=once, share=everything))
     for name, tensor in added.items():
         rest = (1 - scatter.share).view(-1, *[1] * (tensor.ndim - 1))
