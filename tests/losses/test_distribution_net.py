@@ -81,7 +81,7 @@ def test_evaluation_takes_the_features_alone(batch):
     soft = F.one_hot(labels, 5).double()
     assert_close(loss(logits, soft, *batch[2:]), expected)
     assert loss.step == 0
-    assert loss.estimator.count == 0
+    assert loss.spread.count == 0
 
 
 @pytest.mark.parametrize("scale", [0.1, 10.0])

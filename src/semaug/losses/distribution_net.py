@@ -134,7 +134,7 @@ class DistributionNetLoss(Counted):
 
     Attributes:
         head: ``nn.Linear`` from the features to what softplus makes a standard deviation.
-        estimator: :class:`ClassCovariance` of all features as of one class.
+        spread: :class:`semaug.ClassCovariance` of all features, as of one class.
 
     Raises:
         TypeError: If a value is of the wrong type.
@@ -168,7 +168,7 @@ class DistributionNetLoss(Counted):
         self.sampled_weight, self.entropy_weight = sampled_weight, entropy_weight
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         self.head = nn.Linear(num_features, num_features)
-        self.estimator = ClassCovariance(1, num_features, "diagonal", memory=MEMORY)
+        self.spread = ClassCovariance(1, num_features, "diagonal", memory=MEMORY)
         self.steps = Draws(name)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ class DistributionNetLoss(Counted):
 
     def enough(self) -> Tensor:
         """Return the threshold as a standard deviation, a scalar tensor."""
-        seen = self.estimator.covariance.mean().sqrt()
+        seen = self.spread.covariance.mean().sqrt()
         return settled((self.threshold * seen).clamp(min=torch.finfo(seen.dtype).tiny))
 
     def forward(
@@ -226,7 +226,7 @@ class DistributionNetLoss(Counted):
         if self.counting:
             self.steps.advance()
             one_class = torch.where(_counts(labels, self.ignore_index), 0, IGNORE_INDEX)
-            self.estimator.observe(features, one_class)
+            self.spread.observe(features, one_class)
         std = self.std(features)
         return distribution_net_loss(
             logits,

@@ -6,9 +6,9 @@ falls by a margin, and the others stay:
     z'_y = z_y - |w_y| |a| (cos(theta) - psi(theta)) / (1 + annealing)
     psi(theta) = (-1)^k cos(m theta) - 2 k,   theta in [k pi / m, (k + 1) pi / m]
 
-which without a bias is |w_y| |a| (annealing cos(theta) + psi(theta)) / (1 + annealing), the form of
-the source. psi falls from 1 to 1 - 2 m; at m = 1 it is the cosine, and the loss cross-entropy. The
-annealing falls with the steps,
+which without a bias is the form of the source,
+``|w_y| |a| (annealing cos(theta) + psi(theta)) / (1 + annealing)``. psi falls from 1 to 1 - 2 m; at
+m = 1 it is the cosine, and the loss cross-entropy. The annealing falls with the steps,
 
     annealing = max(minimum, base (1 + rate t)^-power)
 
