@@ -8,7 +8,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from semaug.features import attach, with_features
-from semaug.losses import ISDALoss, SemanticConsistencyLoss
+from semaug.losses import (
+    CenterLoss,
+    DistributionNetLoss,
+    ISDALoss,
+    LargeMarginLoss,
+    SemanticConsistencyLoss,
+)
 from tests.features.networks import (
     NUM_CLASSES,
     NUM_FEATURES,
