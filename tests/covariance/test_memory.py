@@ -131,6 +131,23 @@ def test_entropy_beyond_the_margin_is_no_loss():
     assert ClassCovariance(2, 2).uncertainty(zeros(3)) == 0
 
 
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_enough_entropy_may_be_that_of_a_share_of_the_features(normal, scale):
+    estimator = ClassCovariance(3, 4, "learned", entropy_share=0.5).double()
+    features, labels = normal(20, 4) * scale, torch.arange(20) % 2
+    assert estimator.uncertainty(labels) == 0  # nothing is seen yet
+    halves = [ClassCovariance(3, 4, "learned", entropy_share=0.5).double() for _ in "12"]
+    for half, part in zip(halves, (slice(0, 7), slice(7, 20)), strict=True):
+        half.update(features[part], labels[part])
+    estimator.update(features, labels)
+    halves[0].merge(halves[1])
+    assert_close(halves[0].variance, estimator.variance)
+    spread = torch.stack([features[labels == k].var(dim=0, correction=0).mean() for k in (0, 1)])
+    estimator.factor.data *= 0.01 * scale
+    missing = math.log(0.5 * spread.mean().sqrt()) - math.log(0.01 * scale)
+    assert_close(estimator.uncertainty(labels).item(), missing, rtol=1e-6, atol=0)
+
+
 # Errors.
 
 
@@ -143,6 +160,7 @@ def test_entropy_beyond_the_margin_is_no_loss():
         ({"shrinkage": 3.0}, ["shared", "identity", "learned"]),
         ({"entropy_weight": 1.0}, ["full", "diagonal", "shared", "identity", "low_rank"]),
         ({"entropy_margin": 1.0}, ["full", "diagonal", "shared", "identity", "low_rank"]),
+        ({"entropy_share": 1.0}, ["full", "diagonal", "shared", "identity", "low_rank"]),
     ],
 )
 def test_options_without_effect_are_named(option, kinds):
@@ -174,6 +192,11 @@ def test_wrong_numbers_are_named():
             ClassCovariance(2, 3, "learned", entropy_margin=margin)
     with pytest.raises(TypeError, match="`entropy_margin` to be a number, got 'x'"):
         ClassCovariance(2, 3, "learned", entropy_margin="x")
+    with pytest.raises(ValueError, match="`entropy_share` >= 0, got -1"):
+        ClassCovariance(2, 3, "learned", entropy_share=-1)
+    for options in ({"entropy_share": 0}, {"entropy_share": 1.0, "entropy_margin": 1.0}):
+        with pytest.raises(ValueError, match="`entropy_share` > 0 and no `entropy_margin`"):
+            ClassCovariance(2, 3, "learned", **options)
     with pytest.raises(TypeError, match="`sharded` to be a bool, got 'no'"):
         ClassCovariance(2, 3, sharded="no")
 

@@ -38,6 +38,11 @@ RUNS = {
     **{name: ([f"method={name}", *HOST], {}) for name in HOSTS},
     "dropout": ([], {"network": Plain(drop_rate=0.5)}),
     "frozen": (["network=resnet8_cifar", "freeze=backbone", "passes=3"], {}),
+    "drawn labels": (["loss=disturb_label", "rate=0.5", "method=ait"], {}),
+    "centers, drawn features": (
+        ["method=multi_ait", PEERS, "loss=distribution_net", "threshold=2"],
+        {},
+    ),
     "batch norm": (["network=resnet8_cifar", "precision=32"], {}),
 }
 

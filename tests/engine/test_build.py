@@ -77,6 +77,16 @@ def test_options_that_the_statistics_refuse_are_named(build_from, options, messa
         build_from("digits_resnet8_isda", *options)
 
 
+def test_a_loss_without_bias_leaves_that_of_the_classifier_at_zero(build_from):
+    for peers in ([], ["method=dml", "peers=resnet20_cifar"]):
+        method = build_from("digits_resnet8", "loss=large_margin", *peers)
+        for network in [*method.network] if peers else [method.network]:
+            assert not network.classifier.bias.any()
+            assert not network.classifier.bias.requires_grad
+            assert network.classifier.weight.requires_grad
+    assert build_from("digits_resnet8_isda").network.classifier.bias.requires_grad
+
+
 def test_initial_weights_depend_on_seed_and_network_alone(build_from):
     isda = build_from("digits_resnet8_isda")
     torch.rand(3)

@@ -90,6 +90,8 @@ EXPLICIT = ["loss=explicit", "strength=0.5", "num_samples=2"]
         EXPLICIT,
         [*EXPLICIT, "covariance=learned"],
         ["method=ait", "views=3"],
+        ["method=ait", "loss=disturb_label", "rate=0.5"],
+        ["loss=center", "center_strength=0.1"],
         ["method=multi_ait", "peers=resnet8_cifar", "ai_weight=0.5"],
         ["method=pi_model", "input_noise=0.1", *HOST],
         ["method=temporal_ensembling", *HOST],

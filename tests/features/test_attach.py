@@ -8,7 +8,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from semaug.features import attach, with_features
-from semaug.losses import ISDALoss, SemanticConsistencyLoss
+from semaug.losses import (
+    CenterLoss,
+    DistributionNetLoss,
+    ISDALoss,
+    LargeMarginLoss,
+    SemanticConsistencyLoss,
+)
 from tests.features.networks import (
     NUM_CLASSES,
     NUM_FEATURES,
@@ -170,9 +176,33 @@ def test_a_loss_of_other_sizes_is_refused():
         attach(small_network(), ISDALoss(10, NUM_FEATURES, strength=1.0))
 
 
-def test_a_loss_without_estimator_is_refused():
-    with pytest.raises(TypeError, match=r"expected `isda` to be a loss with .* CrossEntropyLoss"):
+def test_a_loss_of_logits_and_labels_alone_is_refused():
+    with pytest.raises(TypeError, match=r"expected `isda` to be called with .* CrossEntropyLoss"):
         attach(small_network(), nn.CrossEntropyLoss())
+
+
+def test_any_loss_of_features_and_weight_may_be_attached():
+    for loss in (
+        CenterLoss(NUM_CLASSES, NUM_FEATURES, strength=0.1),
+        DistributionNetLoss(NUM_FEATURES),
+        LargeMarginLoss(),
+        Plain(),
+    ):
+        model = small_network()
+        criterion = attach(model, loss)
+        images, labels = small_batch()
+        criterion(model(images), labels).backward()
+        assert getattr(loss, "step", 1) == 1
+        model.eval()
+        criterion(model(images), labels)
+        assert getattr(loss, "step", 1) == 1
+
+
+class Plain(nn.Module):
+    """Without state, which tells no device."""
+
+    def forward(self, logits, labels, features, weight):
+        return nn.functional.cross_entropy(features @ weight.T, labels)
 
 
 def test_a_convolution_gets_the_gradient_of_the_loss():

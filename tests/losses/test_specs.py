@@ -55,6 +55,15 @@ def test_smoothing_and_shrinkage_reach_the_losses():
     )
 
 
+def test_options_of_learned_covariances_reach_the_losses():
+    options = {"covariance": "learned", "uncertainty_weight": 0.1, "uncertainty_share": 0.5}
+    for spec in (ISDA(strength=0.5, **options), Explicit(strength=0.5, num_samples=2, **options)):
+        estimator = spec.build(SIZES).estimator
+        assert (estimator.entropy_weight, estimator.entropy_share) == (0.1, 0.5)
+    with pytest.raises(ValueError, match="no `entropy_weight` for kind='full'"):
+        ISDA(strength=0.5, uncertainty_weight=0.1).build(SIZES)
+
+
 def test_smoothing_and_shrinkage_out_of_range_are_named():
     for make in (CrossEntropy, lambda **options: ISDA(strength=0.5, **options)):
         with pytest.raises(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from semaug import ISDALoss, with_features
+from semaug import DisturbLabelLoss, ISDALoss, with_features
 from semaug.methods import Batch, Method, StepOutput, Supervised, Term, apply_loss
 from semaug.metrics import Error, TopKError
 from semaug.registry import Sizes
@@ -102,6 +102,14 @@ def test_losses_are_called_with_what_they_take(network):
     assert_close(same, logits)
     expected = ISDALoss(3, 5, strength=0.5)(logits, LABELS, wrapped(IMAGES)[1], network[3].weight)
     assert_close(raised, expected)
+
+
+def test_a_loss_that_draws_by_image_is_told_positions(network):
+    loss, positions = DisturbLabelLoss(rate=0.9), torch.arange(len(LABELS)) + 40
+    told, _ = apply_loss(loss, network, IMAGES, LABELS, positions)
+    with loss.frozen():
+        assert_close(loss(network(IMAGES), LABELS, positions=positions), told)
+        assert loss(network(IMAGES), LABELS) != told
 
 
 def test_statistics_inside_hear_of_epochs_once(network):

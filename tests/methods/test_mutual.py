@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from semaug import ISDALoss, MutualLoss
+from semaug import CenterLoss, DisturbLabelLoss, ISDALoss, MutualLoss
 from semaug.losses import mutual_loss
 from semaug.methods import Batch, Mutual
+from semaug.methods.batch import Samples
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -92,3 +93,30 @@ def test_log_tells_how_much_networks_differ(networks, views):
 def test_one_network_has_nobody_to_learn_from(networks):
     with pytest.raises(ValueError, match="expected two `networks` or more, got 1"):
         Mutual(networks[:1], MutualLoss())
+
+
+def test_centers_keep_their_group_beside_weight_decays_of_peers(networks):
+    losses = [CenterLoss(3, size, strength=0.1, update="gradient") for size in (5, 12)]
+    method = Mutual(
+        networks,
+        MutualLoss(classification=losses),
+        torch.zeros(2, 3, 2, 2),
+        peer_weight_decay=[0.3],
+    )
+    first, second, *centers = method.parameter_groups()
+    assert ("weight_decay" in first, second["weight_decay"]) == (False, 0.3)
+    assert [group["params"][0] is loss.centers for group, loss in zip(centers, losses, strict=True)]
+    assert [(group["lr"], group["weight_decay"]) for group in centers] == [(0.5, 0.0)] * 2
+
+
+def test_positions_reach_losses_that_draw_by_image(networks, views):
+    losses = [DisturbLabelLoss(rate=0.9), nn.CrossEntropyLoss()]
+    method = Mutual(networks, MutualLoss(weight=0.0, classification=losses))
+    positions = torch.tensor([5, 40, 2, 77, 31, 8])
+    order = torch.tensor([3, 1, 0, 5, 4, 2])
+    loss = method.loss(Batch({"labeled": Samples(views[0], LABELS, None, positions)})).loss
+    moved = Samples(views[0][order], LABELS[order], None, positions[order])
+    with method.criterion.frozen():  # the same step
+        assert_close(method.loss(Batch({"labeled": moved})).loss, loss)
+        elsewhere = moved._replace(positions=None)
+        assert method.loss(Batch({"labeled": elsewhere})).loss != loss

@@ -46,6 +46,22 @@ def test_ablations_are_those_of_table_8():
     ]
 
 
+def test_losses_of_table_5_stand_with_and_without_dropout():
+    entries = FIGURES["isda-5-small"]
+    columns = {column: {e.row: e for e in entries if e.column == column} for column in
+               dict.fromkeys(entry.column for entry in entries)}  # fmt: skip
+    plain, dropped = columns.values()
+    assert list(plain) == list(dropped)
+    assert len(plain) == 1 + 7 + 1 + 1
+    for row, entry in plain.items():
+        recipes = [find_recipe(one.recipe) for one in (entry, dropped[row])]
+        assert recipes[0].loss == recipes[1].loss
+        assert [one.network.block_drop_rate for one in recipes] == [None, 0.3]
+        assert dropped[row].baseline == (None if row == "Basic" else dropped["Basic"].recipe)
+    published = {entry.row for entry in find_table("isda-5") if entry.published}
+    assert published >= plain.keys() - {"Center Loss, rule of its paper"}
+
+
 def test_strengths_are_those_of_figure_11():
     for name in ("isda-fig11", "isda-fig11-small"):
         _, *isda = losses_of(name).values()

@@ -64,7 +64,15 @@ def test_imagenet_has_all_cells_that_are_the_papers_own():
         ("isda", 5, "Basic + Dropout", "Wide-ResNet-28-10, CIFAR-100", f"cifar100_{WRN}"),
         ("isda-neurips", 3, "ISDA + Dropout", "ResNet-110, CIFAR-10",
          "cifar10_resnet110_isda,block_drop_rate=0.3"),
-        ("isda", 5, "Focal Loss", "ResNet-110, CIFAR-10", None),
+        ("isda", 5, "Focal Loss", "ResNet-110, CIFAR-10", "cifar10_resnet110,loss=focal"),
+        ("isda", 5, "Disturb Label", "ResNet-110, CIFAR-100",
+         "cifar100_resnet110,loss=disturb_label,rate=0.1"),
+        ("isda", 5, "Label Smoothing", "Wide-ResNet-28-10, CIFAR-10",
+         f"cifar10_{WRN},label_smoothing=0.1"),
+        ("isda", 5, "Large Margin", "Wide-ResNet-28-10, CIFAR-100",
+         f"cifar100_{WRN},anneal_minimum=1,anneal_percent=25,loss=large_margin"),
+        ("isda-neurips", 3, "Center Loss", "ResNet-110, CIFAR-100",
+         "cifar100_resnet110,loss=center"),
         ("isda", 5, "Basic", "ResNet-110, CIFAR-10", "cifar10_resnet110"),
         ("isda", 8, "Constant λ0", "CIFAR-100 + Cutout",
          f"cifar100_{WRN}_cutout_isda,ramp=constant"),
@@ -92,6 +100,34 @@ def test_basic_and_isda_have_recipes_with_and_without_dropout(paper, table, cell
         assert recipe.network.block_drop_rate == (0.3 if dropped else None)
         assert (losses.name_of(recipe.loss) == "isda") == ("isda" in number.method)
         assert networks.name_of(recipe.network) == number.network
+
+
+GENERATORS = {"wgan", "cgan", "acgan", "infogan"}
+
+
+def test_every_loss_of_table_5_has_its_recipe_and_its_baseline():
+    numbers = [n for n in errors_of("isda", 5) if n.method not in GENERATORS]
+    assert len(numbers) == 54 - 14
+    for number in numbers:
+        entry = entry_of(number)
+        recipe = find_recipe(entry.recipe)
+        loss = losses.name_of(recipe.loss)
+        expected = number.method if number.method in losses.names() else "cross_entropy"
+        assert loss == ("isda" if "isda" in number.method else expected)
+        assert (getattr(recipe.loss, "label_smoothing", 0) == 0.1) == (
+            number.method in ("label_smoothing", "distribution_net")
+        )
+        if entry.baseline is None:
+            assert loss == "cross_entropy"
+            continue
+        baseline = find_recipe(entry.baseline)
+        assert losses.name_of(baseline.loss) == "cross_entropy"
+        assert baseline.loss.label_smoothing == 0
+        dropped = (recipe.network.block_drop_rate, baseline.network.block_drop_rate)
+        assert dropped[0] == dropped[1] or number.method == "dropout"
+    rates = {n: find_recipe(recipe_of(n)).loss.rate for n in numbers if n.method == "disturb_label"}
+    assert {n.column for n, rate in rates.items() if rate == 0.1} == {"ResNet-110, CIFAR-100"}
+    assert set(rates.values()) == {0.05, 0.1}
 
 
 def test_both_directions_agree():

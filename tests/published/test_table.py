@@ -120,6 +120,16 @@ def test_a_run_of_another_recipe_is_not_shown(make_runs):
     assert cell.measured() == "31.00 (1)"
 
 
+def test_a_run_from_before_an_option_came_is_of_the_recipe(make_runs):
+    cell = fill_table(find_table("isda-2", ["ResNet-32"])[4:], make_runs)[0]
+    finish(cell.runs[0], 12.3)
+    path = cell.runs[0].folder / "summary.json"
+    summary = json.loads(path.read_text())
+    assert summary["recipe"]["loss"].pop("uncertainty_weight") is None
+    path.write_text(json.dumps(summary))
+    assert cell.measured() == "12.30 (1)"
+
+
 def test_accuracies_are_what_is_left_of_errors(make_runs):
     (cell, *_) = fill_table(find_table("ait-1", ["CIFAR-10, Resnet32"])[:1], make_runs)
     finish(cell.runs[0], 7.5)

@@ -74,9 +74,12 @@ class DiagonalKind(KindState):
 
     @override
     def merge(self, state: State, other: State, share: Tensor, drift: Tensor) -> None:
-        covariance = state["covariance"]
-        covariance.lerp_(other["covariance"].to(covariance), share.unsqueeze(1))
-        covariance.addcmul_(drift, drift)
+        merge_variances(state["covariance"], other["covariance"], share, drift)
+
+
+def merge_variances(variances: Tensor, other: Tensor, share: Tensor, drift: Tensor) -> None:
+    """Add other variances (C, A), of weight ``share`` (C,), and the squares of ``drift``."""
+    variances.lerp_(other.to(variances), share.unsqueeze(1)).addcmul_(drift, drift)
 
 
 def add_squares(variances: Tensor, rows: ClassRows, scatter: Scatter) -> None:

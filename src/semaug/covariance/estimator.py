@@ -82,7 +82,8 @@ class ClassCovariance(nn.Module):
                   that they leave over
     `shared`      one matrix of all features, whatever their class    A x A
     `identity`    the identity                                        nothing
-    `learned`     D D^T, where D is a parameter for the optimizer     C x A x A
+    `learned`     D D^T, where D is a parameter for the optimizer,    C x (A + 1) x A
+                  and the variance of the features
     ============  ==================================================  =====================
 
     Args:
@@ -112,6 +113,9 @@ class ClassCovariance(nn.Module):
             not given.
         entropy_margin: Of ``learned``, entropy in nats per feature that is enough; that of
             unit variance if not given.
+        entropy_share: Of ``learned``, instead of the margin: enough is the entropy of this share of
+            the standard deviation of features around the means of their classes, so that it means
+            the same for any network.
 
     Attributes:
         count: ``(C,)`` int64, samples seen of each class.
@@ -120,7 +124,7 @@ class ClassCovariance(nn.Module):
             ``(1, A, A)`` for ``shared``, whose count and mean are ``(1,)`` and ``(1, A)`` too;
             population covariance (divided by the count), zero before the first sample.
         basis, variance: ``(C, rank, A)`` and ``(C, A)`` for ``low_rank``.
-        factor: ``(C, A, A)`` for ``learned``, a parameter.
+        factor: ``(C, A, A)`` for ``learned``, a parameter, beside ``variance`` of the features.
         num_skipped: int64 scalar, samples left out.
         fixed: Whether updates change nothing any more, of statistics that are exact already. May
             be set; not saved.
@@ -159,6 +163,7 @@ class ClassCovariance(nn.Module):
         sharded: bool = False,
         entropy_weight: float | None = None,
         entropy_margin: float | None = None,
+        entropy_share: float | None = None,
     ) -> None:
         super().__init__()
         name = "ClassCovariance"
@@ -173,6 +178,7 @@ class ClassCovariance(nn.Module):
             sharded=sharded or None,
             entropy_weight=entropy_weight,
             entropy_margin=entropy_margin,
+            entropy_share=entropy_share,
         )
         self.num_classes, self.num_features = num_classes, num_features = sizes
         self.kind: Kind = kind
@@ -182,6 +188,13 @@ class ClassCovariance(nn.Module):
         self.entropy_margin = UNIT_ENTROPY if entropy_margin is None else entropy_margin
         check_at_least(name, "entropy_weight", self.entropy_weight, 0)
         check_finite(name, "entropy_margin", self.entropy_margin)
+        self.entropy_share = entropy_share
+        check_at_least(name, "entropy_share", 0 if entropy_share is None else entropy_share, 0)
+        if entropy_share is not None and (entropy_share == 0 or entropy_margin is not None):
+            raise ValueError(
+                f"{name}: expected `entropy_share` > 0 and no `entropy_margin` beside it, "
+                f"got {entropy_share} and {entropy_margin}"
+            )
         check_at_least(name, "shrinkage", 0 if shrinkage is None else shrinkage, 0)
         self.shrinkage = None if shrinkage is None else float(shrinkage)
         if max_batch_size is not None:
@@ -325,8 +338,8 @@ class ClassCovariance(nn.Module):
 
         Args:
             other: Of the same sizes, kind and options; it is not changed. Its
-                ``entropy_weight``, ``entropy_margin`` and ``max_batch_size`` may differ: they
-                are not of the statistics.
+                ``entropy_weight``, ``entropy_margin``, ``entropy_share`` and ``max_batch_size``
+                may differ: they are not of the statistics.
 
         Raises:
             TypeError: If ``other`` is no estimator.
@@ -507,7 +520,13 @@ class ClassCovariance(nn.Module):
         form = self._kind.form(self._state())
         if not isinstance(form, Learned):
             return self.mean.new_zeros(())
-        return self.entropy_weight * uncertainty_loss(form.factor, rows, self.entropy_margin)
+        margin: float | Tensor = self.entropy_margin
+        if self.entropy_share is not None:
+            weights = self.count / self.count.sum().clamp(min=1)
+            spread = (weights @ self.variance.mean(dim=1).to(weights.dtype)).sqrt()
+            least = torch.finfo(spread.dtype).tiny  # before anything is seen
+            margin = settled(UNIT_ENTROPY + (self.entropy_share * spread).clamp(min=least).log())
+        return self.entropy_weight * uncertainty_loss(form.factor, rows, margin)
 
     @property
     def num_bytes(self) -> int:

@@ -45,6 +45,7 @@ _KINDS_OF_OPTION: dict[str, tuple[Kind, ...]] = {
     "sharded": ("full",),
     "entropy_weight": ("learned",),
     "entropy_margin": ("learned",),
+    "entropy_share": ("learned",),
 }
 
 

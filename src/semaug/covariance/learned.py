@@ -17,6 +17,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from semaug._torch.distributed import mean_gradient
+from semaug.covariance.batch import Scatter
+from semaug.covariance.diagonal import add_squares, merge_variances
 from semaug.covariance.form import Form, KindState, Noise, State
 from semaug.covariance.rows import ClassRows
 
@@ -62,7 +64,22 @@ class Learned(Form):
 
 
 class LearnedKind(KindState):
-    """How factors are kept: the parameter ``factor`` ``(C, A, A)``, identities at first."""
+    """How factors are kept: the parameter ``factor`` ``(C, A, A)``, identities at first.
+
+    And the buffer ``variance`` ``(C, A)`` of the features, for the scale of an entropy.
+    """
+
+    @override
+    def buffers(self, num_rows: int, num_features: int) -> State:
+        return {"variance": torch.zeros(num_rows, num_features)}
+
+    @override
+    def add(self, state: State, rows: ClassRows, scatter: Scatter) -> None:
+        add_squares(state["variance"], rows, scatter)
+
+    @override
+    def merge(self, state: State, other: State, share: Tensor, drift: Tensor) -> None:
+        merge_variances(state["variance"], other["variance"], share, drift)
 
     @override
     def parameters(self, num_features: int) -> State:
@@ -73,13 +90,16 @@ class LearnedKind(KindState):
         return Learned(mean_gradient(state["factor"]))
 
 
-def uncertainty_loss(factor: Tensor, rows: ClassRows, margin: float = UNIT_ENTROPY) -> Tensor:
+def uncertainty_loss(
+    factor: Tensor, rows: ClassRows, margin: float | Tensor = UNIT_ENTROPY
+) -> Tensor:
     """Feature uncertainty loss of the distributions of a batch.
 
     Args:
         factor: ``(C, A, A)``.
         rows: The classes of the batch.
-        margin: Entropy in nats per feature that is enough; that of unit variance.
+        margin: Entropy in nats per feature that is enough; that of unit variance. A number or a
+            scalar tensor.
 
     Returns:
         A scalar, at least 0; 0 without samples.

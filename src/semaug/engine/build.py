@@ -139,13 +139,18 @@ class Builder:
         built = self.network(network, field)
         if not several_views:
             self._try_last_step(built)
-        if not getattr(self.recipe.loss, "takes_features", False):
+        wanted = self.recipe.loss
+        if not getattr(wanted, "takes_features", False):
             return built, self.loss()
         spec = network or self.recipe.network
         name = spec if isinstance(spec, str) else networks.name_of(spec)
-        context = f"recipe: loss={losses.name_of(self.recipe.loss)} {field}={name}: "
+        context = f"recipe: loss={losses.name_of(wanted)} {field}={name}: "
         with as_user_error(context, *PROBE_ERRORS):
             net = with_features(built, example_images=self.example_images)
+        bias: Any = net.classifier.bias
+        if bias is not None and not getattr(wanted, "head_bias", True):
+            # Zero and not trained, but still a part of the state, so that exports fit.
+            nn.init.zeros_(bias).requires_grad_(False)
         # Not `network.num_features`: many of timm have layers between that and the classifier.
         return net, self.loss(net.num_features)
 

@@ -98,7 +98,7 @@ def attach(
     Args:
         model: As in :func:`with_features`.
         isda: :class:`semaug.ISDALoss`, or another loss called with ``(logits, labels,
-            features, weight)`` that has a :class:`semaug.ClassCovariance` as ``estimator``.
+            features, weight)``; one of logits and labels alone needs nothing of this.
         classifier: As in :func:`with_features`.
         example_images: As in :func:`with_features`.
         count_in_eval: Whether forwards in evaluation mode count in the statistics, and move the
@@ -118,12 +118,6 @@ def attach(
     >>> criterion(model(torch.randn(4, 3, 2, 2)), torch.tensor([0, 1, 1, 0])).shape
     torch.Size([])
     """
-    estimator = getattr(isda, "estimator", None)
-    if not isinstance(estimator, ClassCovariance):
-        raise TypeError(
-            "attach: expected `isda` to be a loss with an `estimator`, such as ISDALoss, "
-            f"got {type(isda).__name__}"
-        )
     if "features" not in inspect.signature(isda.forward).parameters:
         raise TypeError(
             "attach: expected `isda` to be called with (logits, labels, features, weight), such "
@@ -132,7 +126,10 @@ def attach(
     inner = unwrap("attach", model)
     found = find_classifier("attach", inner, classifier, example_images)
     expected = (found.num_classes, found.num_features)
-    got = (estimator.num_classes, estimator.num_features)
+    estimator = getattr(isda, "estimator", None)
+    got = expected
+    if isinstance(estimator, ClassCovariance):
+        got = (estimator.num_classes, estimator.num_features)
     if got != expected:
         raise ValueError(
             f"attach: expected `isda` with (num_classes, num_features) = {expected} of the "
@@ -323,7 +320,8 @@ class AttachedLoss(nn.Module):
     def _follow(self, device: torch.device) -> None:
         """Move the loss to the device of the logits."""
         tensors = itertools.chain(self.isda.parameters(), self.isda.buffers())
-        if device.type != "meta" and next(tensors).device != device:
+        first = next(tensors, None)
+        if device.type != "meta" and first is not None and first.device != device:
             self.isda.to(device)
 
     def _warn(self, grad: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Losses: each a pure function and a thin module that keeps its state."""
 
-from semaug.losses._classification import takes_features
+from semaug.losses._classification import takes_features, takes_positions
 from semaug.losses.augment import augment_logits
+from semaug.losses.center import Center, CenterLoss, center_loss
 from semaug.losses.consistency import (
     NoUnlabeledLoss,
     SemanticConsistency,
@@ -10,6 +11,12 @@ from semaug.losses.consistency import (
 )
 from semaug.losses.cross_entropy import CrossEntropy
 from semaug.losses.diagnostics import isda_diagnostics
+from semaug.losses.distribution_net import (
+    DistributionNet,
+    DistributionNetLoss,
+    distribution_net_loss,
+)
+from semaug.losses.disturb_label import DisturbLabel, DisturbLabelLoss, disturb_labels
 from semaug.losses.explicit import (
     ExpectedLoss,
     Explicit,
@@ -17,19 +24,34 @@ from semaug.losses.explicit import (
     expected_loss,
     explicit_augmentation_loss,
 )
+from semaug.losses.focal import Focal, FocalLoss, focal_loss
 from semaug.losses.invariance import AugmentationInvariantLoss, augmentation_invariant_loss
 from semaug.losses.isda import ISDA, ISDALoss, isda_loss
+from semaug.losses.large_margin import LargeMargin, LargeMarginLoss, large_margin_loss
+from semaug.losses.lq import Lq, LqLoss, lq_loss
 from semaug.losses.multi_label import MultiLabelISDALoss, multi_label_isda_loss
 from semaug.losses.mutual import MutualLoss, mutual_loss
 
 __all__ = [
     "ISDA",
     "AugmentationInvariantLoss",
+    "Center",
+    "CenterLoss",
     "CrossEntropy",
+    "DistributionNet",
+    "DistributionNetLoss",
+    "DisturbLabel",
+    "DisturbLabelLoss",
     "ExpectedLoss",
     "Explicit",
     "ExplicitAugmentationLoss",
+    "Focal",
+    "FocalLoss",
     "ISDALoss",
+    "LargeMargin",
+    "LargeMarginLoss",
+    "Lq",
+    "LqLoss",
     "MultiLabelISDALoss",
     "MutualLoss",
     "NoUnlabeledLoss",
@@ -37,12 +59,19 @@ __all__ = [
     "SemanticConsistencyLoss",
     "augment_logits",
     "augmentation_invariant_loss",
+    "center_loss",
+    "distribution_net_loss",
+    "disturb_labels",
     "expected_loss",
     "explicit_augmentation_loss",
+    "focal_loss",
     "isda_diagnostics",
     "isda_loss",
+    "large_margin_loss",
+    "lq_loss",
     "multi_label_isda_loss",
     "mutual_loss",
     "semantic_consistency_loss",
     "takes_features",
+    "takes_positions",
 ]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from semaug._torch.checks import (
     check_at_least,
+    check_labels,
     check_one_of,
     check_positive_int,
     check_shapes,
@@ -21,7 +22,10 @@ __all__ = [
     "CrossEntropyOptions",
     "Reduction",
     "at_least_float32",
+    "check_labeled",
     "check_logits_and_labels",
+    "check_no_ignored_targets",
+    "check_positions",
     "checked_strength",
     "class_ids",
     "estimator_of",
@@ -82,18 +86,56 @@ def check_logits_and_labels(
     soft: bool = False,
     dense: bool = True,
 ) -> None:
-    """Check what losses on labeled logits are given.
+    """Check what losses of a linear classifier are given, as :func:`check_labeled` does.
+
+    Args:
+        function: Name for messages.
+        logits: ``(N, C)``, or, where ``dense``, ``(N, C, h, w)``.
+        labels: ``(N,)`` or ``(N, H, W)`` int64, or soft targets.
+        weight: ``(C, A)``.
+        features: ``(N, A)`` or ``(N, A, h, w)``.
+        class_weights: ``(C,)``.
+        soft: As there.
+        dense: As there.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes or devices disagree.
+    """
+    check_labeled(
+        function,
+        logits,
+        labels,
+        soft=soft,
+        dense=dense,
+        weight=(weight, "C A"),
+        features=(features, "N A{pixels}?"),
+        class_weights=(class_weights, "C?"),
+    )
+
+
+def check_labeled(
+    function: str,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    soft: bool = False,
+    dense: bool = True,
+    same_size: bool = False,
+    **others: tuple[Tensor | None, str],
+) -> None:
+    """Check logits, their labels, and other tensors.
 
     Args:
         function: Name for messages.
         logits: ``(N, C)``, or, where ``dense``, ``(N, C, h, w)``.
         labels: ``(N,)`` or ``(N, H, W)`` int64; where ``soft``, floating-point targets of the
             shape of the logits will do too.
-        weight: ``(C, A)``.
-        features: ``(N, A)`` or ``(N, A, h, w)``.
-        class_weights: ``(C,)``.
         soft: As above.
         dense: As above.
+        same_size: Whether dense labels have the resolution of the logits.
+        **others: Tensors with patterns, see :func:`check_tensors`; ``{pixels}`` stands for that of
+            the pixels of logits.
 
     Raises:
         TypeError: If a dtype is wrong.
@@ -101,17 +143,12 @@ def check_logits_and_labels(
     """
     dense = dense and isinstance(logits, Tensor) and logits.ndim == 4
     probabilities = soft and isinstance(labels, Tensor) and labels.is_floating_point()
-    pixels, label_pixels = (" h w", " H W") if dense else ("", "")
+    pixels, label_pixels = (" h w", " h w" if same_size else " H W") if dense else ("", "")
     own = "N C" + pixels if probabilities else "N" + label_pixels
+    tensors: dict[str, tuple[Tensor | None, str]]
     tensors = {"targets" if probabilities else "labels": (labels, own)}
-    check_tensors(
-        function,
-        logits=(logits, "N C" + pixels),
-        **tensors,
-        weight=(weight, "C A"),
-        features=(features, f"N A{pixels}?"),
-        class_weights=(class_weights, "C?"),
-    )
+    tensors |= {name: (x, own.format(pixels=pixels)) for name, (x, own) in others.items()}
+    check_tensors(function, logits=(logits, "N C" + pixels), **tensors)
 
 
 def checked_strength(
@@ -159,6 +196,30 @@ def estimator_of(
             f"{wanted}, got {sizes}"
         )
     return covariance
+
+
+def check_no_ignored_targets(function: str, labels: Tensor, ignore_index: int) -> None:
+    """Check that soft targets come without a label to ignore.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if labels.is_floating_point() and ignore_index != IGNORE_INDEX:
+        raise ValueError(
+            f"{function}: expected no `ignore_index` for soft targets, got {ignore_index}"
+        )
+
+
+def check_positions(function: str, positions: Tensor | None, labels: Tensor) -> None:
+    """Check the positions of images in their set, one for each label.
+
+    Raises:
+        TypeError: If they are no int64 tensor.
+        ValueError: If there are more or fewer.
+    """
+    if positions is not None:
+        check_shapes(function, positions=(positions, str(len(labels))))
+        check_labels(function, positions, "positions")
 
 
 def has_target(targets: Tensor) -> Tensor:

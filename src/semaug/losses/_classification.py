@@ -14,6 +14,7 @@ __all__ = [
     "classification_of",
     "classify",
     "takes_features",
+    "takes_positions",
 ]
 
 # V views or networks, N samples, C classes, H x W pixels of labels, h x w pixels of logits.
@@ -46,10 +47,23 @@ def takes_features(loss: nn.Module) -> bool:
     Its signature tells, so that losses of others need neither a base class nor a flag; unless it
     says so itself, as those do whose options decide.
     """
-    declared = getattr(loss, "needs_features", None)
+    return _takes(loss, "features")
+
+
+def takes_positions(loss: nn.Module) -> bool:
+    """Tell whether a loss is called with ``positions=``, such as DisturbLabelLoss.
+
+    They are ``(N,)`` int64, of the images in their set, for losses that draw for each image or
+    remember it. Its signature tells, likewise.
+    """
+    return _takes(loss, "positions")
+
+
+def _takes(loss: nn.Module, argument: str) -> bool:
+    declared = getattr(loss, f"needs_{argument}", None)
     if isinstance(declared, bool):
         return declared
-    return "features" in inspect.signature(loss.forward).parameters
+    return argument in inspect.signature(loss.forward).parameters
 
 
 def classify(
@@ -58,6 +72,7 @@ def classify(
     logits: Tensor,
     labels: Tensor,
     *rest: Tensor | None,
+    **options: Tensor | None,
 ) -> Tensor:
     """Call a loss for a scalar, with logits and soft targets in at least float32.
 
@@ -67,7 +82,7 @@ def classify(
     logits = at_least_float32(logits)
     if labels.is_floating_point():
         labels = labels.to(logits.dtype)
-    value: Tensor = loss(logits, labels, *rest)
+    value: Tensor = loss(logits, labels, *rest, **options)
     if value.ndim > 0:
         raise ValueError(
             f"{owner}: expected `classification` to return a scalar, got shape {tuple(value.shape)}"

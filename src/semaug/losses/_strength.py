@@ -11,10 +11,52 @@ from semaug._torch.checks import check_at_least, check_bool, check_positive_int,
 from semaug._torch.compile import settled
 from semaug.covariance import ClassCovariance
 
-__all__ = ["Counting", "Ramp", "Ramped", "given"]
+__all__ = ["Counted", "Counting", "Ramp", "Ramped", "Steps", "given"]
 
 
-class Ramp(nn.Module):
+class Steps(nn.Module):
+    """A count of training calls, which survives a restart.
+
+    Args:
+        owner: Name of the loss, for messages.
+
+    Attributes:
+        step: int64 scalar, training calls so far.
+        frozen: Whether training calls do not count for now.
+    """
+
+    step: Tensor
+
+    def __init__(self, owner: str) -> None:
+        super().__init__()
+        self.owner, self.frozen = owner, False
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._written = not self.step.is_meta
+
+    def advance(self) -> None:
+        """Take one step."""
+        self.step.add_(1)
+
+    def reset_parameters(self) -> None:
+        """Go back to step 0; torch's convention after ``to_empty``."""
+        self.step.zero_()
+
+    def checked(self) -> Tensor:
+        """Return the step, once it is known that it was written."""
+        if not (self._written or self.step.is_meta or torch.compiler.is_compiling()):
+            check_written(self.owner, self.step)
+            self._written = True
+        return self.step
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        was_meta = self.step.is_meta
+        super()._apply(fn, recurse)
+        if was_meta and not self.step.is_meta:  # so that nothing was there to keep
+            self.reset_parameters()
+        return self
+
+
+class Ramp(Steps):
     """A strength that grows in proportion to the step until ``num_steps``, then stays.
 
     Args:
@@ -23,26 +65,18 @@ class Ramp(nn.Module):
         num_steps: Length of the ramp; None is constant from the start.
         augment_in_eval: Whether evaluation mode has the strength too, or 0.
 
-    Attributes:
-        step: int64 scalar, training calls so far.
-        frozen: Whether training calls do not count for now.
-
     Raises:
         TypeError: If a number has the wrong type.
         ValueError: If a number is out of range.
     """
 
-    step: Tensor
-
     def __init__(
         self, owner: str, strength: float, num_steps: int | None, augment_in_eval: bool = True
     ) -> None:
-        super().__init__()
+        super().__init__(owner)
         check_bool(owner, "augment_in_eval", augment_in_eval)
-        self.owner, self.augment_in_eval, self.frozen = owner, augment_in_eval, False
+        self.augment_in_eval = augment_in_eval
         self.num_steps = num_steps
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._written = not self.step.is_meta
         # Computed with as a tensor, so that a new value reaches compiled code and CUDA graphs. No
         # buffer, because it is an argument: neither an old checkpoint nor `to_empty` may change it.
         self._strength_tensor = torch.tensor(0.0, dtype=torch.float32, device="cpu")
@@ -70,27 +104,16 @@ class Ramp(nn.Module):
         self._strength = float(value)
         self._strength_tensor.fill_(value)
 
-    def advance(self) -> None:
-        """Take one step."""
-        self.step.add_(1)
-
-    def reset_parameters(self) -> None:
-        """Go back to step 0; torch's convention after ``to_empty``."""
-        self.step.zero_()
-
     def current(self) -> Tensor:
         """Strength of the latest step, a scalar tensor; not to be kept, for it may change."""
-        strength = self._strength_tensor
-        if not (self._written or self.step.is_meta or torch.compiler.is_compiling()):
-            check_written(self.owner, self.step)
-            self._written = True
+        strength, step = self._strength_tensor, self.checked()
         if strength.device != self.step.device:  # which was loaded without `_apply`
             strength = torch.full_like(strength, self._strength, device=self.step.device)
             if not torch.is_inference_mode_enabled():
                 self._strength_tensor = strength
         if self.num_steps is None:
             return strength
-        step = self.step.to(strength.dtype)  # torch's default may be half precision
+        step = step.to(strength.dtype)  # torch's default may be half precision
         return settled(strength * (step / self.num_steps).clamp(max=1))
 
     def applied(self) -> float | Tensor:
@@ -98,10 +121,7 @@ class Ramp(nn.Module):
         return self.current() if self.training or self.augment_in_eval else 0.0
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        was_meta = self.step.is_meta
         super()._apply(fn, recurse)
-        if was_meta and not self.step.is_meta:  # so that nothing was there to keep
-            self.reset_parameters()
         moved = fn(self._strength_tensor)
         dtype = torch.promote_types(moved.dtype, torch.float32)
         self._strength_tensor = torch.full_like(moved, self._strength, dtype=dtype)  # exact again
@@ -118,7 +138,7 @@ class Counting(nn.Module):
     def reset(self) -> None:
         """Forget every sample, and begin the ramp again."""
         for module in self.modules():
-            if isinstance(module, Ramp | ClassCovariance):
+            if isinstance(module, Steps | ClassCovariance):
                 module.reset_parameters()
 
     @contextmanager
@@ -136,14 +156,30 @@ class Counting(nn.Module):
         >>> isda.step, isda.estimator.count
         (tensor(0), tensor([0, 0]))
         """
-        before = [(module, module.frozen) for module in self.modules() if isinstance(module, Ramp)]
+        before = [(module, module.frozen) for module in self.modules() if isinstance(module, Steps)]
         try:
-            for ramp, _ in before:
-                ramp.frozen = True
+            for steps, _ in before:
+                steps.frozen = True
             yield
         finally:
-            for ramp, was in before:
-                ramp.frozen = was
+            for steps, was in before:
+                steps.frozen = was
+
+
+class Counted(Counting):
+    """A loss that counts its training calls in ``steps``."""
+
+    steps: Steps
+
+    @property
+    def counting(self) -> bool:
+        """Whether a call counts: in training mode, unless within :meth:`frozen`."""
+        return self.training and not self.steps.frozen
+
+    @property
+    def step(self) -> Tensor:
+        """Training calls so far, int64 scalar."""
+        return self.steps.step
 
 
 class Ramped(Counting):

@@ -44,6 +44,7 @@ from semaug.losses._classification import (
     classification_of,
     classify,
     takes_features,
+    takes_positions,
 )
 from semaug.losses._divergences import (
     divergence_from_each_other,
@@ -203,6 +204,7 @@ class AugmentationInvariantLoss(Counting):
         self.classification = classification_of(name, classification)
         # Looked up once: it takes long, and cannot be compiled.
         self._takes_features = takes_features(self.classification)
+        self.needs_positions = takes_positions(self.classification)
 
     @property
     def needs_features(self) -> bool:
@@ -217,6 +219,7 @@ class AugmentationInvariantLoss(Counting):
         weight: Tensor | None = None,
         *,
         feature_map: Tensor | None = None,
+        positions: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss.
 
@@ -228,6 +231,8 @@ class AugmentationInvariantLoss(Counting):
                 loss is one of features.
             weight: ``(C, A)`` of the classifier, if the classification loss takes it.
             feature_map: ``(V, N, A, H, W)``, if that is the layer.
+            positions: ``(N,)`` int64 of the images in their set, for a classification loss that
+                draws for each image; else ignored.
 
         Returns:
             A scalar, at least float32.
@@ -237,7 +242,8 @@ class AugmentationInvariantLoss(Counting):
             ValueError: If shapes or devices disagree, there is one view, or an argument is
                 missing or would be ignored.
         """
-        parts = self.parts(logits, labels, features, weight, feature_map=feature_map)
+        told = {"feature_map": feature_map, "positions": positions}
+        parts = self.parts(logits, labels, features, weight, **told)
         if self.weight == 0:  # 0 times the divergence of infinite logits would be no number
             return parts.classification
         return parts.classification + self.weight * parts.invariance  # Eq. (3)
@@ -250,6 +256,7 @@ class AugmentationInvariantLoss(Counting):
         weight: Tensor | None = None,
         *,
         feature_map: Tensor | None = None,
+        positions: Tensor | None = None,
     ) -> InvarianceParts:
         """Compute the two terms of the loss, to log them too, and call it instead of the loss.
 
@@ -261,12 +268,16 @@ class AugmentationInvariantLoss(Counting):
         if self._takes_features and features is not None:
             rest = features.flatten(0, 1), weight
         num_views = len(logits)
+        told = {}
+        if self.needs_positions and positions is not None:
+            told["positions"] = positions.repeat(num_views)
         classification = classify(
             "AugmentationInvariantLoss",
             self.classification,
             logits.flatten(0, 1),
             labels.expand(num_views, *labels.shape).flatten(0, 1),
             *rest,
+            **told,
         )
         if self.convention == "paper":
             classification = classification * num_views

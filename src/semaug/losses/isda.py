@@ -47,6 +47,7 @@ from semaug.losses._arguments import (
     Reduction,
     at_least_float32,
     check_logits_and_labels,
+    check_no_ignored_targets,
     checked_strength,
     class_ids,
     estimator_of,
@@ -258,12 +259,8 @@ def _check_targets(function: str, labels: Tensor, options: CrossEntropyOptions) 
     Raises:
         ValueError: If one has none.
     """
-    soft = labels.is_floating_point()
-    if soft and options.ignore_index != IGNORE_INDEX:
-        raise ValueError(
-            f"{function}: expected no `ignore_index` for soft targets, got {options.ignore_index}"
-        )
-    if options.upsample and (labels.ndim != 3 or soft):
+    check_no_ignored_targets(function, labels, options.ignore_index)
+    if options.upsample and (labels.ndim != 3 or labels.is_floating_point()):
         raise ValueError(
             f"{function}: expected `labels` of shape (N, H, W) for upsample=True, "
             f"got {tuple(labels.shape)}"
@@ -383,6 +380,10 @@ class FeatureAugmentation:
             :class:`semaug.ClassCovariance`; ``"epoch"``, those of the epoch before.
         shrinkage: After how many samples a class weighs its own covariance as much as the mean
             of all classes; None is its own alone.
+        uncertainty_weight: Of learned covariances, weight of the feature uncertainty loss, without
+            which they vanish; None is 1.
+        uncertainty_share: Of learned covariances, share of the standard deviation of the features
+            of a class up to which they are to rise; None is a standard deviation of 1.
 
     Raises:
         UserError: If a number is out of range.
@@ -395,6 +396,8 @@ class FeatureAugmentation:
     covariance: Literal["full", "diagonal", "shared", "identity", "low_rank", "learned"] = "full"
     memory: float | Literal["epoch"] | None = None
     shrinkage: float | None = None
+    uncertainty_weight: float | None = None
+    uncertainty_share: float | None = None
 
     def __post_init__(self) -> None:
         check_option("strength", self.strength, 0 <= self.strength < float("inf"), ">= 0")
@@ -405,7 +408,7 @@ class FeatureAugmentation:
         """Return what the module is built with.
 
         Raises:
-            ValueError: If the memory is out of range, or the kind has no `shrinkage`.
+            ValueError: If a number is out of range, or the kind has no such option.
         """
         assert sizes.num_features is not None
         num_classes, num_features = sizes.num_classes, sizes.num_features
@@ -420,6 +423,8 @@ class FeatureAugmentation:
                 self.covariance,
                 memory=self.memory,
                 shrinkage=self.shrinkage,
+                entropy_weight=self.uncertainty_weight,
+                entropy_share=self.uncertainty_share,
             ),
         }
 

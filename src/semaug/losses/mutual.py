@@ -35,6 +35,7 @@ from semaug.losses._classification import (
     classification_of,
     classify,
     takes_features,
+    takes_positions,
 )
 from semaug.losses._divergences import divergence_from_each_other
 from semaug.losses._strength import Counting
@@ -119,6 +120,7 @@ class MutualLoss(Counting):
         self.classification = nn.ModuleList(classification_of("MutualLoss", x) for x in losses)
         # Looked up once: it takes long, and cannot be compiled.
         self._takes_features = [takes_features(loss) for loss in self.classification]
+        self._takes_positions = [takes_positions(loss) for loss in self.classification]
         with_features = list(itertools.compress(self.classification, self._takes_features))
         if len(losses) == 1 and with_features:
             raise ValueError(
@@ -136,12 +138,19 @@ class MutualLoss(Counting):
         """Whether calls take ``features`` and ``weight``."""
         return any(self._takes_features)
 
+    @property
+    def needs_positions(self) -> bool:
+        """Whether calls take ``positions``."""
+        return any(self._takes_positions)
+
     def forward(
         self,
         logits: Tensor,
         labels: Tensor,
         features: Sequence[Tensor] | None = None,
         weight: Sequence[Tensor] | None = None,
+        *,
+        positions: Tensor | None = None,
     ) -> Tensor:
         """Compute the sum of the losses of all networks.
 
@@ -152,6 +161,8 @@ class MutualLoss(Counting):
             features: For each network ``(N, A)``, if a classification loss takes them; A may
                 differ.
             weight: For each network ``(C, A)`` of its classifier, likewise.
+            positions: ``(N,)`` int64 of the images in their set, for classification losses that
+                draw for each image; else ignored.
 
         Returns:
             A scalar, at least float32.
@@ -161,7 +172,7 @@ class MutualLoss(Counting):
             ValueError: If shapes, devices or numbers of networks disagree, there is one network,
                 or an argument is missing or would be ignored.
         """
-        classification, mutual = self.parts(logits, labels, features, weight)
+        classification, mutual = self.parts(logits, labels, features, weight, positions=positions)
         if self.weight == 0:  # 0 times the divergence of infinite logits would be no number
             return classification.sum()
         return classification.sum() + self.weight * mutual
@@ -172,6 +183,8 @@ class MutualLoss(Counting):
         labels: Tensor,
         features: Sequence[Tensor] | None = None,
         weight: Sequence[Tensor] | None = None,
+        *,
+        positions: Tensor | None = None,
     ) -> MutualParts:
         """Compute the terms of the loss, to log them too, and call it instead of the loss.
 
@@ -183,9 +196,10 @@ class MutualLoss(Counting):
         kinds = " and ".join(dict.fromkeys(type(x).__name__ for x in self.classification))
         wanted = self.needs_features
         check_given(name, kinds, features=(features, wanted), weight=(weight, wanted))
-        losses, takes = list(self.classification), self._takes_features
+        takes = self._takes_features, self._takes_positions
+        losses = [*zip(self.classification, *takes, strict=True)]
         if len(losses) == 1:
-            losses, takes = losses * len(logits), takes * len(logits)
+            losses = losses * len(logits)
         given = {"classification": losses, "features": features, "weight": weight}
         for argument, values in given.items():
             if values is not None and len(values) != len(logits):
@@ -194,11 +208,12 @@ class MutualLoss(Counting):
                     f"got {len(values)}"
                 )
         classification = []
-        for k, loss in enumerate(losses):
+        for k, (loss, of_features, of_positions) in enumerate(losses):
             rest = []
-            if takes[k] and features is not None and weight is not None:
+            if of_features and features is not None and weight is not None:
                 rest = [features[k], weight[k]]
-            classification.append(classify(name, loss, logits[k], labels, *rest))
+            told = {"positions": positions} if of_positions else {}
+            classification.append(classify(name, loss, logits[k], labels, *rest, **told))
         mutual = mutual_loss(logits, target_gradient=self.target_gradient)
         return MutualParts(torch.stack(classification), mutual)
 

@@ -67,7 +67,7 @@ class AIT(Supervised):
         """Compute the loss of views ``(V, N, 3, H, W)``, in training mode with all side effects."""
         samples = batch.labeled
         logits, arguments = self._see(samples.images)
-        value = self.criterion(logits, samples.wanted, **arguments)
+        value = self.criterion(logits, samples.wanted, **arguments, **self.told(samples))
         return StepOutput({"loss": Term(value)}, logits[0])
 
     def predict(self, images: Tensor) -> Tensor:

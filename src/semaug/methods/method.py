@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from semaug.covariance import ClassCovariance
-from semaug.losses import ISDALoss, isda_diagnostics, takes_features
+from semaug.losses import ISDALoss, isda_diagnostics, takes_features, takes_positions
 from semaug.methods.batch import Batch, StepOutput
 from semaug.metrics import Error, Metric, TopKError
 from semaug.registry import Sizes
 
-__all__ = ["Method", "apply_loss", "diagnose"]
+__all__ = ["Method", "apply_loss", "diagnose", "groups_of"]
 
 # N images, C classes, A features.
 
@@ -67,16 +67,7 @@ class Method(nn.Module, ABC):
         factor on the learning rate of the recipe. The default is one group, and those of all
         modules inside that have a ``parameter_groups()``, such as a loss with centers.
         """
-        special = [
-            group
-            for module in self.modules()
-            if module is not self and hasattr(module, "parameter_groups")
-            for group in module.parameter_groups()  # type: ignore[operator]
-        ]
-        special = [{**group, "params": list(group["params"])} for group in special]
-        taken = {id(parameter) for group in special for parameter in group["params"]}
-        rest = [parameter for parameter in self.parameters() if id(parameter) not in taken]
-        return [{"params": rest}, *special] if rest else special
+        return groups_of(self)
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare for an epoch, counted from 0: statistics may remember by epochs."""
@@ -107,6 +98,20 @@ class Method(nn.Module, ABC):
         return {}
 
 
+def groups_of(owner: nn.Module) -> list[dict[str, Any]]:
+    """Return the groups of all modules inside that have some, behind one of all else."""
+    special = [
+        group
+        for module in owner.modules()
+        if hasattr(module, "parameter_groups") and not isinstance(module, Method)
+        for group in module.parameter_groups()  # type: ignore[operator]
+    ]
+    special = [{**group, "params": list(group["params"])} for group in special]
+    taken = {id(parameter) for group in special for parameter in group["params"]}
+    rest = [parameter for parameter in owner.parameters() if id(parameter) not in taken]
+    return [{"params": rest}, *special] if rest else special
+
+
 def _estimators(module: nn.Module) -> Iterator[ClassCovariance]:
     """Find estimators of statistics, but for those inside of others."""
     if isinstance(module, ClassCovariance):
@@ -115,7 +120,11 @@ def _estimators(module: nn.Module) -> Iterator[ClassCovariance]:
 
 
 def apply_loss(
-    loss: nn.Module, network: nn.Module, images: Tensor, wanted: Tensor
+    loss: nn.Module,
+    network: nn.Module,
+    images: Tensor,
+    wanted: Tensor,
+    positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Call a network and its loss, with features and weight of the classifier where it takes them.
 
@@ -125,15 +134,17 @@ def apply_loss(
             :class:`semaug.features.WithFeatures`.
         images: ``(N, 3, H, W)``.
         wanted: Labels or soft targets.
+        positions: ``(N,)`` int64 of the images in their set, for a loss that draws for each image.
 
     Returns:
         The loss, and the logits.
     """
+    told = {"positions": positions} if takes_positions(loss) else {}
     if not takes_features(loss):
         logits = network(images)
-        return loss(logits, wanted), logits
+        return loss(logits, wanted, **told), logits
     logits, features = network(images)
-    return loss(logits, wanted, features, network.weight), logits
+    return loss(logits, wanted, features, network.weight, **told), logits
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from semaug.features import WithFeatures, with_features
 from semaug.losses import MutualLoss, mutual_loss
 from semaug.methods.ait import check_view_augments, views_of
 from semaug.methods.batch import Batch, StepOutput, Stream, Term
-from semaug.methods.method import Method, diagnose
+from semaug.methods.method import Method, diagnose, groups_of
 from semaug.registry import choice, methods, networks
 
 __all__ = ["DML", "MultiAIT", "Mutual"]
@@ -86,7 +86,8 @@ class Mutual(Method):
         """
         samples = batch.labeled
         logits, arguments = self._see(samples.images)
-        value = self.criterion(logits, samples.wanted, **arguments)
+        told = {"positions": samples.positions}
+        value = self.criterion(logits, samples.wanted, **arguments, **told)
         return StepOutput({"loss": Term(value)}, logits[0])
 
     def predictors(self) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -108,7 +109,7 @@ class Mutual(Method):
         return [
             {"params": list(network.parameters()), **own}
             for network, own in zip(self.network, decays, strict=True)
-        ] + [{"params": list(self.criterion.parameters())}]
+        ] + groups_of(self.criterion)
 
     def _predict(self, network: nn.Module, images: Tensor) -> Tensor:
         output = network(images)

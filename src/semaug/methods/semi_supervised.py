@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semaug._torch.draws import normal_draws, places_in_batch
 from semaug.errors import as_user_error, check_option
 from semaug.losses import isda_diagnostics
 from semaug.losses._arguments import at_least_float32
-from semaug.methods.batch import Batch, Samples, StepOutput, Stream, Term, View
-from semaug.methods.draws import normal_draws
+from semaug.methods.batch import Batch, StepOutput, Stream, Term, View
 from semaug.methods.supervised import Supervised
 from semaug.registry import choice, unlabeled_losses
 
@@ -116,16 +116,17 @@ class SemiSupervised(Supervised):
         """
         samples, unlabeled, step = batch.labeled, batch.unlabeled, batch.step
         views = unlabeled.images if unlabeled.images.ndim == 5 else unlabeled.images.unsqueeze(0)
-        positions = _positions(unlabeled, views[0])
+        positions = places_in_batch(unlabeled.positions, views.shape[1], views.device)
         images = samples.images
         if self.input_noise:
-            images = self._noisy(images, _positions(samples, images), step, purpose=1)
+            own_positions = places_in_batch(samples.positions, len(images), images.device)
+            images = self._noisy(images, own_positions, step, purpose=1)
             noisy = [self._noisy(view, positions, step, k) for k, view in enumerate(views, 2)]
             views = torch.stack(noisy)
 
         own, others = self._see(images, views[: self.joint_views])
         weight: list[Any] = [self.network.weight] if self.needs_features else []
-        supervised = self.criterion(own[0], samples.wanted, *own[1:], *weight)
+        supervised = self.criterion(own[0], samples.wanted, *own[1:], *weight, **self.told(samples))
         seen = Unlabeled(views, at_least_float32(others[0]), positions, step)
         agreement = self.agree(seen)
         scale = self.eta2 * sigmoid_ramp(step, self.ramp_steps)
@@ -173,13 +174,6 @@ class SemiSupervised(Supervised):
     def _noisy(self, images: Tensor, positions: Tensor, step: int | Tensor, purpose: int) -> Tensor:
         draws = normal_draws(images, positions, step, 1000 * self.seed + purpose)
         return images + self.input_noise * draws
-
-
-def _positions(samples: Samples, images: Tensor) -> Tensor:
-    """Return the positions of images, or their places in the batch, of a loop that has none."""
-    if samples.positions is None:
-        return torch.arange(len(images), device=images.device)
-    return samples.positions
 
 
 @torch.no_grad()

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from semaug.features import WithFeatures, with_features
-from semaug.losses import takes_features
-from semaug.methods.batch import Batch, StepOutput, Term
+from semaug.losses import takes_features, takes_positions
+from semaug.methods.batch import Batch, Samples, StepOutput, Term
 from semaug.methods.feature_map import WithFeatureMap
 from semaug.methods.method import Method, apply_loss, diagnose
 from semaug.registry import methods
@@ -45,7 +45,7 @@ class Supervised(Method):
         self, network: nn.Module, loss: nn.Module, example_images: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.needs_features = takes_features(loss)
+        self.needs_features, self.needs_positions = takes_features(loss), takes_positions(loss)
         if self.needs_features and not isinstance(network, WithFeatures | WithFeatureMap):
             network = with_features(network, example_images=example_images)
         self.network = network
@@ -54,8 +54,14 @@ class Supervised(Method):
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of a batch, in training mode with all side effects of the loss."""
         samples = batch.labeled
-        value, logits = apply_loss(self.criterion, self.network, samples.images, samples.wanted)
+        value, logits = apply_loss(
+            self.criterion, self.network, samples.images, samples.wanted, samples.positions
+        )
         return StepOutput({"loss": Term(value)}, logits)
+
+    def told(self, samples: Samples) -> dict[str, Tensor | None]:
+        """Return what else the loss is called with: positions, for one that draws by image."""
+        return {"positions": samples.positions} if self.needs_positions else {}
 
     def predict(self, images: Tensor) -> Tensor:
         """Map images ``(N, 3, H, W)`` to logits ``(N, C)``."""

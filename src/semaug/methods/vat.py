@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from semaug._torch.autocast import without_autocast
 from semaug._torch.batch_norm import running_statistics_kept
+from semaug._torch.draws import normal_draws
 from semaug.errors import check_option
 from semaug.losses._arguments import at_least_float32
-from semaug.methods.draws import normal_draws
 from semaug.methods.semi_supervised import (
     Agreement,
     SemiSupervised,

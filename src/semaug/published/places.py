@@ -78,6 +78,27 @@ _PARTS = {
     "isda_constant_strength": "_isda,ramp=constant",
     "dropout": ",block_drop_rate=0.3",  # Appendix C
 }
+# Table 5: what changes a baseline. Noise rates, alpha, gamma, q and the learning rate of centers
+# are those of Appendix C, which are defaults but for one.
+_TABLE_5 = {
+    "large_margin": {"loss": "large_margin"},
+    "disturb_label": {"loss": "disturb_label"},
+    "focal": {"loss": "focal"},
+    "center": {"loss": "center"},
+    "lq": {"loss": "lq"},
+    "label_smoothing": {"label_smoothing": "0.1"},
+    "distribution_net": {"loss": "distribution_net"},
+}
+# What else changes with some data and networks. The margin has half of its weight when the learning
+# rate first falls, and no more with many classes, for which its source warns of divergence.
+_WIDE = {"anneal_percent": "25"}
+_MANY_CLASSES = {"anneal_minimum": "1"}
+_OF_CELL = {
+    ("large_margin", "cifar100", "resnet110"): _MANY_CLASSES,
+    ("large_margin", "cifar10", "wide_resnet28_10"): _WIDE,
+    ("large_margin", "cifar100", "wide_resnet28_10"): _WIDE | _MANY_CLASSES,
+    ("disturb_label", "cifar100", "resnet110"): {"rate": "0.1"},
+}
 # All results with this network are with dropout, whether their row says so or not.
 _WITH_DROPOUT = "wide_resnet28_10_cifar"
 
@@ -99,7 +120,7 @@ def entry_of(number: PublishedNumber) -> Entry:
         "network 2" if number.column.endswith("Net2") else "",
         number.column.rpartition(", ")[0].replace(" ", "_") if _is_transfer(number) else None,
         "accuracy" in number.metric,
-        recipe.removesuffix("_isda") if recipe and _is_host_with_isda(number) else None,
+        _baseline_of(number, recipe),
         published=number,
     )
 
@@ -124,10 +145,46 @@ def recipe_of(number: PublishedNumber) -> str | None:
             for method in number.method.split("+")
             if (method, number.network) != ("dropout", _WITH_DROPOUT)
         ]
-        if not set(methods) <= _PARTS.keys():
+        if not set(methods) <= _PARTS.keys() | _TABLE_5.keys():
             return None
         name = start + "".join(part for method, part in _PARTS.items() if method in methods)
+        for method in methods:
+            name = with_loss_of_table_5(name, method) if method in _TABLE_5 else name
     return name if split_name(name)[0] in recipe_names() else None
+
+
+def with_loss_of_table_5(recipe: str, method: str) -> str:
+    """Return the name of a baseline with a method of Table 5 in place of cross-entropy.
+
+    >>> with_loss_of_table_5("cifar100_resnet110,block_drop_rate=0.3", "disturb_label")
+    'cifar100_resnet110,block_drop_rate=0.3,loss=disturb_label,rate=0.1'
+    """
+    data, _, network = split_name(recipe)[0].partition("_")
+    return with_changes(recipe, **_TABLE_5[method], **_OF_CELL.get((method, data, network), {}))
+
+
+def with_changes(recipe: str, **options: str) -> str:
+    """Return a name with more changes, in the order of the name of a run's folder.
+
+    >>> with_changes("cifar10_resnet110,loss=focal", block_drop_rate="0.3")
+    'cifar10_resnet110,block_drop_rate=0.3,loss=focal'
+    """
+    name, changes = split_name(recipe)
+    return ",".join([name, *(f"{k}={v}" for k, v in sorted({**changes, **options}.items()))])
+
+
+def _baseline_of(number: PublishedNumber, recipe: str | None) -> str | None:
+    """Return what a difference is taken to: of Table 5 the same network with cross-entropy."""
+    if recipe is None:
+        return None
+    if _is_semi_supervised(number):
+        return recipe.removesuffix("_isda") if number.method.endswith("+isda") else None
+    if (number.paper, number.table) not in (("isda", "5"), ("isda-neurips", "3")):
+        return None
+    plain = f"{number.data}_{number.network.removesuffix('_cifar')}"
+    dropout = "dropout+" in number.method and number.network != _WITH_DROPOUT
+    baseline = with_changes(plain, block_drop_rate="0.3") if dropout else plain
+    return baseline if baseline != recipe else None
 
 
 # Semi-supervised learning.
@@ -135,10 +192,6 @@ def recipe_of(number: PublishedNumber) -> str | None:
 
 def _is_semi_supervised(number: PublishedNumber) -> bool:
     return (number.paper, number.table) == ("isda", "6")
-
-
-def _is_host_with_isda(number: PublishedNumber) -> bool:
-    return _is_semi_supervised(number) and number.method.endswith("+isda")
 
 
 def _semi_supervised_recipe(number: PublishedNumber) -> str:

@@ -11,7 +11,7 @@ from semaug.published.costs import count_cost
 from semaug.published.figures import FIGURES
 from semaug.published.numbers import load_published
 from semaug.published.places import Entry, entry_of
-from semaug.recipe.plain import flat_options, recipe_to_plain_data
+from semaug.recipe.plain import completed, flat_options, recipe_to_plain_data
 from semaug.report.data import unequal_settings
 from semaug.runs.read import value_of
 from semaug.runs.run import Run
@@ -129,7 +129,7 @@ def _finished(runs: Iterable[Run]) -> list[tuple[Run, dict[str, Any]]]:
 
 
 def _is_of(run: Run, summary: dict[str, Any]) -> bool:
-    found = flat_options(summary["recipe"])
+    found = flat_options(completed(summary["recipe"]))
     asked = flat_options(recipe_to_plain_data(run.recipe))
     # What is left to the device is decided there.
     return found.keys() == asked.keys() and all(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -61,6 +62,16 @@ def recipe_from_plain_data(plain: Mapping[str, Any]) -> Any:
     options = dict(plain)
     with names_from(None):
         return _rebuilt(kinds.get(options.pop("kind")), options)
+
+
+def completed(plain: dict[str, Any]) -> dict[str, Any]:
+    """Give options that came to semaug after plain data was written their defaults of today.
+
+    Data that cannot be read stays as it is.
+    """
+    with suppress(AttributeError, LookupError, TypeError, ValueError):
+        return recipe_to_plain_data(recipe_from_plain_data(plain))
+    return plain
 
 
 def _rebuilt(kind: Any, plain: Mapping[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """Files that describe a run: ``recipe.json``, ``environment.json``, ``summary.json``."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +9,8 @@ import torch
 from semaug.errors import UserError
 from semaug.outside import check_code, keep_code
 from semaug.recipe.plain import (
+    completed,
     flat_options,
-    recipe_from_plain_data,
-    recipe_to_plain_data,
     typed_names,
 )
 from semaug.runs.environment import describe_device, describe_software
@@ -33,7 +31,7 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
     """
     now = run.plain()
     asked, found_options = (
-        flat_options({**_completed(plain["recipe"]), "seed": plain["seed"]})
+        flat_options({**completed(plain["recipe"]), "seed": plain["seed"]})
         for plain in (now, found)
     )
     differences = [
@@ -47,13 +45,6 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
             "choose another folder with --runs, or undo the difference"
         )
     check_code(run.folder, found.get("code", {}), now["code"])
-
-
-def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Give options that came to semaug after a recipe was written their defaults of today."""
-    with suppress(AttributeError, LookupError, TypeError, ValueError):  # it is told as it is
-        return recipe_to_plain_data(recipe_from_plain_data(recipe))
-    return recipe
 
 
 def write_start(

@@ -1,8 +1,8 @@
-"""Tests of semaug.methods.draws."""
+"""Tests of semaug._torch.draws."""
 
 import torch
 
-from semaug.methods.draws import normal_draws
+from semaug._torch.draws import normal_draws
 
 IMAGES = torch.zeros(500, 3, 8, 8)
 
