@@ -17,6 +17,7 @@ from semaug.losses.explicit import (
     expected_loss,
     explicit_augmentation_loss,
 )
+from semaug.losses.hard_pixels import hard_pixels
 from semaug.losses.invariance import AugmentationInvariantLoss, augmentation_invariant_loss
 from semaug.losses.isda import ISDA, ISDALoss, isda_loss
 from semaug.losses.multi_label import MultiLabelISDALoss, multi_label_isda_loss
@@ -39,6 +40,7 @@ __all__ = [
     "augmentation_invariant_loss",
     "expected_loss",
     "explicit_augmentation_loss",
+    "hard_pixels",
     "isda_diagnostics",
     "isda_loss",
     "multi_label_isda_loss",

@@ -4,8 +4,8 @@ A backbone keeps height and width from an output stride of 8 on, by dilation. It
 (N, B, h, w) goes into the head, that of the stage before into an auxiliary head; each ends with
 features (N, A, h, w), A = B / 4, and a 1x1 convolution as classifier:
 
-    PSPNet      averages over 1, 2 x 2, 3 x 3 and 6 x 6 cells, each 1x1 to A and interpolated, beside
-                the map itself; then 3x3 to A
+    PSPNet      averages over 1, 2 x 2, 3 x 3 and 6 x 6 cells, each 1x1 to A and interpolated,
+                beside the map itself; then 3x3 to A
     DeepLab-v3  the average of the map, 1x1, and 3x3 dilated by 12, 24 and 36, each to A / 2; then
                 1x1 to A
     auxiliary   3x3 to A
