@@ -40,7 +40,7 @@ def test_wrong_arguments_are_named(pixels):
     losses, labels = pixels
     with pytest.raises(ValueError, match=r"hard_pixels: expected `labels` of shape \(N=2, H=17"):
         hard_pixels(losses, labels[:, :3])
-    with pytest.raises(TypeError, match="hard_pixels: expected `labels` of dtype torch.int64"):
+    with pytest.raises(TypeError, match=r"hard_pixels: expected `labels` of dtype torch.int64"):
         hard_pixels(losses, losses)
     with pytest.raises(ValueError, match="expected `threshold` >= 0, got -1"):
         hard_pixels(losses, labels, threshold=-1)
