@@ -8,8 +8,8 @@ or all of them, if there are no more than k. Both are taken from every 8th pixel
 row, of the images of one process, as in the toolbox that the paper of ISDA used; a raised logit is
 part of the probability there.
 
-Source: Shrivastava et al., CVPR 2016, https://arxiv.org/abs/1604.03540, for the idea; the rule is
-that of speedinghzl/pytorch-segmentation-toolbox, commit 3f8f602, loss.py.
+Source: Shrivastava et al., CVPR 2016, https://arxiv.org/abs/1604.03540, section 4, for the idea;
+the rule is that of speedinghzl/pytorch-segmentation-toolbox, commit 3f8f602, loss.py.
 
 Literal form: tests/references/segmentation.py, ``hard_pixels_by_loops``.
 """
