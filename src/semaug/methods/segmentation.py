@@ -169,7 +169,7 @@ class Segmentation(Method):
 
     def predictors(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """Return the network."""
-        return {"": self.network if hasattr(self.network, "align_corners") else self.predict}
+        return {"": self.predict}
 
     def metrics(self, sizes: Sizes) -> list[Metric]:
         """Return the mean intersection over union."""
