@@ -94,6 +94,24 @@ def test_basic_and_isda_have_recipes_with_and_without_dropout(paper, table, cell
         assert networks.name_of(recipe.network) == number.network
 
 
+def test_columns_of_segmentation_are_tests_with_several_scales():
+    numbers = [n for n in find_published("isda", 7) if n.metric == "miou_percent"]
+    assert len(numbers) == 15
+    for number in numbers:
+        name = recipe_of(number)
+        if number.method == "cross_entropy_by_others":
+            assert name is None
+            continue
+        assert number in cells_of(name)
+        assert entry_of(number).metric == "miou"
+        recipe = find_recipe(name)
+        assert networks.name_of(recipe.network) == number.network
+        several = number.column != "Single Scale"
+        assert recipe.evaluation.scales == ((0.75, 1, 1.25, 1.5) if several else (1,))
+        assert recipe.evaluation.mirror == number.column.endswith("Flip")
+        assert (losses.name_of(recipe.loss) == "isda") == (number.method == "isda")
+
+
 def test_both_directions_agree():
     told = {number: recipe_of(number) for number in load_published() if recipe_of(number)}
     assert {number: name for name in set(told.values()) for number in cells_of(name)} == told

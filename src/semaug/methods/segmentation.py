@@ -28,7 +28,7 @@ from semaug.losses._arguments import CrossEntropyOptions
 from semaug.losses._pixels import pixel_losses
 from semaug.methods.batch import Batch, StepOutput, Term
 from semaug.methods.method import Method
-from semaug.metrics import MeanIoU, Metric
+from semaug.metrics import BoundaryIoU, ClassAccuracy, MeanIoU, Metric, PixelAccuracy
 from semaug.registry import Sizes, losses, methods
 
 __all__ = ["HardPixels", "Segmentation", "SegmentationMethod"]
@@ -100,12 +100,6 @@ class Segmentation(Method):
             if hard and smoothing:
                 raise ValueError("Segmentation: expected no label smoothing for `hard`")
 
-    @property
-    def align_corners(self) -> bool:
-        """How logits are to be interpolated."""
-        network = self.network.model if isinstance(self.network, WithFeatures) else self.network
-        return bool(getattr(network, "align_corners", False))
-
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of a batch, in training mode with all side effects of the losses."""
         labels = batch.labeled.labels
@@ -172,8 +166,9 @@ class Segmentation(Method):
         return {"": self.predict}
 
     def metrics(self, sizes: Sizes) -> list[Metric]:
-        """Return the mean intersection over union."""
-        return [MeanIoU(sizes.num_classes)]
+        """Return the mean intersection over union, accuracies, and the same near borders."""
+        kinds = MeanIoU, PixelAccuracy, ClassAccuracy, BoundaryIoU
+        return [kind(sizes.num_classes) for kind in kinds]
 
     @torch.no_grad()
     def diagnostics(self, sample: Callable[[], Batch]) -> dict[str, Tensor]:

@@ -78,6 +78,11 @@ _PARTS = {
     "isda_constant_strength": "_isda,ramp=constant",
     "dropout": ",block_drop_rate=0.3",  # Appendix C
 }
+# How columns of segmentation are tested; section 6.4.
+_TESTS = {
+    "Multi-scale": ",scales=0.75,1,1.25,1.5",
+    "Multi-scale + Flip": ",mirror=true,scales=0.75,1,1.25,1.5",
+}
 # All results with this network are with dropout, whether their row says so or not.
 _WITH_DROPOUT = "wide_resnet28_10_cifar"
 
@@ -127,6 +132,7 @@ def recipe_of(number: PublishedNumber) -> str | None:
         if not set(methods) <= _PARTS.keys():
             return None
         name = start + "".join(part for method, part in _PARTS.items() if method in methods)
+        name += _TESTS.get(number.column, "") if number.data == "cityscapes" else ""
     return name if split_name(name)[0] in recipe_names() else None
 
 
