@@ -17,6 +17,13 @@ NEEDED = {name: ["peers=resnet20_cifar"] for name in ("dml", "multi_ait")}
 NEEDED |= {
     name: ["labeled_per_class=4"] for name in methods.names() if hasattr(methods.get(name), "host")
 }
+NEEDED["segmentation"] = [
+    "data=tests.engine.toys:Squares",
+    "network=pspnet_test_resnet",
+    "batch_size=4",
+    "train_per_class=none",
+    "test_images=none",
+]
 LOSSES = {
     "cross_entropy": ["loss=cross_entropy"],
     "isda": ["loss=isda", "strength=0.5"],
@@ -38,11 +45,15 @@ def test_plain_timm_computes_what_the_run_tested(train_tiny, tmp_path, method, c
     for name in trained.predictors:
         folder = tmp_path / f"export {name}"
         about = export_run(trained, folder, predictor=name)
-        assert about["network"]["name"] == NETWORKS[name]
+        dense = method == "segmentation"
+        assert about["network"]["name"] == ("pspnet_test_resnet" if dense else NETWORKS[name])
         assert about["averaged"] == ("ema_decay=0.5" in changes)
-        network = timm.create_model(NETWORKS[name], num_classes=10).eval()
+        arguments = about["network"]["arguments"]
+        network = timm.create_model(about["network"]["name"], **arguments).eval()
         network.load_state_dict(load_file(folder / "model.safetensors"))
         assert_close(network(images), trained.logits(images, name))
+        if dense:  # tested at the resolution of the masks
+            continue
         error = 100 * (network(images).argmax(1) != trained.data.test.labels).double().mean()
         recorded = run.summary()["results"][name]["error"]["last"]
         assert float(error) == pytest.approx(recorded, abs=1e-9)

@@ -14,7 +14,8 @@ import torch
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.session import Session
 from semaug.errors import UserError
-from tests.engine.toys import Consistent, Plain
+from semaug.methods.segmentation import SegmentationMethod
+from tests.engine.toys import Consistent, Pixelwise, Plain, Squares
 from tests.tiny import tiny_run, train_quietly
 
 PEERS = "peers=tests.engine.toys:Plain"
@@ -24,6 +25,14 @@ LABELED = ["loss=cross_entropy", "labeled_per_class=7"]  # batches of 32, 32 and
 HOSTS = ("pi_model", "temporal_ensembling", "mean_teacher", "vat", "fixmatch")
 HOST = ["labeled_per_class=7", "unlabeled_loss=semantic_consistency", "input_noise=0.1"]
 HOST += ["unlabeled_batch_size=31"]  # of 100 images; each process has its share
+
+# Pixels whose weights add up to another sum in each process.
+MASKS = ["train_per_class=none", "test_images=none", "batch_size=5"]
+PIXELS = {
+    "data": Squares(),
+    "network": Pixelwise(),
+    "method": SegmentationMethod(class_weights=(1.0, 3.0)),
+}
 
 # What is trained, by name: changes, and specs of their own.
 RUNS = {
@@ -36,6 +45,7 @@ RUNS = {
     "streams": (LABELED, STREAMS),
     "streams, steps": ([*LABELED, "epochs=none", "steps=10", "evaluate_every_steps=4"], STREAMS),
     **{name: ([f"method={name}", *HOST], {}) for name in HOSTS},
+    "pixels": (MASKS, PIXELS),
     "dropout": ([], {"network": Plain(drop_rate=0.5)}),
     "frozen": (["network=resnet8_cifar", "freeze=backbone", "passes=3"], {}),
     "drawn labels": (["loss=disturb_label", "rate=0.5", "method=ait"], {}),

@@ -15,7 +15,7 @@ from semaug.losses import ISDALoss, MutualLoss
 from semaug.methods import Mutual, Supervised
 from semaug.recipe.overrides import override
 from semaug.recipes import find_recipe
-from semaug.registry import optimizers
+from semaug.registry import Sizes, networks, optimizers
 
 
 @pytest.fixture
@@ -137,6 +137,16 @@ def test_the_classifier_may_learn_faster(wrap, layer_decay):
     head = set(network.get_classifier().parameters())
     assert len(head) == 2
     assert scales == {p: before[p] * (10 if p in head else 1) for p in before}
+
+
+def test_all_heads_of_a_network_for_segmentation_may_learn_faster():
+    network = networks.make("pspnet_test_resnet").build(Sizes(num_classes=3))
+    method = Supervised(network, nn.CrossEntropyLoss())
+    slow, fast = parameter_groups(SGD(lr=0.1, head_lr_scale=10), method)
+    assert (slow["lr_scale"], fast["lr_scale"]) == (1, 10)
+    assert set(slow["params"]) == set(network.backbone.parameters())
+    heads = [*network.head.parameters(), *network.auxiliary.parameters()]
+    assert set(fast["params"]) == set(heads)
 
 
 def test_a_network_that_does_not_know_its_classifier_is_named(network):

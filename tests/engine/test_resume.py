@@ -16,6 +16,7 @@ from semaug.engine import loop
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.measure import measure
 from semaug.engine.session import Session
+from semaug.methods.segmentation import SegmentationMethod
 from semaug.runs.checkpoint import load_checkpoint
 from tests.engine import toys
 from tests.engine.kill_and_resume import describe_runs
@@ -129,10 +130,22 @@ def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(make_run, monkeypatch,
             {"network": toys.Pixelwise(), "data": toys.Squares()},
             ["train_per_class=none", "test_images=none", "batch_size=3"],
         ),
+        (
+            {"network": toys.Pixelwise(), "data": toys.Squares(), "method": SegmentationMethod()},
+            ["train_per_class=none", "test_images=none", "batch_size=3", "loss=isda", "strength=1"],
+        ),
         ({"network": toys.Plain(), "method": toys.Noting()}, ["ema_decay=0.5"]),
         ({"loss": toys.Offset(lr=0.3)}, []),
     ],
-    ids=["dropout", "two streams", "two streams in steps", "masks", "counts of epochs", "loss"],
+    ids=[
+        "dropout",
+        "two streams",
+        "two streams in steps",
+        "masks",
+        "segmentation",
+        "counts of epochs",
+        "loss",
+    ],
 )
 def test_a_stop_changes_nothing_for_specs_of_others(make_run, monkeypatch, specs, changes):
     whole, stopped = (make_run("digits_resnet8", *changes, root=root) for root in ("a", "b"))

@@ -24,7 +24,7 @@ INDEX = (ROOT / "examples" / "README.md").read_text()
 COMMANDS = re.findall(r"`((?:python|torchrun) [^`]+)`", INDEX)
 NUM_TRAIN = 1000
 
-DEAR = ("torchrun", "timm_", "lightning_", "hugging_face", "accelerate_")  # import for seconds
+DEAR = ("torchrun", "timm_", "torchvision_", "lightning_", "hugging_face", "accelerate_")
 OPTIONAL = ("accelerate", "pytorch_lightning", "transformers")  # `.[dev]` installs them
 
 try:

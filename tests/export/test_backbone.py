@@ -16,9 +16,9 @@ from torch.testing import assert_close
 from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import ResNet
 
-import semaug.networks  # noqa: F401  (registers with timm)
 from semaug.export import load_backbone
 from semaug.export.layouts import LAYOUTS
+from semaug.networks.segmentation import build_segmentation_network
 
 CLASSES = 7
 THIN = {"layers": (1, 2, 1, 1), "channels": (4, 8, 8, 8)}
@@ -587,3 +587,47 @@ def test_unknown_layouts_show_names_of_both_sides(tmp_path):
     message = "no known layout .* such as conv1.weight, .*, got alpha.weight, beta.weight"
     with pytest.raises(ValueError, match=message):
         load_backbone(blank(), path)
+
+
+# Networks with heads.
+
+
+def segmentation(num_classes=CLASSES):
+    torch.manual_seed(1)
+    return build_segmentation_network("pspnet", "test_resnet", num_classes)
+
+
+def test_weights_go_into_the_backbone_of_a_network_with_heads(tmp_path):
+    source = randomized(timm.create_model("test_resnet", num_classes=9, output_stride=8))
+    network, fresh = segmentation().eval(), segmentation()
+    report = load_backbone(network, saved(source.state_dict(), tmp_path))
+    assert report.head == "left at its initial weights, as all heads"
+    assert report.unused == ("fc.weight", "fc.bias")
+    own = dict(network.backbone.named_parameters())
+    assert_close(own, {name: x for name, x in source.named_parameters() if name in own})
+    for one, other in zip(network.get_heads(), fresh.get_heads(), strict=True):
+        assert_close(dict(one.state_dict()), dict(other.state_dict()), rtol=0, atol=0)
+
+
+def test_a_missing_weight_of_a_backbone_is_an_error(tmp_path):
+    state = timm.create_model("test_resnet", num_classes=9).state_dict()
+    del state["layer4.0.conv1.weight"]
+    message = "as timm or torchvision: expected all weights, got none of layer4.0.conv1.weight"
+    with pytest.raises(ValueError, match=message):
+        load_backbone(segmentation(), saved(state, tmp_path))
+
+
+@pytest.mark.parametrize("num_classes", [CLASSES, 3])
+def test_a_network_with_heads_begins_with_all_of_another(tmp_path, num_classes):
+    source = randomized(segmentation())
+    state = {f"method.network.{name}": x for name, x in source.state_dict().items()}
+    network = segmentation(num_classes=num_classes).eval()
+    report = load_backbone(network, saved(state, tmp_path))
+    same = num_classes == CLASSES
+    assert ("loaded" in report.head) == same
+    assert ("pretrained on 7 classes" in report.head) != same
+    images = torch.randn(1, 3, 33, 33)
+    for one, other in zip(network.forward_heads(images), source.forward_heads(images), strict=True):
+        assert_close(one.features, other.features)
+        if same:
+            assert_close(one.logits, other.logits)

@@ -225,7 +225,7 @@ def test_the_output_of_a_transformers_model_is_taken_for_its_logits():
     images, labels = small_batch()
     output = SimpleNamespace(logits=model(images))
     assert criterion(output, labels).ndim == 0
-    with pytest.raises(TypeError, match="attach: expected the model to return logits or an object"):
+    with pytest.raises(TypeError, match="attach: expected the model to return logits, an object"):
         criterion((output.logits,), labels)
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+import torchvision
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
@@ -223,6 +225,92 @@ def test_dense_predictions_keep_their_pixels():
     assert_close(dict(criterion.isda.state_dict()), dict(isda.state_dict()))
 
 
+class Interpolated(nn.Module):
+    """What torchvision's networks for segmentation do: a dict of logits of the size of images."""
+
+    def __init__(self, kernel_size=1, auxiliary=False, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 1))
+        self.classifier = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(4, 2, kernel_size, padding=kernel_size // 2)
+        )
+        self.aux_classifier = nn.Conv2d(4, 2, 1) if auxiliary else None
+        self.options = {"mode": "bilinear", **options}
+
+    def forward(self, images):
+        maps = self.backbone(images)
+        found = {"out": self.classifier(maps)}
+        if self.aux_classifier is not None:
+            found["aux"] = self.aux_classifier(maps)
+        size = images.shape[2:]
+        return {name: F.interpolate(x, size, **self.options) for name, x in found.items()}
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_interpolated_logits_are_recognized(align_corners):
+    images = small_batch()[0]
+    net = with_features(Interpolated(align_corners=align_corners), example_images=images)
+    logits, features = net(images)
+    options = {"size": images.shape[2:], "mode": "bilinear", "align_corners": align_corners}
+    up = F.interpolate(features, **options)
+    bias = net.classifier.bias.view(-1, 1, 1)
+    assert_close(logits, torch.einsum("nahw,ca->nchw", up, net.weight) + bias)
+    with torch.no_grad():  # where no graph tells
+        assert_close(net(images)[0], logits)
+    labels = torch.randint(2, (len(images), *images.shape[2:]))
+    attached = attach(net.model, ISDALoss(2, 4, strength=0.5), example_images=images)
+    expected = ISDALoss(2, 4, strength=0.5)(logits, labels, features, net.weight)
+    assert_close(attached(net.model(images), labels), expected)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="logits` of the latest forward"):
+        attached.eval()(net.model.eval()(images)["out"].flip(3), labels)
+
+
+def test_each_head_of_torchvision_may_have_a_criterion():
+    images = small_batch()[0]
+    model = Interpolated(auxiliary=True)
+    with pytest.raises(ValueError, match=r"got dict with `out` and `aux`, which.*output\['out'\]"):
+        with_features(model, example_images=images)
+    names = {"out": "classifier.1", "aux": "aux_classifier"}
+    criteria = {
+        key: attach(model, ISDALoss(2, 4, strength=0.5), name) for key, name in names.items()
+    }
+    labels = torch.randint(2, (len(images), *images.shape[2:]))
+    found = model(images)
+    losses = {key: criterion(found[key], labels) for key, criterion in criteria.items()}
+    weights = model.classifier[1].weight, model.aux_classifier.weight
+    grads = torch.autograd.grad(sum(losses.values()), weights)
+    assert all(one.count_nonzero() > 0 for one in grads)
+    found = model(images)
+    with pytest.raises(RuntimeError, match="expected `logits` of the latest forward, got others"):
+        criteria["aux"](found["out"], labels)
+
+
+def test_other_interpolation_is_no_classifier():
+    images = small_batch()[0]
+    with pytest.raises(ValueError, match="found no layer whose output is the output of the model"):
+        with_features(Interpolated(mode="nearest"), example_images=images)
+
+
+def test_a_classifier_that_reads_neighbors_is_refused():
+    message = r"a 1x1 convolution as classifier, got 'classifier.1' of kernel size \(3, 3\), which"
+    with pytest.raises(ValueError, match=message):
+        with_features(Interpolated(kernel_size=3), example_images=small_batch()[0])
+
+
+def test_deeplab_of_torchvision_shows_its_features():
+    model = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=3
+    )
+    images = torch.randn(2, 3, 33, 49)
+    net = with_features(model, example_images=images)
+    logits, features = net(images)
+    assert (logits.shape, features.shape) == ((2, 3, 33, 49), (2, 256, 3, 4))
+    loss = ISDALoss(3, 256, strength=0.5, covariance="diagonal")
+    value = loss(logits, torch.randint(3, (2, 33, 49)), features, net.weight)
+    assert value.isfinite()
+
+
 def dense_bias(model):
     return model[-1].bias.view(-1, 1, 1)
 
@@ -254,5 +342,7 @@ def test_a_model_that_returns_several_logits_is_refused():
         def forward(self, images):
             return super().forward(images), None
 
-    with pytest.raises(TypeError, match="return logits or an object with `logits`, got tuple"):
+    with pytest.raises(
+        TypeError, match="return logits, an object with `logits` or a dict with 'out', got tuple"
+    ):
         with_features(Pair(), example_images=IMAGES)

@@ -65,10 +65,10 @@ CASES = {
     ),
     "soft": (targets, lambda: ISDALoss(10, 16, strength=0.5, label_smoothing=0.1)),
     "dense": (pixels, lambda: ISDALoss(10, 16, strength=0.5, ignore_index=255)),
-    "upsampled": (
+    "faithful": (
         pixels,
         lambda: ISDALoss(
-            10, 16, strength=0.5, ignore_index=255, upsample=True, covariance="diagonal"
+            10, 16, strength=0.5, ignore_index=255, dense="faithful", covariance="diagonal"
         ),
     ),
     "multi-label": (several, lambda: MultiLabelISDALoss(10, 16, strength=0.5)),
@@ -111,7 +111,7 @@ def step_of(head, loss):
 
 
 # Estimators of all kinds are compiled in tests/covariance/test_compiled.py.
-SHORT = ("learned, 10", "diagonal, 40", "ramp and all options", "soft", "upsampled", "multi-label",
+SHORT = ("learned, 10", "diagonal, 40", "ramp and all options", "soft", "faithful", "multi-label",
          "explicit, full", "consistency, pseudo-label")  # fmt: skip
 
 

@@ -119,7 +119,7 @@ CASES = {
     "all options": lambda kind: problem(10, kind, **ALL),
     "soft": lambda kind: soft(*problem(10, kind, label_smoothing=0.1)),
     "dense": lambda kind: dense(*problem(10, kind, ignore_index=3)),
-    "upsampled": lambda kind: dense(*problem(10, kind, upsample=True, label_smoothing=0.1)),
+    "faithful": lambda kind: dense(*problem(10, kind, dense="faithful", label_smoothing=0.1)),
     "several labels": lambda kind: several_labels(*problem(10, kind)),
     **{
         f"consistency, {reference}": lambda kind, reference=reference: (

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from semaug import isda_loss
+from semaug.losses import _pixels
 from tests.losses.conftest import KINDS, estimator_of
-from tests.references.losses import isda_by_loops, upsampled_isda_by_loops
+from tests.references.losses import dense_isda_by_loops, isda_by_loops
 
 # N=6, C=4, A=3; dense: 2 images of 2 x 3 pixels, labels 4 x 5.
 
@@ -76,14 +77,47 @@ def check(loss, reference, logits, labels, weight, estimator, gradients, **optio
 def test_matches_the_equation(problem, estimator, either_path, gradients):
     logits, labels, weight, options = problem
     problem = logits, labels, weight, estimator, gradients
-    check(isda_loss, isda_by_loops, *problem, strength=0.8, **options)
+    reference = dense_isda_by_loops if labels.ndim == 3 else isda_by_loops
+    check(isda_loss, reference, *problem, strength=0.8, **options)
 
 
 @pytest.mark.parametrize("options", [{}, {**ALL, "ignore_index": 2}])
-def test_upsampled_logits_match_the_equation(normal, estimator, options, either_path, gradients):
-    loss = functools.partial(isda_loss, upsample=True)
+@pytest.mark.parametrize("dense", ["exact", "features", "faithful"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_dense_labels_of_another_resolution_match_the_equation(
+    normal, dense, align_corners, options, estimator, either_path, gradients
+):
+    options = {**options, "dense": dense, "align_corners": align_corners, "strength": 0.8}
     problem = normal(2, 4, 2, 3), PIXELS, normal(4, 3), estimator, gradients
-    check(loss, upsampled_isda_by_loops, *problem, strength=0.8, **options)
+    check(isda_loss, dense_isda_by_loops, *problem, **options)
+
+
+@pytest.mark.parametrize("dense", ["exact", "faithful"])
+@pytest.mark.parametrize("size", [(2, 3), (4, 5)])
+def test_blocks_of_rows_change_no_loss_and_no_gradient(
+    normal, dense, size, estimator, monkeypatch, gradients
+):
+    monkeypatch.setattr(_pixels, "BLOCK_ELEMENTS", 4 * 5 * 2)
+    options = {**ALL, "ignore_index": 2, "dense": dense, "strength": 0.8}
+    problem = normal(2, 4, *size), PIXELS, normal(4, 3), estimator, gradients
+    check(isda_loss, dense_isda_by_loops, *problem, **options)
+
+
+def test_exact_logits_are_those_of_interpolated_features(normal, gradients):
+    features, weight, bias = normal(2, 3, 2, 3), *leaves(normal(4, 3)), normal(4)
+    covariance = normal(4, 3) ** 2
+    up = functools.partial(F.interpolate, size=(4, 5), mode="bilinear", align_corners=True)
+    logits, of_pixels = (
+        torch.einsum("nahw,ca->nchw", x, weight) + bias.view(-1, 1, 1)
+        for x in (features, up(features))
+    )
+    options = {"strength": 0.7, "align_corners": True}
+    actual = isda_loss(logits, PIXELS, weight, covariance, **options)
+    expected = isda_loss(
+        of_pixels.movedim(1, 3).flatten(0, 2), PIXELS.flatten(), weight, covariance, strength=0.7
+    )
+    assert_close(actual, expected)
+    assert_close(gradients(actual, weight), gradients(expected, weight))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -118,9 +152,9 @@ def test_is_cross_entropy_at_zero_strength(problem, normal, reduction, either_pa
     options = {**options, "reduction": reduction}
     loss = isda_loss(logits, labels, weight, normal(4, 3) ** 2, strength=0.0, **options)
     if labels.ndim == 3:
-        labels = labels[:, [0, 2]][:, :, [0, 1, 3]]
+        logits = F.interpolate(logits, labels.shape[1:], mode="bilinear")
     expected = F.cross_entropy(logits, labels, options.pop("class_weights", None), **options)
-    exact = {} if labels.is_floating_point() else {"rtol": 0, "atol": 0}
+    exact = {} if labels.is_floating_point() or labels.ndim == 3 else {"rtol": 0, "atol": 0}
     assert_close(loss, expected, **exact)
 
 

@@ -65,7 +65,8 @@ def test_segmentation_is_that_of_the_released_code(dtype, tolerance, either_path
         *recorded["weight"].shape,
         strength=0.0,
         covariance="diagonal",
-        upsample=True,
+        dense="faithful",
+        align_corners=True,
         ignore_index=255,
     ).to(dtype)
     for step, strength in enumerate(recorded["strength"].tolist()):

@@ -130,6 +130,24 @@ def test_every_loss_of_table_5_has_its_recipe_and_its_baseline():
     assert set(rates.values()) == {0.05, 0.1}
 
 
+def test_columns_of_segmentation_are_tests_with_several_scales():
+    numbers = [n for n in find_published("isda", 7) if n.metric == "miou_percent"]
+    assert len(numbers) == 15
+    for number in numbers:
+        name = recipe_of(number)
+        if number.method == "cross_entropy_by_others":
+            assert name is None
+            continue
+        assert number in cells_of(name)
+        assert entry_of(number).metric == "miou"
+        recipe = find_recipe(name)
+        assert networks.name_of(recipe.network) == number.network
+        several = number.column != "Single Scale"
+        assert recipe.evaluation.scales == ((0.75, 1, 1.25, 1.5) if several else (1,))
+        assert recipe.evaluation.mirror == number.column.endswith("Flip")
+        assert (losses.name_of(recipe.loss) == "isda") == (number.method == "isda")
+
+
 def test_both_directions_agree():
     told = {number: recipe_of(number) for number in load_published() if recipe_of(number)}
     assert {number: name for name in set(told.values()) for number in cells_of(name)} == told

@@ -18,7 +18,9 @@ def cost_of_a_run(recipe):
     """Multiply-adds; a step is as dear as three passes forward, and each epoch ends with a test."""
     num_classes = getattr(recipe.data, "num_classes", None) or 1000  # more than most folders have
     peers = getattr(recipe.method, "peers", ())
-    side = getattr(recipe.data, "side", None) or recipe.augment.image_size
+    augment = recipe.augment  # of images with masks crops have a size
+    side = getattr(recipe.data, "side", None) or getattr(augment, "size", (0,))[0]
+    side = side or augment.image_size
     cost = sum(quick._multiply_adds(one, side) for one in (recipe.network, *peers))  # is cached
     num_images = num_classes * recipe.subset.train_per_class
     streams = {

@@ -62,7 +62,9 @@ def test_no_recipe_has_two_names():
     assert [same for same in names.values() if len(same) > 1] == []
 
 
-@pytest.mark.parametrize("name", ["ait", "cifar", "digits", "folder", "imagenet", "small"])
+@pytest.mark.parametrize(
+    "name", ["ait", "cifar", "digits", "folder", "imagenet", "segmentation", "small"]
+)
 def test_every_file_tells_how_to_run_it_and_where_its_result_is(name):
     header = import_module(f"semaug.recipes.{name}").__doc__
     lines = {line.partition(":")[0]: line for line in header.splitlines()}

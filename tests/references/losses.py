@@ -92,7 +92,7 @@ def reduce(losses: Tensor, reduction: str, divisor: float | Tensor) -> Tensor:
     return losses.sum() if reduction == "sum" else losses.sum() / divisor
 
 
-def upsampled_isda_by_loops(
+def dense_isda_by_loops(
     logits: Tensor,
     labels: Tensor,
     weight: Tensor,
@@ -103,21 +103,27 @@ def upsampled_isda_by_loops(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    dense: str = "exact",
+    align_corners: bool = False,
 ) -> Tensor:
-    """Logits raised at their own resolution, and brought to that of the labels."""
+    """Logits raised and interpolated, or interpolated and raised, or raised as they are."""
     class_weights = torch.ones(len(weight)) if class_weights is None else class_weights
     q = quadratic_form_by_loops(weight, covariance)
-    raised = logits.clone()
     height, width = logits.shape[2:]
-    for i, (n, _, y) in enumerate(samples_and_targets(logits, labels)):
-        if y == ignore_index:
-            continue
-        raised[n, :, i // width % height, i % width] += strength / 2 * q[y]
+    if dense != "exact":
+        low = labels_at(labels, height, width, None if dense == "faithful" else align_corners)
+    if dense == "features":
+        labels = low
     size = labels.shape[1:]
-    raised = F.interpolate(raised, size, mode="bilinear", align_corners=True)
-    clean = F.interpolate(logits, size, mode="bilinear", align_corners=True)
+    clean = F.interpolate(logits, size, mode="bilinear", align_corners=align_corners)
+    raised = logits.clone() if dense == "faithful" else clean.clone()
+    at = low if dense == "faithful" else labels
+    for n, y, x in torch.cartesian_prod(*map(torch.arange, at.shape)).tolist():
+        if at[n, y, x] != ignore_index:
+            raised[n, :, y, x] += strength / 2 * q[at[n, y, x]]
+    raised = F.interpolate(raised, size, mode="bilinear", align_corners=align_corners)
     losses, divisor = torch.zeros(labels.shape, dtype=logits.dtype), 0.0
-    for n, y, x in torch.cartesian_prod(*(torch.arange(s) for s in labels.shape)).tolist():
+    for n, y, x in torch.cartesian_prod(*map(torch.arange, labels.shape)).tolist():
         label = int(labels[n, y, x])
         if label == ignore_index:
             continue
@@ -129,6 +135,21 @@ def upsampled_isda_by_loops(
         losses[n, y, x] = loss
         divisor = divisor + class_weights[label]
     return reduce(losses, reduction, divisor)
+
+
+def labels_at(labels: Tensor, height: int, width: int, align_corners: bool | None) -> Tensor:
+    """Take the label nearest to the place of each pixel; None: the one above and left of it."""
+
+    def place(index: int, new: int, old: int) -> int:
+        if align_corners is None:
+            return math.floor(index * old / new)
+        if align_corners:
+            return math.floor(index * (old - 1) / max(new - 1, 1) + 0.5)
+        return math.floor((index + 0.5) * old / new)
+
+    rows = [place(y, height, labels.shape[1]) for y in range(height)]
+    columns = [place(x, width, labels.shape[2]) for x in range(width)]
+    return labels[:, rows][:, :, columns]
 
 
 def multi_label_by_loops(

@@ -150,14 +150,23 @@ def deviations(samples: Samples, mean: Tensor, factor: Tensor) -> Tensor:
     return features
 
 
-def nearest_labels(labels: Tensor, size: torch.Size) -> Tensor:
-    """Take labels (N, H, W) at another resolution (h, w), as ``nearest`` interpolation does.
+def nearest_labels(labels: Tensor, size: torch.Size, align_corners: bool | None = None) -> Tensor:
+    """Take labels (N, H, W) at another resolution (h, w): those nearest to its pixels.
 
+    ``align_corners`` says where these lie, as in bilinear interpolation. None takes labels as
+    ``nearest`` interpolation does, which is up to a pixel above and left of the middle.
     Labels (N,) have no resolution: their size is ().
     """
     for dim, length in enumerate(size, 1):
-        if labels.shape[dim] != length:
-            index = torch.arange(length, device=labels.device) * labels.shape[dim] // length
+        old = labels.shape[dim]
+        if old != length:
+            index = torch.arange(length, device=labels.device)
+            if align_corners:
+                gaps = max(length - 1, 1)
+                index = (2 * index * (old - 1) + gaps) // (2 * gaps)
+            else:
+                half = align_corners is False
+                index = (2 * index + half) * old // (2 * length)
             labels = labels.index_select(dim, index)
     return labels
 

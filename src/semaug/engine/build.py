@@ -13,6 +13,7 @@ import torch
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
+from semaug._torch.distributed import world_size
 from semaug.data import DataSet
 from semaug.engine.pretrained import load_pretrained
 from semaug.engine.seeding import derive_seed
@@ -61,7 +62,7 @@ class Builder:
         )
         self.pretrained: dict[str, BackboneReport] = {}  # by network: what they began with
         self.specs: list[Any] = []  # of the networks that were built
-        self._begins = begins
+        self.begins = begins
 
     def method(self) -> Method:
         """Build the method of the recipe."""
@@ -87,7 +88,7 @@ class Builder:
         name = f"recipe: {field}={networks.name_of(spec)}"
         with as_user_error(f"{name}: ", TypeError, ValueError):
             network = spec.build(self.sizes)
-        if self._begins:
+        if self.begins:
             with as_user_error(f"{name}: ", OSError, ValueError):
                 report = load_pretrained(network, spec, self.sizes, self.data)
             if report is not None:
@@ -99,6 +100,16 @@ class Builder:
         with as_user_error(context, *PROBE_ERRORS):
             run_probe(network, self.example_images, {})
         return network
+
+    def trained(self, network: Any = None, field: str = "network") -> nn.Module:
+        """Build a network as :meth:`network` does, and try the smallest step of its training.
+
+        Raises:
+            UserError: If a process has one image in a step, and the network needs more.
+        """
+        built = self.network(network, field)
+        self._try_last_step(built)
+        return built
 
     def loss(self, num_features: int | None = None, spec: Any = None) -> nn.Module:
         """Build a loss.
@@ -136,9 +147,22 @@ class Builder:
         Raises:
             UserError: If the loss needs features and the network has no classifier.
         """
-        built = self.network(network, field)
-        if not several_views:
-            self._try_last_step(built)
+        built = self.network(network, field) if several_views else self.trained(network, field)
+        return self.loss_for(built, network, field)
+
+    def loss_for(
+        self, built: nn.Module, network: Any = None, field: str = "network"
+    ) -> tuple[nn.Module, nn.Module]:
+        """Build a loss for a network, and reach its features where the loss takes them.
+
+        Args:
+            built: The network.
+            network: Its name or spec; None is that of the recipe.
+            field: Of the recipe, for messages.
+
+        Raises:
+            UserError: If the loss needs features and the network has no classifier.
+        """
         wanted = self.recipe.loss
         if not getattr(wanted, "takes_features", False):
             return built, self.loss()
@@ -186,11 +210,15 @@ class Builder:
         """Try a step of one image, if there is one: batch norm may have no spread to divide by."""
         num_images, batch_size = self.plan.streams[self.plan.counted]
         last = self.plan.joint_size(self.plan.counted, self.plan.steps_per_epoch - 1)
-        if min(batch_size, last) > 1:
+        processes = 1 if self.recipe.sync_batch_norm else world_size()
+        if min(batch_size, last) >= 2 * processes:
             return
+        several = f" in each of {processes} processes" if processes > 1 else ""
+        remedy = ", or use sync_batch_norm=true" if processes > 1 else ""
         context = (
             f"recipe: with batch_size={batch_size} a step has one of {num_images} training "
-            f"images, too few for network={self.name_of_network()}: "
+            f"images{several}, too few for network={self.name_of_network()}; choose another "
+            f"batch_size{remedy}: "
         )
         copy = deepcopy(network).train()  # its running statistics are thrown away
         with as_user_error(context, *PROBE_ERRORS), torch.random.fork_rng(devices=[]):

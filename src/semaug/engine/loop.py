@@ -10,8 +10,10 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from semaug._torch.distributed import sum_over_ranks
 from semaug.average import WeightAverage
 from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
 from semaug.engine.device import count_workers, gradients
@@ -153,14 +155,19 @@ def _values(output: StepOutput, shares: Mapping[str, float]) -> dict[str, Tensor
 
     Each is this process's share of the mean over the joint batch of its stream.
     """
-    terms = {
-        f"loss_{name}": term.value * shares[term.stream] for name, term in output.terms.items()
-    }
+    terms = {f"loss_{name}": _share(term, shares) for name, term in output.terms.items()}
     loss: Any = sum(terms.values())
     usual = "labeled" if "labeled" in shares else next(iter(shares))
-    told = {
-        name: value if isinstance(value, Term) else Term(value, usual)
+    logs = {
+        name: _share(value if isinstance(value, Term) else Term(value, usual), shares)
         for name, value in output.logs.items()
     }
-    logs = {name: value * shares[stream] for name, (value, stream) in told.items()}
     return {"loss": loss, **(terms if len(terms) > 1 else {}), **logs}
+
+
+def _share(term: Term, shares: Mapping[str, float]) -> Tensor:
+    """Return a process's share of the mean over the joint batch. All processes must call this."""
+    if term.size is None:
+        return term.value * shares[term.stream]
+    total = sum_over_ranks(term.size.detach().clone())
+    return term.value * (term.size / total.clamp(min=torch.finfo(total.dtype).tiny))

@@ -25,8 +25,9 @@ class Optimizer:
         layer_decay: Multiply the learning rate by this for each layer further from the
             classifier, in networks that know their layers as those of timm; None is one rate for
             all.
-        head_lr_scale: Multiply the learning rate of the classifier by this, on top: a fresh one
-            on a pretrained network learns at ten times the rate of the others, say.
+        head_lr_scale: Multiply the learning rate of the classifier by this, on top, or of all heads
+            of a network for segmentation: fresh ones on a pretrained network learn at ten times the
+            rate of the others, say.
         decay_norms: Whether biases and the parameters of normalization are decayed too, as in
             the papers.
 
@@ -197,10 +198,11 @@ def _layer_scales(method: Method, layer_decay: float) -> dict[nn.Parameter, floa
 
 
 def _heads(method: Method) -> Iterator[nn.Parameter]:
-    """Yield the parameters of the classifiers."""
+    """Yield the parameters of the classifiers, or of whole heads of networks that have them."""
     for network in method.networks():
         for module in network.modules():
-            found = getattr(module, "get_classifier", lambda: None)()
+            get = getattr(module, "get_heads", None) or getattr(module, "get_classifier", None)
+            found = get() if get else None
             heads = found if isinstance(found, tuple) else (found,)
             if isinstance(heads[0], nn.Module):
                 yield from (parameter for head in heads for parameter in head.parameters())

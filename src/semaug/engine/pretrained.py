@@ -12,7 +12,7 @@ from torch import nn
 from semaug.data import DataSet
 from semaug.errors import UserError, as_user_error
 from semaug.export import BackboneReport, load_backbone
-from semaug.export.backbone import digest, left_at_initial_weights
+from semaug.export.backbone import HEADS_LEFT, digest, left_at_initial_weights
 from semaug.networks import TimmNetwork
 from semaug.registry import Sizes
 from semaug.runs.files import read_json, write_json
@@ -72,9 +72,11 @@ def load_pretrained(
 
 def _fetched(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneReport:
     fetched: Any = spec.fetch(sizes)
-    state, origin = fetched.state_dict(), fetched.pretrained_cfg
-    network.load_state_dict(state)
+    part = spec.pretrained_part(network)
+    state, origin = spec.pretrained_part(fetched).state_dict(), fetched.pretrained_cfg
+    part.load_state_dict(state)
     theirs, ours = origin["num_classes"], sizes.num_classes
+    head = "loaded" if theirs == ours else left_at_initial_weights(theirs, ours)
     return BackboneReport(
         file=f"timm: {origin['architecture']}.{origin['tag']}",
         sha256=None,
@@ -83,7 +85,7 @@ def _fetched(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneRep
         converted=tuple(state),
         unused=(),
         missing=(),
-        head="loaded" if theirs == ours else left_at_initial_weights(theirs, ours),
+        head=head if part is network else HEADS_LEFT,
     )
 
 

@@ -19,6 +19,7 @@ __all__ = ["BackboneReport", "digest", "left_at_initial_weights", "load_backbone
 
 _MOST_NAMED = 8
 _LEFT = "left at its initial weights"
+HEADS_LEFT = f"{_LEFT}, as all heads"  # of a network that has its backbone from a file
 
 # Averages are what their authors test; a slash ends the name of a dict, see `read_weights`.
 _AVERAGED = re.compile(r"(^|[._/])(ema|teacher|averaged?)([._/]|$)")
@@ -92,7 +93,10 @@ def load_backbone(
     unpickler that knows arrays alone.
 
     Args:
-        network: Built with the sizes of the task; its weights are replaced in place.
+        network: Built with the sizes of the task; its weights are replaced in place. Of one with
+            ``backbone`` and ``get_heads()``, such as
+            :class:`semaug.networks.SegmentationNetwork`, the backbone is loaded, or all of it where
+            the file has weights of its heads too.
         file: Weights of ``torch.save``, safetensors, or detectron2's ``.pkl`` of arrays; or a
             folder, of a run or of Hugging Face.
         prefix: What stands before the weights; None finds it.
@@ -110,8 +114,11 @@ def load_backbone(
     """
     found = find_file(file)
     state = {name.replace("_orig_mod.", ""): x for name, x in read_weights(found).items()}
+    whole, network = network, _part_in(state, network)
     own = network.state_dict()
     heads = _head_places(network)
+    if whole is not network:  # whose last layers are gone
+        heads += [name for name, one in network.named_children() if isinstance(one, nn.Identity)]
     head = [name for name in own if name.startswith(tuple(f"{place}." for place in heads))]
     layout, before, converted = _closest(state, network, own, prefix)
     context = f"load_backbone: {file} as {layout.name}"
@@ -130,7 +137,7 @@ def load_backbone(
     if reason := layout.unfit(network):
         raise ValueError(f"{context}: {reason}")
     fitted, notes = _fitted(converted, own, _first_convolutions(network))
-    said = _said_of_head(head, own, fitted)
+    said = _said_of_head(head, own, fitted) if whole is network else HEADS_LEFT
     if said != "loaded":
         fitted = {name: tensor for name, tensor in fitted.items() if name not in head}
     if wrong := [name for name, tensor in fitted.items() if tensor.shape != own[name].shape]:
@@ -148,6 +155,21 @@ def load_backbone(
         head=said,
         notes=(*notes, layout.note) if layout.note else notes,
     )
+
+
+def _part_in(state: Mapping[str, Tensor], network: nn.Module) -> nn.Module:
+    """Return the network, or its backbone, if its other parts are not among the weights."""
+    if not hasattr(network, "get_heads"):
+        return network
+    heads = [name for name in network.state_dict() if not name.startswith("backbone.")]
+    heads = [name for name in heads if not _DERIVED.search(name)]
+    known = {name[place:] for name in state for place in _begins(name)}
+    return network if known.issuperset(heads) else network.get_submodule("backbone")
+
+
+def _begins(name: str) -> list[int]:
+    """Return where a name begins, and where those inside of it do."""
+    return [match.end() for match in re.finditer(r"^|[./]", name)]
 
 
 def digest(file: str | Path) -> str:
@@ -185,10 +207,7 @@ def _closest(
 def _prefixes(state: Mapping[str, Tensor], num_wanted: int) -> list[str]:
     """Return what stands before many of the weights, averages first."""
     count = Counter(
-        name[: match.end()]
-        for name in state
-        if not _DERIVED.search(name)
-        for match in re.finditer(r"^|[./]", name)
+        name[:place] for name in state if not _DERIVED.search(name) for place in _begins(name)
     )
     many = [prefix for prefix, times in count.items() if 3 * times >= num_wanted]
     return sorted(many, key=lambda prefix: _AVERAGED.search(prefix) is None)
@@ -200,7 +219,7 @@ def _without(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     What lies in other dicts of the file is left out.
     """
     entry = prefix[: prefix.rfind("/") + 1]
-    cuts = [match.end() for match in re.finditer(r"^|[./]", prefix) if match.end() >= len(entry)]
+    cuts = [place for place in _begins(prefix) if place >= len(entry)]
     found: dict[str, Tensor] = {}
     for cut in cuts:  # the longest last, so that it wins
         for name, tensor in state.items():

@@ -1,5 +1,6 @@
 """Find the layer of a model that turns features into logits, and check that it does."""
 
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 import torch
@@ -172,30 +173,41 @@ REFUSED = {
 
 
 def logits_of(function: str, output: Any) -> Tensor:
-    """Logits of a model's output: a tensor, or an object with ``logits`` as in transformers.
+    """Logits of a model's output.
+
+    A tensor, an object with ``logits`` as in transformers, or a dict with ``"out"`` as
+    torchvision's networks for segmentation return it.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If it is something else.
         ValueError: If it has logits of other classifiers too.
     """
-    logits = getattr(output, "logits", output)
+    own = "out" if isinstance(output, Mapping) else "logits"
+    found = output if isinstance(output, Mapping) else _attributes(output)
+    logits = output if isinstance(output, Tensor) else found.get(own)
     if not isinstance(logits, Tensor):
         raise TypeError(
-            f"{function}: expected the model to return logits or an object with `logits`, "
-            f"got {type(output).__name__}"
+            f"{function}: expected the model to return logits, an object with `logits` or a dict "
+            f"with 'out', got {type(output).__name__}"
         )
     if logits is not output:
-        names = getattr(output, "_fields", getattr(output, "__dict__", ()))
-        others = [name for name in names if "logits" in name and name != "logits"]
-        others = [f"`{name}`" for name in others if getattr(output, name) is not None]
+        is_one = (lambda name: True) if own == "out" else (lambda name: "logits" in name)
+        others = [name for name in found if name != own and is_one(name)]
+        others = [f"`{name}`" for name in others if found[name] is not None]
         if others:
+            read = "output['out']" if own == "out" else "output.logits"
             raise ValueError(
                 f"{function}: expected logits of one classifier, got {type(output).__name__} with "
-                f"`logits` and {', '.join(others)}, which would be passed over; attach the loss, "
-                "call it with `output.logits` and add a loss of the others, or build the model "
+                f"`{own}` and {', '.join(others)}, which would be passed over; attach the loss, "
+                f"call it with `{read}` and add a loss of the others, or build the model "
                 "without them"
             )
     return logits
+
+
+def _attributes(output: Any) -> dict[str, Any]:
+    names = getattr(output, "_fields", getattr(output, "__dict__", ()))
+    return {name: getattr(output, name) for name in (*names, "logits") if hasattr(output, name)}
 
 
 def _is_linear(module: object) -> TypeGuard[Linear]:
@@ -257,6 +269,17 @@ def _confirmed(
             f"{function}: expected the forward of the model to call the classifier "
             f"{_named(model, module).name!r}, it did not; name another one by `classifier`, "
             f"{_listed(candidates)}"
+        )
+    wide = [
+        f"{name!r} of kernel size {tuple(m.kernel_size)}"
+        for name, m in model.named_modules()
+        if isinstance(m, nn.Conv2d) and not _is_linear(m) and m.out_channels == logits.shape[1]
+    ]
+    if logits.ndim == 4 and wide:
+        raise ValueError(
+            f"{function}: expected a 1x1 convolution as classifier, got {wide[-1]}, which reads "
+            "the features of neighboring pixels too; replace it by nn.Conv2d(A, C, 1), or put the "
+            "other convolution before it"
         )
     fitting = {
         name: linear for name, linear in candidates.items() if _sizes(linear)[0] == logits.shape[-1]

@@ -1,10 +1,12 @@
 """Recognize the output of a layer in the logits of a model.
 
 Logits are the layer's output if they share its memory, unchanged, or if autograd's graph has
-nothing but views and copies between both. Neither reads a value, so nothing waits for a GPU.
+nothing but views and copies between both, or bilinear interpolation, which commutes with the layer.
+Neither reads a value, so nothing waits for a GPU.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
@@ -24,6 +26,8 @@ PASSING = {
     "ViewBackward0",
 }
 
+INTERPOLATING = {"UpsampleBilinear2DBackward0", "UpsampleBilinear2DAaBackward0"}
+
 
 def is_output(logits: Tensor, seen: Capture) -> bool | None:
     """Whether logits are the output of a layer, unchanged; None if values alone can tell.
@@ -35,16 +39,21 @@ def is_output(logits: Tensor, seen: Capture) -> bool | None:
         return False
     if logits is output:
         return True
-    if logits.numel() != output.numel():
+    dense = _may_be_interpolated(logits, output)
+    if logits.numel() == output.numel():
+        twin = logits.reshape(output.shape)
+        if twin.data_ptr() == output.data_ptr() and twin.stride() == output.stride():
+            return True
+    elif not dense:
         return False
-    twin = logits.reshape(output.shape)
-    if twin.data_ptr() == output.data_ptr() and twin.stride() == output.stride():
-        return True
+    passing = PASSING | INTERPOLATING if dense else PASSING
     node = logits.grad_fn
-    while node is not None and node is not output.grad_fn and type(node).__name__ in PASSING:
+    while node is not None and node is not output.grad_fn and type(node).__name__ in passing:
         node = node.next_functions[0][0]
     if node is None or isinstance(node, BackwardCFunction):  # no graph, or a compiled one
         return None
+    if logits.shape[2:] != output.shape[2:] and node is not output.grad_fn:
+        return None  # deterministic interpolation on a GPU is made of other operators
     return node is output.grad_fn
 
 
@@ -66,9 +75,21 @@ def equals_output(logits: Tensor, seen: Capture) -> Tensor:
     Of a layer that was changed in place this tells nothing.
     """
     wide = torch.promote_types(logits.dtype, torch.float32)
-    output = seen.output.reshape(logits.shape).to(wide)
+    output = seen.output.to(wide)
+    if output.shape != logits.shape and _may_be_interpolated(logits, output):
+        size = logits.shape[2:]
+        found = [
+            F.interpolate(output, size, mode="bilinear", align_corners=x) for x in (False, True)
+        ]
+    else:
+        found = [output.reshape(logits.shape)]
     # Rounding to bfloat16 is within it. Not `<=`: an overflow in the first step is no other layer.
-    return ~((logits.to(wide) - output).norm() > 5e-3 * output.norm())
+    others = [(logits.to(wide) - one).norm() > 5e-3 * one.norm() for one in found]
+    return ~torch.stack(others).all()
+
+
+def _may_be_interpolated(logits: Tensor, output: Tensor) -> bool:
+    return logits.ndim == 4 == output.ndim and logits.shape[:2] == output.shape[:2]
 
 
 def is_made_from(logits: Tensor, seen: Capture) -> bool:

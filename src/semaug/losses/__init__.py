@@ -25,6 +25,7 @@ from semaug.losses.explicit import (
     explicit_augmentation_loss,
 )
 from semaug.losses.focal import Focal, FocalLoss, focal_loss
+from semaug.losses.hard_pixels import hard_pixels
 from semaug.losses.invariance import AugmentationInvariantLoss, augmentation_invariant_loss
 from semaug.losses.isda import ISDA, ISDALoss, isda_loss
 from semaug.losses.large_margin import LargeMargin, LargeMarginLoss, large_margin_loss
@@ -65,6 +66,7 @@ __all__ = [
     "expected_loss",
     "explicit_augmentation_loss",
     "focal_loss",
+    "hard_pixels",
     "isda_diagnostics",
     "isda_loss",
     "large_margin_loss",

@@ -9,6 +9,7 @@ from torch import Tensor
 from semaug._torch.checks import (
     check_at_least,
     check_labels,
+    check_bool,
     check_one_of,
     check_positive_int,
     check_shapes,
@@ -18,8 +19,10 @@ from semaug.covariance import KINDS, ClassCovariance, Kind
 from semaug.covariance.batch import IGNORE_INDEX
 
 __all__ = [
+    "DENSE",
     "REDUCTIONS",
     "CrossEntropyOptions",
+    "Dense",
     "Reduction",
     "at_least_float32",
     "check_labeled",
@@ -38,6 +41,9 @@ __all__ = [
 Reduction = Literal["none", "mean", "sum"]
 REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
 
+Dense = Literal["exact", "features", "faithful"]
+DENSE: tuple[Dense, ...] = ("exact", "features", "faithful")
+
 
 class CrossEntropyOptions(NamedTuple):
     """Options of cross-entropy, with the meaning that they have in torch."""
@@ -46,7 +52,8 @@ class CrossEntropyOptions(NamedTuple):
     ignore_index: int = IGNORE_INDEX
     label_smoothing: float = 0.0
     reduction: Reduction = "mean"
-    upsample: bool = False  # ours: logits to the resolution of dense labels, not the reverse
+    dense: Dense = "exact"  # ours: at which resolution dense labels count
+    align_corners: bool = False  # of the interpolation of dense logits
 
     def check(self, function: str) -> None:
         """Check all options but the weights, which need something to be compared with.
@@ -56,6 +63,8 @@ class CrossEntropyOptions(NamedTuple):
             ValueError: If a name is unknown or a number out of range.
         """
         check_one_of(function, "reduction", self.reduction, REDUCTIONS)
+        check_one_of(function, "dense", self.dense, DENSE)
+        check_bool(function, "align_corners", self.align_corners)
         check_at_least(function, "label_smoothing", self.label_smoothing, 0)
         if self.label_smoothing > 1:
             raise ValueError(
@@ -93,7 +102,7 @@ def check_logits_and_labels(
         logits: ``(N, C)``, or, where ``dense``, ``(N, C, h, w)``.
         labels: ``(N,)`` or ``(N, H, W)`` int64, or soft targets.
         weight: ``(C, A)``.
-        features: ``(N, A)`` or ``(N, A, h, w)``.
+        features: ``(N, A)``, or of dense logits ``(N, A, ...)`` of any resolution.
         class_weights: ``(C,)``.
         soft: As there.
         dense: As there.
@@ -102,6 +111,7 @@ def check_logits_and_labels(
         TypeError: If a dtype is wrong.
         ValueError: If shapes or devices disagree.
     """
+    pixels = dense and isinstance(logits, Tensor) and logits.ndim == 4
     check_labeled(
         function,
         logits,
@@ -109,7 +119,8 @@ def check_logits_and_labels(
         soft=soft,
         dense=dense,
         weight=(weight, "C A"),
-        features=(features, "N A{pixels}?"),
+        # Those of a model that interpolates its logits are smaller.
+        features=(features, "N A Y X?" if pixels else "N A?"),
         class_weights=(class_weights, "C?"),
     )
 

@@ -21,21 +21,28 @@ What all classes have in common, t = (1 - s) r + s / C with a zero in r, is no c
 smoothing: then t above is r, and s joins e. So smoothed mixtures are those of timm's Mixup
 with a smoothing of its own, or of this loss.
 
+Dense labels y (N, H, W) mostly have a higher resolution than features, up() takes logits there, and
+y_low are the labels of the features' pixels:
+
+    exact:     CE(up(z) + strength / 2 * Q[y], y), which is Eq. (7) of interpolated features
+    features:  CE(z + strength / 2 * Q[y_low], y_low)
+    faithful:  CE(up(z + strength / 2 * Q[y_low]), y), as the released code has it: near borders no
+               bound, for it mixes logits that are raised for different classes
+
 Source: Proposition 1 of Wang et al., NeurIPS 2019, https://arxiv.org/abs/1909.12220, and T-PAMI
 2021, https://arxiv.org/abs/2007.10538, where it is Eq. (7). Smoothed and soft targets are ours.
 
 Literal form: tests/references/isda.py, ``isda_loss_by_loops``; with all options
-tests/references/losses.py, ``isda_by_loops`` and ``upsampled_isda_by_loops``.
+tests/references/losses.py, ``isda_by_loops`` and ``dense_isda_by_loops``.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semaug._torch.checks import check_tensors
+from semaug._torch.checks import check_positive_int, check_tensors
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.batch import IGNORE_INDEX, nearest_labels
 from semaug.covariance.form import Form, class_variance
@@ -44,6 +51,7 @@ from semaug.covariance.rows import ClassRows, all_classes, class_rows, is_static
 from semaug.errors import check_option
 from semaug.losses._arguments import (
     CrossEntropyOptions,
+    Dense,
     Reduction,
     at_least_float32,
     check_logits_and_labels,
@@ -53,6 +61,13 @@ from semaug.losses._arguments import (
     estimator_of,
     has_target,
     reduced,
+)
+from semaug.losses._pixels import (
+    excess_of_targets,
+    mean_over_pixels,
+    pixel_losses,
+    pixel_weights,
+    spread_cells,
 )
 from semaug.losses._references import product_logsumexp, used_references
 from semaug.losses._strength import Ramp, Ramped, given
@@ -75,7 +90,8 @@ def isda_loss(
     ignore_index: int = IGNORE_INDEX,
     label_smoothing: float = 0.0,
     reduction: Reduction = "mean",
-    upsample: bool = False,
+    dense: Dense = "exact",
+    align_corners: bool = False,
 ) -> Tensor:
     """Cross-entropy on logits raised by the variance of augmented features, Eq. (7).
 
@@ -83,10 +99,10 @@ def isda_loss(
 
     Args:
         logits: ``(N, C)`` of the clean features, or dense, ``(N, C, h, w)``.
-        labels: ``(N,)`` int64 class ids; dense, ``(N, H, W)``, of which the pixels nearest to
-            those of the logits count. Or soft targets of the shape of the logits, each
-            a distribution over classes. A row of zeros contributes 0, as in torch, and also where
-            torch would smooth it; a row with NaN makes the loss NaN, as in torch.
+        labels: ``(N,)`` int64 class ids; dense, ``(N, H, W)`` of any resolution.
+            Or soft targets of the shape of the logits, each a distribution over classes. A row of
+            zeros contributes 0, as in torch, and also where torch would smooth it; a row with NaN
+            makes the loss NaN, as in torch.
         weight: ``(C, A)`` of the linear classifier that made the logits.
         covariance: ``(C, A, A)``, a symmetric positive semi-definite matrix for each class, or
             ``(C, A)`` variances, treated as constant; or an estimator.
@@ -96,10 +112,11 @@ def isda_loss(
         ignore_index: Label of samples that do not count. Not for soft targets, as in torch.
         label_smoothing: Between 0 and 1.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, as in torch.
-        upsample: For dense labels at a higher resolution: raise the logits at their own, then
-            interpolate them to that of the labels (bilinear, corners aligned), as the
-            published segmentation code does. Near borders it is no bound, since logits raised
-            for different classes are mixed.
+        dense: Where dense labels count: ``"exact"``, at their own resolution; ``"features"``, at
+            that of the logits; ``"faithful"``, at their own, with logits that were raised before
+            they are interpolated, by labels that lie up to a pixel of them away, as in the
+            published segmentation code. A mean over no pixels at all is 0, not NaN as in torch.
+        align_corners: Of the bilinear interpolation of dense logits, as in torch.
 
     Returns:
         A scalar, or one loss for each label for ``reduction="none"``, at least float32.
@@ -116,7 +133,9 @@ def isda_loss(
     tensor(1.3133)
     """
     name = "isda_loss"
-    options = CrossEntropyOptions(class_weights, ignore_index, label_smoothing, reduction, upsample)
+    options = CrossEntropyOptions(
+        class_weights, ignore_index, label_smoothing, reduction, dense, align_corners
+    )
     check_logits_and_labels(name, logits, labels, weight, class_weights=class_weights, soft=True)
     soft = labels.is_floating_point()
     strength = checked_strength(name, strength, None if soft else logits)
@@ -125,11 +144,7 @@ def isda_loss(
     form = as_form(name, weight, covariance)
     if soft:
         return _soft_loss(logits, labels, weight, form, strength, options)
-    nearest = nearest_labels(labels, logits.shape[2:])
-    rows = class_rows(nearest.flatten(), len(weight), ignore_index)
-    variance = rows.per_sample(class_variance(weight, form, rows), logits)
-    raised = logits + strength / 2 * variance  # Eq. (7)
-    return _cross_entropy(raised, logits, labels if upsample else nearest, options)
+    return _hard_loss(logits, labels, weight, form, strength, options)
 
 
 class ISDALoss(Ramped):
@@ -161,7 +176,10 @@ class ISDALoss(Ramped):
         label_smoothing: Between 0 and 1.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. The uncertainty of ``learned`` is added to
             what is returned: once to a scalar, and to every element of ``"none"``.
-        upsample: See :func:`isda_loss`.
+        dense: See :func:`isda_loss`. Statistics always have the resolution of the features.
+        align_corners: See :func:`isda_loss`.
+        cells_per_class: Pixels of dense features that count in the statistics for each class of
+            each image at most, evenly spread; None are all. Those of an image are alike.
         augment_in_eval: Whether evaluation mode augments too. False computes plain cross-entropy
             there, which does not grow with the ramp: for early stopping, or beside other losses.
 
@@ -193,23 +211,27 @@ class ISDALoss(Ramped):
         ignore_index: int = IGNORE_INDEX,
         label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
-        upsample: bool = False,
+        dense: Dense = "exact",
+        align_corners: bool = False,
+        cells_per_class: int | None = None,
         augment_in_eval: bool = True,
     ) -> None:
         super().__init__()
         self.ramp = Ramp("ISDALoss", strength, ramp_steps, augment_in_eval)
         self.class_weights = class_weights
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
-        self.reduction, self.upsample = reduction, upsample
+        self.reduction, self.dense, self.align_corners = reduction, dense, align_corners
+        if cells_per_class is not None:
+            (cells_per_class,) = check_positive_int("ISDALoss", cells_per_class=cells_per_class)
+        self.cells_per_class = cells_per_class
         self._options(None).check("ISDALoss")
         check_tensors("ISDALoss", class_weights=(class_weights, f"{num_classes}?"))
         self.estimator = estimator_of("ISDALoss", num_classes, num_features, covariance)
 
     def _options(self, class_weights: Tensor | None) -> CrossEntropyOptions:
         ignore_index, smoothing = self.ignore_index, self.label_smoothing
-        return CrossEntropyOptions(
-            class_weights, ignore_index, smoothing, self.reduction, self.upsample
-        )
+        dense = self.dense, self.align_corners
+        return CrossEntropyOptions(class_weights, ignore_index, smoothing, self.reduction, *dense)
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor, weight: Tensor) -> Tensor:
         """Update the statistics (in training mode) and compute the loss.
@@ -218,7 +240,8 @@ class ISDALoss(Ramped):
             logits: ``(N, C)``, or ``(N, C, h, w)``.
             labels: ``(N,)`` int64 class ids, ``(N, H, W)`` if dense, or soft targets of the
                 shape of the logits.
-            features: ``(N, A)`` or ``(N, A, h, w)`` that the classifier turned into the logits.
+            features: ``(N, A)`` or ``(N, A, h, w)`` that the classifier turned into the logits;
+                a model may have interpolated dense logits since.
             weight: ``(C, A)`` of the classifier.
 
         Returns:
@@ -226,7 +249,8 @@ class ISDALoss(Ramped):
 
         Raises:
             TypeError: If a dtype is wrong.
-            ValueError: If shapes or devices disagree.
+            ValueError: If shapes or devices disagree, or logits were interpolated, which all but
+                ``dense="exact"`` do themselves.
         """
         estimator = self.estimator
         check_logits_and_labels("ISDALoss", logits, labels, weight, features, soft=True)
@@ -235,8 +259,15 @@ class ISDALoss(Ramped):
         check_fits("ISDALoss", weight, estimator)
         soft = labels.is_floating_point()
         ignore_index = self.ignore_index
-        nearest = nearest_labels(class_ids(labels) if soft else labels, logits.shape[2:])
-        ids = nearest.flatten()
+        if options.dense != "exact" and features.shape[2:] != logits.shape[2:]:
+            raise ValueError(
+                f"ISDALoss: expected `logits` of the resolution of the features for "
+                f"dense={options.dense!r}, got {tuple(logits.shape)} and {tuple(features.shape)}"
+            )
+        cells = _labels_at(class_ids(labels) if soft else labels, features.shape[2:], options)
+        if self.cells_per_class is not None and cells.ndim == 3:
+            cells = spread_cells(cells, self.cells_per_class, estimator.num_classes, ignore_index)
+        ids = cells.flatten()
         rows = class_rows(ids, estimator.num_classes, ignore_index)
         if self.counting:
             estimator.observe(features, ids, rows, ignore_index=ignore_index)
@@ -245,9 +276,8 @@ class ISDALoss(Ramped):
         if soft:
             loss = _soft_loss(logits, labels, weight, form, strength, options)
         else:
-            variance = rows.per_sample(class_variance(weight, form, rows), logits)
-            raised = logits + strength / 2 * variance
-            loss = _cross_entropy(raised, logits, labels if self.upsample else nearest, options)
+            known = rows if logits.ndim == 2 else None
+            loss = _hard_loss(logits, labels, weight, form, strength, options, known)
         if self.training and estimator.kind == "learned":
             loss = loss + estimator.uncertainty(ids, rows=rows)
         return loss
@@ -260,47 +290,56 @@ def _check_targets(function: str, labels: Tensor, options: CrossEntropyOptions) 
         ValueError: If one has none.
     """
     check_no_ignored_targets(function, labels, options.ignore_index)
-    if options.upsample and (labels.ndim != 3 or labels.is_floating_point()):
+    soft = labels.is_floating_point()
+    if options.dense != "exact" and (labels.ndim != 3 or soft):
         raise ValueError(
-            f"{function}: expected `labels` of shape (N, H, W) for upsample=True, "
+            f"{function}: expected `labels` of shape (N, H, W) for dense={options.dense!r}, "
             f"got {tuple(labels.shape)}"
         )
 
 
-def _cross_entropy(
-    raised: Tensor, logits: Tensor, labels: Tensor, options: CrossEntropyOptions
+def _labels_at(labels: Tensor, size: torch.Size, options: CrossEntropyOptions) -> Tensor:
+    """Take labels at the resolution of features."""
+    align_corners = None if options.dense == "faithful" else options.align_corners
+    return nearest_labels(labels, size, align_corners)
+
+
+def _hard_loss(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    form: Form,
+    strength: float | Tensor,
+    options: CrossEntropyOptions,
+    rows: ClassRows | None = None,
 ) -> Tensor:
-    """Cross-entropy on raised logits, whose targets, if smoothed, multiply the clean ones."""
-    if options.upsample:
-        raised = _upsampled(raised, labels)
+    """:func:`isda_loss` of class ids, whose ``rows`` may be known."""
+    at = labels
+    if options.dense != "exact":
+        at = _labels_at(labels, logits.shape[2:], options)
+    rows = rows or class_rows(at.flatten(), len(weight), options.ignore_index)
+    raises = class_variance(weight, form, rows)
+    if logits.ndim == 4 and options.dense != "faithful":
+        losses = pixel_losses(logits, at, options, rows=rows, raises=raises, strength=strength)
+        return mean_over_pixels(losses, at, options)
+    raised = logits + strength / 2 * rows.per_sample(raises, logits)  # Eq. (7)
+    if logits.ndim == 4:
+        losses = pixel_losses(raised, labels, options, clean=logits)
+        return mean_over_pixels(losses, labels, options)
     loss = options.cross_entropy(raised, labels)
     if options.label_smoothing == 0:
         return loss
-    if options.upsample:
-        logits = _upsampled(at_least_float32(logits), labels)
     return loss + _targets_on_clean_logits(raised, logits, labels, options)
-
-
-def _upsampled(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=True)
 
 
 def _targets_on_clean_logits(
     raised: Tensor, logits: Tensor, labels: Tensor, options: CrossEntropyOptions
 ) -> Tensor:
     """Return what a loss lacks in which torch multiplied smoothed targets with raised logits."""
-    weights = options.class_weights
-    kept = labels != options.ignore_index
-    counted: Tensor = kept  # what the mean divides by
-    excess = raised - logits
-    if weights is not None:
-        weights = weights.to(raised.dtype)
-        excess = excess * weights.view(-1, *[1] * (logits.ndim - 2))
-        counted = torch.where(kept, weights[torch.where(kept, labels, 0)], 0.0)
-    excess = torch.where(kept, excess.mean(dim=1), 0.0) * options.label_smoothing
+    losses = excess_of_targets(raised, logits, labels, options)
     if options.reduction == "mean":
-        return excess.sum() / counted.sum()
-    return reduced(excess, options.reduction)
+        return losses.sum() / pixel_weights(labels, options, losses.dtype).sum()
+    return reduced(losses, options.reduction)
 
 
 def _soft_loss(
@@ -436,18 +475,29 @@ class ISDA(FeatureAugmentation):
 
     Args:
         label_smoothing: Share of each target that is spread evenly over all classes.
+        dense: Where a label for each pixel counts: ``exact``, at its own resolution; ``features``,
+            at that of the features; ``faithful``, as the released code has it.
+        cells_per_class: Pixels of the features that count in the statistics for each class of each
+            image at most; None are all.
 
     Raises:
-        UserError: If it is out of range.
+        UserError: If a number is out of range.
     """
 
     label_smoothing: float = 0.0
+    dense: Literal["exact", "features", "faithful"] = "exact"
+    cells_per_class: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         inside = 0 <= self.label_smoothing <= 1
         check_option("label_smoothing", self.label_smoothing, inside, "from 0 to 1")
+        cells = self.cells_per_class
+        check_option("cells_per_class", cells, cells is None or cells >= 1, ">= 1, or none")
 
     def build(self, sizes: Sizes) -> nn.Module:
         """Build the loss."""
-        return ISDALoss(label_smoothing=self.label_smoothing, **self.options(sizes))
+        own = {
+            name: getattr(self, name) for name in ("label_smoothing", "dense", "cells_per_class")
+        }
+        return ISDALoss(**own, **self.options(sizes))

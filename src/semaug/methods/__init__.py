@@ -12,6 +12,7 @@ from semaug.methods.mean_teacher import MeanTeacher
 from semaug.methods.method import Method, apply_loss, diagnose
 from semaug.methods.mutual import Mutual
 from semaug.methods.pi_model import PiModel
+from semaug.methods.segmentation import Segmentation
 from semaug.methods.semi_supervised import SemiSupervised
 from semaug.methods.supervised import Supervised
 from semaug.methods.temporal_ensembling import TemporalEnsembling
@@ -27,6 +28,7 @@ __all__ = [
     "Mutual",
     "PiModel",
     "Samples",
+    "Segmentation",
     "SemiSupervised",
     "StepOutput",
     "Stream",

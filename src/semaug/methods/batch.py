@@ -51,13 +51,14 @@ class Batch(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A part of the loss: its mean over the images of a stream.
+    """A part of the loss: its mean over the images of a stream, or over ``size`` of something else.
 
-    Several processes weight it by their shares of that stream.
+    Several processes weight it by their shares of the images, or of that size.
     """
 
     value: Tensor  # scalar
     stream: str = "labeled"
+    size: Tensor | None = None  # scalar >= 0: how many the mean is over, such as pixels
 
 
 class StepOutput(NamedTuple):

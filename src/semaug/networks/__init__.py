@@ -23,13 +23,19 @@ from semaug.networks.cifar import CifarNetwork
 from semaug.networks.cnn13_cifar import CifarCNN13
 from semaug.networks.densenet_cifar import CifarDenseNet
 from semaug.networks.mobilenetv2_cifar import CifarMobileNetV2
-from semaug.networks.of_timm import TimmNetwork, register_networks
+from semaug.networks.of_timm import TimmNetwork, network_of_timm, register_networks
 from semaug.networks.pyramidnet_cifar import CifarPyramidNet
 from semaug.networks.resnet_cifar import CifarResNet
 from semaug.networks.resnext_cifar import CifarResNeXt
 from semaug.networks.se_resnet_cifar import CifarSEResNet
+from semaug.networks.segmentation import (
+    SegmentationNetwork,
+    TimmSegmentation,
+    segmentation_of_timm,
+)
 from semaug.networks.shake_shake_cifar import CifarShakeShake
 from semaug.networks.wide_resnet_cifar import CifarWideResNet
+from semaug.registry import networks
 
 __all__ = [
     "NETWORKS",
@@ -43,7 +49,9 @@ __all__ = [
     "CifarSEResNet",
     "CifarShakeShake",
     "CifarWideResNet",
+    "SegmentationNetwork",
     "TimmNetwork",
+    "TimmSegmentation",
 ]
 
 # Names for timm.create_model, each with one line for a person who chooses.
@@ -64,3 +72,5 @@ NETWORKS: dict[str, str] = {
     for name, variant in family.VARIANTS.items()
 }
 register_networks(NETWORKS)
+# Names that are not listed: all backbones of timm, and all its networks.
+networks.fallback = lambda name: segmentation_of_timm(name) or network_of_timm(name)

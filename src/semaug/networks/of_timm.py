@@ -103,7 +103,7 @@ class TimmNetwork:
         """What images the weights want that it begins with; None if nobody knows."""
         if not (self.pretrained or self.weights):
             return None
-        known = _preprocessing(self.model)
+        known = _preprocessing(self.source)
         if not self.mean:
             return known
         return replace(known or Preprocessing((), (), 224, 0.875), mean=self.mean, std=self.std)
@@ -155,15 +155,27 @@ class TimmNetwork:
             if name not in known:
                 choices = ["backbone", *filter(None, known)]
                 raise UserError(unknown_name(f"network={self.model}", "part", name, choices))
+        pretrained = self.pretrained_part(network)
         if self.norm_eval:
-            for module in network.modules():
+            for module in pretrained.modules():
                 if isinstance(module, _BatchNorm):
                     module.train(False)
                     module.train = MethodType(_stay, module)  # type: ignore[method-assign]
-        if self.freeze:
-            timm.utils.freeze(network, [] if "backbone" in self.freeze else parts)
         if "backbone" in self.freeze:
-            network.get_classifier().requires_grad_(True)  # type: ignore[operator]
+            timm.utils.freeze(pretrained)
+            if pretrained is network:
+                network.get_classifier().requires_grad_(True)  # type: ignore[operator]
+        elif self.freeze:
+            timm.utils.freeze(network, parts)
+
+    def pretrained_part(self, network: nn.Module) -> nn.Module:
+        """Return what pretrained weights are of: all but, perhaps, the classifier."""
+        return network
+
+    @property
+    def source(self) -> str:
+        """Name by which timm knows the weights that the network begins with."""
+        return self.model
 
     def fetch(self, sizes: Sizes) -> nn.Module:
         """Build the network with the weights of timm, but for a classifier of another size.
@@ -215,9 +227,8 @@ def network_of_timm(name: str, description: str = "") -> type[TimmNetwork] | Non
 
 
 def register_networks(descriptions: dict[str, str]) -> None:
-    """Register the networks that are listed; timm's others are found by their names."""
+    """Register the networks that are listed."""
     for name, description in descriptions.items():
         kind = network_of_timm(name, description)
         assert kind is not None, name
         networks.register(name)(kind)
-    networks.fallback = network_of_timm

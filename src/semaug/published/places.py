@@ -99,6 +99,11 @@ _OF_CELL = {
     ("large_margin", "cifar100", "wide_resnet28_10"): _WIDE | _MANY_CLASSES,
     ("disturb_label", "cifar100", "resnet110"): {"rate": "0.1"},
 }
+# How columns of segmentation are tested; section 6.4.
+_TESTS = {
+    "Multi-scale": ",scales=0.75,1,1.25,1.5",
+    "Multi-scale + Flip": ",mirror=true,scales=0.75,1,1.25,1.5",
+}
 # All results with this network are with dropout, whether their row says so or not.
 _WITH_DROPOUT = "wide_resnet28_10_cifar"
 
@@ -150,6 +155,7 @@ def recipe_of(number: PublishedNumber) -> str | None:
         name = start + "".join(part for method, part in _PARTS.items() if method in methods)
         for method in methods:
             name = with_loss_of_table_5(name, method) if method in _TABLE_5 else name
+        name += _TESTS.get(number.column, "") if number.data == "cityscapes" else ""
     return name if split_name(name)[0] in recipe_names() else None
 
 

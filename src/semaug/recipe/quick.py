@@ -21,6 +21,7 @@ _MOST_TEST_IMAGES = 500
 _MOST_CLASSES = 1000  # of a user's own images; how many there are is not known here
 _SIDE = 64  # of images in files, which their networks take too
 _USUAL_SIDE = 224  # of images in files, unless the recipe says another
+_CROP = 65  # of images with masks
 _STEPS = 8  # of a run that counts them
 
 
@@ -31,7 +32,10 @@ def step_cost(recipe: Any) -> int:
     """
     if not str(type(getattr(recipe, "network", None)).__module__).startswith("semaug."):
         return 0
-    image_size = getattr(getattr(recipe, "augment", None), "image_size", None)
+    augment: Any = getattr(recipe, "augment", None)
+    image_size = getattr(augment, "image_size", None)
+    if crop := getattr(augment, "size", None):  # of images with masks
+        return _PASSES_OF_A_STEP * recipe.batch_size * _costs(recipe, max(crop))[0]
     usual = (image_size or _USUAL_SIDE) if getattr(recipe.data, "in_files", False) else 32
     cost, passes, _ = _costs(recipe, getattr(recipe.data, "side", None) or usual)
     return _PASSES_OF_A_STEP * recipe.batch_size * passes * cost
@@ -55,6 +59,13 @@ def make_quick(recipe: Any) -> Any:
     if resized or (getattr(data, "in_files", False) and hasattr(augment, "image_size")):
         side = min(resized or _SIDE, _SIDE)
         small["augment"] = replace(augment, image_size=side)
+    if hasattr(augment, "size"):
+        side, in_files = _CROP, getattr(data, "in_files", False)
+        small["augment"] = replace(
+            augment, size=(side,), **{"shorter_side": side} if in_files else {}
+        )
+        if hasattr(recipe.evaluation, "window"):
+            small["evaluation"] = replace(recipe.evaluation, window=side)
     cost, passes, views = _costs(recipe, side)
     classes = getattr(data, "num_classes", None) or _MOST_CLASSES
     of_each_class = _PASSES_OF_A_STEP * classes * passes * cost

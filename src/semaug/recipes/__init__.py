@@ -29,6 +29,7 @@ from semaug.recipes import (
     finetune,
     folder,
     imagenet,
+    segmentation,
     semi_supervised,
     small,
 )
@@ -52,10 +53,12 @@ TABLES: dict[str, Mapping[str, Row]] = {
     "Small, for two CPU cores": digits.RECIPES | small.RECIPES | semi_supervised.SMALL,
     "A folder of your own photographs": folder.RECIPES,
     "Fine-tuning on a few images of CIFAR": finetune.RECIPES,
+    "Segmentation of CamVid, for two CPU cores": segmentation.CAMVID,
     "CIFAR, T-PAMI Table 2 and NeurIPS Table 1": cifar.TABLE_2,
     "CIFAR with more augmentation, T-PAMI Table 4 and NeurIPS Table 2": cifar.TABLE_4,
     "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
     "Semi-supervised learning, T-PAMI Table 6": semi_supervised.TABLE_6,
+    "Segmentation of Cityscapes, T-PAMI Table 7": segmentation.TABLE_7,
     "AIT, Table 1": ait.TABLE_1,
 }
 for _table in TABLES.values():
