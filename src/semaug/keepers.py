@@ -6,7 +6,7 @@ it every batch, and the run writes what it returns as ``tested.npz``. A report k
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,8 +21,8 @@ __all__ = ["Answers", "ClassificationKeeper", "Counts", "Keeper", "Pictures", "t
 _MOST_PICTURED = 48  # images with the highest losses, and as many with the largest margins
 _LONGEST_SIDE = 64  # of these pictures, in pixels
 
-# Returns test images at positions (n,) as bytes (n, 1 or 3, H, W); None if they are no pictures.
-Pictures = Callable[[Tensor], Tensor | None]
+# Returns test images at positions (n,) as bytes (1 or 3, H, W); None if they are no pictures.
+Pictures = Callable[[Tensor], Sequence[Tensor] | None]
 
 
 class Counts(nn.Module):
@@ -159,13 +159,25 @@ class ClassificationKeeper(Keeper):
         return {**vars(answers), "shown": shown, "pictures": thumbnails(found)}
 
 
-def thumbnails(images: Tensor) -> Tensor:
-    """Make images ``(n, 1 or 3, H, W)`` uint8 of at most 64 pixels a side, in colors.
+def thumbnails(images: Sequence[Tensor], longest: int = _LONGEST_SIDE) -> Tensor:
+    """Make images ``(1 or 3, H, W)`` uint8 of at most so many pixels a side, in colors.
 
     Returns:
-        ``(n, h, w, 3)`` uint8 on the CPU.
+        ``(n, h, w, 3)`` uint8 on the CPU; below and right of smaller ones it is black.
     """
-    scale = min(1.0, _LONGEST_SIDE / max(images.shape[2:]))
-    size = [max(1, round(side * scale)) for side in images.shape[2:]]
-    small = F.interpolate(images.cpu().float(), size, mode="bilinear", antialias=True)
-    return small.round().clamp(0, 255).byte().expand(-1, 3, -1, -1).movedim(1, -1).contiguous()
+    small = []
+    for image in images:
+        size = size_within(longest, *image.shape[1:])
+        one = F.interpolate(image[None].cpu().float(), size, mode="bilinear", antialias=True)[0]
+        small.append(one.round().clamp(0, 255).byte().expand(3, -1, -1))
+    sides = [max(sides) for sides in zip(*(one.shape[1:] for one in small), strict=True)]
+    shown = torch.zeros(len(small), 3, *sides, dtype=torch.uint8)
+    for room, one in zip(shown, small, strict=True):
+        room[:, : one.shape[1], : one.shape[2]] = one
+    return shown.movedim(1, -1).contiguous()
+
+
+def size_within(longest: int, height: int, width: int) -> tuple[int, int]:
+    """Return height and width of an image that is made smaller, if it is longer."""
+    scale = min(1.0, longest / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))

@@ -152,7 +152,7 @@ class Trained(Networks):
                 f"{data.name}, whose images are no photographs"
             )
         if "test_files" in self.sums:
-            return test_view(self.recipe)
+            return test_view(self.recipe, self.has_masks)
         side = getattr(self.recipe.data, "side", None)  # of a run of an earlier version
         return view_of_size(*(data.pixels or (side or height, side or width)))
 
