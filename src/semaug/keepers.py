@@ -14,12 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Answers", "ClassificationKeeper", "Counts", "Keeper", "Pictures", "thumbnails"]
+__all__ = [
+    "Answers",
+    "ClassificationKeeper",
+    "Counts",
+    "Keeper",
+    "MaskKeeper",
+    "Pictures",
+    "size_within",
+    "thumbnails",
+]
 
 # N test images, n of them, C classes, H and W pixels.
 
 _MOST_PICTURED = 48  # images with the highest losses, and as many with the largest margins
 _LONGEST_SIDE = 64  # of these pictures, in pixels
+_MOST_MASKS, _LONGEST_SIDE_OF_MASKS = 12, 192  # images whose masks are kept; pixels
 
 # Returns test images at positions (n,) as bytes (1 or 3, H, W); None if they are no pictures.
 Pictures = Callable[[Tensor], Sequence[Tensor] | None]
@@ -157,6 +167,51 @@ class ClassificationKeeper(Keeper):
         if found is None:
             return vars(answers)
         return {**vars(answers), "shown": shown, "pictures": thumbnails(found)}
+
+
+class MaskKeeper(Keeper):
+    """Keeps truth and prediction of a few test images, evenly spread, made small.
+
+    Args:
+        labels: ``(N, H, W)`` of all test images, of which only N is asked.
+    """
+
+    kind = "segmentation"
+    masks: Tensor  # (2, K + 1, S, S) int16, class of truth and prediction and 1 more; 0 for none
+    sizes: Tensor  # (K + 1, 2) int64, height and width; the last image is all that are not shown
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        num_images, device = len(labels), labels.device
+        count = min(_MOST_MASKS, num_images)
+        self.shown = torch.arange(count) * num_images // count
+        self.rows = torch.full((num_images,), count)
+        self.rows[self.shown] = torch.arange(count)
+        self.rows = self.rows.to(device)
+        side = _LONGEST_SIDE_OF_MASKS
+        masks = torch.zeros(2, count + 1, side, side, dtype=torch.int16, device=device)
+        self.register_buffer("masks", masks)
+        sizes = torch.zeros(count + 1, 2, dtype=torch.int64, device=device)
+        self.register_buffer("sizes", sizes)
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> None:
+        """Look at a batch; see :meth:`Keeper.update`."""
+        height, width = size_within(_LONGEST_SIDE_OF_MASKS, *labels.shape[1:])
+        ids = torch.where((labels >= 0) & (labels < outputs.shape[1]), labels, -1)
+        both = torch.stack([ids, outputs.argmax(dim=1)]).float() + 1
+        small = F.interpolate(both, (height, width), mode="nearest-exact").short()
+        rows = self.rows[positions]
+        self.masks[:, rows, :height, :width] = small
+        self.sizes[rows] = torch.tensor([height, width]).to(self.sizes, non_blocking=True)
+
+    def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
+        """Return what was kept of images ``shown``, and their ``pictures``; see :class:`Keeper`."""
+        masks, sizes = self.masks[:, :-1].cpu(), self.sizes[:-1].cpu()
+        kept = {"shown": self.shown, "sizes": sizes, "truth": masks[0], "prediction": masks[1]}
+        if (found := pictures(self.shown)) is None:
+            return kept
+        return kept | {"pictures": thumbnails(found, _LONGEST_SIDE_OF_MASKS)}
 
 
 def thumbnails(images: Sequence[Tensor], longest: int = _LONGEST_SIDE) -> Tensor:

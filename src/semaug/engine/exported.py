@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,9 +132,10 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
                     f"{weights}: expected the file that {ABOUT} describes, got another; {_REMEDY}"
                 )
         chosen.check_installed()
-        form, evaluator = _form(about), _evaluator(about)
+        form = _form(about)
         layout, _ = form_of(SimpleNamespace(**form))
         network = chosen.load(weights, partial(_build, about, layout), device)
+        evaluator = _evaluator(about, bool(getattr(network, "align_corners", False)))
         processes, workers = Processes(device, form["precision"]), count_workers(options.workers)
         exported = Exported(folder, about, network, device, evaluator, processes, workers)
         shape = about["view"].get("height", 8), about["view"].get("width", 8)
@@ -166,10 +167,10 @@ def _build(about: Mapping[str, Any], layout: torch.memory_format) -> nn.Module:
     return built.to(memory_format=layout)
 
 
-def _evaluator(about: Mapping[str, Any]) -> Evaluator:
+def _evaluator(about: Mapping[str, Any], align_corners: bool) -> Evaluator:
     options = dict(about["run"]["recipe"]["evaluation"])
     spec = _spec(evaluations, options.pop("name"), options)
-    evaluator: Evaluator = spec.build(_sizes(about))
+    evaluator: Evaluator = spec.build(replace(_sizes(about), align_corners=align_corners))
     return evaluator
 
 

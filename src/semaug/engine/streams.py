@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from semaug.augmentation import Augmentation
@@ -29,6 +28,7 @@ from semaug.data import (
 )
 from semaug.data import batches as load_batches
 from semaug.data.views import SeveralViews
+from semaug.engine.evaluation import resize_outputs
 from semaug.engine.preprocessing import (
     augment_of,
     form_of,
@@ -239,6 +239,7 @@ class Streams:
         output: StepOutput,
         batch: Batch,
         truths: Mapping[str, Tensor],
+        align_corners: bool = False,
     ) -> None:
         """Count what a step predicted; a mixed image counts as its larger part.
 
@@ -247,12 +248,13 @@ class Streams:
             output: Of the step.
             batch: That it saw.
             truths: Labels of each stream, those that the method did not see too.
+            align_corners: How outputs for pixels are resized, as of a method.
         """
         for name, outputs in output.outputs_of_streams().items():
             targets = batch.streams[name].targets
             labels = truths[name] if targets is None else targets.argmax(dim=1)
             if labels.ndim > 1 and outputs.shape[2:] != labels.shape[1:]:
-                outputs = F.interpolate(outputs.float(), labels.shape[1:], mode="bilinear")
+                outputs = resize_outputs(outputs, labels.shape[1:], align_corners)
             metrics[name].update(outputs, labels)
 
 

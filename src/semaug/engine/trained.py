@@ -158,7 +158,7 @@ class Trained(Networks):
 
     def answer(self, pictures: Tensor, predictor: str) -> Tensor:
         """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
-        evaluator = self.recipe.evaluation.build(self.builder.sizes)
+        evaluator = self.builder.evaluator(self.method)
         images = self.prepare(pictures)
         with self._mode():
             predict = self.predictors[predictor]
@@ -240,7 +240,7 @@ class Trained(Networks):
         with self.streams, self._mode():
             tested = measure(
                 self.method.predict_each,
-                self.recipe.evaluation.build(self.builder.sizes),
+                self.builder.evaluator(self.method),
                 self.streams.test_batches(),
                 partial(self.builder.metrics, self.method),
                 self.predictors,
