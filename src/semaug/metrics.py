@@ -281,8 +281,8 @@ class ClassAccuracy(BalancedAccuracy):
 class BoundaryIoU(MeanIoU):
     """Mean intersection over union, in percent, of pixels near edges between classes.
 
-    Counted is a band: pixels at most ``width`` rows and columns from where two classes of the truth
-    meet. What meets pixels without a class is no edge.
+    Counted is a band: pixels of a class at most ``width`` rows and columns from where the truth
+    changes, be it to no class, as masks often have it along edges.
 
     Source: Kohli et al., 2009, https://doi.org/10.1007/s11263-008-0202-0, section 4.4, for the band
 
@@ -308,14 +308,11 @@ class BoundaryIoU(MeanIoU):
         """Count a batch of masks; see :meth:`Metric.update`."""
         check_shapes("BoundaryIoU", labels=(labels, "N H W"))
         known = (labels >= 0) & (labels < len(self.confusion)) & (labels != self.ignore_index)
-        edges = torch.zeros_like(known)
+        own, edges = torch.where(known, labels, -1), torch.zeros_like(known)
         for dim in (1, 2):
-            size = labels.shape[dim] - 1
-            first, second = (slice(k, k + size) for k in (0, 1))
-            pairs = [(slice(None),) * dim + (own,) for own in (first, second)]
-            meet = known[pairs[0]] & known[pairs[1]] & (labels[pairs[0]] != labels[pairs[1]])
-            for own in pairs:
-                edges[own] |= meet
+            changes = own.diff(dim=dim) != 0
+            for side in (0, 1):
+                edges.narrow(dim, side, changes.shape[dim]).logical_or_(changes)
         reach = self.width - 1  # from the pixels at the edge
         near = F.max_pool2d(edges.float(), 2 * reach + 1, stride=1, padding=reach) > 0
         super().update(outputs, labels.masked_fill(~near, -1))

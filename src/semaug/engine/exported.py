@@ -79,15 +79,17 @@ class Exported(Networks):
         return size
 
     @torch.no_grad()
-    def answer(self, pictures: Tensor, predictor: str) -> Tensor:
-        """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
+    def answer(
+        self, pictures: Tensor, predictor: str, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Return outputs for pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
         _, height, width = self.about["image"]
         augment = SimpleNamespace(image_size=height if height == width else None)
         form = SimpleNamespace(**_form(self.about), augment=augment)
         images = network_input(form, SimpleNamespace(**self.about), pictures.to(self.device))
         deterministic = self.about["run"]["recipe"]["deterministic"]
         with operators(self.device, deterministic=deterministic), self.processes.fabric.autocast():
-            return self.evaluator(lambda seen: {"": self.network(seen)}, images, None)[""]
+            return self.evaluator(lambda seen: {"": self.network(seen)}, images, size)[""]
 
 
 def is_exported(folder: str | Path) -> bool:
