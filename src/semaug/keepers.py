@@ -211,24 +211,26 @@ class MaskKeeper(Keeper):
         kept = {"shown": self.shown, "sizes": sizes, "truth": masks[0], "prediction": masks[1]}
         if (found := pictures(self.shown)) is None:
             return kept
-        return kept | {"pictures": thumbnails(found, _LONGEST_SIDE_OF_MASKS)}
+        return kept | {"pictures": thumbnails(found, sizes.tolist())}
 
 
-def thumbnails(images: Sequence[Tensor], longest: int = _LONGEST_SIDE) -> Tensor:
-    """Make images ``(1 or 3, H, W)`` uint8 of at most so many pixels a side, in colors.
+def thumbnails(images: Sequence[Tensor], sizes: Sequence[Sequence[int]] | None = None) -> Tensor:
+    """Make images ``(1 or 3, H, W)`` uint8 small, in colors.
+
+    Args:
+        images: At least one.
+        sizes: Height and width of each; None is at most 64 pixels a side.
 
     Returns:
         ``(n, h, w, 3)`` uint8 on the CPU; below and right of smaller ones it is black.
     """
-    small = []
-    for image in images:
-        size = size_within(longest, *image.shape[1:])
-        one = F.interpolate(image[None].cpu().float(), size, mode="bilinear", antialias=True)[0]
-        small.append(one.round().clamp(0, 255).byte().expand(3, -1, -1))
-    sides = [max(sides) for sides in zip(*(one.shape[1:] for one in small), strict=True)]
-    shown = torch.zeros(len(small), 3, *sides, dtype=torch.uint8)
-    for room, one in zip(shown, small, strict=True):
-        room[:, : one.shape[1], : one.shape[2]] = one
+    sizes = sizes or [size_within(_LONGEST_SIDE, *image.shape[1:]) for image in images]
+    height, width = map(max, zip(*sizes, strict=True))
+    shown = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+    for room, image, (rows, columns) in zip(shown, images, sizes, strict=True):
+        wide = image[None].cpu().float()
+        small = F.interpolate(wide, (rows, columns), mode="bilinear", antialias=True)
+        room[:, :rows, :columns] = small[0].round().clamp(0, 255).byte()
     return shown.movedim(1, -1).contiguous()
 
 
