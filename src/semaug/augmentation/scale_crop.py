@@ -33,9 +33,10 @@ from semaug.registry import augmentations
 class RandomScaleCrop(Augmentation):
     """Resize each image by a factor of its own, crop it at a random place, mirror every second one.
 
-    The factor is uniform in ``scale``, or one of its steps. Images are resized bilinearly, without smoothing before
-    they shrink, and masks to the nearest pixel: as ``torch.nn.functional.interpolate`` does with
-    ``mode="bilinear"`` and ``mode="nearest-exact"``, but for rounding. A side that has become
+    The factor is uniform in ``scale``, or one of its steps. Images are resized bilinearly, without
+    smoothing before they shrink, and masks to the nearest pixel: as
+    ``torch.nn.functional.interpolate`` does with ``mode="bilinear"`` and
+    ``mode="nearest-exact"``, but for rounding. A side that has become
     shorter than the crop lies at a random place in it. With ``rotation``, every second image is
     turned about its middle after it was resized; which pixel of a mask is nearest may then depend
     on how a device rounds.
@@ -97,8 +98,8 @@ class RandomScaleCrop(Augmentation):
 
         Args:
             images: ``(N, C, H, W)`` uint8 or floating-point.
-            draws: ``(N, num_draws)``, the rows of :meth:`draw` for these images. On an accelerator they
-                should lie there already: moving them makes the host wait.
+            draws: ``(N, num_draws)``, the rows of :meth:`draw` for these images. On an accelerator
+                they should lie there already: moving them makes the host wait.
 
         Returns:
             ``(N, C, h, w)`` of the same dtype, contiguous.
@@ -301,7 +302,8 @@ class ScaleCrop:
         in_files = isinstance(data.train, FileSet)
         if not in_files and self.shorter_side is not None:
             raise UserError(
-                f"recipe: `shorter_side` has no effect, for images of data={data.name} lie in memory"
+                "recipe: `shorter_side` has no effect, for images of "
+                f"data={data.name} lie in memory"
             )
         colors = [ColorJitter(*self.jitter)] if any(self.jitter) else []
         if in_files:

@@ -137,9 +137,7 @@ def predict_command(
         )
 
 
-def _files_of(
-    name: str, missing: dict[str, str], passed_over: list[str]
-) -> list[tuple[Path, str]]:
+def _files_of(name: str, missing: dict[str, str], passed_over: list[str]) -> list[tuple[Path, str]]:
     """Return the files that an argument stands for, or note that there are none.
 
     Of a folder these are the images below it, by their endings; a file itself may be anything. With

@@ -116,8 +116,9 @@ def decode_mask(
     own = [(code >> 16, code >> 8 & 255, code & 255) for code in present.tolist()]
     if colors is None:
         raise ValueError(
-            f"mask {name!r}: expected one number of a class for each pixel, got {len(own):,} colors, "
-            f"such as {own[-1]}; say in classes.txt which they are, in lines NAME RED GREEN BLUE"
+            f"mask {name!r}: expected one number of a class for each pixel, got {len(own):,} "
+            f"colors, such as {own[-1]}; say in classes.txt which they are, in lines NAME RED "
+            "GREEN BLUE"
         )
     if unknown_colors := [color for color in own if color not in colors]:
         raise ValueError(f"mask {name!r}: expected colors of classes, got {_few(unknown_colors)}")
@@ -139,8 +140,11 @@ def read_numbers(path: str | os.PathLike[str]) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = f"mask {name!r} ({len(content):,} bytes)"
         raise ValueError(f"cannot read {reason}{WHAT_TO_DO}") from error
-    if kind in ("JPEG", "MPO"):
-        raise ValueError(f"mask {name!r}: expected a PNG, got a JPEG, which changes numbers at edges")
+    if kind in ("JPEG", "MPO") or numbers.dtype.kind == "f":
+        raise ValueError(
+            f"mask {name!r}: expected whole numbers, as in a PNG, got "
+            + ("floating-point ones" if numbers.dtype.kind == "f" else "a JPEG, which changes them")
+        )
     if numbers.ndim == 3 and (numbers.shape[2] < 3 or (numbers[..., :3] == numbers[..., :1]).all()):
         numbers = numbers[..., 0]
     return numbers if numbers.ndim == 2 else numbers[..., :3]
@@ -161,8 +165,8 @@ def decode_pair(
         (height, width), (rows, columns) = pixels.shape[1:], classes.shape
         turned = "; its EXIF turns the photograph, so turn the mask too"
         raise ValueError(
-            f"mask {os.fspath(path)!r}: expected {height} x {width} pixels as {os.fspath(image)!r}, "
-            f"got {rows} x {columns}" + turned * ((height, width) == (columns, rows))
+            f"mask {os.fspath(path)!r}: expected {height} x {width} pixels as "
+            f"{os.fspath(image)!r}, got {rows} x {columns}" + turned * ((height, width) == (columns, rows))
         )
     return pixels, classes
 

@@ -81,8 +81,8 @@ class Masks(DataSource):
         if len(names) != len(ids) or len(names) < 2:
             raise ValueError(
                 f"data: expected two classes or more and a number for each in {str(root)!r}, got "
-                f"{listed(names) or 'none'} and {', '.join(map(str, ids)) or 'none'}; 255 in a mask "
-                "is no class, unless it is one of data.ids, such as data.ids=0,255"
+                f"{listed(names) or 'none'} and {', '.join(map(str, ids)) or 'none'}; 255 in a "
+                "mask is no class, unless it is one of data.ids, such as data.ids=0,255"
             )
         by_color = dict(zip(colors, range(len(names)), strict=False))
         by_color |= {} if no_class is None else {no_class: IGNORED}

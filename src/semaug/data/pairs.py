@@ -1,20 +1,22 @@
 """Photographs and masks that belong together by their names, and the classes of masks."""
 
 import os
-from collections.abc import Sequence
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import torch
 
 from semaug.data.class_folders import ClassFolder, listed, printable
-from semaug.data.image_set import IGNORED, FilePaths, FileSet, ImageSet, MaskFiles
+from semaug.data.image_set import IGNORED, FilePaths, FileSet, ImageSet
 from semaug.data.views import resize, resize_mask
 
 Color = tuple[int, int, int]
 
 _NO_CLASS = "ignored"  # the name of a color that means no class
+_CLASS = re.compile(r"(?P<name>.+?)(?P<color>(?:[\s,]+\d+){3})?")  # a line of classes.txt
 
 
 def find_pairs(
@@ -33,19 +35,21 @@ def find_pairs(
         ValueError: If a photograph has no mask or several, or a mask no photograph.
     """
     found = [_by_stem(*own) for own in zip((images, masks), endings, strict=True)]
+    if not found[0]:
+        raise FileNotFoundError(f"data: expected photographs in {str(images)!r}, got none")
     for own, other, folder, what in (
-        (found[0], found[1], masks, "a mask for"),
-        (found[1], found[0], images, "a photograph for"),
+        (found[0], found[1], masks, "a mask in"),
+        (found[1], found[0], images, "a photograph in"),
     ):
         if alone := [printable(names[0]) for stem, names in own.items() if stem not in other]:
             raise ValueError(
-                f"data: expected {what} each of {len(own):,} files in {str(folder)!r}, got none for "
-                f"{listed(alone)}; names are to be equal but for the ending"
+                f"data: expected {what} {str(folder)!r} for each of {len(own):,} files, got none "
+                f"for {listed(alone)}; names are to be equal but for the ending"
             )
         if several := [printable(names[0]) for names in own.values() if len(names) > 1]:
-            raise ValueError(f"data: expected files of different names, got several {listed(several)}")
-    if not found[0]:
-        raise FileNotFoundError(f"data: expected photographs in {str(images)!r}, got none")
+            raise ValueError(
+                f"data: expected files of different names, got several {listed(several)}"
+            )
     pairs = [(names[0], found[1][stem][0]) for stem, names in found[0].items()]
     return FilePaths.of(images, [x for x, _ in pairs]), FilePaths.of(masks, [y for _, y in pairs])
 
@@ -93,21 +97,21 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], tuple[Color, ...], Color 
     """
     if not path.is_file():
         return (), (), None
-    rows = []
-    for line in filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())):
-        *words, red, green, blue = ["", "", "", *line.replace(",", " ").split()]
-        color = [int(x) for x in (red, green, blue) if x.isdecimal() and int(x) < 256]
-        rows.append((" ".join(filter(None, words)), tuple(color)) if len(color) == 3 else (line, ()))
-    names, colors = [name for name, _ in rows], [color for _, color in rows if color]
-    if len({*names}) < len(names) or len({*colors}) < len(colors) or len(colors) not in (0, len(names)):
+    lines = filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines()))
+    rows = [row for row in map(_CLASS.fullmatch, lines) if row]
+    names = [row["name"] for row in rows]
+    colors = [tuple(map(int, re.findall(r"\d+", row["color"]))) for row in rows if row["color"]]
+    several = any(len({*own}) < len(own) for own in (names, colors))
+    if several or len(colors) not in (0, len(names)) or any(max(x) > 255 for x in colors):
         raise ValueError(
-            f"data: expected a line of its own for each class in {str(path)!r}, NAME or NAME RED "
-            "GREEN BLUE in all lines, got equal names or colors, or some lines alone with a color"
+            f"data: expected a line of its own for each class in {str(path)!r}, NAME or in all "
+            "lines NAME RED GREEN BLUE, from 0 to 255, got equal names or colors, other numbers, or "
+            "a color in some lines alone"
         )
-    by_name = dict(zip(names, colors, strict=False))
-    none = by_name.pop(_NO_CLASS, None) if colors else None
-    kept = tuple(name for name in names if none is None or name != _NO_CLASS)
-    return kept, tuple(by_name.values()), none  # type: ignore[return-value]
+    by_name: dict[str, Any] = dict(zip(names, colors, strict=False))
+    no_class = by_name.pop(_NO_CLASS, None)
+    kept = tuple(name for name in names if no_class is None or name != _NO_CLASS)
+    return kept, tuple(by_name.values()), no_class
 
 
 def read_into_memory(files: FileSet, height: int | None = None) -> ImageSet:

@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
-from semaug.report.mistake_plots import ConfusionPlot, ImagesPlot
 from semaug.report.masks_plot import MasksPlot
+from semaug.report.mistake_plots import ConfusionPlot, ImagesPlot
 from semaug.report.mistakes import MOST_CLASSES
 from semaug.report.picture import SERIES, Picture, export, wrapped
 from semaug.runs.read import label_of, row_name
