@@ -203,7 +203,8 @@ class MaskKeeper(Keeper):
         small = F.interpolate(both, (height, width), mode="nearest-exact").short()
         rows = self.rows[positions]
         self.masks[:, rows, :height, :width] = small
-        self.sizes[rows] = torch.tensor([height, width]).to(self.sizes, non_blocking=True)
+        for column, side in enumerate((height, width)):
+            self.sizes[:, column].index_fill_(0, rows, side)
 
     def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
         """Return what was kept of images ``shown``, and their ``pictures``; see :class:`Keeper`."""

@@ -49,7 +49,7 @@ def test_ids_become_the_classes_of_the_table(tmp_path, inside):
 def test_pairs_of_cityscapes_are_whole(tmp_path):
     write_cityscapes(tmp_path)
     (tmp_path / "gtFine" / "val" / "aachen" / f"{NAME}_gtFine_labelIds.png").unlink()
-    with pytest.raises(ValueError, match="expected a mask in .* got none for 'aachen/aachen_"):
+    with pytest.raises(ValueError, match=r"expected a mask in .* got none for 'aachen/aachen_"):
         load_data("cityscapes", tmp_path)
 
 

@@ -138,8 +138,8 @@ class RandomScaleCrop(Augmentation):
         draws = draws.to(masks.device)
         if self.rotation:
             rows, columns, inside = self._turned(draws, masks.shape[1:])
-            places = rows.long() * masks.shape[2] + columns.long()
-            moved = masks.flatten(1).gather(1, places.flatten(1)).view(places.shape)
+            pixels = rows.long() * masks.shape[2] + columns.long()
+            moved = masks.flatten(1).gather(1, pixels.flatten(1)).view(pixels.shape)
             return torch.where(inside.squeeze(1), moved, IGNORED)
         places, inside = self._places(draws, masks.shape[1:])
         moved = masks.contiguous().unsqueeze(1)

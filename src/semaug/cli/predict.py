@@ -115,7 +115,7 @@ def predict_command(
             else:
                 shares = _shares(mask, networks.classes)[:top]
                 say(lines, _json_of(path, shares, "share") if as_json else _text_of(path, shares))
-                if targets:
+                if targets and form is not None:
                     png = png_of_ids(mask, form.ids) if ids else png_of_classes(mask, form.colors)
                     targets[path].parent.mkdir(parents=True, exist_ok=True)
                     write_bytes(targets[path], png)

@@ -85,10 +85,15 @@ class CamVid(DataSource):
             drives = [path.name.partition("_")[0] for path in train.paths]
             held_out = torch.tensor([drive == self.test for drive in drives])
             train, test = train.subset(~held_out), train.subset(held_out)
-        parts = [read_into_memory(part, self.height) for part in (train, test)]
-        constants = IMAGENET_MEAN, IMAGENET_STD
-        colors = tuple(CLASSES.values())
-        return DataSet("camvid", *parts, *constants, notes=tuple(notes), colors=colors)
+        return DataSet(
+            "camvid",
+            read_into_memory(train, self.height),
+            read_into_memory(test, self.height),
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+            notes=tuple(notes),
+            colors=tuple(CLASSES.values()),
+        )
 
     def check_there(self, root: Path) -> None:
         """Find the files."""

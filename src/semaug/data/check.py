@@ -226,7 +226,7 @@ def _look_at(images: Tensor, masks: Tensor | None = None) -> _Found:
     pixels = torch.empty(0, 256, dtype=torch.int64)
     if masks is not None:
         pixels = torch.stack([torch.bincount(x.flatten().cpu(), minlength=256) for x in masks])
-    return _Found(len(images), histogram, *images.shape[2:], pixels)
+    return _Found(len(images), histogram, images.shape[2], images.shape[3], pixels)
 
 
 def _report(

@@ -81,7 +81,11 @@ class Cityscapes(DataSource):
             if len(images) != official:
                 notes.append(f"{len(images):,} of {official:,} official images of {part}")
         return DataSet(
-            *("cityscapes", parts["train"], parts["val"], IMAGENET_MEAN, IMAGENET_STD),
+            "cityscapes",
+            parts["train"],
+            parts["val"],
+            IMAGENET_MEAN,
+            IMAGENET_STD,
             notes=tuple(notes),
             colors=colors,
             ids=ids,

@@ -166,7 +166,9 @@ def decode_pair(
         turned = "; its EXIF turns the photograph, so turn the mask too"
         raise ValueError(
             f"mask {os.fspath(path)!r}: expected {height} x {width} pixels as "
-            f"{os.fspath(image)!r}, got {rows} x {columns}" + turned * ((height, width) == (columns, rows))
+            f"{os.fspath(image)!r}, got {rows} x {columns}"
+            + turned
+            * ((height, width) == (columns, rows))
         )
     return pixels, classes
 

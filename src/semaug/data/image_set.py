@@ -1,7 +1,7 @@
 """Labeled images in memory, or in files that are decoded when a batch needs them; data sets."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -114,8 +114,11 @@ class FilePaths:
     def __len__(self) -> int:
         return len(self.spans)
 
+    def __iter__(self) -> Iterator[Path]:
+        return map(self.__getitem__, range(len(self)))
+
     def __getitem__(self, index: int) -> Path:
-        """Build one path; an index that is too high ends an iteration."""
+        """Build one path."""
         start, stop = self.spans[index].tolist()
         return Path(self.root, os.fsdecode(self.names[start:stop].numpy().tobytes()))
 

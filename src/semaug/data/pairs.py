@@ -105,8 +105,8 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], tuple[Color, ...], Color 
     if several or len(colors) not in (0, len(names)) or any(max(x) > 255 for x in colors):
         raise ValueError(
             f"data: expected a line of its own for each class in {str(path)!r}, NAME or in all "
-            "lines NAME RED GREEN BLUE, from 0 to 255, got equal names or colors, other numbers, or "
-            "a color in some lines alone"
+            "lines NAME RED GREEN BLUE, from 0 to 255, got equal names or colors, other numbers, "
+            "or a color in some lines alone"
         )
     by_name: dict[str, Any] = dict(zip(names, colors, strict=False))
     no_class = by_name.pop(_NO_CLASS, None)

@@ -85,7 +85,8 @@ def masked_images(
                 names[shown],
                 100 * right / counted if counted else None,
                 image,
-                *(colored(mask, palette) for mask in (truth, prediction)),
+                colored(truth, palette),
+                colored(prediction, palette),
                 colored(state, [*DIFFERENCES.values()]),
             )
         )

@@ -172,8 +172,8 @@ def add_legend(figure: Figure, artists: Iterable[Any], columns: int = 1) -> None
 def patches_of(colors: Mapping[str, Sequence[int]]) -> list[Patch]:
     """Return a patch for each name, of red, green and blue from 0 to 255, for a legend."""
     return [
-        Patch(facecolor=[level / 255 for level in color], label=name)
-        for name, color in colors.items()
+        Patch(facecolor=(red / 255, green / 255, blue / 255), label=name)
+        for name, (red, green, blue) in colors.items()
     ]
 
 
