@@ -7,7 +7,9 @@ import torch
 
 from semaug.report.collect import collect
 from semaug.report.masks import DIFFERENCES, masked_images
-from semaug.report.plots import export_plots
+from semaug.report.masks_plot import MasksPlot
+from semaug.report.picture import export
+from semaug.report.plots import plots_of
 from semaug.report.render import render
 from semaug.runs.kept import Kept, write_kept
 
@@ -62,8 +64,10 @@ def test_a_report_shows_masks_and_writes_them_as_a_picture(write_run, tmp_path):
     assert "rgb(1, 2, 3)" in page
     assert "&lt;cat&gt;" in page
     assert page.count('alt="prediction"') == 2
-    names = [file.name for file in export_plots(report, tmp_path / "plots")]
-    assert any("masks" in name and name.endswith(".png") for name in names)
+    (plot,) = (plot for plot in plots_of(report)[0] if isinstance(plot, MasksPlot))
+    assert plot.describe() == "a.png: 60.0 % of pixels right."
+    export([(plot.name, plot.draw(legend=True))], tmp_path)
+    assert (tmp_path / f"{plot.name}.png").exists()
 
 
 def test_damaged_masks_are_left_out_with_a_note(write_run):

@@ -68,10 +68,6 @@ def run(semaug, photos):
 
 
 def test_the_run_is_tested_at_the_size_of_each_photograph(semaug, photos, run):
-    summary = json.loads((run / "summary.json").read_text())
-    assert (
-        {one["name"] for one in summary["measures"]} >= {"miou"} if "measures" in summary else True
-    )
     data = ["--data-root", str(photos / "photos")]
     status, output, _ = semaug("evaluate", str(run), *data, *CPU)
     assert status == 0
@@ -125,5 +121,5 @@ def test_a_mask_is_that_of_the_whole_photograph(photos, run):
 def test_masks_are_written_beside_nothing_else(semaug, photos, run, arguments, message):
     given = [str(photos / x) if (photos / x).exists() else x for x in arguments]
     status, _, error = semaug("predict", str(run), *given, *CPU)
-    assert status == 1
+    assert status == 2
     assert message in " ".join(error.split())
