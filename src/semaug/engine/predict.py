@@ -209,7 +209,7 @@ class Networks(ABC):
             reader.close()
 
     def predict_masks(
-        self, paths: Iterable[Path], predictor: str = ""
+        self, paths: Iterable[str | os.PathLike[str]], predictor: str = ""
     ) -> Iterator[tuple[Path, Tensor | Exception]]:
         """Label each pixel of photographs, one after the other.
 
@@ -229,7 +229,7 @@ class Networks(ABC):
         self.check_predictor(predictor)
         if self.masks is None:
             raise UserError("predict: expected networks that label pixels, got some for images")
-        for path in paths:
+        for path in map(Path, paths):
             try:
                 image = decode_file(path)
             except (OSError, ValueError) as error:
