@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semaug.keepers import Answers, ClassificationKeeper, thumbnails
+from semaug.keepers import Answers, ClassificationKeeper, MaskKeeper, thumbnails
 from semaug.metrics import CalibrationError, Error, MeanIoU, Metric, NegativeLogLikelihood
 
 NAMES = "labels", "predictions", "label_log_probs", "prediction_log_probs"
@@ -125,7 +125,38 @@ def test_metrics_of_classes_bring_a_keeper_for_images_and_none_for_masks():
         assert metric.keeper(labels.view(1, 2, 2)) is None
     assert Error(2).keeper(labels[:0]) is None
     assert MeanIoU(2).keeper(labels) is None
+    assert isinstance(MeanIoU(2).keeper(labels.view(1, 2, 2)), MaskKeeper)
     assert Metric.keeper(Error(2), labels) is None
+
+
+def test_truth_and_prediction_of_a_few_masks_are_kept():
+    """Of 30 images of two sizes, in any order and over two processes."""
+    keepers = [MaskKeeper(torch.zeros(30, 0, 0)) for _ in range(2)]
+    shown = keepers[0].shown.tolist()
+    assert (len(shown), shown[:3]) == (12, [0, 2, 5])
+    for position in torch.randperm(30).tolist():
+        height, width = (400, 200) if position % 2 else (6, 9)
+        labels = torch.full((1, height, width), position % 3)
+        labels[0, 0, 0] = -100
+        outputs = torch.zeros(1, 3, height, width)
+        outputs[:, 1] = 1
+        keepers[position % 2].update(outputs, labels, torch.tensor([position]))
+    others = iter([*keepers[1].buffers()])
+    keepers[0].merge(lambda counts: counts + next(others))
+    kept = keepers[0].arrays(lambda places: None)
+    assert kept["shown"].tolist() == shown
+    for place, position in enumerate(shown):
+        height, width = kept["sizes"][place].tolist()
+        assert (height, width) == ((192, 96) if position % 2 else (6, 9))
+        truth, prediction = (kept[name][place, :height, :width] for name in ("truth", "prediction"))
+        assert truth[-1, -1] == position % 3 + 1
+        assert (prediction == 2).all()
+        assert position % 2 or truth[0, 0] == 0
+    pictures = [torch.full((3, 12, 18), 7, dtype=torch.uint8)] * 12
+    found = keepers[0].arrays(lambda places: pictures)["pictures"]
+    assert found.shape == (12, 192, 96, 3)
+    assert (found[0, :6, :9] == 7).all()
+    assert (found[0, 6:] == 0).all()
 
 
 @pytest.mark.gpu

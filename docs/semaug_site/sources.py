@@ -27,6 +27,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "How to": {
         "docs/features": "Your own training loop",
         "docs/finetuning": "Your own photographs",
+        "docs/masks": "Photographs and masks",
         "docs/data": "Your own data",
         "docs/extending": "Your own method",
         "docs/[!/]*": "",

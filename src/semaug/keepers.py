@@ -6,7 +6,7 @@ it every batch, and the run writes what it returns as ``tested.npz``. A report k
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,15 +14,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Answers", "ClassificationKeeper", "Counts", "Keeper", "Pictures", "thumbnails"]
+__all__ = [
+    "Answers",
+    "ClassificationKeeper",
+    "Counts",
+    "Keeper",
+    "MaskKeeper",
+    "Pictures",
+    "size_within",
+    "thumbnails",
+]
 
 # N test images, n of them, C classes, H and W pixels.
 
 _MOST_PICTURED = 48  # images with the highest losses, and as many with the largest margins
 _LONGEST_SIDE = 64  # of these pictures, in pixels
+_MOST_MASKS, _LONGEST_SIDE_OF_MASKS = 12, 192  # images whose masks are kept; pixels
 
-# Returns test images at positions (n,) as bytes (n, 1 or 3, H, W); None if they are no pictures.
-Pictures = Callable[[Tensor], Tensor | None]
+# Returns test images at positions (n,) as bytes (1 or 3, H, W); None if they are no pictures.
+Pictures = Callable[[Tensor], Sequence[Tensor] | None]
 
 
 class Counts(nn.Module):
@@ -159,13 +169,73 @@ class ClassificationKeeper(Keeper):
         return {**vars(answers), "shown": shown, "pictures": thumbnails(found)}
 
 
-def thumbnails(images: Tensor) -> Tensor:
-    """Make images ``(n, 1 or 3, H, W)`` uint8 of at most 64 pixels a side, in colors.
+class MaskKeeper(Keeper):
+    """Keeps truth and prediction of a few test images, evenly spread, made small.
+
+    Args:
+        labels: ``(N, H, W)`` of all test images, of which only N is asked.
+    """
+
+    kind = "segmentation"
+    masks: Tensor  # (2, K + 1, S, S) int16, class of truth and prediction and 1 more; 0 for none
+    sizes: Tensor  # (K + 1, 2) int64, height and width; the last image is all that are not shown
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        num_images, device = len(labels), labels.device
+        count = min(_MOST_MASKS, num_images)
+        self.shown = torch.arange(count) * num_images // count
+        self.rows = torch.full((num_images,), count)
+        self.rows[self.shown] = torch.arange(count)
+        self.rows = self.rows.to(device)
+        side = _LONGEST_SIDE_OF_MASKS
+        masks = torch.zeros(2, count + 1, side, side, dtype=torch.int16, device=device)
+        self.register_buffer("masks", masks)
+        sizes = torch.zeros(count + 1, 2, dtype=torch.int64, device=device)
+        self.register_buffer("sizes", sizes)
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> None:
+        """Look at a batch; see :meth:`Keeper.update`."""
+        height, width = size_within(_LONGEST_SIDE_OF_MASKS, *labels.shape[1:])
+        ids = torch.where((labels >= 0) & (labels < outputs.shape[1]), labels, -1)
+        both = torch.stack([ids, outputs.argmax(dim=1)]).float() + 1
+        small = F.interpolate(both, (height, width), mode="nearest-exact").short()
+        rows = self.rows[positions]
+        self.masks[:, rows, :height, :width] = small
+        for column, side in enumerate((height, width)):
+            self.sizes[:, column].index_fill_(0, rows, side)
+
+    def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
+        """Return what was kept of images ``shown``, and their ``pictures``; see :class:`Keeper`."""
+        masks, sizes = self.masks[:, :-1].cpu(), self.sizes[:-1].cpu()
+        kept = {"shown": self.shown, "sizes": sizes, "truth": masks[0], "prediction": masks[1]}
+        if (found := pictures(self.shown)) is None:
+            return kept
+        return kept | {"pictures": thumbnails(found, sizes.tolist())}
+
+
+def thumbnails(images: Sequence[Tensor], sizes: Sequence[Sequence[int]] | None = None) -> Tensor:
+    """Make images ``(1 or 3, H, W)`` uint8 small, in colors.
+
+    Args:
+        images: At least one.
+        sizes: Height and width of each; None is at most 64 pixels a side.
 
     Returns:
-        ``(n, h, w, 3)`` uint8 on the CPU.
+        ``(n, h, w, 3)`` uint8 on the CPU; below and right of smaller ones it is black.
     """
-    scale = min(1.0, _LONGEST_SIDE / max(images.shape[2:]))
-    size = [max(1, round(side * scale)) for side in images.shape[2:]]
-    small = F.interpolate(images.cpu().float(), size, mode="bilinear", antialias=True)
-    return small.round().clamp(0, 255).byte().expand(-1, 3, -1, -1).movedim(1, -1).contiguous()
+    sizes = sizes or [size_within(_LONGEST_SIDE, *image.shape[1:]) for image in images]
+    height, width = map(max, zip(*sizes, strict=True))
+    shown = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+    for room, image, (rows, columns) in zip(shown, images, sizes, strict=True):
+        wide = image[None].cpu().float()
+        small = F.interpolate(wide, (rows, columns), mode="bilinear", antialias=True)
+        room[:, :rows, :columns] = small[0].round().clamp(0, 255).byte()
+    return shown.movedim(1, -1).contiguous()
+
+
+def size_within(longest: int, height: int, width: int) -> tuple[int, int]:
+    """Return height and width of an image that is made smaller, if it is longer."""
+    scale = min(1.0, longest / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))

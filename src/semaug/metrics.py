@@ -22,7 +22,7 @@ from torch import Tensor
 
 from semaug._torch.checks import check_labels, check_positive_int, check_shapes
 from semaug.errors import as_user_error, check_option
-from semaug.keepers import ClassificationKeeper, Counts, Keeper
+from semaug.keepers import ClassificationKeeper, Counts, Keeper, MaskKeeper
 from semaug.registry import Sizes, metrics
 
 __all__ = [
@@ -30,8 +30,12 @@ __all__ = [
     "AccuracySpec",
     "BalancedAccuracy",
     "BalancedAccuracySpec",
+    "BoundaryIoU",
+    "BoundaryIoUSpec",
     "CalibrationError",
     "CalibrationErrorSpec",
+    "ClassAccuracy",
+    "ClassAccuracySpec",
     "ClassMetric",
     "Error",
     "ErrorSpec",
@@ -40,6 +44,8 @@ __all__ = [
     "Metric",
     "NegativeLogLikelihood",
     "NegativeLogLikelihoodSpec",
+    "PixelAccuracy",
+    "PixelAccuracySpec",
     "Top5ErrorSpec",
     "TopKError",
 ]
@@ -244,6 +250,10 @@ class MeanIoU(Metric):
         place = ids * num_classes + outputs.argmax(dim=1).flatten()
         self.confusion.view(-1).index_add_(0, place, counted.to(torch.int64))
 
+    def keeper(self, labels: Tensor) -> Keeper | None:
+        """Return a keeper of masks of a few images; see :meth:`Metric.keeper`."""
+        return MaskKeeper(labels) if labels.ndim == 3 and len(labels) else None
+
     def compute(self) -> float:
         """Return the mean over classes in percent, NaN if nothing was counted. This waits."""
         return _mean_of_known(self.by_class())
@@ -254,6 +264,58 @@ class MeanIoU(Metric):
         either = self.confusion.sum(0) + self.confusion.sum(1) - both
         pairs = torch.stack([both, either], dim=1).tolist()
         return [100 * both / either if either else None for both, either in pairs]
+
+
+class PixelAccuracy(Accuracy):
+    """Percent of the labeled pixels whose class is predicted."""
+
+    name = "pixel_accuracy"
+
+
+class ClassAccuracy(BalancedAccuracy):
+    """Mean over classes of the percentage of their pixels that are predicted as such."""
+
+    name = "class_accuracy"
+
+
+class BoundaryIoU(MeanIoU):
+    """Mean intersection over union, in percent, of pixels near edges between classes.
+
+    Counted is a band: pixels of a class at most ``width`` rows and columns from where the truth
+    changes, be it to no class, as masks often have it along edges.
+
+    Source: Kohli et al., 2009, https://doi.org/10.1007/s11263-008-0202-0, section 4.4, for the band
+
+    Args:
+        num_classes: C.
+        width: Pixels on each side of an edge.
+        ignore_index: As of :class:`MeanIoU`.
+
+    Raises:
+        TypeError: If a number is not an int.
+        ValueError: If it is below 1.
+    """
+
+    name = "boundary_iou"
+
+    def __init__(self, num_classes: int, width: int = 4, ignore_index: int | None = None) -> None:
+        super().__init__(num_classes, ignore_index)
+        check_positive_int("BoundaryIoU", width=width)
+        self.width = width
+
+    @torch.no_grad()
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch of masks; see :meth:`Metric.update`."""
+        check_shapes("BoundaryIoU", labels=(labels, "N H W"))
+        known = (labels >= 0) & (labels < len(self.confusion)) & (labels != self.ignore_index)
+        own, edges = torch.where(known, labels, -1), torch.zeros_like(known)
+        for dim in (1, 2):
+            changes = own.diff(dim=dim) != 0
+            for side in (0, 1):
+                edges.narrow(dim, side, changes.shape[dim]).logical_or_(changes)
+        reach = self.width - 1  # from the pixels at the edge
+        near = F.max_pool2d(edges.float(), 2 * reach + 1, stride=1, padding=reach) > 0
+        super().update(outputs, labels.masked_fill(~near, -1))
 
 
 class NegativeLogLikelihood(ClassMetric):
@@ -445,6 +507,48 @@ class Top5ErrorSpec:
         """
         with as_user_error("recipe: metric top5_error: ", ValueError):
             return TopKError(sizes.num_classes)
+
+
+@metrics.register("pixel_accuracy")
+@dataclass(frozen=True, kw_only=True)
+class PixelAccuracySpec:
+    """Percent of pixels whose class is predicted."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return PixelAccuracy(sizes.num_classes)
+
+
+@metrics.register("class_accuracy")
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracySpec:
+    """Mean over classes of the share of their pixels that are predicted, in percent."""
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return ClassAccuracy(sizes.num_classes)
+
+
+@metrics.register("boundary_iou")
+@dataclass(frozen=True, kw_only=True)
+class BoundaryIoUSpec:
+    """Mean intersection over union of pixels near edges between classes, in percent.
+
+    Args:
+        width: Pixels on each side of an edge.
+
+    Raises:
+        UserError: If it is below 1.
+    """
+
+    width: int = 4
+
+    def __post_init__(self) -> None:
+        check_option("width", self.width, self.width >= 1, ">= 1")
+
+    def build(self, sizes: Sizes) -> Metric:
+        """Return the metric."""
+        return BoundaryIoU(sizes.num_classes, self.width)
 
 
 @metrics.register("miou")

@@ -61,6 +61,8 @@ class Sizes:
         num_steps: Optimizer steps of the whole run.
         num_images: Images in the training set.
         image: Channels, height and width of an image as the network takes it; None if not known.
+        align_corners: Whether outputs for pixels are resized corner to corner, for evaluators; see
+            :attr:`semaug.methods.Method.align_corners`.
     """
 
     num_classes: int
@@ -68,6 +70,7 @@ class Sizes:
     num_steps: int = 1
     num_images: int = 1
     image: tuple[int, int, int] | None = None
+    align_corners: bool = False
 
 
 class Registry:

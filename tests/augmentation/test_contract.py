@@ -34,6 +34,7 @@ AUGMENTATIONS = [
     RandAugment(1, 20, fill=(1, 2, 3)),
     RandomScaleCrop((12, 10)),
     RandomScaleCrop((12, 10), (1.0, 3.0), flip=False, fill=(9, 8, 7)),
+    RandomScaleCrop((12, 10), (0.7, 2.1), step=0.1, rotation=30),
     Compose(CropFlip(3), RandAugment(1, 5), Grayscale(0.2), Cutout(5)),
 ]
 every_one = pytest.mark.parametrize("augment", AUGMENTATIONS, ids=str)

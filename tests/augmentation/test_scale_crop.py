@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from semaug.augmentation import RandomScaleCrop
+from semaug.augmentation.scale_crop import CropView
 
 SIZES = [(8, 8), (12, 10), (5, 24), (30, 7)]
 SCALES = [(0.5, 2.0), (0.2, 0.6), (1.5, 3.0), (1.0, 1.0)]
@@ -141,3 +142,57 @@ def test_wrong_batches_are_refused(images, masks):
         augment(images, draws[:, :3])
     with pytest.raises(TypeError, match="RandomScaleCrop: expected `masks` of an integer dtype"):
         augment.move(masks.float(), draws)
+
+
+def test_factors_have_steps(generator):
+    augment = RandomScaleCrop(4, (0.7, 2.1), step=0.1)
+    draws = torch.linspace(0, 1 - 1e-6, 301).unsqueeze(1).repeat(1, 4)
+    (_, resized), _ = augment._crops(draws, (100, 100))
+    assert resized.unique().tolist() == [*range(70, 211, 10)]
+    counts = torch.bincount(resized.flatten() // 10)[7:]
+    assert counts.max() - counts.min() <= 1
+
+
+def test_every_second_image_is_turned_about_its_middle():
+    """A quarter turn of a square is exact, clockwise for the highest angle."""
+    augment = RandomScaleCrop(6, (1.0, 1.0), flip=False, rotation=90)
+    image = torch.arange(36, dtype=torch.uint8).view(1, 1, 6, 6)
+    for chance, turns in ((0.5 - 1e-7, -1), (0.0, 1), (0.25, 0), (0.9, 0)):
+        draws = torch.tensor([[0.0, 0.0, 0.0, 0.9, chance]])
+        expected = image.rot90(turns, (2, 3))
+        assert_close(augment(image, draws), expected, rtol=0, atol=1)
+        assert_close(augment.move(image[:, 0], draws), expected[:, 0], rtol=0, atol=0)
+
+
+def test_what_comes_in_by_a_turn_has_no_class():
+    augment = RandomScaleCrop(8, (1.0, 1.0), flip=False, fill=7, rotation=45)
+    draws = torch.tensor([[0.0, 0.0, 0.0, 0.9, 0.0]])
+    image = torch.full((1, 3, 8, 8), 200, dtype=torch.uint8)
+    turned, mask = augment(image, draws), augment.move(image[:, 0] * 0, draws)
+    assert mask[0, 0, 0] == 255
+    assert mask[0, 4, 4] == 0
+    assert (turned[0, :, mask[0] == 255] == 7).all()
+    assert (turned[0, :, mask[0] == 0] == 200).all()
+
+
+@pytest.mark.parametrize("name", ["step", "rotation"])
+def test_steps_and_angles_are_not_negative(name):
+    with pytest.raises(ValueError, match=f"RandomScaleCrop: expected `{name}` >= 0"):
+        RandomScaleCrop(4, **{name: -1})
+
+
+def test_a_view_crops_an_image_and_its_mask_alike():
+    crop = RandomScaleCrop(5, (0.5, 2.0), fill=9, rotation=20)
+    view, draws = CropView(crop, shorter_side=8), torch.rand(20, 5)
+    image = torch.zeros(3, 16, 24, dtype=torch.uint8)
+    image[:, :, 12:] = 200
+    mask = (image[0] > 0).byte()
+    assert view.num_draws == 5
+    for row in draws:
+        seen, moved = view(image, row), view.move(mask, row)
+        assert seen.shape == (3, 5, 5)
+        assert moved.shape == (5, 5)
+        assert (seen[:, moved == 255] == 9).all()
+        assert ((seen[0] > 100) == (moved == 1))[moved < 255].float().mean() > 0.7
+    small = CropView(RandomScaleCrop(8, (1.0, 1.0), flip=False), 8)
+    assert small(image, torch.zeros(4)).shape == (3, 8, 8)

@@ -21,9 +21,11 @@ from semaug.augmentation import (
     ScaleCrop,
     normalize,
 )
+from semaug.augmentation.scale_crop import CropView
 from semaug.augmentation.standard import VIEW_PARTS
 from semaug.data import DataSet, FileSet, ImageSet, RandomResizedCrop, ResizeCenterCrop
-from semaug.data.image_set import FilePaths
+from semaug.data.image_set import FilePaths, MaskFiles
+from semaug.data.views import Whole
 from semaug.errors import UserError
 from semaug.registry import augmentations
 
@@ -264,6 +266,24 @@ def test_scale_crops_have_a_name_and_options(dense):
     assert spec == ScaleCrop(size=(6, 5), scale=(1.0, 1.5), flip=False)
     assert spec.build(dense) == RandomScaleCrop((6, 5), (1.0, 1.5), False, MEAN_COLOR)
     assert ScaleCrop(size=(6,)).build(dense).size == 6
+    options = {"scale": (0.7, 2.1), "scale_step": 0.1, "rotation": 10, "jitter": (0.1, 0, 0.2)}
+    crop = RandomScaleCrop(6, (0.7, 2.1), True, MEAN_COLOR, 0.1, 10)
+    found = ScaleCrop(size=(6,), **options).build(dense)
+    assert str(found) == str(Compose(crop, ColorJitter(0.1, 0, 0.2)))
+
+
+def test_images_with_masks_in_files_are_cropped_where_they_are_decoded(dense):
+    masks = MaskFiles.of(FilePaths.of("", ["a.png"]), (0, 1))
+    files = FileSet.with_masks(FilePaths.of("", ["a.jpg"]), masks, ("x", "y"))
+    data = replace(dense, train=files)
+    spec = ScaleCrop(size=(6,), shorter_side=9, jitter=(0.1,))
+    assert str(spec.build(data)) == str(Compose(ColorJitter(0.1)))
+    assert spec.train_view(data) == CropView(RandomScaleCrop(6, fill=MEAN_COLOR), 9)
+    assert spec.test_view() == Whole(9)
+    with pytest.raises(UserError, match="`shorter_side` has no effect, for images of data="):
+        spec.build(dense)
+    with pytest.raises(UserError, match="have masks; add augment=scale_crop size=N"):
+        Augment(padding=0).build(data)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +293,12 @@ def test_scale_crops_have_a_name_and_options(dense):
         ({"size": (1, 2, 3)}, "expected two numbers `size`, got"),
         ({"size": ()}, "expected two numbers `size`, got"),
         ({"size": (8,), "scale": (2.0, 1.0)}, "expected `scale` with 0 < lowest <= highest"),
+        ({"size": (8,), "rotation": -1.0}, "RandomScaleCrop: expected `rotation` >= 0"),
+        (
+            {"size": (8,), "jitter": (0, 0, 0, 0.6)},
+            "recipe: expected `jitter` >= 0, and hue <= 0.5",
+        ),
+        ({"size": (8,), "shorter_side": 0}, "recipe: expected `shorter_side` >= 1 or none"),
     ],
 )
 def test_options_of_scale_crops_have_a_range(options, message):

@@ -113,8 +113,9 @@ def test_what_is_known_before_reading_is_true_of_what_is_read():
     assert known["tiny_imagenet"] == (200, 64)
     assert known["imagenet"] == (1000, None)
     assert known["folder"] == (None, None)
-    assert {name for name in NAMES if data_sets.get(name).in_files} == {"folder", "imagenet"}
-    assert {name for name in NAMES if data_sets.get(name).is_users_own} == {"folder"}
+    in_files = {"cityscapes", "folder", "imagenet", "masks"}
+    assert {name for name in NAMES if data_sets.get(name).in_files} == in_files
+    assert {name for name in NAMES if data_sets.get(name).is_users_own} == {"folder", "masks"}
 
 
 def test_digits_are_always_there(tmp_path):

@@ -109,7 +109,7 @@ def test_absurdly_long_images_are_not_resized_whole(size, monkeypatch):
         sizes.append(height * width)
         return torch.zeros(3, height, width, dtype=torch.uint8)
 
-    monkeypatch.setattr(views, "_resize", resize)
+    monkeypatch.setattr(views, "resize", resize)
     assert ResizeCenterCrop(20, 15)(random_image(*size), torch.empty(0)).shape == (3, 15, 15)
     assert sizes[0] <= 101 * 20**2
 

@@ -1,6 +1,8 @@
 """Tests of semaug.engine.evaluation."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -114,7 +116,10 @@ def test_mirrored_outputs_are_mirrored_back(images):
 
 
 def slide_by_loops(predict, images, window, stride):
-    """Average, pixel by pixel, the outputs of all windows that show it."""
+    """Average, pixel by pixel, the outputs of all windows that show it.
+
+    Windows of float64 are as exact a reference as any.
+    """
     height, width = images.shape[2:]
     tall, wide = max(height, window), max(width, window)
     padded = torch.zeros(*images.shape[:2], tall, wide)
@@ -142,12 +147,104 @@ def slide_by_loops(predict, images, window, stride):
     ("window", "percent"), [(8, 50), (8, 66.7), (7, 100), (16, 25), (21, 66.7), (5, 1)]
 )
 def test_windows_are_averaged_where_they_overlap(images, dense, window, percent):
-    spec = SlidingWindow(window=window, stride_percent=percent)
+    spec = SlidingWindow(window=window, stride_percent=percent, average="logits")
     found = evaluate(spec, dense, images, (20, 13))
-    stride = max(1, round(window * percent / 100))
+    probabilities = evaluate(replace(spec, average="probabilities"), dense, images, (20, 13))
+    stride = math.ceil(window * percent / 100)
     for name in ("", "teacher"):
         expected = slide_by_loops(lambda x, name=name: dense(x)[name], images, window, stride)
         assert_close(found[name], expected)
+        if window < 20:  # else one window shows all, as it is
+            own = slide_by_loops(
+                lambda x, name=name: resize(dense(x)[name], window, window).softmax(1),
+                *(images, window, stride),
+            )
+            assert_close(probabilities[name].exp(), own)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(769, 513), (713, 476), (9, 6), (97, 65), (1, 1)])
+def test_windows_are_two_thirds_apart_as_published(window, stride):
+    starts = SlidingWindow(window=window)._starts(2 * window + 1)
+    assert starts[:2] == [0, stride]
+    assert starts[-1] == window + 1
+
+
+def test_windows_of_cityscapes_lie_as_published():
+    starts = SlidingWindow(window=769)._starts
+    assert (starts(1024), starts(2048)) == ([0, 255], [0, 513, 1026, 1279])
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+def test_a_network_of_tiles_sees_no_difference_between_windows_and_the_whole(images, average):
+    """Windows and their distance are whole tiles, so that each tile is always seen alike."""
+    torch.manual_seed(0)
+    tiles = nn.Conv2d(3, 4, 4, stride=4).requires_grad_(False).double()
+    square = images[:, :, :20, :12].double()
+    up = nn.Upsample(scale_factor=4)
+    predict = lambda seen: {"": up(tiles(seen))}  # noqa: E731
+    window = SlidingWindow(window=8, stride_percent=50, average=average)
+    found = evaluate(window, predict, square, (20, 12))[""]
+    assert_close(found.softmax(1), predict(square)[""].softmax(1))
+
+
+@pytest.mark.parametrize("spec", [Whole, partial(SlidingWindow, window=8, stride_percent=50)])
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+def test_mirror_images_change_nothing_for_networks_that_follow_them(images, average, spec):
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False).double()
+    network.weight.copy_((network.weight + network.weight.flip(3)) / 2)
+    square = images[:, :, :, :12].double()
+    predict = lambda seen: {"": network(seen)}  # noqa: E731
+    found = [
+        evaluate(spec(mirror=mirror, average=average), predict, square, (20, 12))[""].softmax(1)
+        for mirror in (False, True)
+    ]
+    assert_close(*found)
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+def test_constant_outputs_stay_constant(images, average):
+    logits = torch.tensor([2.0, -1.0, 0.5, 0.0])
+    predict = lambda seen: {"": logits.view(1, 4, 1, 1).expand(len(seen), -1, 3, 2)}  # noqa: E731
+    spec = SlidingWindow(window=7, mirror=True, scales=(0.5, 1.0, 1.25), average=average)
+    found = evaluate(spec, predict, images, (31, 17))[""]
+    expected = logits.softmax(0).view(1, 4, 1, 1).expand(2, 4, 31, 17)
+    assert_close(found.softmax(1), expected)
+    if average == "logits":
+        assert_close(found, logits.view(1, 4, 1, 1).expand_as(found))
+
+
+def test_logits_are_averaged_at_the_size_of_the_truth(images, dense):
+    spec = Whole(scales=(0.75, 1.25), mirror=True, average="logits")
+    found = evaluate(spec, dense, images, (20, 13))[""]
+    total = torch.zeros(2, 4, 20, 13, dtype=torch.float64)
+    for scale in spec.scales:
+        seen = resize(images, round(20 * scale), round(13 * scale))
+        total += resize(dense(seen)[""], 20, 13)
+        total += resize(dense(seen.flip(3))[""].flip(3), 20, 13)
+    assert_close(found, (total / 4).float())
+
+
+def test_results_are_those_of_one_image_at_a_time(images, dense):
+    spec = SlidingWindow(window=9, mirror=True, scales=(0.75, 1.0))
+    together = evaluate(spec, dense, images, (40, 26))
+    for place in range(2):
+        alone = evaluate(spec, dense, images[place : place + 1], (40, 26))
+        assert_close(alone[""][0], together[""][place])
+
+
+def test_corners_are_aligned_where_the_network_says_so(images, dense):
+    sizes = replace(SIZES, align_corners=True)
+    corners = partial(F.interpolate, mode="bilinear", align_corners=True)
+    found = Whole().build(sizes)(dense, images, (20, 13))[""]
+    assert_close(found, corners(dense(images)[""], (20, 13)))
+    # At another scale corners are those of the image as it was shown.
+    found = Whole(scales=(2.0,)).build(sizes)(dense, images, (20, 13))[""]
+    shown = dense(resize(images, 40, 26))[""]
+    assert_close(found, resize(corners(shown, (40, 26)), 20, 13))
+    window = SlidingWindow(window=9, stride_percent=100, average="logits")
+    found = window.build(sizes)(dense, images[..., :9, :9], (9, 9))[""]
+    assert_close(found, corners(dense(images[..., :9, :9])[""], (9, 9)))
 
 
 def test_one_window_that_covers_the_image_is_the_whole(images, dense):
@@ -168,17 +265,19 @@ def test_a_larger_window_changes_nothing_for_a_network_of_single_pixels(images):
 
 
 def test_windows_scales_and_mirror_images_go_together(images, dense):
-    spec = SlidingWindow(window=9, stride_percent=50, mirror=True, scales=(1.0, 1.5))
+    spec = SlidingWindow(
+        window=9, stride_percent=50, mirror=True, scales=(1.0, 1.5), average="logits"
+    )
     found = evaluate(spec, dense, images, (20, 13))["teacher"]
     total = torch.zeros(2, 4, 20, 13)
     for scale in spec.scales:
         seen = resize(images, round(20 * scale), round(13 * scale))
         for mirrored in (False, True):
             one = seen.flip(3) if mirrored else seen
-            outputs = slide_by_loops(lambda x: dense(x)["teacher"], one, 9, 4)
+            outputs = slide_by_loops(lambda x: dense(x)["teacher"], one, 9, 5)
             outputs = outputs.flip(3) if mirrored else outputs
-            total += resize(outputs, 20, 13).softmax(1)
-    assert_close(found.exp(), total / 4)
+            total += resize(outputs, 20, 13)
+    assert_close(found, total / 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

@@ -241,7 +241,7 @@ def test_masks_are_learned_and_measured(train_own, evaluation):
     assert summary["by_class"].keys() == {"ground", "square"}
     assert rows[-1]["test_miou"] > 80
     assert rows[-1]["train_miou"] > 60
-    assert not (run.folder / "tested.npz").exists()  # its metric brings no keeper
+    assert (run.folder / "tested.npz").exists()  # its metric keeps masks of a few images
     assert load_trained(run.folder).test() == {"": {"miou": rows[-1]["test_miou"]}}
 
 

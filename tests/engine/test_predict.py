@@ -221,7 +221,7 @@ def test_networks_that_label_pixels_are_refused(make_run):
     run = replace(run, recipe=replace(run.recipe, **specs))
     train_quietly(run)
     trained = load_trained(run.folder, CPU)
-    with pytest.raises(UserError, match=r"networks that classify images, .* \(1, 2, 8, 8\) for 1"):
+    with pytest.raises(UserError, match="classify images, got some that label pixels; call"):
         trained.predict(torch.zeros(3, 8, 8, dtype=torch.uint8))
 
 

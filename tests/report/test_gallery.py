@@ -95,8 +95,8 @@ def test_masks_are_drawn_over_images_and_move_with_them(tmp_path):
     assert 0 < int(flipped.sum()) < 20
     images[flipped] = images[flipped].flip(-1)
     dark, bright, plain = images[..., :6, :5], images[..., :6, 5:], images[..., 6:, :]
-    blue, orange = (31, 119, 180), (255, 127, 14)
-    for region, shade, color in ((dark, 50, blue), (bright, 200, orange)):
+    red, green = (128, 0, 0), (0, 128, 0)
+    for region, shade, color in ((dark, 50, red), (bright, 200, green)):
         wanted = torch.tensor([round((shade + own) / 2) for own in color]).view(3, 1, 1)
         assert (region.int() - wanted).abs().max() <= 1
     assert set(plain.unique().tolist()) == {50, 200}

@@ -23,8 +23,21 @@ from semaug.augmentation.operator import (
     in_pieces,
 )
 from semaug.augmentation.pixels import blend, luminance
+from semaug.errors import check_option
 
 # N images of C channels, H and W pixels.
+
+
+def check_jitter(jitter: tuple[float, ...]) -> None:
+    """Check the option of a recipe that :class:`ColorJitter` is made of.
+
+    Raises:
+        UserError: If there are more than four numbers, or one is out of range.
+    """
+    check_option("jitter", jitter, len(jitter) <= 4, "with at most 4 numbers")
+    largest = (float("inf"),) * 3 + (0.5,)
+    inside = all(0 <= x <= limit for x, limit in zip(jitter, largest, strict=False))
+    check_option("jitter", jitter, inside, ">= 0, and hue <= 0.5")
 
 
 @dataclass(frozen=True)

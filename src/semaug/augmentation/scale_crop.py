@@ -1,14 +1,18 @@
 """Random scale, crop and mirror image of a whole batch, to train networks for segmentation."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from semaug._torch.checks import check_bool, check_number, check_positive_int
+from semaug._torch.checks import check_at_least, check_bool, check_number, check_positive_int
+from semaug.augmentation.color import ColorJitter, check_jitter
+from semaug.augmentation.compose import Compose
 from semaug.augmentation.operator import (
     Augmentation,
     check_fill,
@@ -17,8 +21,9 @@ from semaug.augmentation.operator import (
     fill_of,
     in_pieces,
 )
-from semaug.data.image_set import IGNORED, DataSet
-from semaug.errors import as_user_error
+from semaug.data.image_set import IGNORED, DataSet, FileSet
+from semaug.data.views import View, Whole, resize_mask
+from semaug.errors import UserError, as_user_error, check_option
 from semaug.registry import augmentations
 
 # N images of C channels, H and W pixels; crops of h and w pixels.
@@ -28,10 +33,13 @@ from semaug.registry import augmentations
 class RandomScaleCrop(Augmentation):
     """Resize each image by a factor of its own, crop it at a random place, mirror every second one.
 
-    The factor is uniform in ``scale``. Images are resized bilinearly, without smoothing before
-    they shrink, and masks to the nearest pixel: as ``torch.nn.functional.interpolate`` does with
-    ``mode="bilinear"`` and ``mode="nearest-exact"``, but for rounding. A side that has become
-    shorter than the crop lies at a random place in it.
+    The factor is uniform in ``scale``, or one of its steps. Images are resized bilinearly, without
+    smoothing before they shrink, and masks to the nearest pixel: as
+    ``torch.nn.functional.interpolate`` does with ``mode="bilinear"`` and
+    ``mode="nearest-exact"``, but for rounding. A side that has become
+    shorter than the crop lies at a random place in it. With ``rotation``, every second image is
+    turned about its middle after it was resized; which pixel of a mask is nearest may then depend
+    on how a device rounds.
 
     Source: Chen et al., 2016, https://arxiv.org/abs/1606.00915, section 4.3; Zhao et al., CVPR
     2017, https://arxiv.org/abs/1612.01105, section 5.1
@@ -41,20 +49,21 @@ class RandomScaleCrop(Augmentation):
         scale: Lowest and highest factor.
         flip: Whether to mirror left and right, with probability one half.
         fill: What lies around a small image, for all channels or for each.
+        step: Distance between factors, from the lowest on; 0 takes all between.
+        rotation: Largest angle, in degrees; 0 turns none.
 
     Raises:
         TypeError: If a size is not an int, a factor or ``fill`` not a number, ``flip`` not a bool.
         ValueError: If there are not one or two sizes, one is below 1, ``scale`` is not two numbers
-            0 < lowest <= highest, or ``fill`` not finite.
+            0 < lowest <= highest, ``fill`` not finite, or ``step`` or ``rotation`` negative.
     """
-
-    draw_names = ("scale", "crop", "crop", "flip")
-    num_draws = len(draw_names)  # the flip is drawn with ``flip`` off too
 
     size: int | tuple[int, int]
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
     fill: float | tuple[float, ...] = 0
+    step: float = 0.0
+    rotation: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = self.size if isinstance(self.size, tuple) else (self.size, self.size)
@@ -70,14 +79,27 @@ class RandomScaleCrop(Augmentation):
             )
         check_bool("RandomScaleCrop", "flip", self.flip)
         check_fill("RandomScaleCrop", self.fill)
+        for name in ("step", "rotation"):
+            check_number("RandomScaleCrop", name, getattr(self, name))
+            check_at_least("RandomScaleCrop", name, getattr(self, name), 0)
+
+    @property
+    def draw_names(self) -> tuple[str, ...]:
+        """What each draw decides about; the flip is drawn with ``flip`` off too."""
+        return ("scale", "crop", "crop", "flip", *["rotation"] * (self.rotation > 0))
+
+    @property
+    def num_draws(self) -> int:
+        """Four, and one for the rotation."""
+        return len(self.draw_names)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch.
 
         Args:
             images: ``(N, C, H, W)`` uint8 or floating-point.
-            draws: ``(N, 4)``, the rows of :meth:`draw` for these images. On an accelerator they
-                should lie there already: moving them makes the host wait.
+            draws: ``(N, num_draws)``, the rows of :meth:`draw` for these images. On an accelerator
+                they should lie there already: moving them makes the host wait.
 
         Returns:
             ``(N, C, h, w)`` of the same dtype, contiguous.
@@ -103,7 +125,7 @@ class RandomScaleCrop(Augmentation):
 
         Args:
             masks: ``(N, H, W)`` of an integer dtype that holds 255.
-            draws: ``(N, 4)``, those of the images.
+            draws: ``(N, num_draws)``, those of the images.
 
         Returns:
             ``(N, h, w)``, 255 outside of the mask.
@@ -113,17 +135,27 @@ class RandomScaleCrop(Augmentation):
             ValueError: If shapes disagree.
         """
         check_masks_and_draws(self, masks, draws)
-        places, inside = self._places(draws.to(masks.device), masks.shape[1:])
+        draws = draws.to(masks.device)
+        if self.rotation:
+            rows, columns, inside = self._turned(draws, masks.shape[1:])
+            pixels = rows.long() * masks.shape[2] + columns.long()
+            moved = masks.flatten(1).gather(1, pixels.flatten(1)).view(pixels.shape)
+            return torch.where(inside.squeeze(1), moved, IGNORED)
+        places, inside = self._places(draws, masks.shape[1:])
         moved = masks.contiguous().unsqueeze(1)
         for dim, (numerator, denominator) in zip((2, 3), places, strict=True):
             moved = _take(moved, numerator // denominator, dim)
         return torch.where(inside, moved, IGNORED).squeeze(1)
 
     def _crop_images(self, fill: Tensor, images: Tensor, draws: Tensor) -> Tensor:
-        places, inside = self._places(draws, images.shape[2:])
-        mixed = images
-        for dim, (numerator, denominator) in zip((2, 3), places, strict=True):
-            mixed = _interpolate(mixed, numerator / denominator - 0.5, dim)
+        if self.rotation:
+            rows, columns, inside = self._turned(draws, images.shape[2:])
+            mixed = _sample(images, rows, columns)
+        else:
+            places, inside = self._places(draws, images.shape[2:])
+            mixed = images
+            for dim, (numerator, denominator) in zip((2, 3), places, strict=True):
+                mixed = _interpolate(mixed, numerator / denominator - 0.5, dim)
         if images.dtype == torch.uint8:
             mixed = mixed.round_()
         return torch.where(inside, mixed.to(images.dtype), fill)
@@ -140,32 +172,106 @@ class RandomScaleCrop(Augmentation):
             numerators ``(N, h)`` or ``(N, w)`` and denominators ``(N, 1)``, int64; and
             ``(N, 1, h, w)`` bool.
         """
-        low, high = self.scale
-        scale = low + (high - low) * draws[:, :1]
-        sizes = self.size if isinstance(self.size, tuple) else (self.size, self.size)
         places, inside = [], []
-        for axis, (length, wanted) in enumerate(zip(lengths, sizes, strict=True)):
-            resized = (length * scale).round_().clamp_(min=1).long()  # (N, 1)
-            gap = resized - wanted
-            start = (draws[:, 1 + axis : 2 + axis] * (gap.abs() + 1)).long() * gap.sign()
-            place = torch.arange(wanted, device=draws.device) + start  # in the resized image
-            if axis == 1 and self.flip:
-                place = torch.where(draws[:, 3:] < 0.5, place.flip(1), place)
+        for length, (place, resized) in zip(lengths, self._crops(draws, lengths), strict=True):
             inside.append((place >= 0) & (place < resized))
             place = torch.minimum(place.clamp_(min=0), resized - 1)
             places.append(((2 * place + 1) * length, 2 * resized))
         return places, (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1)
 
+    def _crops(self, draws: Tensor, lengths: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Return which rows and columns of the resized image a crop has, and how many there are.
+
+        Returns:
+            Int64 ``(N, h)`` or ``(N, w)``, also outside of the image, and ``(N, 1)``.
+        """
+        low, high = self.scale
+        scale = low + (high - low) * draws[:, :1]
+        if self.step:
+            count = round((high - low) / self.step) + 1
+            scale = low + self.step * (draws[:, :1] * count).floor()
+        sizes = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        crops = []
+        for axis, (length, wanted) in enumerate(zip(lengths, sizes, strict=True)):
+            resized = (length * scale).round_().clamp_(min=1).long()  # (N, 1)
+            gap = resized - wanted
+            start = (draws[:, 1 + axis : 2 + axis] * (gap.abs() + 1)).long() * gap.sign()
+            place = torch.arange(wanted, device=draws.device) + start
+            if axis == 1 and self.flip:
+                place = torch.where(draws[:, 3:4] < 0.5, place.flip(1), place)
+            crops.append((place, resized))
+        return crops
+
+    def _turned(self, draws: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where the middles of the pixels of a crop lie in an image that is turned too.
+
+        Returns:
+            Distances from the top and from the left border in pixels of the image, inside of it,
+            ``(N, h, w)`` each, and ``(N, 1, h, w)`` bool, whether they were inside.
+        """
+        chance = draws[:, 4].view(-1, 1, 1)
+        angle = torch.where(chance < 0.5, 4 * chance - 1, 0) * math.radians(self.rotation)
+        sine, cosine = angle.sin(), angle.cos()
+        # From the middle of the resized image, which is turned about it.
+        down, right = (
+            (place + 0.5 - resized / 2).unsqueeze(2 - axis)
+            for axis, (place, resized) in enumerate(self._crops(draws, lengths))
+        )
+        turned = cosine * down - sine * right, sine * down + cosine * right
+        inside, places = torch.tensor(True, device=draws.device), []
+        for own, length, (_, resized) in zip(
+            turned, lengths, self._crops(draws, lengths), strict=True
+        ):
+            share = own / resized.unsqueeze(2) + 0.5
+            inside = inside & (share >= 0) & (share < 1)
+            places.append((share * length).clamp(0, length - 0.5))
+        return places[0], places[1], inside.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class CropView(View):
+    """A random crop of an image and of its mask, where they are decoded.
+
+    Args:
+        crop: What is done with an image after it was resized.
+        shorter_side: To which images are resized before, with smoothing; None keeps their size.
+    """
+
+    crop: RandomScaleCrop
+    shorter_side: int | None = None
+
+    @property
+    def num_draws(self) -> int:
+        """Those of the crop."""
+        return self.crop.num_draws
+
+    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
+        """Crop ``(C, H, W)`` uint8."""
+        resized = Whole(self.shorter_side)(image, draws)
+        return self.crop(resized.unsqueeze(0), draws.unsqueeze(0)).squeeze(0)
+
+    def move(self, mask: Tensor, draws: Tensor) -> Tensor:
+        """Crop the mask ``(H, W)`` of an image as the image."""
+        resized = resize_mask(mask, *Whole(self.shorter_side).size_of(*mask.shape))
+        return self.crop.move(resized.unsqueeze(0), draws.unsqueeze(0)).squeeze(0)
+
 
 @augmentations.register("scale_crop")
 @dataclass(frozen=True, kw_only=True)
 class ScaleCrop:
-    """Random scale, crop and mirror image, of images and of masks.
+    """Random scale, rotation, crop, mirror image and colors, of images and of masks.
 
     Args:
-        size: Height and width of the crop; one number if they are equal.
+        size: Height and width of the crop; one number if they are equal. Networks that align
+            corners want a multiple of their stride and 1 more, such as 769.
         scale: Lowest and highest factor by which images are resized.
+        scale_step: Distance between factors, such as 0.1; 0 takes all between.
         flip: Whether images are mirrored with probability one half.
+        rotation: Largest angle in degrees by which every second image is turned; 0 turns none.
+        jitter: Largest change of brightness, contrast, saturation and hue, up to four numbers;
+            empty is no jitter.
+        shorter_side: To which images that lie in files are resized before, to train and to test;
+            the truth of the test keeps its size. None keeps that of the images.
 
     Raises:
         UserError: If a number is out of range.
@@ -173,20 +279,65 @@ class ScaleCrop:
 
     size: tuple[int, ...]
     scale: tuple[float, ...] = (0.5, 2.0)
+    scale_step: float = 0.0
     flip: bool = True
+    rotation: float = 0.0
+    jitter: tuple[float, ...] = ()
+    shorter_side: int | None = None
 
     def __post_init__(self) -> None:
-        self._build(fill=0)
+        self._crop(fill=0)
+        check_jitter(self.jitter)
+        side = self.shorter_side
+        check_option("shorter_side", side, side is None or side >= 1, ">= 1 or none")
 
     def build(self, data: DataSet) -> Augmentation:
-        """Return what happens to images on the device; around a small one lies the mean color."""
-        return self._build(fill=data.mean_color)
+        """Return what happens to images on the device; around a small one lies the mean color.
 
-    def _build(self, fill: float | tuple[float, ...]) -> RandomScaleCrop:
+        Those that lie in files are cropped already, where they were decoded.
+
+        Raises:
+            UserError: If images in memory are to be resized.
+        """
+        in_files = isinstance(data.train, FileSet)
+        if not in_files and self.shorter_side is not None:
+            raise UserError(
+                "recipe: `shorter_side` has no effect, for images of "
+                f"data={data.name} lie in memory"
+            )
+        colors = [ColorJitter(*self.jitter)] if any(self.jitter) else []
+        if in_files:
+            return Compose(*colors)
+        crop = self._crop(fill=data.mean_color)
+        return Compose(crop, *colors) if colors else crop
+
+    def train_view(self, data: DataSet) -> View:
+        """Return how images that lie in files are cropped to train on, where they are decoded."""
+        return CropView(self._crop(fill=data.mean_color), self.shorter_side)
+
+    def test_view(self) -> View:
+        """Return how images that lie in files are shown in the test."""
+        return Whole(self.shorter_side)
+
+    def _crop(self, fill: float | tuple[float, ...]) -> RandomScaleCrop:
         size: Any = self.size[0] if len(self.size) == 1 else self.size
         scale: Any = self.scale
         with as_user_error("recipe: ", ValueError):
-            return RandomScaleCrop(size, scale, self.flip, fill)
+            return RandomScaleCrop(size, scale, self.flip, fill, self.scale_step, self.rotation)
+
+
+def _sample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return values between the pixels of images, float32 or better.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        rows: ``(N, h, w)``, distances from the top border, in pixels.
+        columns: Likewise, from the left one.
+    """
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    shares = [x / length for x, length in zip((columns, rows), images.shape[:1:-1], strict=True)]
+    grid = (2 * torch.stack(shares, dim=3) - 1).to(dtype)
+    return F.grid_sample(images.to(dtype), grid, padding_mode="border", align_corners=False)
 
 
 def _interpolate(images: Tensor, places: Tensor, dim: int) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from semaug.augmentation.auto_augment import AutoAugment
-from semaug.augmentation.color import ColorJitter, Grayscale
+from semaug.augmentation.color import ColorJitter, Grayscale, check_jitter
 from semaug.augmentation.compose import Compose
 from semaug.augmentation.crop_flip import CropFlip
 from semaug.augmentation.cutout import Cutout
@@ -91,10 +91,7 @@ class Augment:
         if self.padding_mode != "zero" and self.padding == 0:
             raise UserError("recipe: `padding_mode` has no effect with padding=0")
         check_option("grayscale", self.grayscale, 0 <= self.grayscale <= 1, "from 0 to 1")
-        check_option("jitter", self.jitter, len(self.jitter) <= 4, "with at most 4 numbers")
-        largest = (float("inf"),) * 3 + (0.5,)
-        inside = all(0 <= x <= limit for x, limit in zip(self.jitter, largest, strict=False))
-        check_option("jitter", self.jitter, inside, ">= 0, and hue <= 0.5")
+        check_jitter(self.jitter)
         for name in ("policy", "grayscale", "jitter") if self.whitening else ():
             if getattr(self, name):
                 raise UserError(
@@ -167,7 +164,7 @@ class Augment:
         """Return what mixes images with others of the batch, None if nothing does."""
         return Mix(self.mixup, self.cutmix) if self.mixes else None
 
-    def train_view(self) -> RandomResizedCrop:
+    def train_view(self, data: DataSet | None = None) -> RandomResizedCrop:
         """Return how images that lie in files are cropped to train on, where they are decoded."""
         return RandomResizedCrop(self.image_size or _IMAGE_SIZE)
 
@@ -207,6 +204,10 @@ class Augment:
             (
                 not in_files and self.test_crop is not None,
                 f"`test_crop` has no effect, for images of data={name} are whole",
+            ),
+            (
+                in_files and data.has_masks,
+                f"images of data={name} lie in files and have masks; add augment=scale_crop size=N",
             ),
             (
                 in_files and self.whitening,

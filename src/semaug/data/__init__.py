@@ -23,7 +23,7 @@ from semaug.data.description import (
     unpack_selection,
 )
 from semaug.data.errors import LoadError, explain_worker_death
-from semaug.data.image_set import IGNORED, DataSet, FileSet, ImageSet
+from semaug.data.image_set import IGNORED, DataSet, FilePaths, FileSet, ImageSet, MaskFiles
 from semaug.data.loader import LoadedBatch, Loader, batches, epoch_order
 from semaug.data.registry import load_data
 from semaug.data.selection import Selection, select
@@ -43,11 +43,13 @@ __all__ = [
     "IGNORED",
     "DataSet",
     "DataSource",
+    "FilePaths",
     "FileSet",
     "ImageSet",
     "LoadError",
     "LoadedBatch",
     "Loader",
+    "MaskFiles",
     "RandomResizedCrop",
     "ResizeCenterCrop",
     "Selection",

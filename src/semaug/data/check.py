@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from semaug.data.class_folders import image_extensions
 from semaug.data.description import describe_classes
 from semaug.data.errors import WHAT_TO_DO
-from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet
+from semaug.data.image_set import DataSet, FilePaths, FileSet, ImageSet, MaskFiles
 from semaug.data.near_duplicates import find_near_duplicates
 from semaug.data.registry import data_root
 from semaug.data.source import DataSource, fetch_command, open_official
@@ -126,8 +127,8 @@ def check(
     if not data.has_bytes:
         raise ValueError(f"check: expected images of bytes to measure, got others of {name!r}")
     progress = progress or (lambda done, total: None)
-    parts, problems = _measure(data, progress, threads)
-    notes = list(data.notes)
+    parts, problems, told = _measure(data, progress, threads)
+    notes = [*data.notes, *told]
     if getattr(source, "is_users_own", False):
         notes.insert(0, describe_classes(data.train))
         if files := [part for part in (data.train, data.test) if isinstance(part, FileSet)]:
@@ -162,12 +163,14 @@ def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
 
 def _measure(
     data: DataSet, progress: Progress, threads: int | None
-) -> tuple[dict[str, PartReport], list[Problem]]:
+) -> tuple[dict[str, PartReport], list[Problem], list[str]]:
     parts: dict[str, PartReport] = {}
     problems: list[Problem] = []
+    notes: list[str] = []
     total, done = len(data.train) + len(data.test), 0
     for name, images in (("train", data.train), ("test", data.test)):
         histogram, heights, widths = np.zeros((1, 256), np.int64), set[int](), set[int]()
+        pixels = shown = torch.zeros(256, dtype=torch.int64)  # of masks, by class
         for one in _look_at_all(images, threads):
             if isinstance(one, Problem):
                 problems.append(one)
@@ -176,11 +179,33 @@ def _measure(
                 histogram = histogram + one.histogram
                 heights.add(one.height)
                 widths.add(one.width)
+                pixels, shown = pixels + one.pixels.sum(0), shown + (one.pixels > 0).sum(0)
                 done += one.num_images
             progress(done, total)
         if heights:
-            parts[name] = _report(images, histogram, heights, widths)
-    return parts, problems
+            counts = shown[: data.num_classes]
+            if data.has_masks:
+                notes.append(_describe_masks(name, data.classes, pixels, counts))
+            else:
+                counts = torch.bincount(images.labels, minlength=data.num_classes)
+            parts[name] = _report(len(images), counts, histogram, heights, widths)
+            if data.has_masks and (counts > 0).sum() < 2:
+                message = f"expected masks of two classes or more in {name}; {notes.pop()}"
+                problems.append(Problem(Path(name), message))
+    return parts, problems, notes
+
+
+def _describe_masks(name: str, classes: Sequence[str], pixels: Tensor, shown: Tensor) -> str:
+    """Say how many pixels of the masks of a part have a class, and which classes are absent."""
+    total = int(pixels.sum())
+    known = pixels[: len(classes)]
+    named = [f"{x} {100 * int(n) / total:.1f} %" for x, n in zip(classes, known, strict=True)]
+    absent = [x for x, n in zip(classes, shown.tolist(), strict=True) if not n]
+    none = 100 * (total - int(known.sum())) / total
+    return (
+        f"masks of {name}: {', '.join(named)}; no class {none:.1f} % of pixels"
+        + f"; in no mask: {', '.join(absent)}" * bool(absent)
+    )
 
 
 class _Found(NamedTuple):
@@ -190,26 +215,29 @@ class _Found(NamedTuple):
     histogram: np.ndarray  # (C, 256) int64, pixels of each level in each channel
     height: int
     width: int
+    pixels: Tensor  # (N, 256) int64, of each class in each mask; (0, 256) without masks
 
 
-def _look_at(images: Tensor) -> _Found:
-    """Look at ``(N, C, H, W)`` bytes, N > 0."""
+def _look_at(images: Tensor, masks: Tensor | None = None) -> _Found:
+    """Look at ``(N, C, H, W)`` bytes and masks ``(N, H, W)``, N > 0."""
     channels = images.cpu().transpose(0, 1).flatten(1, 2).contiguous().numpy()  # (C, NH, W)
     # Twice as fast as `numpy.bincount`, and in one thread.
     histogram = np.array([Image.fromarray(channel).histogram() for channel in channels])
-    return _Found(len(images), histogram, *images.shape[2:])
+    pixels = torch.empty(0, 256, dtype=torch.int64)
+    if masks is not None:
+        pixels = torch.stack([torch.bincount(x.flatten().cpu(), minlength=256) for x in masks])
+    return _Found(len(images), histogram, images.shape[2], images.shape[3], pixels)
 
 
 def _report(
-    images: ImageSet | FileSet, histogram: np.ndarray, heights: set[int], widths: set[int]
+    num_images: int, counts: Tensor, histogram: np.ndarray, heights: set[int], widths: set[int]
 ) -> PartReport:
-    counts = _class_sizes(images.labels, len(images.classes))
     share = histogram / np.sum(histogram, axis=1, keepdims=True)  # (C, 256)
     levels = np.arange(256) / 255
     mean = share @ levels
     variance = (share * (levels - mean[:, None]) ** 2).sum(1)
     return PartReport(
-        num_images=len(images),
+        num_images=num_images,
         smallest_class=int(counts.min()),
         largest_class=int(counts.max()),
         height=(min(heights), max(heights)),
@@ -219,34 +247,36 @@ def _report(
     )
 
 
-def _class_sizes(labels: Tensor, num_classes: int) -> Tensor:
-    """Count the images of each class, or those that show a pixel of it: (C,)."""
-    if labels.ndim > 1:
-        shown = [mask.unique().long() for mask in labels]
-        labels = torch.cat([ids[ids < num_classes] for ids in shown])
-    return torch.bincount(labels, minlength=num_classes)
-
-
 def _look_at_all(images: ImageSet | FileSet, threads: int | None) -> Iterator[_Found | Problem]:
     if isinstance(images, FileSet):
-        return _look_at_files(images.paths, threads)
-    return (_look_at(chunk) for chunk in images.images.split(_CHUNK) if len(chunk))
+        return _look_at_files(images.paths, threads, images.masks)
+    masks = images.labels if images.labels.ndim > 1 else None
+    chunks = torch.arange(len(images)).split(_CHUNK)
+    return (
+        _look_at(images.images[chunk], None if masks is None else masks[chunk])
+        for chunk in chunks
+        if len(chunk)
+    )
 
 
 def _look_at_files(
-    paths: FilePaths | Sequence[Path], threads: int | None
+    paths: FilePaths | Sequence[Path], threads: int | None, masks: MaskFiles | None = None
 ) -> Iterator[_Found | Problem]:
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for start in range(0, len(paths), _CHUNK):  # a pool queues all that it is given
             stop = min(start + _CHUNK, len(paths))
-            yield from pool.map(_look_at_file, [paths[place] for place in range(start, stop)])
+            places = range(start, stop)
+            look = partial(_look_at_file, masks)
+            yield from pool.map(look, [paths[place] for place in places], places)
 
 
-def _look_at_file(path: Path) -> _Found | Problem:
-    from semaug.data.decode import decode_file  # imports torchvision, which is slow
+def _look_at_file(masks: MaskFiles | None, path: Path, place: int) -> _Found | Problem:
+    from semaug.data.decode import decode_file, decode_pair  # imports torchvision, which is slow
 
     try:
-        return _look_at(decode_file(path).unsqueeze(0))
+        if masks is None:
+            return _look_at(decode_file(path).unsqueeze(0))
+        return _look_at(*(x.unsqueeze(0) for x in decode_pair(path, masks, place)))
     except (OSError, ValueError) as error:
         return Problem(path, _reason(error))
 

@@ -16,7 +16,7 @@ import os
 import stat
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from semaug.data.errors import WHAT_TO_DO
 from semaug.data.formats import known_formats
+from semaug.data.image_set import MaskFiles
 
 try:
     from torchvision.io import decode_image
@@ -36,6 +37,7 @@ except ImportError:
 
 
 _SIXTEEN_BITS = {"I;16": ("JPEG2000", "PNG", "TIFF"), "I;16B": ("TIFF",), "I": ("PNG", "PPM")}
+_MOST_NUMBERS = 5  # that are named
 _HEADERS = 1 << 18  # bytes of a file that its metadata begins in
 _EXIF_OR_XMP = 8 | 4  # flags of an extended WebP
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
@@ -74,6 +76,106 @@ def decode_file(path: str | os.PathLike[str]) -> Tensor:
     if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
         raise ValueError(f"cannot read {os.fspath(path)!r}: a folder or pipe, no file")
     return _decode(np.fromfile(path, dtype=np.uint8), os.fspath(path))
+
+
+def decode_mask(
+    path: str | os.PathLike[str],
+    table: Tensor,
+    colors: Mapping[tuple[int, int, int], int] | None = None,
+) -> Tensor:
+    """Read the classes of the pixels of an image.
+
+    A pixel is a number: of a grey image, of the palette of a picture that has one, or of three
+    equal colors. What a camera notes in EXIF is not looked for: tools that draw masks do not write
+    it.
+
+    Args:
+        path: Of a file without loss, such as a PNG.
+        table: As of :class:`semaug.data.MaskFiles`.
+        colors: Likewise.
+
+    Returns:
+        ``(H, W)`` uint8, 255 for no class.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is damaged, its format changes numbers, or a number or a color is unknown;
+            the message names it.
+    """
+    numbers, name = read_numbers(path), os.fspath(path)
+    if numbers.ndim == 2:
+        found = np.append(table.numpy(), -1)[np.clip(numbers.astype(np.int64), -1, len(table))]
+        if (is_unknown := found < 0).any():
+            unknown = np.unique(numbers[is_unknown]).tolist()
+            raise ValueError(
+                f"mask {name!r}: expected numbers of classes, and 255 for none, got {_few(unknown)}"
+            )
+        return torch.from_numpy(found.astype(np.uint8))
+    codes = numbers.astype(np.int64) @ (1 << 16, 1 << 8, 1)  # (H, W)
+    present, places = np.unique(codes, return_inverse=True)
+    own = [(code >> 16, code >> 8 & 255, code & 255) for code in present.tolist()]
+    if colors is None:
+        raise ValueError(
+            f"mask {name!r}: expected one number of a class for each pixel, got {len(own):,} "
+            f"colors, such as {own[-1]}; say in classes.txt which they are, in lines NAME RED "
+            "GREEN BLUE"
+        )
+    if unknown_colors := [color for color in own if color not in colors]:
+        raise ValueError(f"mask {name!r}: expected colors of classes, got {_few(unknown_colors)}")
+    classes = np.array([colors[color] for color in own], np.uint8)
+    return torch.from_numpy(classes[places.reshape(codes.shape)])
+
+
+def read_numbers(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read the numbers ``(H, W)`` of a mask, or its colors ``(H, W, 3)``, whatever they mean.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is damaged, or its format changes numbers.
+    """
+    name, content = os.fspath(path), Path(path).read_bytes()
+    try:
+        with Image.open(io.BytesIO(content), formats=known_formats()) as image:
+            kind, numbers = image.format, np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = f"mask {name!r} ({len(content):,} bytes)"
+        raise ValueError(f"cannot read {reason}{WHAT_TO_DO}") from error
+    if kind in ("JPEG", "MPO") or numbers.dtype.kind == "f":
+        raise ValueError(
+            f"mask {name!r}: expected whole numbers, as in a PNG, got "
+            + ("floating-point ones" if numbers.dtype.kind == "f" else "a JPEG, which changes them")
+        )
+    if numbers.ndim == 3 and (numbers.shape[2] < 3 or (numbers[..., :3] == numbers[..., :1]).all()):
+        numbers = numbers[..., 0]
+    return numbers if numbers.ndim == 2 else numbers[..., :3]
+
+
+def decode_pair(
+    image: str | os.PathLike[str], masks: MaskFiles, position: int
+) -> tuple[Tensor, Tensor]:
+    """Read an image and its mask, see :func:`decode_file` and :func:`decode_mask`.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: As they do, and if the sizes differ.
+    """
+    path = masks.paths[position]
+    pixels, classes = decode_file(image), decode_mask(path, masks.table, masks.colors)
+    if pixels.shape[1:] != classes.shape:
+        (height, width), (rows, columns) = pixels.shape[1:], classes.shape
+        turned = "; its EXIF turns the photograph, so turn the mask too"
+        raise ValueError(
+            f"mask {os.fspath(path)!r}: expected {height} x {width} pixels as "
+            f"{os.fspath(image)!r}, got {rows} x {columns}"
+            + turned
+            * ((height, width) == (columns, rows))
+        )
+    return pixels, classes
+
+
+def _few(values: Sequence[Any]) -> str:
+    more = f" and {len(values) - _MOST_NUMBERS} more" if len(values) > _MOST_NUMBERS else ""
+    return ", ".join(map(str, values[:_MOST_NUMBERS])) + more
 
 
 def _decode(content: np.ndarray, name: str) -> Tensor:

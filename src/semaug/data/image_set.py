@@ -1,7 +1,7 @@
 """Labeled images in memory, or in files that are decoded when a batch needs them; data sets."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -114,8 +114,11 @@ class FilePaths:
     def __len__(self) -> int:
         return len(self.spans)
 
+    def __iter__(self) -> Iterator[Path]:
+        return map(self.__getitem__, range(len(self)))
+
     def __getitem__(self, index: int) -> Path:
-        """Build one path; an index that is too high ends an iteration."""
+        """Build one path."""
         start, stop = self.spans[index].tolist()
         return Path(self.root, os.fsdecode(self.names[start:stop].numpy().tobytes()))
 
@@ -125,13 +128,43 @@ class FilePaths:
 
 
 @dataclass(frozen=True, eq=False)
+class MaskFiles:
+    """Files of masks, and what the numbers in them mean.
+
+    Args:
+        paths: Of N files.
+        table: ``(256,)`` int16, the class of each number in a file, 255 for none; -1 of numbers
+            that no file should hold.
+        colors: Class of each color ``(red, green, blue)`` in files that hold colors; None refuses
+            such files.
+    """
+
+    paths: FilePaths
+    table: Tensor
+    colors: Mapping[tuple[int, int, int], int] | None = None
+
+    @classmethod
+    def of(cls, paths: FilePaths, ids: Sequence[int], others: int = -1) -> Self:
+        """Take the numbers ``ids`` for the classes in their order, 255 for none."""
+        table = torch.full((IGNORED + 1,), others, dtype=torch.int16)
+        table[IGNORED] = IGNORED
+        table[torch.tensor(ids)] = torch.arange(len(ids), dtype=torch.int16)
+        return cls(paths, table)
+
+    def subset(self, indices: Tensor) -> Self:
+        """Take the files at ``indices``."""
+        return replace(self, paths=self.paths.subset(indices))
+
+
+@dataclass(frozen=True, eq=False)
 class FileSet:
     """Files of images, their labels and the names of the classes.
 
     Args:
         paths: Of N files.
-        labels: ``(N,)`` int64 class ids.
+        labels: ``(N,)`` int64 class ids; ``(N, 0, 0)`` where they are masks, which lie in files.
         classes: Names; the id of a class is its place here.
+        masks: One for each image; None if an image has one label.
 
     Raises:
         TypeError: If the labels are of another dtype.
@@ -141,32 +174,46 @@ class FileSet:
     paths: FilePaths
     labels: Tensor
     classes: tuple[str, ...]
+    masks: MaskFiles | None = None
+
+    @classmethod
+    def with_masks(cls, paths: FilePaths, masks: MaskFiles, classes: tuple[str, ...]) -> Self:
+        """Build a set of images whose labels are masks.
+
+        Raises:
+            ValueError: If there is not one mask for each image.
+        """
+        labels = torch.empty(len(masks.paths), 0, 0, dtype=torch.int64)
+        return cls(paths, labels, classes, masks)
 
     def __post_init__(self) -> None:
-        check_shapes("FileSet", labels=(self.labels, "N"))
+        check_shapes("FileSet", labels=(self.labels, "N" if self.masks is None else "N 0 0"))
         check_labels("FileSet", self.labels)
         if len(self.labels) != len(self.paths):
             raise ValueError(
                 f"FileSet: expected one label for each of {len(self.paths)} `paths`, "
                 f"got {len(self.labels)}"
             )
-        check_range("FileSet", "labels", self.labels, len(self.classes))
+        if self.masks is None:
+            check_range("FileSet", "labels", self.labels, len(self.classes))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> Self:
         """Copy the labels to a device; pixels follow batch by batch, as they are decoded."""
-        return type(self)(self.paths, self.labels.to(device), self.classes)
+        return self.with_labels(self.labels, device)
 
     def subset(self, indices: Tensor) -> Self:
         """Take the files at ``indices`` (int64, or one bool for each file), in that order."""
         own = indices.to(self.labels.device)
-        return type(self)(self.paths.subset(indices), self.labels[own], self.classes)
+        masks = None if self.masks is None else self.masks.subset(indices)
+        return type(self)(self.paths.subset(indices), self.labels[own], self.classes, masks)
 
-    def with_labels(self, labels: Tensor) -> Self:
-        """Give the same files other labels ``(N,)``, of the same classes."""
-        return type(self)(self.paths, labels.to(self.labels.device), self.classes)
+    def with_labels(self, labels: Tensor, device: torch.device | str | None = None) -> Self:
+        """Give the same files other labels ``(N,)``, of the same classes, on a device."""
+        device = self.labels.device if device is None else device
+        return type(self)(self.paths, labels.to(device), self.classes, self.masks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +231,8 @@ class DataSet:
             where all images to learn from are labeled.
         notes: What a person should know before training on it, in lines, such as what was passed
             over.
+        colors: Red, green and blue of each class in pictures of masks; None chooses.
+        ids: Number of each class in files of masks; None is its place among the classes.
 
     Raises:
         ValueError: If images are bytes, and ``mean`` or ``std`` is missing.
@@ -196,6 +245,8 @@ class DataSet:
     std: tuple[float, ...] | None
     unlabeled: ImageSet | FileSet | None = None
     notes: tuple[str, ...] = ()
+    colors: tuple[tuple[int, int, int], ...] | None = None
+    ids: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.has_bytes and (self.mean is None or self.std is None):

@@ -170,14 +170,19 @@ class Loader:
         labels = images.labels
         if self._reader is None:
             self._reader = FileReader(
-                images.paths, self._view, workers=self._workers, pin_memory=labels.is_cuda
+                *(images.paths, self._view),
+                workers=self._workers,
+                pin_memory=labels.is_cuda,
+                masks=images.masks,
             )
         results = self._reader.read(requests(order.cpu(), draws, pieces))
         order = order.to(labels.device)
-        for piece, pixels in zip(pieces, results, strict=True):
+        for piece, found in zip(pieces, results, strict=True):
             positions = order[piece]
-            pixels = pixels.to(labels.device, non_blocking=True)
-            yield LoadedBatch(pixels, labels[positions], positions, piece)
+            pixels, *masks = found if images.masks else (found,)
+            pixels, *masks = (x.to(labels.device, non_blocking=True) for x in (pixels, *masks))
+            own = masks[0].long() if masks else labels[positions]
+            yield LoadedBatch(pixels, own, positions, piece)
 
     def _check_draws(self, draws: Tensor | None, length: int) -> Tensor:
         """Check the draws of the view, and return them, or none for each place of the order."""

@@ -62,8 +62,8 @@ class NearDuplicates:
 
     @property
     def labels(self) -> Tensor:
-        """Class of each image, ``(N,)`` int64."""
-        return torch.cat([part.labels.cpu() for part in self.parts])
+        """Class of each image, ``(N,)`` int64; 0 for all that have masks."""
+        return torch.cat([part.labels.cpu().view(len(part), -1).sum(1) for part in self.parts])
 
     @property
     def groups(self) -> Tensor:

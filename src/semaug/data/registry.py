@@ -4,7 +4,17 @@ import os
 from pathlib import Path
 
 from semaug._torch.checks import check_int, check_positive_int
-from semaug.data import cifar, digits, folder, imagenet, svhn, tiny_imagenet  # noqa: F401
+from semaug.data import (  # noqa: F401
+    camvid,
+    cifar,
+    cityscapes,
+    digits,
+    folder,
+    imagenet,
+    masks,
+    svhn,
+    tiny_imagenet,
+)
 from semaug.data.image_set import DataSet
 from semaug.data.selection import select
 from semaug.registry import data_sets

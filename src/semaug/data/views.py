@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,12 @@ _LONGEST = 100  # longer over shorter side that is resized whole
 
 
 class View(ABC):
-    """What makes a picture of a fixed size of an image. It must be picklable."""
+    """What makes a picture of an image. It must be picklable.
+
+    Pictures of images of all sizes have one size, but for a view that says ``one_size = False``.
+    """
+
+    one_size: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -50,6 +56,17 @@ class View(ABC):
 
         The picture may share the memory of the image.
         """
+
+    def move(self, mask: Tensor, draws: Tensor) -> Tensor:
+        """Turn the mask ``(H, W)`` of an image, uint8 of class ids and 255, as the image.
+
+        Raises:
+            ValueError: If the view has no way to do that.
+        """
+        raise ValueError(
+            f"{type(self).__name__}: expected images with one label each, for it cannot move masks "
+            "along; augment=scale_crop can"
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,7 @@ class RandomResizedCrop(View):
         """
         _check_image_and_draws(self, image, draws)
         top, left, rows, columns = self.box(image.shape[1], image.shape[2], draws)
-        return _resize(image[:, top : top + rows, left : left + columns], self.size, self.size)
+        return resize(image[:, top : top + rows, left : left + columns], self.size, self.size)
 
     def box(self, height: int, width: int, draws: Tensor) -> tuple[int, int, int, int]:
         """Decide which part of an image is shown.
@@ -182,8 +199,40 @@ class ResizeCenterCrop(View):
         image = _cut_ends(image, _LONGEST * shorter)
         height, width = (int(self.resize * side / shorter) for side in image.shape[1:])
         top, left = (round((side - self.size) / 2) for side in (height, width))
-        resized = _resize(image, height, width)
+        resized = resize(image, height, width)
         return resized[:, top : top + self.size, left : left + self.size]
+
+
+@dataclass(frozen=True)
+class Whole(View):
+    """The whole image, its shorter side resized; masks keep the size of the truth.
+
+    Args:
+        shorter_side: Pixels; None keeps the size of each image.
+    """
+
+    one_size = False
+    num_draws = 0
+
+    shorter_side: int | None = None
+
+    def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
+        """Resize ``(C, H, W)`` uint8 bilinearly, with smoothing where it shrinks."""
+        height, width = self.size_of(*image.shape[1:])
+        return resize(image, height, width)
+
+    def move(self, mask: Tensor, draws: Tensor) -> Tensor:
+        """Return the mask."""
+        return mask
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the picture of an image.
+
+        >>> Whole(360).size_of(720, 961), Whole().size_of(720, 961)
+        ((360, 480), (720, 961))
+        """
+        factor = (self.shorter_side or min(height, width)) / min(height, width)
+        return round(height * factor), round(width * factor)
 
 
 @dataclass(frozen=True)
@@ -258,6 +307,10 @@ class SeveralViews(View):
         check_shapes("SeveralViews", draws=(draws, str(self.num_draws)))
         return torch.stack([self.view(image, own) for own in draws.view(self.num_views, -1)])
 
+    def move(self, mask: Tensor, draws: Tensor) -> Tensor:
+        """Move a mask along with the first view: ``(h, w)``."""
+        return self.view.move(mask, draws.view(self.num_views, -1)[0])
+
 
 def _check_interval(name: str, interval: tuple[float, float]) -> None:
     wanted = f"RandomResizedCrop: expected `{name}` to be two finite numbers, 0 < lowest <= highest"
@@ -285,11 +338,20 @@ def _cut_ends(image: Tensor, longest: int) -> Tensor:
     return image[:, rows : image.shape[1] - rows, columns : image.shape[2] - columns]
 
 
-def _resize(image: Tensor, height: int, width: int) -> Tensor:
+def resize(image: Tensor, height: int, width: int) -> Tensor:
+    """Resize ``(C, H, W)`` bilinearly, with smoothing where it shrinks."""
     size = (height, width)
     if image.shape[1:] == size:
         return image
     return F.interpolate(image.unsqueeze(0), size=size, mode="bilinear", antialias=True).squeeze(0)
+
+
+def resize_mask(mask: Tensor, height: int, width: int) -> Tensor:
+    """Resize ``(H, W)`` to the nearest pixel."""
+    size = (height, width)
+    if mask.shape == size:
+        return mask
+    return F.interpolate(mask[None, None], size=size, mode="nearest-exact")[0, 0]
 
 
 def _between(lowest: float, highest: float, uniform: float) -> float:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from semaug.data.decode import decode_file
+from semaug.data.decode import decode_file, decode_pair
 from semaug.data.errors import LoadError, explain_worker_death, killed
-from semaug.data.image_set import FilePaths
+from semaug.data.image_set import FilePaths, MaskFiles
 from semaug.data.views import View
 
 _AHEAD = 2  # batches that each process works on, or holds ready
@@ -58,12 +58,19 @@ class FileReader:
         workers: Processes; with 0, everything happens in this one. They start with the first
             request and stay until :meth:`close`.
         pin_memory: Whether pixels lie in memory that a GPU copies from without waiting.
+        masks: Of the files; None reads none.
     """
 
     def __init__(
-        self, paths: FilePaths, view: View | None, *, workers: int, pin_memory: bool
+        self,
+        paths: FilePaths,
+        view: View | None,
+        *,
+        workers: int,
+        pin_memory: bool,
+        masks: MaskFiles | None = None,
     ) -> None:
-        self._files, self._requests = _Files(paths, view), _Requests()
+        self._files, self._requests = _Files(paths, view, masks), _Requests()
         self._workers, self._pin_memory = workers, pin_memory
         self._loader: DataLoader[Any] | None = None
         self._results: Any = None  # an iterator of torch
@@ -71,6 +78,8 @@ class FileReader:
 
     def read(self, requests: Iterable[Request], *, keep_errors: bool = False) -> Iterator[Any]:
         """Yield ``(wanted, 3, H, W)`` uint8 for each request, in their order.
+
+        With them come masks ``(wanted, h, w)`` uint8, if there are any.
 
         A second call makes what is left of the first one useless.
 
@@ -132,7 +141,7 @@ class FileReader:
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             self._results = iter(self._loader)
 
-    def _next(self) -> Tensor | Exception | None:
+    def _next(self) -> Any:
         """Return the next answer, or None after the last one."""
         with self._explain_deaths():
             return None if self._results is None else next(self._results, None)
@@ -167,21 +176,27 @@ class _Files(Dataset[Any]):
 
     paths: FilePaths
     view: View | None
+    masks: MaskFiles | None = None
 
-    def __getitem__(self, request: Request) -> Tensor | Exception:
+    def __getitem__(self, request: Request) -> Any:
         """Answer, with an error as a value: raised here, torch would wrap it."""
         try:
             return self.read(request)
         except (ValueError, OSError) as error:
             return error
 
-    def read(self, request: Request) -> Tensor:
+    def read(self, request: Request) -> Any:
         pictures: list[Tensor] = []
+        masks: list[Tensor] = []
         for position, draws in zip(
             request.positions.tolist(), torch.from_numpy(request.draws), strict=True
         ):
             path = self.paths[position]
-            image = decode_file(path)
+            if self.masks is None:
+                image = decode_file(path)
+            else:
+                image, mask = decode_pair(path, self.masks, position)
+                masks.append(mask if self.view is None else self.view.move(mask, draws))
             picture = image if self.view is None else self.view(image, draws)
             if pictures and picture.shape != pictures[0].shape:
                 raise ValueError(
@@ -190,7 +205,8 @@ class _Files(Dataset[Any]):
                 )
             pictures.append(picture)
         # In a process of its own, this stacks straight into shared memory.
-        return default_collate(pictures)[: request.wanted]
+        found = [default_collate(own)[: request.wanted] for own in (pictures, masks) if own]
+        return found[0] if self.masks is None else tuple(found)
 
 
 class _Requests:

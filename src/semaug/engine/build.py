@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from semaug._torch.distributed import world_size
 from semaug.data import DataSet
+from semaug.engine.evaluation import Evaluator
 from semaug.engine.pretrained import load_pretrained
 from semaug.engine.seeding import derive_seed
 from semaug.errors import UserError, as_user_error
@@ -194,6 +195,12 @@ class Builder:
                 )
         device = self.data.test.labels.device
         return [metric.to(device) for metric in found]
+
+    def evaluator(self, method: Method) -> Evaluator:
+        """Build what shows images to the predictors of a method."""
+        sizes = replace(self.sizes, align_corners=method.align_corners)
+        evaluator: Evaluator = self.recipe.evaluation.build(sizes)
+        return evaluator
 
     def keeper(self, method: Method) -> Keeper | None:
         """Build what keeps something of single test images, if a metric brings it."""

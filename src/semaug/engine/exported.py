@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,15 +79,17 @@ class Exported(Networks):
         return size
 
     @torch.no_grad()
-    def answer(self, pictures: Tensor, predictor: str) -> Tensor:
-        """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
+    def answer(
+        self, pictures: Tensor, predictor: str, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Return outputs for pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
         _, height, width = self.about["image"]
         augment = SimpleNamespace(image_size=height if height == width else None)
         form = SimpleNamespace(**_form(self.about), augment=augment)
         images = network_input(form, SimpleNamespace(**self.about), pictures.to(self.device))
         deterministic = self.about["run"]["recipe"]["deterministic"]
         with operators(self.device, deterministic=deterministic), self.processes.fabric.autocast():
-            return self.evaluator(lambda seen: {"": self.network(seen)}, images, None)[""]
+            return self.evaluator(lambda seen: {"": self.network(seen)}, images, size)[""]
 
 
 def is_exported(folder: str | Path) -> bool:
@@ -132,9 +134,10 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
                     f"{weights}: expected the file that {ABOUT} describes, got another; {_REMEDY}"
                 )
         chosen.check_installed()
-        form, evaluator = _form(about), _evaluator(about)
+        form = _form(about)
         layout, _ = form_of(SimpleNamespace(**form))
         network = chosen.load(weights, partial(_build, about, layout), device)
+        evaluator = _evaluator(about, bool(getattr(network, "align_corners", False)))
         processes, workers = Processes(device, form["precision"]), count_workers(options.workers)
         exported = Exported(folder, about, network, device, evaluator, processes, workers)
         shape = about["view"].get("height", 8), about["view"].get("width", 8)
@@ -166,10 +169,10 @@ def _build(about: Mapping[str, Any], layout: torch.memory_format) -> nn.Module:
     return built.to(memory_format=layout)
 
 
-def _evaluator(about: Mapping[str, Any]) -> Evaluator:
+def _evaluator(about: Mapping[str, Any], align_corners: bool) -> Evaluator:
     options = dict(about["run"]["recipe"]["evaluation"])
     spec = _spec(evaluations, options.pop("name"), options)
-    evaluator: Evaluator = spec.build(_sizes(about))
+    evaluator: Evaluator = spec.build(replace(_sizes(about), align_corners=align_corners))
     return evaluator
 
 

@@ -72,7 +72,9 @@ def describe_input(data: DataSet, image: Sequence[int]) -> dict[str, Any]:
     """Return plain data: what networks are built from, and what their input is prepared with."""
     unlabeled = None if data.unlabeled is None else len(data.unlabeled)
     pixels = None if isinstance(data.train, FileSet) else list(data.train.images.shape[2:])
+    masks = {"masks": {"colors": data.colors, "ids": data.ids}} if data.has_masks else {}
     return {
+        **masks,
         "classes": list(data.train.classes),
         "image": list(image),
         "pixels": pixels,  # height and width before they are resized

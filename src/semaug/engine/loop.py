@@ -116,7 +116,7 @@ def fit(start: Start) -> dict[str, Any]:
                     average.update(networks)
 
                 counted = dict(zip(plan.streams, session.training.values(), strict=True))
-                streams.count(counted, output, batch, truths)
+                streams.count(counted, output, batch, truths, method.align_corners)
                 session.count_step(values)
                 session.pause()
             if not session.ended:  # as it is where a test was stopped
@@ -134,7 +134,7 @@ def fit(start: Start) -> dict[str, Any]:
                 with average.in_place_of(networks) if average else nullcontext():
                     tested = measure(
                         predict,
-                        recipe.evaluation.build(builder.sizes),
+                        builder.evaluator(method),
                         streams.test_batches(),
                         partial(builder.metrics, method),
                         predictors,

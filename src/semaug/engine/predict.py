@@ -64,10 +64,22 @@ class PredictedFiles(NamedTuple):
     failures: dict[Path, Exception]  # what is wrong with the others
 
 
+class MaskForm(NamedTuple):
+    """How masks are written."""
+
+    colors: Sequence[tuple[int, int, int]]  # of each class
+    ids: Sequence[int]  # number of each class in files
+
+
 class Networks(ABC):
-    """Networks in evaluation mode that classify photographs as the test of their run does."""
+    """Networks in evaluation mode that predict of photographs what the test of their run does."""
 
     workers: int
+
+    @property
+    def masks(self) -> MaskForm | None:
+        """How masks of pixels are written; None of networks that classify images."""
+        return None
 
     @property
     @abstractmethod
@@ -94,15 +106,18 @@ class Networks(ABC):
         """Images of a batch in the test of the run."""
 
     @abstractmethod
-    def answer(self, pictures: Tensor, predictor: str) -> Tensor:
+    def answer(
+        self, pictures: Tensor, predictor: str, size: tuple[int, int] | None = None
+    ) -> Tensor:
         """Return what the test of the run sees of pictures.
 
         Args:
             pictures: ``(N, 3, H, W)`` uint8, as :attr:`view` returns them.
             predictor: Name of the predictor.
+            size: Height and width of the masks that are wanted of networks that label each pixel.
 
         Returns:
-            ``(N, C)``, or ``(N, C, h, w)`` of networks that label each pixel.
+            ``(N, C)``, or ``(N, C, *size)``.
         """
 
     def check_predictor(self, name: str) -> None:
@@ -135,6 +150,7 @@ class Networks(ABC):
             UserError: If a file is missing, damaged or cannot be read, there is no such predictor,
                 or the networks do not classify photographs.
         """
+        self._check_classifies()
         self.check_predictor(predictor)
         path, given = str | os.PathLike, photographs
         is_single = isinstance(given, path) or getattr(given, "ndim", 0) == 3
@@ -166,6 +182,7 @@ class Networks(ABC):
             LoadError: If a process that decodes was killed.
             UserError: If there is no such predictor, or the networks do not classify photographs.
         """
+        self._check_classifies()
         self.check_predictor(predictor)
         size, files = self.batch_size, FilePaths.of("", map(str, paths))
         workers = min(self.workers, len(paths) // _FILES_OF_A_WORKER)
@@ -190,6 +207,44 @@ class Networks(ABC):
                 yield PredictedFiles(own, predictions, failures)
         finally:
             reader.close()
+
+    def predict_masks(
+        self, paths: Iterable[str | os.PathLike[str]], predictor: str = ""
+    ) -> Iterator[tuple[Path, Tensor | Exception]]:
+        """Label each pixel of photographs, one after the other.
+
+        Args:
+            paths: Of the files.
+            predictor: Name of the predictor.
+
+        Returns:
+            Of each file the classes ``(H, W)`` int64 on the CPU, of the size of the photograph, or
+            what is wrong with the file.
+
+        Raises:
+            UserError: If there is no such predictor, or the networks classify images.
+        """
+        from semaug.data.decode import decode_file  # torchvision is slow to import
+
+        self.check_predictor(predictor)
+        if self.masks is None:
+            raise UserError("predict: expected networks that label pixels, got some for images")
+        for path in map(Path, paths):
+            try:
+                image = decode_file(path)
+            except (OSError, ValueError) as error:
+                yield path, error
+                continue
+            picture = self.view(image, torch.empty(0)).unsqueeze(0)
+            size = image.shape[1], image.shape[2]
+            yield path, self.answer(picture, predictor, size).argmax(dim=1).squeeze(0).cpu()
+
+    def _check_classifies(self) -> None:
+        if self.masks is not None:
+            raise UserError(
+                "predict: expected networks that classify images, got some that label pixels; "
+                "call predict_masks"
+            )
 
     def _pictures(self, images: Sequence[Any]) -> list[Tensor]:
         for image in images:

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from semaug.augmentation import normalize
 from semaug.data import ResizeCenterCrop
-from semaug.data.views import View
+from semaug.data.views import View, Whole
 
 
-def test_view(recipe: Any) -> View:
-    """Return how images that lie in files are cropped to test on."""
+def test_view(recipe: Any, has_masks: bool) -> View:
+    """Return how images that lie in files are cropped to test on; those with masks are whole."""
     augment = augment_of(recipe, recipe.augment, in_files=True)
-    view: View = getattr(augment, "test_view", ResizeCenterCrop)()
+    view: View = getattr(augment, "test_view", Whole if has_masks else ResizeCenterCrop)()
     return view
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from semaug.augmentation import Augmentation
@@ -29,6 +28,7 @@ from semaug.data import (
 )
 from semaug.data import batches as load_batches
 from semaug.data.views import SeveralViews
+from semaug.engine.evaluation import resize_outputs
 from semaug.engine.preprocessing import (
     augment_of,
     form_of,
@@ -93,11 +93,13 @@ class Streams:
         }
         plans = {name: stream.plan for name, stream in self.streams.items()}
         self.plan = make_plan(recipe, plans)
-        self.test_loader = load(
-            data.test,
-            batch_size=recipe.evaluation_batch_size,
-            view=test_view(recipe) if isinstance(data.test, FileSet) else None,
-        )
+        self.test_view = None
+        if isinstance(data.test, FileSet):
+            self.test_view = test_view(recipe, data.has_masks)
+        # Images of several sizes go one by one, one for each process.
+        alone = self.test_view is not None and not self.test_view.one_size
+        batch_size = world_size if alone else recipe.evaluation_batch_size
+        self.test_loader = load(data.test, batch_size=batch_size, view=self.test_view)
         for stream in self.streams.values():
             stream.try_it()
 
@@ -174,27 +176,26 @@ class Streams:
                 pixels = self.white["test"][loaded.positions]
             yield Samples(self.prepare(pixels), self.mask(loaded.labels), None, loaded.positions)
 
-    def test_pictures(self, places: Tensor) -> Tensor | None:
+    def test_pictures(self, places: Tensor) -> list[Tensor] | None:
         """Return test images as their test sees them, decoded in this process.
 
         Args:
             places: ``(n,)`` int64, which images.
 
         Returns:
-            ``(n, 1 or 3, H, W)`` uint8; images that are no bytes are stretched to it. None if they
-            have another number of channels.
+            ``(1 or 3, H, W)`` uint8 each; images that are no bytes are stretched to it together.
+            None if they have another number of channels.
 
         Raises:
             OSError: If a file cannot be read.
             UserError: If a file is damaged; the message names it.
         """
-        images = self.data.test
-        view = test_view(self.recipe) if isinstance(images, FileSet) else None
-        loaded = load_batches(images, places, batch_size=max(1, len(places)), view=view)
-        pixels = torch.cat([batch.pixels for batch in read(loaded)])
-        if pixels.shape[1] not in (1, 3):
-            return None
-        return pixels if pixels.dtype == torch.uint8 else stretched(pixels)
+        images, view = self.data.test, self.test_view
+        loaded = read(load_batches(images, places, batch_size=1, view=view))
+        pixels = [one for batch in loaded for one in batch.pixels]
+        if pixels and pixels[0].dtype != torch.uint8:
+            pixels = [*stretched(torch.stack(pixels))]
+        return pixels if all(len(one) in (1, 3) for one in pixels) else None
 
     def mask(self, labels: Tensor) -> Tensor:
         """Mark pixels of no class, such as 255 in a mask, as torch's losses ignore them."""
@@ -255,6 +256,7 @@ class Streams:
         output: StepOutput,
         batch: Batch,
         truths: Mapping[str, Tensor],
+        align_corners: bool = False,
     ) -> None:
         """Count what a step predicted; a mixed image counts as its larger part.
 
@@ -263,12 +265,13 @@ class Streams:
             output: Of the step.
             batch: That it saw.
             truths: Labels of each stream, those that the method did not see too.
+            align_corners: How outputs for pixels are resized, as of a method.
         """
         for name, outputs in output.outputs_of_streams().items():
             targets = batch.streams[name].targets
             labels = truths[name] if targets is None else targets.argmax(dim=1)
             if labels.ndim > 1 and outputs.shape[2:] != labels.shape[1:]:
-                outputs = F.interpolate(outputs.float(), labels.shape[1:], mode="bilinear")
+                outputs = resize_outputs(outputs, labels.shape[1:], align_corners)
             metrics[name].update(outputs, labels)
 
 
@@ -294,8 +297,8 @@ class _Stream:
             for view in spec.views
         ]
         if isinstance(images, FileSet):
-            crop = getattr(specs[0], "train_view", RandomResizedCrop)()
-            self.view = SeveralViews(crop, len(specs))
+            view = getattr(specs[0], "train_view", None)
+            self.view = SeveralViews(view(data) if view else RandomResizedCrop(), len(specs))
         self.augments: list[Augmentation] = [one.build(data) for one in specs]
         mix = getattr(recipe.augment, "mix", None) if self.is_labeled else None
         self.mix = None if mix is None else mix()

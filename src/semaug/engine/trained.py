@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from semaug.average import WeightAverage
 from semaug.data import DataSet, FileSet, LoadedBatch
-from semaug.data.views import View
+from semaug.data.colors import class_colors
+from semaug.data.views import View, Whole
 from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.images import (
@@ -24,7 +25,7 @@ from semaug.engine.images import (
 )
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import Networks, view_of_size
+from semaug.engine.predict import MaskForm, Networks, view_of_size
 from semaug.engine.preprocessing import form_of, network_input, test_view
 from semaug.engine.processes import Processes
 from semaug.engine.start import load_data
@@ -136,7 +137,7 @@ class Trained(Networks):
     @property
     def batch_size(self) -> int:
         """Images of a batch in the test of the run."""
-        return self.recipe.evaluation_batch_size
+        return self.recipe.evaluation_batch_size if self.view.one_size else 1
 
     @property
     def view(self) -> View:
@@ -153,17 +154,30 @@ class Trained(Networks):
                 f"{data.name}, whose images are no photographs"
             )
         if "test_files" in self.sums:
-            return test_view(self.recipe)
+            return test_view(self.recipe, data.has_masks)
+        if data.has_masks:
+            return Whole(min(data.pixels))
         side = getattr(self.recipe.data, "side", None)  # of a run of an earlier version
         return view_of_size(*(data.pixels or (side or height, side or width)))
 
-    def answer(self, pictures: Tensor, predictor: str) -> Tensor:
-        """Return ``(N, C)`` of pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
-        evaluator = self.recipe.evaluation.build(self.builder.sizes)
+    @property
+    def masks(self) -> MaskForm | None:
+        """How pixels are labeled; None of a run that classifies images."""
+        data: Any = self.builder.data
+        if not data.has_masks:
+            return None
+        colors = class_colors(data.num_classes, data.colors)
+        return MaskForm(colors, tuple(data.ids or range(data.num_classes)))
+
+    def answer(
+        self, pictures: Tensor, predictor: str, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Return outputs for pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
+        evaluator = self.builder.evaluator(self.method)
         images = self.prepare(pictures)
         with self._mode():
             predict = self.predictors[predictor]
-            return evaluator(lambda seen: {predictor: predict(seen)}, images, None)[predictor]
+            return evaluator(lambda seen: {predictor: predict(seen)}, images, size)[predictor]
 
     def logits(self, images: Tensor, predictor: str = "") -> Tensor:
         """Return logits ``(N, C)``, without gradients, in the precision of the run.
@@ -242,7 +256,7 @@ class Trained(Networks):
         with self.streams, self._mode():
             tested = measure(
                 self.method.predict_each,
-                self.recipe.evaluation.build(self.builder.sizes),
+                self.builder.evaluator(self.method),
                 self.streams.test_batches(),
                 partial(self.builder.metrics, self.method),
                 self.predictors,
@@ -290,6 +304,9 @@ class _Recorded:
         self.classes = tuple(facts["classes"])
         self.mean, self.std, self.pixels = facts["mean"], facts["std"], facts.get("pixels")
         self.num_classes, self.num_images = len(self.classes), facts["train"]
+        masks = facts.get("masks")
+        self.has_masks = masks is not None
+        self.colors, self.ids = (masks or {}).get("colors"), (masks or {}).get("ids")
         self._read_data = read_data
 
     def __getattr__(self, name: str) -> Any:

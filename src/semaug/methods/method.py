@@ -53,6 +53,17 @@ class Method(nn.Module, ABC):
         """
         return [self.network]
 
+    @property
+    def align_corners(self) -> bool:
+        """Whether outputs ``(N, C, h, w)`` span images from the middle of one corner to another.
+
+        They do if the first network says so, with an attribute of this name; else each is in the
+        middle of a cell, and cells tile the image. Outputs are resized accordingly.
+        """
+        first = next(iter(self.networks()), None)
+        asked = first, getattr(first, "model", None)  # as a WithFeatures calls it
+        return any(getattr(one, "align_corners", False) for one in asked)
+
     def metrics(self, sizes: Sizes) -> list[Metric]:
         """Return what is measured; the first is the main metric."""
         found: list[Metric] = [Error(sizes.num_classes)]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
+from semaug.report.masks import MaskedImages
 from semaug.report.mistakes import AnsweredImages, Mistakes, gather
 from semaug.runs.read import Measure, report_names, row_name
 from semaug.runs.statistics import PairedDifference, mean_of_known, paired_difference
@@ -45,7 +46,7 @@ class RunData:
         num_tests: Of the whole run; 10 where no file tells it.
         work: What it took; None where no file tells it.
         others: What is measured beside the main metric.
-        tested: What was predicted of single images; None where no file tells it.
+        tested: What was predicted of single images or of their pixels; None where no file tells it.
     """
 
     folder: Path
@@ -70,7 +71,7 @@ class RunData:
     num_tests: int = NUM_AVERAGED
     work: Work | None = None
     others: tuple[Measure, ...] = ()
-    tested: AnsweredImages | None = None
+    tested: AnsweredImages | MaskedImages | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -130,7 +131,13 @@ class RecipeRuns:
     @cached_property
     def mistakes(self) -> Mistakes | None:
         """What is predicted wrongly over all runs; None where no run tells it."""
-        return gather([run.tested for run in self.runs if run.tested is not None])
+        return gather([x.tested for x in self.runs if isinstance(x.tested, AnsweredImages)])
+
+    @property
+    def masks(self) -> tuple[int, MaskedImages] | None:
+        """The seed of the first run that keeps masks, and these; None if none does."""
+        found = ((x.seed, x.tested) for x in self.runs if isinstance(x.tested, MaskedImages))
+        return next(found, None)
 
     @property
     def overlap(self) -> float:

@@ -1,23 +1,23 @@
 """A picture of what a recipe does to training images."""
 
-from itertools import cycle
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from semaug.data import ImageSet
+from semaug.data import DataSet, ImageSet
+from semaug.data.colors import Color, class_colors, colored
 from semaug.engine.options import TrainOptions
 from semaug.engine.preprocessing import stretched
 from semaug.engine.start import load_data
 from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.recipe.recipe import Recipe
-from semaug.report.picture import add_legend, save, settings
+from semaug.report.picture import add_legend, patches_of, save, settings
 from semaug.runs.run import Run
 
 # R images, E epochs, V views, C channels, H and W pixels.
@@ -25,8 +25,6 @@ from semaug.runs.run import Run
 _GAP = 2  # pixels between images
 _INCHES = 1.1  # an image
 _OPACITY = 0.5  # of masks over their images
-_ORDER = [*range(0, 20, 2), *range(1, 20, 2)]  # light colors last
-_COLORS = matplotlib.colormaps["tab20"](_ORDER)[:, :3].tolist()  # of classes, in turn
 
 
 def draw_gallery(
@@ -85,10 +83,13 @@ def draw_gallery(
         if isinstance(train, ImageSet):
             plain = _to_bytes(train.images[places], streams)
             if data.has_masks:
-                plain = _draw_masks(plain, streams.mask(train.labels[places].long()))
+                plain = _draw_masks(plain, train.labels[places].long(), data)
             images = torch.cat([plain.unsqueeze(1), images], dim=1)
             titles = ["as it is", *titles]
-    classes = train.classes if data.has_masks else ()
+    classes = {}
+    if data.has_masks:
+        colors = class_colors(data.num_classes, data.colors)
+        classes = dict(zip(train.classes, colors, strict=True))
     rows = places.tolist() if classes else [train.classes[k] for k in train.labels[places].tolist()]
     _write(path, images, titles, [*map(str, rows)], classes)
 
@@ -119,7 +120,7 @@ def augmented_images(streams: Streams, seed: int, places: Tensor, num_epochs: in
     if masks:
         images = images.expand(-1, -1, 3, -1, -1).clone()
         first = slice(None, None, len(columns) // num_epochs)
-        images[:, first] = _draw_masks(images[:, first], torch.stack(masks, dim=1))
+        images[:, first] = _draw_masks(images[:, first], torch.stack(masks, dim=1), streams.data)
     return images
 
 
@@ -135,15 +136,16 @@ def _to_bytes(images: Tensor, streams: Streams) -> Tensor:
     return stretched(images)
 
 
-def _draw_masks(images: Tensor, masks: Tensor) -> Tensor:
-    """Color bytes ``(..., C, H, W)`` by the class in masks ``(..., H, W)``; below 0 is none."""
-    colors = 255 * torch.tensor(_COLORS)[masks.clamp(min=0) % len(_COLORS)].movedim(-1, -3)
+def _draw_masks(images: Tensor, masks: Tensor, data: DataSet) -> Tensor:
+    """Color bytes ``(..., C, H, W)`` by the class in masks ``(..., H, W)``; others are none."""
+    colors = colored(masks, class_colors(data.num_classes, data.colors)).movedim(-1, -3)
     mixed = (1 - _OPACITY) * images + _OPACITY * colors
-    return torch.where(masks.unsqueeze(-3) >= 0, mixed.round().byte(), images)
+    known = (masks >= 0) & (masks < data.num_classes)
+    return torch.where(known.unsqueeze(-3), mixed.round().byte(), images)
 
 
 def _write(
-    path: Path, images: Tensor, titles: list[str], names: list[str], classes: tuple[str, ...]
+    path: Path, images: Tensor, titles: list[str], names: list[str], classes: Mapping[str, Color]
 ) -> None:
     """Write images ``(R, K, C, H, W)`` side by side, and below them colors of classes, if any."""
     num_rows, num_columns, _, height, width = images.shape
@@ -159,7 +161,5 @@ def _write(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         if classes:
-            colors = zip(classes, cycle(_COLORS))
-            patches = [Patch(color=color, label=name) for name, color in colors]
-            add_legend(figure, patches, columns=max(1, num_columns // 2))
+            add_legend(figure, patches_of(classes), columns=max(1, num_columns // 2))
         save(figure, path)

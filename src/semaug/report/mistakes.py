@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from semaug.errors import as_user_error
-from semaug.keepers import Answers, ClassificationKeeper
+from semaug.keepers import Answers, ClassificationKeeper, MaskKeeper
+from semaug.report.masks import MaskedImages, masked_images
+from semaug.runs.files import read_json
 from semaug.runs.kept import read_kept
 from semaug.runs.words import printable
 
@@ -112,7 +115,7 @@ class Mistakes:
         ]
 
 
-def read_tested(path: Path) -> AnsweredImages | None:
+def read_tested(path: Path) -> AnsweredImages | MaskedImages | None:
     """Read ``tested.npz`` of a run; None if it holds nothing that a report knows.
 
     Raises:
@@ -120,9 +123,14 @@ def read_tested(path: Path) -> AnsweredImages | None:
         UserError: If it is damaged.
     """
     kept = read_kept(path)
+    names, classes = printable(kept.names), printable(kept.classes)
+    if kept.kind == MaskKeeper.kind:
+        with as_user_error(
+            f"{path}: left out, for its arrays do not fit: ", LookupError, TypeError, ValueError
+        ):
+            return masked_images(names, classes, kept.arrays, _colors_beside(path))
     if kept.kind != ClassificationKeeper.kind:
         return None
-    names, classes = printable(kept.names), printable(kept.classes)
     found, wanted = kept.arrays, Answers.__dataclass_fields__
     with as_user_error(
         f"{path}: left out, for its arrays do not fit: ", LookupError, TypeError, ValueError
@@ -139,6 +147,13 @@ def read_tested(path: Path) -> AnsweredImages | None:
             raise ValueError("expected pictures of bytes")
         by_name = {names[k]: own for k, own in zip(shown.tolist(), pictures, strict=True)}
     return AnsweredImages(tuple(names), tuple(classes), answers, by_name)
+
+
+def _colors_beside(path: Path) -> Any:
+    """Return the colors of classes that a run recorded; None if it recorded none."""
+    images = path.with_name("images.json")
+    facts = read_json(images, "") if images.exists() else {}
+    return facts.get("input", {}).get("masks", {}).get("colors")
 
 
 def gather(runs: Sequence[AnsweredImages]) -> Mistakes | None:

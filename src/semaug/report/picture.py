@@ -3,7 +3,7 @@
 import io
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
+from matplotlib.patches import Patch
 from rich.console import Console
 from rich.text import Text
 
@@ -166,6 +167,14 @@ def add_legend(figure: Figure, artists: Iterable[Any], columns: int = 1) -> None
     num_lines = max(sum(name.count("\n") + 1 for name in names[k::columns]) for k in range(columns))
     figure.set_size_inches(width, height + _INCHES_A_LINE * num_lines)
     figure.legend(artists, names, loc="outside lower center", fontsize=7, ncols=columns)
+
+
+def patches_of(colors: Mapping[str, Sequence[int]]) -> list[Patch]:
+    """Return a patch for each name, of red, green and blue from 0 to 255, for a legend."""
+    return [
+        Patch(facecolor=(red / 255, green / 255, blue / 255), label=name)
+        for name, (red, green, blue) in colors.items()
+    ]
 
 
 def export(pictures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:

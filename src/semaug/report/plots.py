@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import values_by_class
 from semaug.report.data import Group, Point, Report, curve
+from semaug.report.masks_plot import MasksPlot
 from semaug.report.mistake_plots import ConfusionPlot, ImagesPlot
 from semaug.report.mistakes import MOST_CLASSES
 from semaug.report.picture import SERIES, Picture, export, wrapped
@@ -186,6 +187,10 @@ def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Picture]:
 
 def _plots_of_mistakes(group: Group, taken: set[str]) -> Iterator[Picture]:
     for recipe in group.recipes:
+        if found := recipe.masks:
+            name_of_masks = _unique(group.title, f"masks-{recipe.label}", taken)
+            title = f"masks of {recipe.label}, seed {found[0]}"
+            yield MasksPlot(name_of_masks, title, group, found[1])
         if (mistakes := recipe.mistakes) is None:
             continue
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
 from semaug.report.data import Group, Pair, Report, RunData
+from semaug.report.masks import DIFFERENCES
 from semaug.report.mistake_plots import ConfusionPlot
 from semaug.report.picture import SERIES, Picture
 from semaug.report.plots import Plot, plots_of, series
@@ -46,6 +47,7 @@ def render(report: Report) -> str:
     }
     environment.globals |= {
         "count": counted,
+        "differences": DIFFERENCES,
         "label_of": label_of,
         "mean": mean,
         "missing": _MISSING,
@@ -107,6 +109,7 @@ def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
             for recipe in group.recipes
             if (found := recipe.mistakes)
         ],
+        "masks": [(x, *x.masks) for x in group.recipes if x.masks],
         "other_plots": [(plot, svg) for plot, svg in curves if not plot.is_wide],
     }
 
