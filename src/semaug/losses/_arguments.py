@@ -8,8 +8,8 @@ from torch import Tensor
 
 from semaug._torch.checks import (
     check_at_least,
-    check_labels,
     check_bool,
+    check_labels,
     check_one_of,
     check_positive_int,
     check_shapes,
