@@ -204,6 +204,7 @@ class Streams:
         """
         data = self.data
         everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
+        everything |= data.others
         parts = {name: part for name, part in everything.items() if part is not None}
         if not all(isinstance(part, ImageSet) for part in parts.values()):
             raise UserError(
@@ -260,7 +261,7 @@ class _Stream:
 
     def __init__(self, name: str, spec: Stream, owner: Streams, load: Any) -> None:
         recipe, data = owner.recipe, owner.data
-        images = data.train if spec.part == "train" else data.unlabeled
+        images = data.part(spec.part)
         if images is None:
             raise UserError(
                 f"recipe: the method wants images without labels, and data={data.name} has none; "
@@ -268,7 +269,7 @@ class _Stream:
             )
         self.name, self.spec, self.owner = name, spec, owner
         self.images: ImageSet | FileSet = images
-        self.is_labeled = spec.part == "train"
+        self.is_labeled = spec.part != "unlabeled"
         self.plan = stream_plan(recipe, spec, len(images))
         self.several = int(len(spec.views) > 1)  # dimension of the images in a batch
         self.view = None
