@@ -119,7 +119,8 @@ def load_data(
         data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
     for note in data.notes[told:]:
         tell(note)
-    if hasattr(method := getattr(recipe, "method", None), "other_images"):
+    method: Any = getattr(recipe, "method", None)
+    if hasattr(method, "other_images"):
         data = replace(data, others=method.other_images(run, data, selection, tell))
     if getattr(recipe.data, "is_users_own", False):
         tell(f"{len(data.train):,} images to train on, of {describe_classes(data.train)}")

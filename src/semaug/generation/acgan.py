@@ -12,7 +12,6 @@ the network of CIFAR-10; the generator has one more doubling, as a public copy (
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

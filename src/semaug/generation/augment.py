@@ -231,8 +231,8 @@ def make_pool(generator: Any, size: int, like: Any) -> ImageSet:
 
     try:
         with np.load(path, allow_pickle=False) as found:
-            tensors = [torch.from_numpy(found[name]) for name in ("images", "labels")]
-        return ImageSet(*tensors, like.classes)
+            images, labels = (torch.from_numpy(found[name]) for name in ("images", "labels"))
+        return ImageSet(images, labels, like.classes)
     except DAMAGES as error:
         raise UserError(
             f"{path}: expected made images, got a damaged file ({error}); delete it, and they are "

@@ -48,7 +48,10 @@ class CGan(Gan):
         """Return the loss of real and made images, each shown in a batch of their own."""
         real = self.scores(shown.real, shown.real_labels)
         made = self.scores(self.constant(shown), shown.labels)
-        return Losses(entropy_losses(real, made), {"critic_error": ((real < 0).double().mean() + (made > 0).double().mean()) / 2})
+        return Losses(
+            entropy_losses(real, made),
+            {"critic_error": ((real < 0).double().mean() + (made > 0).double().mean()) / 2},
+        )
 
     def generator_losses(self, shown: Shown) -> Losses:
         """Return the loss that does not saturate."""

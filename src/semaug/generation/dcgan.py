@@ -13,6 +13,7 @@ https://arxiv.org/abs/1704.00028 and its code, for 5 x 5 kernels and :func:`he_w
 """
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -65,13 +66,11 @@ def generator_layers(
     sizes = [width * 2**power for power in reversed(range(doublings(side)))]
 
     def up(inputs: int, outputs: int) -> nn.Module:
-        padding = {4: {"padding": 1}, 5: {"padding": 2, "output_padding": 1}}[kernel]
-        kept = {"groups": groups, "bias": False, **padding}
-        return nn.ConvTranspose2d(groups * inputs, groups * outputs, kernel, 2, **kept)
+        way: dict[str, Any] = {4: {"padding": 1}, 5: {"padding": 2, "output_padding": 1}}[kernel]
+        channels = groups * inputs, groups * outputs
+        return nn.ConvTranspose2d(*channels, kernel, stride=2, groups=groups, bias=False, **way)
 
-    first = nn.ConvTranspose2d(
-        groups * num_inputs, groups * sizes[0], 4, groups=groups, bias=False
-    )
+    first = nn.ConvTranspose2d(groups * num_inputs, groups * sizes[0], 4, groups=groups, bias=False)
     layers: list[nn.Module] = [FromVector(), first]
     for inputs, outputs in zip(sizes, [*sizes[1:], channels], strict=True):
         layers += [nn.BatchNorm2d(groups * inputs), nn.ReLU(), up(inputs, outputs)]

@@ -105,7 +105,8 @@ class PerClass(nn.Module):
         if self.training:
             return side_by_side(self.together, z, self.num_classes)
         if torch.compiler.is_exporting():  # a graph cannot depend on labels
-            every = self.together(z.repeat(1, self.num_classes)).unflatten(1, (self.num_classes, -1))
+            every = self.together(z.repeat(1, self.num_classes))
+            every = every.unflatten(1, (self.num_classes, -1))
             place = labels.view(-1, 1, 1, 1, 1).expand(-1, 1, *every.shape[2:])
             return every.gather(1, place).squeeze(1)
         present = labels.unique().tolist()

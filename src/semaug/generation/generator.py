@@ -77,7 +77,7 @@ class Generator:
     value_range: tuple[float, float] = (-1.0, 1.0)
     num_codes: int = 0
     classes: tuple[str, ...] = ()
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
     name: str = "generator"
     digest: str = ""
@@ -151,7 +151,9 @@ def draw_z(count: int, z_size: int, num_codes: int, generator: torch.Generator) 
     return torch.cat([z, codes], dim=1)
 
 
-def of_gan(module: nn.Module, spec: GanSpec, image: tuple[int, int, int], **facts: Any) -> Generator:
+def of_gan(
+    module: nn.Module, spec: GanSpec, image: tuple[int, int, int], **facts: Any
+) -> Generator:
     """Return the generator of a method, in evaluation mode."""
     size, num_codes = spec.z_size + spec.num_codes, spec.num_codes
     return Generator(module.eval(), size, image=image, num_codes=num_codes, **facts)
@@ -286,10 +288,10 @@ def _of_graph(path: Path, options: TrainOptions) -> Generator:
         device = choose_device(options.device)
         function = torch.export.load(path, extra_files=extra).module().to(device)
         about = json.loads(extra[_ABOUT])
-        facts = {key: tuple(x) if isinstance(x, list) else x for key, x in about.items()}
-        return Generator(
-            function, **facts, device=device, name=str(path), digest=_sha256(path)
-        )
+        facts: dict[str, Any] = {
+            key: tuple(x) if isinstance(x, list) else x for key, x in about.items()
+        }
+        return Generator(function, **facts, device=device, name=str(path), digest=_sha256(path))
 
 
 def save_graph(generator: Generator, path: Path) -> None:

@@ -59,7 +59,7 @@ def fit(start: Start) -> dict[str, Any]:
         objects["average"] = average = WeightAverage(gan.generator, recipe.ema_decay)
 
     with Session(start, plan, objects, _MEASURES) as session:
-        for epoch in session.epochs():
+        for _epoch in session.epochs():
             gan.train()
             for _ in session.steps():
                 draws = session.generator("images and noise", session.total_step)
@@ -95,7 +95,7 @@ def fit(start: Start) -> dict[str, Any]:
         return session.summary()
 
 
-def evaluate(start: Start, state: dict[str, Any]) -> dict[str, dict[str, float]]:
+def evaluate(start: Start, state: dict[str, Any]) -> Results:
     """Test the generator of a finished run again.
 
     Args:

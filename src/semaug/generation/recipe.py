@@ -59,7 +59,7 @@ class GenerationRecipe(BaseRecipe):
         return small.lasting(steps=min(self.steps or 8, 8), evaluate_every_steps=4)
 
     def step_cost(self) -> int:
-        """Count the multiply-adds of a critic's step, by the sizes that the data set names."""
+        """Estimate the multiply-adds of a critic's step, as four times those of what it judges."""
         from torch.utils.flop_counter import FlopCounterMode  # which is slow to import
 
         side, classes = getattr(self.data, "side", None), getattr(self.data, "num_classes", None)
@@ -73,9 +73,9 @@ class GenerationRecipe(BaseRecipe):
             with FlopCounterMode(display=False) as counter:
                 images = gan.generator(z, torch.zeros(count, dtype=torch.int64))
         assert images.shape[2:] == (side, side)
-        return 4 * counter.get_total_flops()  # the critic's passes, real and made, cost more
+        return 4 * counter.get_total_flops() // 2
 
-    def evaluate(self, start: Any, state: dict[str, Any]) -> dict[str, dict[str, float]]:
+    def evaluate(self, start: Any, state: dict[str, Any]) -> Any:
         """Test the generator of a finished run again."""
         from semaug.generation.loop import evaluate  # which needs the engine
 

@@ -11,6 +11,7 @@ Source: Gulrajani et al., NeurIPS 2017, https://arxiv.org/abs/1704.00028, Algori
 DCGAN-like networks of its code for CIFAR-10, ``gan_cifar.py``: 5 x 5 kernels, a width of 64
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,7 @@ class WGanGP(WGan):
         return Losses(loss, {"critic_estimate": estimates.mean(), "gradient_norm": norms.mean()})
 
 
-def gradient_norms(scores: nn.Module | object, images: Tensor) -> Tensor:
+def gradient_norms(scores: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Return the norm of the gradient of the score of each image by its pixels, ``(N,)``.
 
     It can be differentiated. Scores of an image must not depend on other images.
@@ -62,7 +63,7 @@ def gradient_norms(scores: nn.Module | object, images: Tensor) -> Tensor:
         images: ``(N, 3, H, W)``.
     """
     images = images.detach().requires_grad_()
-    total = scores(images).sum()  # type: ignore[operator]
+    total = scores(images).sum()
     (gradients,) = torch.autograd.grad(total, images, create_graph=True)
     return gradients.flatten(1).norm(dim=1)
 
@@ -93,8 +94,10 @@ class WGanGPSpec(Wasserstein):
         def make(groups: int) -> nn.Module:
             return generator_layers(z, channels, side, width, kernel=5, groups=groups)
 
-        classes, options = sizes.num_classes, {"kernel": 5, "norm": False}
-        critic = critic_layers(channels, side, self.critic_width, groups=classes, **options)
+        classes = sizes.num_classes
+        critic = critic_layers(
+            channels, side, self.critic_width, kernel=5, groups=classes, norm=False
+        )
         gan = WGanGP(PerClass(make, classes), critic, classes, self.penalty)
         he_weights(gan)
         return gan

@@ -50,7 +50,10 @@ _ISDA = "_isda"
 
 # What is listed together, by title.
 TABLES: dict[str, Mapping[str, Row]] = {
-    "Small, for two CPU cores": digits.RECIPES | small.RECIPES | semi_supervised.SMALL | generation.SMALL,
+    "Small, for two CPU cores": digits.RECIPES
+    | small.RECIPES
+    | semi_supervised.SMALL
+    | generation.SMALL,
     "A folder of your own photographs": folder.RECIPES,
     "Fine-tuning on a few images of CIFAR": finetune.RECIPES,
     "CIFAR, T-PAMI Table 2 and NeurIPS Table 1": cifar.TABLE_2,

@@ -46,6 +46,7 @@ class RunData:
         work: What it took; None where no file tells it.
         others: What is measured beside the main metric.
         tested: What was predicted of single images; None where no file tells it.
+        pictures: Some of those that the run wrote while it trained, PNG files by step.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class RunData:
     work: Work | None = None
     others: tuple[Measure, ...] = ()
     tested: AnsweredImages | None = None
+    pictures: Mapping[int, Path] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:
