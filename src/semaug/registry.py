@@ -77,12 +77,14 @@ class Registry:
     Args:
         kind: What its members are, for messages.
         *homes: Packages that register the members when they are imported.
+        fallback: Makes the spec class of a name that is not registered; None if it knows none.
     """
 
-    def __init__(self, kind: str, *homes: str) -> None:
+    def __init__(
+        self, kind: str, *homes: str, fallback: Callable[[str], type | None] | None = None
+    ) -> None:
         self.kind = kind
-        # Makes the spec class of a name that is not registered; None if it knows none.
-        self.fallback: Callable[[str], type | None] | None = None
+        self.fallback = fallback
         self._homes = homes
         self._members: dict[str, Any] = {}
 

@@ -44,8 +44,8 @@ def list_command(
 ) -> None:
     """List the names that other commands take.
 
-    Each recipe of a classifier has a variant with ISDA, whose name ends in _isda, and each name may be followed by
-    changes: cifar10_resnet32_isda,strength=0.25.
+    Each recipe of a classifier has a variant with ISDA, whose name ends in _isda, and each name
+    may be followed by changes: cifar10_resnet32_isda,strength=0.25.
 
     [bold]Examples[/bold]
 

@@ -246,7 +246,7 @@ def _check_alike(generator: Any, like: Any) -> None:
     wanted, made = (len(like.classes), shape), (generator.num_classes, generator.image)
     if wanted != made:
         raise UserError(
-            f"{generator.name}: expected a generator of {wanted[0]} classes and images in memory of "
+            f"{generator.name}: expected a generator of {wanted[0]} classes and images of "
             f"shape {wanted[1]}, got one of {made[0]} classes and {made[1]}"
         )
     if generator.classes and tuple(generator.classes) != tuple(like.classes):

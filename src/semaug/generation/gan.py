@@ -85,9 +85,9 @@ class Conditional(nn.Module):
 class PerClass(nn.Module):
     """A generator for each class, side by side as the groups of one network.
 
-    In training each step shows as many z to each class, in the order of ``labels = 0, 1, ..., C - 1,
-    0, 1, ...``; all networks are computed at once. In evaluation labels may be any, and each z
-    passes through the network of its class alone.
+    In training each step shows as many z to each class, in the order of ``labels = 0, 1, ...,
+    C - 1, 0, 1, ...``; all networks are computed at once. In evaluation labels may be any, and each
+    z passes through the network of its class alone.
 
     Args:
         make: Builds a network of so many groups, from ``(n, groups * Z)`` to

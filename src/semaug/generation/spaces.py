@@ -1,8 +1,8 @@
 """Feature spaces that images are compared in, each with the name that its numbers are told with.
 
-``pixels``: images averaged to 8 x 8 pixels, :func:`semaug.generation.quality.small_pixels`;
-``runs/cifar10_resnet32/seed0``: what the classifier of a run receives;
-``tf_efficientnet_lite0=lite0.pth``: the same of a network of timm with pretrained weights of a file.
+- ``pixels``: images averaged to 8 x 8 pixels, :func:`semaug.generation.quality.small_pixels`;
+- ``runs/cifar10_resnet32/seed0``: what the classifier of a run receives;
+- ``tf_efficientnet_lite0=lite0.pth``: the same of a network of timm with weights of a file.
 """
 
 from collections.abc import Callable

@@ -1,31 +1,28 @@
-"""Generators of images, and classifiers that learn from their images.
+"""Generators of images, for classifiers that learn from their images too.
 
-``DATA_GENERATOR`` is a generator, and ``DATA_NETWORK_GENERATOR`` a classifier with its images in
-each batch. The second takes the first from the folder of all runs, seed 0:
+The rows of the paper's Table 5 are changes of other recipes, which take the generator from the
+folder of all runs, seed 0:
 
 >>> from semaug.recipes import find_recipe
->>> recipe = find_recipe("cifar100_resnet110_infogan_isda")
->>> recipe.method.generator, recipe.loss.strength
-('cifar100_infogan/seed0', 0.5)
+>>> recipe = find_recipe("cifar10_resnet110,method=generated,generator=cifar10_wgan")
+>>> recipe.method.num_generated(recipe.batch_size), recipe.batch_size
+(21, 128)
 
-Run:     semaug train cifar10_acgan && semaug train cifar10_resnet110_acgan seed=1
+Run:     semaug train cifar10_wgan
 Result:  none yet, see results/README.md
-Smoke:   semaug train cifar10_acgan --quick
+Smoke:   semaug train cifar10_wgan --quick
 Source:  arXiv:2007.10538, Table 5 and Appendix C, which leave networks, steps and batch sizes of
          generators open: they are those of the sources that each method names, where these have
          some for 32 x 32 pixels; see docs/generation.md
 """
 
-from dataclasses import replace
 from typing import Any
 
-from semaug.generation.augment import GeneratedMethod
 from semaug.generation.recipe import GenerationRecipe
-from semaug.recipes import cifar, digits
-from semaug.recipes.row import CIFAR, Row, describe
+from semaug.recipes.row import CIFAR, Row
 from semaug.registry import generators
 
-__all__ = ["GENERATORS", "SMALL", "TABLE_5"]
+__all__ = ["GENERATORS", "SMALL"]
 
 # By name: what a person reads, steps of the generator, and images in a step.
 _METHODS = {
@@ -50,25 +47,10 @@ def _generator(data: str, name: str, steps: int, batch_size: int, **options: Any
     return Row(recipe, f"{_METHODS[name][0]} that makes images of {called}.", isda=None)
 
 
-def _classifier(baseline: Row, label: str, data: str, name: str) -> Row:
-    method = GeneratedMethod(generator=f"{data}_{name}/seed0")
-    called = CIFAR.get(data, "digits")
-    parts = f"images of {_METHODS[name][0]}", "cross-entropy"
-    return Row(replace(baseline.recipe, method=method), describe(label, called, *parts))
-
-
 GENERATORS = {
     f"{data}_{name}": _generator(data, name, steps, batch_size)
     for data in CIFAR
     for name, (_, steps, batch_size) in _METHODS.items()
-    if data == "cifar10" or name not in _PER_CLASS
-}
-
-TABLE_5 = {
-    f"{data}_{network}_{name}": _classifier(cifar.TABLE_2[f"{data}_{network}"], label, data, name)
-    for network, label in (("resnet110", "ResNet-110"), ("wide_resnet28_10", "Wide-ResNet-28-10"))
-    for data in CIFAR
-    for name in _METHODS
     if data == "cifar10" or name not in _PER_CLASS
 }
 
@@ -84,9 +66,4 @@ _DIGITS: dict[str, tuple[int, dict[str, Any]]] = {
 SMALL = {
     f"digits_{name}": _generator("digits", name, steps, 32, **options)
     for name, (steps, options) in _DIGITS.items()
-} | {
-    f"digits_resnet8_{name}": _classifier(
-        digits.RECIPES["digits_resnet8"], "ResNet-8", "digits", name
-    )
-    for name in _DIGITS
 }
