@@ -8,20 +8,32 @@ file of yours. Images of it may be mixed into the batches of a classifier
 (:mod:`semaug.generation.quality`).
 """
 
-from semaug.generation import acgan, augment, cgan, infogan, wgan, wgan_gp
+from semaug.generation.acgan import ACGan, ACGanSpec
+from semaug.generation.augment import Generated, GeneratedMethod, WithGenerated
+from semaug.generation.cgan import CGan, CGanSpec
 from semaug.generation.gan import Gan, GanSpec, Losses, Shown
+from semaug.generation.infogan import InfoGan, InfoGanSpec
 from semaug.generation.recipe import GenerationRecipe
+from semaug.generation.wgan import WGan, WGanSpec
+from semaug.generation.wgan_gp import WGanGP, WGanGPSpec
 
 __all__ = [
+    "ACGan",
+    "ACGanSpec",
+    "CGan",
+    "CGanSpec",
     "Gan",
     "GanSpec",
+    "Generated",
+    "GeneratedMethod",
     "GenerationRecipe",
+    "InfoGan",
+    "InfoGanSpec",
     "Losses",
     "Shown",
-    "acgan",
-    "augment",
-    "cgan",
-    "infogan",
-    "wgan",
-    "wgan_gp",
+    "WGan",
+    "WGanGP",
+    "WGanGPSpec",
+    "WGanSpec",
+    "WithGenerated",
 ]
