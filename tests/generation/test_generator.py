@@ -148,6 +148,9 @@ def test_a_run_is_found_below_the_folder_of_all_runs(train_tiny, tmp_path):
     with pytest.raises(UserError, match=r"got no such folder .* semaug train digits_wgan$"):
         load_generator("digits_wgan/seed0", CPU, runs=tmp_path)
     run = train_tiny("digits_resnet8", "epochs=1")
+    typo = run.folder.parent.name.replace("resnet8", "resnt8")
+    with pytest.raises(UserError, match=f"did you mean {run.folder.parent.name}"):
+        load_generator(typo, CPU, runs=run.folder.parent.parent)
     with pytest.raises(UserError, match="expected the run of a generator, got one of Recipe"):
         load_generator(run.folder.parent.name, CPU, runs=run.folder.parent.parent)
 

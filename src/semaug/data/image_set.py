@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -185,7 +185,7 @@ class DataSet:
         notes: What a person should know before training on it, in lines, such as what was passed
             over.
         others: Further images of the same classes to learn from, by name, such as those of a
-            generator.
+            generator; None is none.
 
     Raises:
         ValueError: If images are bytes, and ``mean`` or ``std`` is missing.
@@ -198,7 +198,7 @@ class DataSet:
     std: tuple[float, ...] | None
     unlabeled: ImageSet | FileSet | None = None
     notes: tuple[str, ...] = ()
-    others: Mapping[str, ImageSet | FileSet] = field(default_factory=dict)
+    others: Mapping[str, ImageSet | FileSet] | None = None
 
     def __post_init__(self) -> None:
         if self.has_bytes and (self.mean is None or self.std is None):
@@ -238,12 +238,12 @@ class DataSet:
         """Copy all parts to a device."""
         unlabeled = None if self.unlabeled is None else self.unlabeled.to(device)
         train, test = self.train.to(device), self.test.to(device)
-        others = {name: part.to(device) for name, part in self.others.items()}
+        others = {name: part.to(device) for name, part in (self.others or {}).items()}
         return replace(self, train=train, test=test, unlabeled=unlabeled, others=others)
 
     def part(self, name: str) -> ImageSet | FileSet | None:
         """Return images to learn from: ``"train"``, ``"unlabeled"`` or others; None without any."""
-        return {"train": self.train, "unlabeled": self.unlabeled, **self.others}.get(name)
+        return {"train": self.train, "unlabeled": self.unlabeled, **(self.others or {})}.get(name)
 
 
 _AT_ONCE = 64  # masks that are checked

@@ -74,7 +74,7 @@ def describe_input(data: DataSet, image: Sequence[int]) -> dict[str, Any]:
         "std": data.std and list(data.std),
         "train": len(data.train),
         "unlabeled": unlabeled,
-        **{name: len(part) for name, part in data.others.items()},
+        **{name: len(part) for name, part in (data.others or {}).items()},
     }
 
 

@@ -204,7 +204,7 @@ class Streams:
         """
         data = self.data
         everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
-        everything |= data.others
+        everything |= data.others or {}
         parts = {name: part for name, part in everything.items() if part is not None}
         if not all(isinstance(part, ImageSet) for part in parts.values()):
             raise UserError(

@@ -19,6 +19,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +189,12 @@ def load_generator(
     below = runs / path
     folder = next((one for one in (path, below, below / "seed0") if one.is_dir()), None)
     if folder is None:
+        known = [one.name for one in runs.glob("*/")] if runs.is_dir() else []
         recipe = path.parent.name if path.name.startswith("seed") else path.name
+        near = get_close_matches(recipe, known, n=1)
         raise UserError(
             f"{text}: expected the run of a generator, got no such folder here or below {runs}; "
-            f"train it by: semaug train {recipe}"
+            + (f"did you mean {near[0]}?" if near else f"train it by: semaug train {recipe}")
         )
     if not (folder / "summary.json").exists() and (folder / "seed0").is_dir():
         folder = folder / "seed0"

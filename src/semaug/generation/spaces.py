@@ -78,7 +78,7 @@ def find_space(name: str, options: TrainOptions | None = None) -> FeatureSpace:
             raise UserError(f"{name}: expected a network with features, got several networks")
         return found, logits
 
-    return FeatureSpace(f"features of {trained.label} ({name})", features)
+    return FeatureSpace(f"features of {name}", features)
 
 
 def _of_timm(name: str, file: str, options: TrainOptions) -> FeatureSpace:
@@ -97,4 +97,4 @@ def _of_timm(name: str, file: str, options: TrainOptions) -> FeatureSpace:
         pixels = normalize(resized.round().clamp(0, 255).byte(), wanted.mean, wanted.std)
         return network.forward_head(network.forward_features(pixels), pre_logits=True), None
 
-    return FeatureSpace(f"features of {name} ({file})", features)
+    return FeatureSpace(f"features of {name}={file}", features)

@@ -102,7 +102,7 @@ class Stream:
 
     Args:
         part: ``"train"``, with labels, ``"unlabeled"``, without, or one of
-            :attr:`semaug.data.DataSet.others`, with labels.
+            the others of a :class:`semaug.data.DataSet`, with labels.
         batch_size: Images in a step; None is that of the recipe.
         views: How each image is shown.
         passes: How often an image passes through the networks; None is once for each view.
