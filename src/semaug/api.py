@@ -8,7 +8,7 @@ from rich.console import Console
 from semaug.engine.exported import Exported, is_exported, load_exported
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train as train_run
-from semaug.engine.trained import Trained, load_trained
+from semaug.engine.trained import Trained, load_finished_run, load_trained
 from semaug.recipes import make_run
 from semaug.runs.run import Run
 
@@ -54,7 +54,7 @@ def train(
 
 
 @overload
-def load(run: Run, **options: Any) -> Trained: ...
+def load(run: Run, **options: Any) -> Any: ...
 
 
 @overload
@@ -63,6 +63,8 @@ def load(run: str | Path, **options: Any) -> Trained | Exported: ...
 
 def load(run: Run | str | Path, **options: Any) -> Trained | Exported:
     """Load the networks of a finished run, or one that was exported, to predict with them.
+
+    Of the run of a generator it is a :class:`semaug.generation.generator.Generator`.
 
     ``load(run).predict(["photo.jpg"]).top(5)`` classifies photographs, see
     :meth:`semaug.engine.predict.Networks.predict`. The folder is enough. The images that a run was
@@ -78,6 +80,8 @@ def load(run: Run | str | Path, **options: Any) -> Trained | Exported:
             changed since; if an export cannot predict by itself.
     """
     folder = run.folder if isinstance(run, Run) else Path(run).expanduser()
+    chosen = TrainOptions(**options)
     if is_exported(folder):
-        return load_exported(folder, TrainOptions(**options))
-    return load_trained(folder, TrainOptions(**options))
+        return load_exported(folder, chosen)
+    recipe = load_finished_run(folder, trust_code=chosen.trust_code)[0].recipe
+    return recipe.load(folder, chosen) if hasattr(recipe, "load") else load_trained(folder, chosen)

@@ -34,6 +34,7 @@ __all__ = [
     "data_sets",
     "describe_options",
     "evaluations",
+    "generators",
     "kinds",
     "losses",
     "methods",
@@ -78,16 +79,16 @@ class Registry:
 
     Args:
         kind: What its members are, for messages.
-        home: Package that registers the members when it is imported.
+        *homes: Packages that register the members when they are imported.
         fallback: Makes the spec class of a name that is not registered; None if it knows none.
     """
 
     def __init__(
-        self, kind: str, home: str, fallback: Callable[[str], type | None] | None = None
+        self, kind: str, *homes: str, fallback: Callable[[str], type | None] | None = None
     ) -> None:
         self.kind = kind
         self.fallback = fallback
-        self._home = home
+        self._homes = homes
         self._members: dict[str, Any] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -107,7 +108,8 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all members, in the order of registration."""
-        import_module(self._home)
+        for home in self._homes:
+            import_module(home)
         return tuple(self._members)
 
     def get(self, name: str) -> Any:
@@ -236,14 +238,16 @@ def registry_of(one: Field[Any]) -> Registry | None:
 losses = Registry("loss", "semaug.losses")  # what loss= takes
 # What unlabeled_loss= takes.
 unlabeled_losses = Registry("loss of unlabeled images", "semaug.losses")
-methods = Registry("method", "semaug.methods")  # what method= takes
+methods = Registry("method", "semaug.methods", "semaug.generation")  # what method= takes
 networks = Registry("network", "semaug.networks")  # what network= takes
-data_sets = Registry("data set", "semaug.data")  # what data= takes
+data_sets = Registry("data set", "semaug.data", "semaug.generation")  # what data= takes
 subsets = Registry("subset", "semaug.data")  # what subset= takes
 augmentations = Registry("augmentation", "semaug.augmentation")  # what augment= takes
 metrics = Registry("metric", "semaug.metrics")  # what metrics= takes
 optimizers = Registry("optimizer", "semaug.engine.optimizers")  # what optimizer= takes
 schedules = Registry("schedule", "semaug.engine.schedules")  # what schedule= takes
 evaluations = Registry("evaluation", "semaug.engine.evaluation")  # what evaluation= takes
+generators = Registry("generator", "semaug.generation")  # what generator= takes
 recipes = Registry("recipe", "semaug.recipes")  # recipes by name
-kinds = Registry("kind of recipe", "semaug.recipe")  # classes of recipes by the kind in recipe.json
+# Classes of recipes by the kind in recipe.json.
+kinds = Registry("kind of recipe", "semaug.recipe", "semaug.generation")

@@ -26,6 +26,7 @@ ROOMS = [
     "export",
     "frozen",
     "engine",
+    "generation",
     "queue",
     "recipes",
     "report",

@@ -34,6 +34,8 @@ def cost_of_a_run(recipe):
 def test_quick_is_quick():
     """A minute of two cores is some 6e12 multiply-adds."""
     for name in (*recipe_names(), TOGETHER):
+        if not hasattr(find_recipe(name), "network"):
+            continue  # it shrinks itself
         assert cost_of_a_run(make_quick(find_recipe(name))) < 6.1e12, name
 
 

@@ -34,8 +34,13 @@ def label(recipe, quick=False, **changes):
 def test_every_recipe_has_a_twin_that_differs_in_the_loss_alone():
     for table in TABLES.values():
         for name, row in table.items():
-            recipe, twin = find_recipe(name), find_recipe(f"{name}_isda")
+            recipe = find_recipe(name)
             assert recipe == row.recipe
+            if row.isda is None:
+                with pytest.raises(UserError, match=f"unknown recipe '{name}_isda'"):
+                    find_recipe(f"{name}_isda")
+                continue
+            twin = find_recipe(f"{name}_isda")
             assert recipe.loss == CrossEntropy()
             assert twin == override(recipe, {"loss": "isda", **row.isda})
             if hasattr(recipe.method, "unlabeled_loss"):
@@ -48,13 +53,15 @@ def test_every_recipe_has_one_line():
     for name in NAMES:
         line = describe_recipe(name)
         assert line.endswith(".")
+        if f"{name}_isda" not in recipe_names():
+            continue
         assert "cross-entropy" in line
         assert describe_recipe(f"{name}_isda") == line.replace("cross-entropy", "ISDA")
 
 
 def test_no_recipe_has_two_names():
     assert len(set(NAMES)) == len(NAMES)
-    assert set(recipe_names()) >= {*NAMES, *(f"{name}_isda" for name in NAMES)}
+    assert set(NAMES) < set(recipe_names())
     names = {}
     for name in recipe_names():
         plain = json.dumps(recipe_to_plain_data(find_recipe(name)), sort_keys=True)

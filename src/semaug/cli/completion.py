@@ -107,12 +107,12 @@ def _collect() -> dict[str, Any]:
 
     from semaug.cli.list import KINDS
     from semaug.published.table import table_names
-    from semaug.recipe import Recipe
     from semaug.recipes import recipe_names
-    from semaug.registry import data_sets, networks
+    from semaug.registry import data_sets, kinds, networks
 
     values: dict[str, list[str]] = {"seed": []}
-    _add_values(values, Recipe, set())
+    for kind in kinds.names():
+        _add_values(values, kinds.get(kind), set())
     values["network"] = [*dict.fromkeys([*networks.names(), *timm.list_models()])]
     return {
         "recipes": recipe_names(),

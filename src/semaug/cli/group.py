@@ -26,6 +26,8 @@ COMMANDS = {
     "report": "Write a page about runs, finished or not: curves, results, differences, recipes.",
     "evaluate": "Test the networks of finished runs again, and compare with the recorded results.",
     "predict": "Classify photographs with the networks of a run, or of an export.",
+    "generate": "Write images of a generator.",
+    "quality": "Compare the images of a generator with test images.",
     "export": "Write the network of a run for other programs, with a model card.",
     "transfer": "Test trained networks on test images as they are, cropped, grey, and in other "
     "colors.",

@@ -22,6 +22,7 @@ _REGISTRIES = {
     "methods": (registry.methods, "Methods, for method="),
     "losses": (registry.losses, "Losses, for loss="),
     "networks": (registry.networks, "Networks of the papers, for network=, as any of timm's"),
+    "generators": (registry.generators, "Generators of images, for generator="),
     "data": (registry.data_sets, "Data sets, for data="),
     "optimizers": (registry.optimizers, "Optimizers, for optimizer=, as any of timm's"),
     "schedules": (registry.schedules, "Schedules of the learning rate, for schedule="),
@@ -43,8 +44,8 @@ def list_command(
 ) -> None:
     """List the names that other commands take.
 
-    Each recipe has a variant with ISDA, whose name ends in _isda, and each name may be followed by
-    changes: cifar10_resnet32_isda,strength=0.25.
+    Each recipe of a classifier has a variant with ISDA, whose name ends in _isda, and each name
+    may be followed by changes: cifar10_resnet32_isda,strength=0.25.
 
     [bold]Examples[/bold]
 

@@ -233,6 +233,8 @@ class DataSet:
             over.
         colors: Red, green and blue of each class in pictures of masks; None chooses.
         ids: Number of each class in files of masks; None is its place among the classes.
+        others: Further images of the same classes to learn from, by name, such as those of a
+            generator; None is none.
 
     Raises:
         ValueError: If images are bytes, and ``mean`` or ``std`` is missing.
@@ -247,6 +249,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
     colors: tuple[tuple[int, int, int], ...] | None = None
     ids: tuple[int, ...] | None = None
+    others: Mapping[str, ImageSet | FileSet] | None = None
 
     def __post_init__(self) -> None:
         if self.has_bytes and (self.mean is None or self.std is None):
@@ -286,7 +289,12 @@ class DataSet:
         """Copy all parts to a device."""
         unlabeled = None if self.unlabeled is None else self.unlabeled.to(device)
         train, test = self.train.to(device), self.test.to(device)
-        return replace(self, train=train, test=test, unlabeled=unlabeled)
+        others = {name: part.to(device) for name, part in (self.others or {}).items()}
+        return replace(self, train=train, test=test, unlabeled=unlabeled, others=others)
+
+    def part(self, name: str) -> ImageSet | FileSet | None:
+        """Return images to learn from: ``"train"``, ``"unlabeled"`` or others; None without any."""
+        return {"train": self.train, "unlabeled": self.unlabeled, **(self.others or {})}.get(name)
 
 
 _AT_ONCE = 64  # masks that are checked

@@ -215,7 +215,7 @@ class Builder:
     @torch.no_grad()
     def _try_last_step(self, network: nn.Module) -> None:
         """Try a step of one image, if there is one: batch norm may have no spread to divide by."""
-        num_images, batch_size = self.plan.streams[self.plan.counted]
+        num_images, batch_size, _ = self.plan.streams[self.plan.counted]
         last = self.plan.joint_size(self.plan.counted, self.plan.steps_per_epoch - 1)
         processes = 1 if self.recipe.sync_batch_norm else world_size()
         if min(batch_size, last) >= 2 * processes:

@@ -82,13 +82,15 @@ def describe_input(data: DataSet, image: Sequence[int]) -> dict[str, Any]:
         "std": data.std and list(data.std),
         "train": len(data.train),
         "unlabeled": unlabeled,
+        **{name: len(part) for name, part in (data.others or {}).items()},
     }
 
 
 def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
     """Return plain data: how training images were chosen, and sums of what is trained and tested.
 
-    The sums are of labels, in order, and of the names of files; their content is not read.
+    The sums are of labels, in order, and of the names of files; their content is not read, but
+    that of images of a generator.
     ``exif`` says of files that photographs are turned upright, which earlier versions did not do.
 
     Args:
@@ -101,8 +103,23 @@ def describe_images(selection: Selection, data: DataSet) -> dict[str, Any]:
         sums[f"{name}_labels"] = _sha256(part.labels)
         if isinstance(part, FileSet):
             sums[f"{name}_files"] = _sum_of_names(part)
-    turned = {"exif": "applied"} if isinstance(data.train, FileSet) else {}
-    return description | {"test_images": len(data.test), **turned}
+    found: dict[str, Any] = {"test_images": len(data.test)}
+    if isinstance(data.train, FileSet):
+        found["exif"] = "applied"
+    if data.others:
+        found["others"] = {name: _describe_others(part) for name, part in data.others.items()}
+    return description | found
+
+
+def _describe_others(part: Any) -> dict[str, Any]:
+    """Describe further images to learn from, such as those of a generator, by all their pixels."""
+    digest = hashlib.sha256()
+    for images in part.images.split(_AT_ONCE):
+        digest.update(images.cpu().numpy().tobytes())
+    return {"images": len(part), "labels": _sha256(part.labels), "pixels": digest.hexdigest()}
+
+
+_AT_ONCE = 4096  # images that are hashed
 
 
 def names_of_tests(data: DataSet, selection: Selection) -> tuple[str, ...]:
@@ -217,6 +234,8 @@ def other_images(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     if then.get("exif") != now.get("exif"):
         yield "photographs are now turned upright, as their EXIF says, and were not then"
     sums = [name for name, own in now["sha256"].items() if then["sha256"].get(name) != own]
+    if then.get("others") != now.get("others"):
+        yield "other images of a generator, or another number of them"
     if then.get("data") != now["data"]:
         yield f"data={then.get('data')} then and {now['data']} now"
     elif then.get("train_images") != now["train_images"]:

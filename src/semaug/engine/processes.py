@@ -115,7 +115,7 @@ class Processes:
         Raises:
             UserError: If one would get none.
         """
-        for name, (num_images, batch_size) in plan.streams.items():
+        for name, (num_images, batch_size, _) in plan.streams.items():
             fewest = min(plan.joint_size(name, 0), plan.joint_size(name, plan.steps_per_epoch - 1))
             if fewest < self.size:
                 raise UserError(

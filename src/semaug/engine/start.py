@@ -1,7 +1,7 @@
 """What a loop is started with: a run, where it is trained, and what is shown."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -121,6 +121,9 @@ def load_data(
         data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
     for note in data.notes[told:]:
         tell(note)
+    method: Any = getattr(recipe, "method", None)
+    if hasattr(method, "other_images"):
+        data = replace(data, others=method.other_images(run, data, selection, tell))
     if getattr(recipe.data, "is_users_own", False):
         tell(f"{len(data.train):,} images to train on, of {describe_classes(data.train)}")
     return data.to(device), selection

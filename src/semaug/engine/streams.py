@@ -215,6 +215,7 @@ class Streams:
     def _parts(self) -> dict[str, Any]:
         data = self.data
         everything = {"train": data.train, "test": data.test, "unlabeled": data.unlabeled}
+        everything |= data.others or {}
         return {name: part for name, part in everything.items() if part is not None}
 
     def _check_in_memory(self) -> None:
@@ -280,7 +281,7 @@ class _Stream:
 
     def __init__(self, name: str, spec: Stream, owner: Streams, load: Any) -> None:
         recipe, data = owner.recipe, owner.data
-        images = data.train if spec.part == "train" else data.unlabeled
+        images = data.part(spec.part)
         if images is None:
             raise UserError(
                 f"recipe: the method wants images without labels, and data={data.name} has none; "
@@ -288,7 +289,7 @@ class _Stream:
             )
         self.name, self.spec, self.owner = name, spec, owner
         self.images: ImageSet | FileSet = images
-        self.is_labeled = spec.part == "train"
+        self.is_labeled = spec.part != "unlabeled"
         self.plan = stream_plan(recipe, spec, len(images))
         self.several = int(len(spec.views) > 1)  # dimension of the images in a batch
         self.view = None

@@ -102,13 +102,17 @@ class Stream:
     """Images that a method wants of the training part, a batch of them at each step.
 
     Args:
-        part: ``"train"``, with labels, or ``"unlabeled"``, without.
+        part: ``"train"``, with labels, ``"unlabeled"``, without, or one of
+            the others of a :class:`semaug.data.DataSet`, with labels.
         batch_size: Images in a step; None is that of the recipe.
         views: How each image is shown.
         passes: How often an image passes through the networks; None is once for each view.
+        epoch_batch_size: Images of a step by which epochs are counted, where other streams take
+            the places of some of them: then this stream cycles too. None is its own.
     """
 
     part: str = "train"
     batch_size: int | None = None
     views: tuple[View, ...] = (View(),)
     passes: int | None = None
+    epoch_batch_size: int | None = None

@@ -16,6 +16,7 @@ class StreamPlan(NamedTuple):
 
     num_images: int
     batch_size: int
+    epoch_batch_size: int | None = None  # by which epochs are counted; None is `batch_size`
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Plan:
 
     def joint_size(self, stream: str, step: int) -> int:
         """Return how many images the joint batch of a stream has at a step of an epoch."""
-        num_images, batch_size = self.streams[stream]
+        num_images, batch_size, _ = self.streams[stream]
         if stream != self.counted or self.cycles:
             return batch_size
         return min(batch_size, num_images - step * batch_size)
 
     def images_seen(self, steps: int) -> int:
         """Return how many images of the counted stream an epoch has shown after so many steps."""
-        num_images, batch_size = self.streams[self.counted]
+        num_images, batch_size, _ = self.streams[self.counted]
         return steps * batch_size if self.cycles else min(steps * batch_size, num_images)
 
     def is_evaluated(self, epoch: int) -> bool:
@@ -81,14 +82,15 @@ def make_plan(recipe: Any, streams: Mapping[str, StreamPlan]) -> Plan:
         every = min(wanted, recipe.steps)
         return Plan(math.ceil(recipe.steps / every), every, recipe.steps, streams, cycles=True)
     first = next(iter(streams.values()))
-    steps = math.ceil(first.num_images / first.batch_size)
-    epochs = recipe.epochs
-    return Plan(epochs, steps, epochs * steps, streams, recipe.evaluate_every_epochs)
+    steps = math.ceil(first.num_images / (first.epoch_batch_size or first.batch_size))
+    every, cycles = recipe.evaluate_every_epochs, first.epoch_batch_size is not None
+    return Plan(recipe.epochs, steps, recipe.epochs * steps, streams, every, cycles)
 
 
 def stream_plan(recipe: Any, stream: Stream, num_images: int) -> StreamPlan:
     """Return the plan of a stream of so many images."""
-    return StreamPlan(num_images, stream.batch_size or recipe.batch_size)
+    size = stream.batch_size or recipe.batch_size
+    return StreamPlan(num_images, size, stream.epoch_batch_size)
 
 
 def passes_per_image(recipe: Any, stream: Stream) -> int:

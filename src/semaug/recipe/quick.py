@@ -30,6 +30,9 @@ def step_cost(recipe: Any) -> int:
 
     Known are those of networks of semaug and of timm, by the sizes that the recipe names.
     """
+    if hasattr(recipe, "step_cost"):
+        cost: int = recipe.step_cost()
+        return cost
     if not str(type(getattr(recipe, "network", None)).__module__).startswith("semaug."):
         return 0
     augment: Any = getattr(recipe, "augment", None)

@@ -28,6 +28,7 @@ from semaug.recipes import (
     digits,
     finetune,
     folder,
+    generation,
     imagenet,
     segmentation,
     semi_supervised,
@@ -50,13 +51,17 @@ _ISDA = "_isda"
 
 # What is listed together, by title.
 TABLES: dict[str, Mapping[str, Row]] = {
-    "Small, for two CPU cores": digits.RECIPES | small.RECIPES | semi_supervised.SMALL,
+    "Small, for two CPU cores": digits.RECIPES
+    | small.RECIPES
+    | semi_supervised.SMALL
+    | generation.SMALL,
     "A folder of your own photographs": folder.RECIPES,
     "Fine-tuning on a few images of CIFAR": finetune.RECIPES,
     "Segmentation of CamVid, for two CPU cores": segmentation.CAMVID,
     "CIFAR, T-PAMI Table 2 and NeurIPS Table 1": cifar.TABLE_2,
     "CIFAR with more augmentation, T-PAMI Table 4 and NeurIPS Table 2": cifar.TABLE_4,
     "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
+    "Generators of images, for T-PAMI Table 5": generation.GENERATORS,
     "Semi-supervised learning, T-PAMI Table 6": semi_supervised.TABLE_6,
     "Segmentation of Cityscapes, T-PAMI Table 7": segmentation.TABLE_7,
     "AIT, Table 1": ait.TABLE_1,
@@ -91,7 +96,7 @@ def find_recipe(text: str) -> Any:
     """
     name, changes = split_name(text)
     row, isda = _find_row(name)
-    recipe = override(row.recipe, {"loss": "isda", **row.isda}) if isda else row.recipe
+    recipe = override(row.recipe, {"loss": "isda", **(row.isda or {})}) if isda else row.recipe
     return override(recipe, changes)
 
 
@@ -140,7 +145,8 @@ def _find_row(name: str) -> tuple[Row, bool]:
     known = () if is_outside(name) else recipes.names()
     base = name.removesuffix(_ISDA)
     is_twin = name not in known and base in known
-    if not (is_outside(name) or name in known or is_twin):
+    has_none = is_twin and getattr(recipes.get(base), "isda", {}) is None
+    if has_none or not (is_outside(name) or name in known or is_twin):
         raise UserError(unknown_name("semaug", "recipe", name, recipe_names()))
     found = recipes.get(base if is_twin else name)
     if isinstance(found, Row):
@@ -157,8 +163,12 @@ def _find_row(name: str) -> tuple[Row, bool]:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the names of all recipes, each with its twin with ISDA."""
-    return tuple(f"{name}{end}" for name in recipes.names() for end in ("", _ISDA))
+    """Return the names of all recipes, those of classifiers with their twins with ISDA."""
+    return tuple(
+        f"{name}{end}"
+        for name in recipes.names()
+        for end in ("", *(() if getattr(recipes.get(name), "isda", {}) is None else (_ISDA,)))
+    )
 
 
 def describe_recipe(name: str) -> str:

@@ -21,12 +21,12 @@ class Row:
     Args:
         recipe: The recipe.
         description: For people.
-        isda: Options of the loss of its twin with ISDA.
+        isda: Options of the loss of its twin with ISDA; None if it has none.
     """
 
     recipe: Any
     description: str
-    isda: Mapping[str, str] = field(default_factory=lambda: {"strength": CIFAR_STRENGTH})
+    isda: Mapping[str, str] | None = field(default_factory=lambda: {"strength": CIFAR_STRENGTH})
 
 
 def describe(network: str, data: str, *parts: str) -> str:

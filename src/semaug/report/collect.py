@@ -16,6 +16,7 @@ from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
 from semaug.report.mistakes import read_tested
 from semaug.runs.files import check_format, read_json
+from semaug.runs.pictures import pictures_of
 from semaug.runs.read import REPORTS, Measure, load_rows, measures_of
 from semaug.runs.run import label
 from semaug.runs.words import printable
@@ -150,6 +151,7 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         work=work_of(end),
         others=tuple(others),
         tested=_load(folder / "tested.npz", notes, read_tested) if summary else None,
+        pictures=_spread(pictures_of(folder)),
     )
 
 
@@ -157,6 +159,14 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def _spread(pictures: Mapping[int, Path]) -> dict[int, Path]:
+    """Return the first and the last picture of a run, and some between them."""
+    steps, last = list(pictures), _MOST_PICTURES - 1
+    chosen = {steps[place * (len(steps) - 1) // last] for place in range(last + 1)} if steps else ()
+    return {step: pictures[step] for step in sorted(chosen)}
+
+
+_MOST_PICTURES = 4  # of a run
 _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in environment.json
 
 

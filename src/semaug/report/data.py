@@ -47,6 +47,7 @@ class RunData:
         work: What it took; None where no file tells it.
         others: What is measured beside the main metric.
         tested: What was predicted of single images or of their pixels; None where no file tells it.
+        pictures: Some of those that the run wrote while it trained, PNG files by step.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class RunData:
     work: Work | None = None
     others: tuple[Measure, ...] = ()
     tested: AnsweredImages | MaskedImages | None = None
+    pictures: Mapping[int, Path] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -39,6 +40,7 @@ def render(report: Report) -> str:
     environment.filters |= {
         "breakable": _breakable,
         "address": _data_address,
+        "file_address": _file_address,
         "capital": lambda text: text[:1].upper() + text[1:],
         "duration": lambda seconds: _MISSING if seconds is None else in_words(seconds),
         "json": json.dumps,
@@ -110,6 +112,12 @@ def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
             if (found := recipe.mistakes)
         ],
         "masks": [(x, *x.masks) for x in group.recipes if x.masks],
+        "pictures": [
+            (f"{recipe.label}, seed {run.seed}", run.pictures)
+            for recipe in group.recipes
+            for run in recipe.runs
+            if run.pictures
+        ],
         "other_plots": [(plot, svg) for plot, svg in curves if not plot.is_wide],
     }
 
@@ -189,6 +197,14 @@ def _data_address(picture: Tensor) -> str:
     content = io.BytesIO()
     Image.fromarray(picture.numpy()).save(content, "PNG")
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def _file_address(path: Path) -> str:
+    """Return the address of a PNG file inside the page; none of a file that cannot be read."""
+    try:
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    except OSError:
+        return ""
 
 
 def _number(value: float | None, format: str = ".2f") -> str:

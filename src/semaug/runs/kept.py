@@ -17,7 +17,7 @@ from semaug.runs.files import FORMAT, as_json, check_format, parse_json, write_a
 
 _REMEDY = "delete it, and reports leave out what it tells"
 # What numpy and zip files raise.
-_DAMAGES: tuple[type[Exception], ...] = (
+DAMAGES: tuple[type[Exception], ...] = (
     *(AttributeError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
     *(zipfile.BadZipFile, zlib.error),
 )
@@ -62,7 +62,7 @@ def read_kept(path: Path) -> Kept:
     """
     context = f"{path}: expected what a run keeps of its test, got a damaged file; {_REMEDY}: "
     content = io.BytesIO(path.read_bytes())
-    with as_user_error(context, *_DAMAGES), np.load(content, allow_pickle=False) as file:
+    with as_user_error(context, *DAMAGES), np.load(content, allow_pickle=False) as file:
         arrays = {name: torch.from_numpy(file[name]) for name in file.files}
         about = parse_json(arrays.pop("about").numpy().tobytes())
         check_format(path, about)
