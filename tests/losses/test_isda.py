@@ -499,6 +499,12 @@ def test_wrong_options_are_named(batch):
         isda_loss(*batch, strength=0.5, reduction="avg")
     with pytest.raises(ValueError, match="`reduction` to be one of 'none', 'mean', 'sum'"):
         make(reduction="avg")
+    with pytest.raises(ValueError, match="`dense` to be one of 'exact', 'features', 'faithful'"):
+        make(dense="upsampled")
+    with pytest.raises(TypeError, match="isda_loss: expected `align_corners` to be a bool, got 1"):
+        isda_loss(*batch, strength=0.5, align_corners=1)
+    with pytest.raises(ValueError, match="`cells_per_class` >= 1, got 0"):
+        make(cells_per_class=0)
     with pytest.raises(ValueError, match="`ramp_steps` >= 1, got 0"):
         make(ramp_steps=0)
     with pytest.raises(TypeError, match=r"`ramp_steps` to be an int, got 2\.5"):

@@ -72,6 +72,8 @@ def test_smoothing_and_shrinkage_out_of_range_are_named():
             make(label_smoothing=2.0)
     with pytest.raises(UserError, match="recipe: expected `shrinkage` >= 0 or none, got -1"):
         ISDA(strength=0.5, shrinkage=-1.0)
+    with pytest.raises(UserError, match="expected `cells_per_class` >= 1, or none, got 0"):
+        ISDA(strength=0.5, cells_per_class=0)
     with pytest.raises(ValueError, match="shrinkage"):
         ISDA(strength=0.5, covariance="identity", shrinkage=1.0).build(SIZES)
 

@@ -31,6 +31,7 @@ from semaug.networks.se_resnet_cifar import CifarSEResNet
 from semaug.networks.segmentation import (
     SegmentationNetwork,
     TimmSegmentation,
+    register_segmentation,
     segmentation_of_timm,
 )
 from semaug.networks.shake_shake_cifar import CifarShakeShake
@@ -72,5 +73,6 @@ NETWORKS: dict[str, str] = {
     for name, variant in family.VARIANTS.items()
 }
 register_networks(NETWORKS)
+register_segmentation()
 # Names that are not listed: all backbones of timm, and all its networks.
 networks.fallback = lambda name: segmentation_of_timm(name) or network_of_timm(name)

@@ -45,6 +45,7 @@ __all__ = [
     "SegmentationNetwork",
     "TimmSegmentation",
     "build_segmentation_network",
+    "register_segmentation",
     "segmentation_of_timm",
 ]
 
@@ -398,9 +399,10 @@ def _register_with_timm(name: str, family: Any) -> None:
     register_model(create)
 
 
-# What is listed; all other backbones are found by their names.
-for _family in _FAMILIES:
-    for _backbone in (*(f"resnet{depth}" for depth in (18, 34, 50, 101)), "tf_efficientnet_lite0"):
-        _kind = segmentation_of_timm(f"{_family}_{_backbone}")
-        assert _kind is not None
-        networks.register(f"{_family}_{_backbone}")(_kind)
+def register_segmentation() -> None:
+    """Register the networks that are listed; all other backbones are found by their names."""
+    for family in _FAMILIES:
+        for backbone in ("resnet18", "resnet34", "resnet50", "resnet101", "tf_efficientnet_lite0"):
+            kind = segmentation_of_timm(name := f"{family}_{backbone}")
+            assert kind is not None, name
+            networks.register(name)(kind)
