@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from semaug.engine.evaluation import SlidingWindow, Whole
 from semaug.errors import UserError
+from semaug.methods import Method
 from semaug.registry import Sizes, evaluations
 
 SIZES = Sizes(num_classes=4)
@@ -315,3 +316,27 @@ def test_images_with_one_label_need_no_window(images, classify):
 def test_options_out_of_range_are_refused(spec, options, message):
     with pytest.raises(UserError, match=message):
         spec(**options)
+
+
+class Dense(Method):
+    """A method of one network."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def loss(self, batch):
+        raise NotImplementedError
+
+    def predictors(self):
+        return {"": self.network}
+
+
+def test_a_method_aligns_corners_where_its_network_does():
+    network = nn.Conv2d(3, 4, 1)
+    assert not Dense(network).align_corners
+    network.align_corners = True
+    assert Dense(network).align_corners
+    wrapped = nn.Module()
+    wrapped.model = network
+    assert Dense(wrapped).align_corners

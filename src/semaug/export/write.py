@@ -140,6 +140,7 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
     with suppress(UserError):
         view = trained.view
     reasons = {
+        "it labels pixels": trained.masks is not None,
         "its images are no photographs": view is None,
         "photographs are resized by code of your own": type(view) not in _VIEWS,
         "its images are whitened": getattr(recipe.augment, "whitening", False),
