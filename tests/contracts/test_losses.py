@@ -165,7 +165,9 @@ def test_soft_targets_are_taken_or_refused_with_a_word(case):
 COMPILED_ELSEWHERE = {"isda", "explicit", "learned isda"}  # in tests/losses/test_compiled.py
 COMPILED = [
     pytest.param(
-        case, marks=[pytest.mark.full] * (case in ("disturbed often", "large margin at once"))
+        case,
+        marks=[pytest.mark.full]
+        * (case in ("disturbed often", "large margin at once", "focal", "lq", "center")),
     )
     for case in CASES
     if case not in COMPILED_ELSEWHERE

@@ -81,7 +81,7 @@ def large_margin_loss(
 
     >>> features, weight = torch.tensor([[3.0, 4.0]]), torch.eye(2)
     >>> large_margin_loss(features @ weight.T, torch.tensor([0]), features, weight, margin=2)
-    tensor(8.4002)
+    tensor(5.4045)
     """
     name = "large_margin_loss"
     check_logits_and_labels(name, logits, labels, weight, features, dense=False)
