@@ -22,7 +22,7 @@ from semaug.covariance.batch import Scatter
 from semaug.covariance.form import Form, KindState, Noise, State
 from semaug.covariance.rows import ClassRows, chunks, is_static, select
 
-__all__ = ["Full", "FullKind", "root"]
+__all__ = ["Full", "FullKind", "draw_from_roots", "root", "symmetric_root"]
 
 # N samples, C classes, A features, R rows of a table of classes, K reference classes, M draws.
 
@@ -71,14 +71,7 @@ class Full(Form):
 
     @override
     def draw(self, noise: Noise, classes: Tensor, position: Tensor) -> Tensor:
-        num_features = self.matrices.shape[1]
-        roots = root(self.matrices.index_select(0, classes))
-        standard = noise(roots, len(position), num_features).transpose(0, 1)  # (N, M, A)
-        parts = [
-            standard[start:stop] @ roots.index_select(0, position[start:stop]).mT
-            for start, stop in chunks(len(position), num_features**2, roots)
-        ]
-        return torch.cat(parts).transpose(0, 1)
+        return draw_from_roots(noise, root(self.matrices.index_select(0, classes)), position)
 
     @override
     def dense(self) -> Tensor:
@@ -205,6 +198,17 @@ def _sums_again(
     return every, torch.cat(own)
 
 
+def draw_from_roots(noise: Noise, roots: Tensor, position: Tensor) -> Tensor:
+    """Draw ``(M, N, C)`` for roots ``(R, C, d)``, sample n with the covariance of its position."""
+    num_rows, length = roots.shape[1:]
+    standard = noise(roots, len(position), length).transpose(0, 1)  # (N, M, d)
+    parts = [
+        standard[start:stop] @ roots.index_select(0, position[start:stop]).mT
+        for start, stop in chunks(len(position), num_rows * length, roots)
+    ]
+    return torch.cat(parts).transpose(0, 1)
+
+
 def root(matrices: Tensor) -> Tensor:
     """Square roots L with L L^T = S of symmetric positive semi-definite matrices (R, A, A).
 
@@ -213,18 +217,21 @@ def root(matrices: Tensor) -> Tensor:
     errors they are.
     """
     if torch.compiler.is_compiling():  # which cannot look for those that failed
-        return _root_from_eigenvalues(matrices)
+        return symmetric_root(matrices)
     largest = matrices.diagonal(dim1=1, dim2=2).amax(dim=1, keepdim=True)  # (R, 1)
     jitter = torch.diag_embed((1e-6 * largest).expand(matrices.shape[:2]))
     factor, info = torch.linalg.cholesky_ex(matrices + jitter)
     failed = info.nonzero().squeeze(1)
     if len(failed) > 0:
-        factor[failed] = _root_from_eigenvalues(matrices[failed])
+        factor[failed] = symmetric_root(matrices[failed])
     return factor
 
 
-def _root_from_eigenvalues(matrices: Tensor) -> Tensor:
-    """Symmetric roots: the signs of eigenvectors, which are any, cancel."""
+def symmetric_root(matrices: Tensor) -> Tensor:
+    """Symmetric roots ``(R, A, A)`` from eigenvalues, negative ones taken for rounding errors.
+
+    The signs of eigenvectors, which are any, cancel.
+    """
     values, vectors = torch.linalg.eigh(matrices)
     return (vectors * values.clamp(min=0).sqrt().unsqueeze(1)) @ vectors.mT
 

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from semaug._torch.autocast import without_autocast
-from semaug._torch.checks import check_at_least, check_positive_int, check_tensors
+from semaug._torch.checks import check_positive_int, check_tensors
 from semaug.covariance import ClassCovariance, Kind
 from semaug.covariance.batch import IGNORE_INDEX
 from semaug.covariance.form import Form, Noise, at_working_precision
+from semaug.covariance.full import draw_from_roots, symmetric_root
 from semaug.covariance.quadratic_form import as_form, check_fits
 from semaug.covariance.rows import ClassRows, class_rows
 from semaug.errors import check_option
@@ -194,10 +195,10 @@ class ExplicitAugmentationLoss(Ramped):
 
 
 class ExpectedLoss(NamedTuple):
-    """A Monte Carlo estimate."""
+    """A Monte Carlo estimate, in float64: scalars, or ``(N,)`` for ``reduction="none"``."""
 
-    mean: Tensor  # scalar
-    standard_error: Tensor  # scalar, of the mean
+    mean: Tensor
+    standard_error: Tensor  # of the mean
 
 
 @torch.no_grad()
@@ -212,12 +213,18 @@ def expected_loss(
     class_weights: Tensor | None = None,
     ignore_index: int = IGNORE_INDEX,
     label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
     generator: torch.Generator | None = None,
     draws_at_once: int = 100,
 ) -> ExpectedLoss:
     """Estimate the expected cross-entropy of a batch over augmented features, Eq. (6).
 
-    What :func:`semaug.isda_loss` bounds: their difference tells how tight the bound is.
+    What :func:`semaug.isda_loss` bounds: their difference tells how tight the bound is. The noise
+    is drawn on the logits, where it has the covariance ``strength * W S_y W^T``, and in opposite
+    pairs e and -e, whose mean is never below the loss without noise. So cross-entropy is at most
+    the estimate, exactly, and the estimate is at most the bound, but for its error. Generators in
+    equal states draw equal standard normal numbers: differences between two networks, or two
+    moments of training, are estimated more exactly than each of them.
 
     Args:
         logits: ``(N, C)`` of the clean features.
@@ -226,33 +233,79 @@ def expected_loss(
         covariance: ``(C, A, A)``, symmetric positive semi-definite, or ``(C, A)`` variances;
             or an estimator.
         strength: lambda of the paper, at least 0, or ``(N,)``.
-        num_samples: M, at least 2.
+        num_samples: M, even and at least 4: M / 2 pairs.
         class_weights: ``(C,)``, as ``weight`` of torch's loss.
         ignore_index: Label of samples that do not count.
         label_smoothing: Between 0 and 1.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         generator: Source of randomness, on the device of the weight.
-        draws_at_once: Bounds the memory, N x A times this.
+        draws_at_once: Bounds the memory, N x C times this.
 
     Returns:
-        The mean over the batch, and the standard error of the estimate.
+        The mean over the batch, and the standard error of the estimate; or those of each sample.
 
     Raises:
         TypeError: If a dtype is wrong.
-        ValueError: If shapes or devices disagree or a number is out of range.
+        ValueError: If shapes or devices disagree, a number is out of range, or ``reduction`` is
+            unknown.
+
+    >>> logits, labels, weight = torch.zeros(1, 2), torch.tensor([0]), torch.eye(2)
+    >>> covariance, generator = torch.ones(2, 2), torch.Generator().manual_seed(0)
+    >>> mean, error = expected_loss(
+    ...     logits, labels, weight, covariance, strength=1.0, num_samples=1000, generator=generator
+    ... )
+    >>> print(f"0.693 <= {mean:.2f} <= 1.313, with a standard error of {error:.2f}")
+    0.693 <= 0.92 <= 1.313, with a standard error of 0.01
     """
-    options = CrossEntropyOptions(class_weights, ignore_index, label_smoothing)
-    check_positive_int("expected_loss", num_samples=num_samples, draws_at_once=draws_at_once)
-    check_at_least("expected_loss", "num_samples", num_samples, 2)
-    form, strength, rows = _checked(
-        "expected_loss", logits, labels, weight, covariance, strength, options
-    )
-    means = []
-    for start in range(0, num_samples, draws_at_once):
-        draws = Noise(min(draws_at_once, num_samples - start), generator)
-        noise = _logit_noise(logits, weight, form, strength, rows, draws)
-        means += [options.cross_entropy(logits + own, labels) for own in noise]
-    every = torch.stack(means)
-    return ExpectedLoss(every.mean(), every.std() / math.sqrt(num_samples))
+    name = "expected_loss"
+    options = CrossEntropyOptions(class_weights, ignore_index, label_smoothing, reduction)
+    check_positive_int(name, num_samples=num_samples, draws_at_once=draws_at_once)
+    if num_samples < 4 or num_samples % 2:
+        raise ValueError(f"{name}: expected `num_samples` to be even and >= 4, got {num_samples}")
+    form, strength, rows = _checked(name, logits, labels, weight, covariance, strength, options)
+    dtype = torch.float32 if logits.device.type == "mps" else torch.float64  # which it lacks
+    each = options._replace(reduction="none")
+    num_pairs, size = num_samples // 2, max(1, draws_at_once // 2)
+    with without_autocast(logits.device):
+        logits = logits.to(dtype)
+        roots = _logit_roots(weight.to(dtype), form.to(dtype), rows)
+        clean = each.cross_entropy(logits, labels)
+        total, squares = torch.zeros_like(clean), torch.zeros_like(clean)
+        for start in range(0, num_pairs, size):
+            draws = Noise(min(size, num_pairs - start), generator)
+            noise = draw_from_roots(draws, roots, rows.position) * _root_of(strength)
+            both = torch.stack([logits + noise, logits - noise])  # (2, M, N, C)
+            repeated = labels.repeat(2 * len(noise))
+            losses = each.cross_entropy(both.flatten(0, 2), repeated).view(*both.shape[:3])
+            above = losses.mean(dim=0) - clean
+            total, squares = total + above.sum(dim=0), squares + above.square().sum(dim=0)
+    variance = (squares - total.square() / num_pairs).clamp(min=0) / (num_pairs - 1) / num_pairs
+    mean = clean + total / num_pairs
+    if reduction == "none":
+        return ExpectedLoss(mean, variance.sqrt())
+    divisor = _divisor(labels, options, mean) if reduction == "mean" else 1
+    return ExpectedLoss(mean.sum() / divisor, variance.sum().sqrt() / divisor)
+
+
+def _logit_roots(weight: Tensor, form: Form, rows: ClassRows) -> Tensor:
+    """``(R, C, d)``: matrices whose products with their transposes are ``W S_r W^T``; d <= A, C."""
+    num_classes, num_features = weight.shape
+    if num_classes <= num_features:
+        return symmetric_root(form.gram(weight, rows.classes, weight))
+    basis = torch.eye(num_features, dtype=weight.dtype, device=weight.device)
+    return weight @ symmetric_root(form.gram(basis, rows.classes, basis))
+
+
+def _root_of(strength: float | Tensor) -> float | Tensor:
+    return strength.sqrt() if isinstance(strength, Tensor) else math.sqrt(strength)
+
+
+def _divisor(labels: Tensor, options: CrossEntropyOptions, like: Tensor) -> Tensor:
+    """Return what torch divides a sum of losses by to get their mean: weights of the labels."""
+    kept = labels != options.ignore_index
+    weights = options.class_weights
+    counted = kept if weights is None else kept * weights[labels.where(kept, 0)]
+    return counted.to(like.dtype).sum()
 
 
 def _checked(
@@ -288,10 +341,8 @@ def _logit_noise(
         weight, form = at_working_precision(weight, form)
         noise = form.draw(draws, rows.classes, rows.position)
         if isinstance(strength, Tensor):
-            noise = noise * strength.to(noise.dtype).sqrt()
-        else:
-            noise = noise * math.sqrt(strength)
-        noise = noise @ weight.T
+            strength = strength.to(noise.dtype)
+        noise = noise * _root_of(strength) @ weight.T
     return noise.to(torch.promote_types(logits.dtype, torch.float32))
 
 
