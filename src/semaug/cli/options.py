@@ -52,6 +52,9 @@ Seed = Annotated[
 ]
 FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
 
+# Of training alone, which commands that load what was trained leave out.
+OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints")
+
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
     "data_root": DataRoot,
@@ -75,6 +78,14 @@ _DECLARED: dict[str, Any] = {
     ],
     "checkpoint_seconds": Annotated[
         float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
+    ],
+    "keep_checkpoints": Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Keep the networks at so many moments of training, evenly spread, for semaug "
+            "tightness; each takes the disk space of the weights and statistics",
+        ),
     ],
     "trust_code": Annotated[
         bool,

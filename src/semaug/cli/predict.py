@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from semaug import api
-from semaug.cli.options import PredictorName, one_process, with_options
+from semaug.cli.options import OF_TRAINING, PredictorName, one_process, with_options
 from semaug.data import LoadError
 from semaug.data.class_folders import ClassFolder, note_of
 from semaug.engine.display import show_bar
@@ -22,7 +22,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.runs.words import counted, say
 
 
-@with_options(leave_out=["checkpoint_seconds"])
+@with_options(leave_out=OF_TRAINING)
 def predict_command(
     run: Annotated[
         Path,

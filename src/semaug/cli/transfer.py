@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.cli.options import one_process, with_options
+from semaug.cli.options import OF_TRAINING, one_process, with_options
 from semaug.cli.printing import make_table
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
@@ -31,7 +31,7 @@ _Found = dict[str, list[tuple[RunData, str, Transfer]]]
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
-@with_options(leave_out=["checkpoint_seconds"])
+@with_options(leave_out=OF_TRAINING)
 def transfer_command(
     runs: Annotated[
         list[Path],
