@@ -30,6 +30,7 @@ ROOMS = [
     "recipes",
     "report",
     "transfer",
+    "insight",
     "published",
     "api",
     "cli",

@@ -7,6 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
@@ -231,6 +232,12 @@ def expect_test(command: str, runs: Iterable[Run]) -> None:
     """
     if any(getattr(run.recipe.subset, "test_images", None) == 0 for run in runs):
         raise UserError(f"{command}: expected runs with a test, got test_images=0")
+
+
+def use_threads(options: TrainOptions) -> None:
+    """Let torch compute with as many CPU threads as were asked for."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
 
 
 def one_process(command: str, instead: str = "") -> None:

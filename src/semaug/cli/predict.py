@@ -1,23 +1,20 @@
 """``semaug predict``: what a trained network says of photographs."""
 
-import glob
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
 from semaug import api
-from semaug.cli.options import OF_TRAINING, PredictorName, one_process, with_options
+from semaug.cli.options import OF_TRAINING, PredictorName, one_process, use_threads, with_options
 from semaug.data import LoadError
-from semaug.data.class_folders import ClassFolder, note_of
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import why_unread
+from semaug.engine.predict import photographs_named, why_none, why_unread
 from semaug.errors import UserError, as_user_error
 from semaug.runs.words import counted, say
 
@@ -63,12 +60,12 @@ def predict_command(
     semaug predict runs/folder_resnet18/seed0/export/safetensors new --top 1 --json
     """
     one_process("predict")
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    use_threads(options)
     lines, notes = Console(), Console(stderr=True)
-    missing: dict[str, str] = {}
-    passed_over: list[str] = []
-    paths = [path for one in photographs for path in _files_of(one, missing, passed_over)]
+    named = {one: photographs_named(one) for one in photographs}
+    paths = [path for one in photographs for path in named[one][0]]
+    missing = {one: why_none(one) for one, (found, _) in named.items() if not found}
+    passed_over = [note for _, notes in named.values() for note in notes]
     networks = api.load(run, **vars(options))
     failed = len(missing)
     for name, why in missing.items():
@@ -92,27 +89,6 @@ def predict_command(
         raise UserError(
             f"predict: expected photographs, could not read {failed:,} of {read + failed:,}"
         )
-
-
-def _files_of(name: str, missing: dict[str, str], passed_over: list[str]) -> list[Path]:
-    """Return the files that an argument stands for, or note that there are none.
-
-    Of a folder these are the images below it, by their endings; a file itself may be anything.
-    """
-    path = Path(name).expanduser()
-    matches = [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
-    found: list[Path] = []
-    for match in matches:
-        if not match.is_dir():
-            found.append(match)
-            continue
-        below = ClassFolder.of(match, ".")
-        found += [match / image for image in below.images]
-        if note := note_of(match, below.others):
-            passed_over.append(note)
-    if not found:
-        missing[name] = "no images in this folder" if path.is_dir() else "no such file or directory"
-    return found
 
 
 def _text_of(path: Path, best: Sequence[tuple[str, float]]) -> str:

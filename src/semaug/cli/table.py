@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +13,7 @@ from semaug.cli.options import (
     Runs,
     changes_for,
     one_process,
+    use_threads,
     with_options,
 )
 from semaug.cli.printing import make_table
@@ -138,8 +138,7 @@ def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions
     }
     if not wanted:
         return
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    use_threads(options)
     for folder in wanted:
         try:
             measure_transfer(folder, options, console=console)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
+from semaug.report.inside import InsidePicture
 from semaug.report.mistakes import AnsweredImages, Mistakes, gather
 from semaug.runs.read import Measure, report_names, row_name
 from semaug.runs.statistics import PairedDifference, mean_of_known, paired_difference
@@ -46,6 +47,7 @@ class RunData:
         work: What it took; None where no file tells it.
         others: What is measured beside the main metric.
         tested: What was predicted of single images; None where no file tells it.
+        pictures: Of what its networks do, that commands made.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class RunData:
     work: Work | None = None
     others: tuple[Measure, ...] = ()
     tested: AnsweredImages | None = None
+    pictures: tuple[InsidePicture, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -244,6 +247,17 @@ class Group:
     def runs(self) -> tuple[RunData, ...]:
         """Of all recipes."""
         return tuple(run for recipe in self.recipes for run in recipe.runs)
+
+    @property
+    def pictures(self) -> list[tuple[InsidePicture, list[str]]]:
+        """Pictures of what networks do, each once, with the runs that have it."""
+        found: dict[tuple[str, bytes], tuple[InsidePicture, list[str]]] = {}
+        for recipe in self.recipes:
+            for run in recipe.runs:
+                for one in run.pictures:
+                    key = one.title, one.picture.numpy().tobytes()
+                    found.setdefault(key, (one, []))[1].append(f"{recipe.label} seed {run.seed}")
+        return [*found.values()]
 
     @property
     def compares_all(self) -> bool:
