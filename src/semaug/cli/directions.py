@@ -15,7 +15,8 @@ from semaug.errors import UserError
 from semaug.insight import find_directions, images_named
 from semaug.insight.draw import WORDS, draw_directions
 from semaug.insight.features import name_of_image
-from semaug.report.inside import file_name, folder_of_pictures, write_picture
+from semaug.insight.keep import file_name, write_picture
+from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say
 
 _SET = "A photograph, a folder or pattern of photographs, or places of training images (3,17,40-49)"

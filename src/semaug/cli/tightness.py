@@ -13,8 +13,9 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.insight.draw import WORDS, draw_tightness
+from semaug.insight.keep import file_name, write_picture
 from semaug.insight.tightness import Mode, measure_tightness
-from semaug.report.inside import file_name, folder_of_pictures, write_picture
+from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say
 
 
@@ -101,23 +102,15 @@ def tightness_command(
             seed=seed,
             advance=advance,
         )
-    columns = [
-        "λ",
-        "cross-\nentropy",
-        "expected\nloss",
-        "± error",
-        "bound",
-        "gap",
-        "gap in %\nof loss",
-    ]
+    losses = "cross-\nentropy", "expected\nloss", "±", "bound", "gap", "gap in\npercent"
     title = f"{found.label}: losses in nats in {mode} mode, covariances {found.origin}"
-    table = make_table(title, ["epoch"], *columns, "gap of\ncontrol")
+    table = make_table(title, [], "epoch", "λ", *losses, "control,\ngap")
     for one in found.moments:
         own = one.values
         ratio = "" if own.relative_gap is None else f"{100 * own.relative_gap:.1f}"
-        losses = own.cross_entropy, own.expected, own.standard_error, own.bound, own.gap
-        told = [f"{one.strength:.3g}", *(f"{value:.5f}" for value in losses)]
-        table.add_row(str(one.epoch), *told, ratio, f"{own.control - own.expected:.5f}")
+        values = own.cross_entropy, own.expected, own.standard_error, own.bound, own.gap
+        told = [f"{one.strength:.3g}", *(f"{value:.4f}" for value in values)]
+        table.add_row(str(one.epoch), *told, ratio, f"{own.control - own.expected:.4f}")
     console.print(table)
     if len(found.moments) == 1:
         say(console, "note: the run kept its last moment alone; --keep-checkpoints N keeps more")

@@ -5,21 +5,17 @@ all numbers. A report shows what it finds there, whoever wrote it.
 """
 
 import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from semaug.errors import as_user_error
-from semaug.report.picture import export
-from semaug.runs.files import FORMAT, check_format, read_json, write_json
+from semaug.runs.files import check_format, read_json
 from semaug.runs.words import printable
 
 _FOLDER = "pictures"
@@ -50,31 +46,6 @@ def folder_of_pictures(run: Path) -> Path:
     return run / _FOLDER
 
 
-def write_picture(
-    folder: Path, name: str, figure: Figure, title: str, text: str, numbers: Mapping[str, Any]
-) -> list[Path]:
-    """Write a picture and its numbers.
-
-    Args:
-        folder: Such as :func:`folder_of_pictures` returns.
-        name: Of the files.
-        figure: The picture.
-        title: What it shows.
-        text: How to read it.
-        numbers: Plain data.
-
-    Returns:
-        The files.
-
-    Raises:
-        OSError: If the disk does not take them.
-    """
-    files = export([(name, figure)], folder)  # first, so that numbers never stand without
-    about = {"format": FORMAT, "title": title, "text": text, **numbers}
-    write_json(folder / f"{name}.json", about)
-    return [*files, folder / f"{name}.json"]
-
-
 def read_picture(path: Path) -> InsidePicture:
     """Read a picture by the file of its numbers.
 
@@ -91,15 +62,6 @@ def read_picture(path: Path) -> InsidePicture:
         with Image.open(content, formats=["PNG"]) as image:
             pixels = torch.from_numpy(np.array(image.convert("RGB")))
     return InsidePicture(path.stem, printable(title), printable(text), pixels)
-
-
-def file_name(*parts: str) -> str:
-    """Make a name for files of what makes it: letters, digits, dots and dashes.
-
-    >>> file_name("directions", "aquarium fish", "")
-    'directions-aquarium-fish'
-    """
-    return re.sub(r"[^\w.]+", "-", "-".join(filter(None, parts))).strip("-")[:100]
 
 
 def pictures_below(run: Path) -> Sequence[Path]:
