@@ -104,7 +104,7 @@ def tightness_command(
         )
     losses = "cross-\nentropy", "expected\nloss", "±", "bound", "gap", "gap in\npercent"
     title = f"{found.label}: losses in nats in {mode} mode, covariances {found.origin}"
-    table = make_table(title, [], "epoch", "λ", *losses, "control,\ngap")
+    table = make_table(title, [], "epoch", "λ", *losses, "control,\ngap", lines=False)
     for one in found.moments:
         own = one.values
         ratio = "" if own.relative_gap is None else f"{100 * own.relative_gap:.1f}"
