@@ -24,6 +24,8 @@ from semaug.engine.trained import Trained
 from semaug.errors import UserError
 from semaug.insight.features import covariance_of, loss_of, see
 
+_ROUNDING = 1e-10  # of squares of features, which are float32
+
 # N images of a class, A features, K directions, E images at an end, h and w pixels.
 
 
@@ -172,7 +174,7 @@ def find_directions(
         covariance = covariance_of(loss.estimator, label)  # type: ignore[arg-type]
         origin = "of the loss of the run"
     trace = float(covariance.trace())
-    if not trace > 0:
+    if not trace > _ROUNDING * float(features.square().sum(dim=1).mean()):
         raise UserError(f"directions: expected features of {name!r} that vary, got equal ones")
 
     strongest = principal_directions(covariance, number)
@@ -183,7 +185,8 @@ def find_directions(
             see(trained, images, None, predictor, advance).features.double().mean(dim=0)
             for images in between
         )
-        if not bool((chosen := second - first).any()):
+        chosen = second - first
+        if chosen.square().sum() <= _ROUNDING * first.square().sum():
             raise UserError("directions: expected two sets of images that differ in their mean")
         found["from one set to the other"] = chosen
         within = float((strongest @ chosen).square().sum() / chosen.square().sum())

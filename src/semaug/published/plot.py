@@ -57,7 +57,10 @@ def draw_table(name: str, cells: Sequence[Cell]) -> Figure:
         for place, column in enumerate(dict.fromkeys(cell.entry.column for cell in told)):
             own = [cell for cell in told if cell.entry.column == column]
             color, dashes = series(place, wide=True)
-            look: dict[str, Any] = {"color": SERIES[color], "linestyle": (0, dashes) if dashes else "-"}
+            look: dict[str, Any] = {
+                "color": SERIES[color],
+                "linestyle": (0, dashes) if dashes else "-",
+            }
             points = [
                 (rows.index(cell.entry.row), *mean_and_spread([*values.values()]))
                 for cell in own
