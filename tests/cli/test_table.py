@@ -30,6 +30,17 @@ def test_table_trains_what_is_missing_once(semaug, tmp_path):
     assert output.splitlines()[-8:] == again.splitlines()[-8:]
 
 
+def test_a_table_is_drawn(semaug, tmp_path):
+    status, output, errors = semaug("table", "isda-8", "--plot", "a/b.svg")
+    assert (status, "wrote a/b.svg" in output) == (0, True), errors
+    assert "Single covariance matrix" in (tmp_path / "a" / "b.svg").read_text()
+    status, _, errors = semaug("table", "isda-8", "--plot", "b.pdf")
+    assert (status, "table: expected --plot with a PNG or SVG file, got 'b.pdf'" in errors) == (
+        2,
+        True,
+    )
+
+
 def test_mistakes_are_named(semaug):
     status, _, errors = semaug("table", "isda-20")
     assert (status, "did you mean 'isda-2'" in errors) == (2, True)

@@ -31,6 +31,7 @@ ROOMS = [
     "recipes",
     "report",
     "transfer",
+    "insight",
     "published",
     "api",
     "cli",

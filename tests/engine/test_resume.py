@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semaug.engine import loop
+from semaug.engine import loop, session
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.measure import measure
 from semaug.engine.session import Session
@@ -20,7 +20,7 @@ from semaug.methods.segmentation import SegmentationMethod
 from semaug.runs.checkpoint import load_checkpoint
 from tests.engine import toys
 from tests.engine.kill_and_resume import describe_runs
-from tests.engine.same import assert_same_runs
+from tests.engine.same import assert_same, assert_same_runs
 from tests.tiny import rows_of, train_quietly
 
 # A kill after it saved nothing, one that loses a row, and one at the very end.
@@ -152,6 +152,34 @@ def test_a_stop_changes_nothing_for_specs_of_others(make_run, monkeypatch, specs
     whole, stopped = (replace(run, recipe=replace(run.recipe, **specs)) for run in (whole, stopped))
     train_quietly(whole)
     assert_same_runs(whole, stopped_and_resumed(stopped, monkeypatch, 6))
+
+
+def test_what_is_kept_changes_nothing_and_survives_a_stop(make_run, monkeypatch):
+    plain, whole, stopped = (make_run("digits_resnet8_isda", root=root) for root in "abc")
+    train_quietly(plain)
+    assert not (plain.folder / "checkpoints").exists()
+    train_quietly(whole, keep_checkpoints=3)
+    assert whole.kept_epochs == [1, 2, 3]
+    assert_same_runs(plain, whole)
+
+    save = session.save_checkpoint
+
+    def save_and_stop(path, state):
+        if state["epoch"] == 2 and path == stopped.checkpoint:
+            raise OSError("killed between the kept checkpoint and that to go on from")
+        save(path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "save_checkpoint", save_and_stop)
+        with pytest.raises(OSError, match="killed"):
+            train_quietly(stopped, keep_checkpoints=3)
+    assert stopped.kept_epochs == [1, 2]
+    train_quietly(stopped, resume=True, keep_checkpoints=3)
+    assert_same_runs(whole, stopped)
+    for epoch in stopped.kept_epochs:
+        kept = [load_checkpoint(run.kept_checkpoint(epoch)) for run in (whole, stopped)]
+        assert_same(*kept)
+        assert kept[0]["objects"].keys() == {"method"}  # the optimizer is not looked at
 
 
 def test_a_stop_while_testing_changes_nothing(make_run, monkeypatch):

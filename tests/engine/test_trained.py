@@ -18,6 +18,7 @@ from semaug.recipe.plain import recipe_to_plain_data
 from semaug.runs.checkpoint import load_checkpoint, save_checkpoint
 from semaug.runs.read import value_of
 from tests.engine import toys
+from tests.engine.same import assert_same
 from tests.tiny import tiny_run, train_quietly
 
 CPU = TrainOptions(device="cpu", workers=0)
@@ -126,6 +127,39 @@ def test_test_pixels_are_what_prepare_takes(of_isda):
     assert torch.equal(some.labels, test.labels[places])
 
 
+def test_any_images_are_seen_as_those_of_the_test(of_isda):
+    trained = of_isda[1]
+    train, places = trained.data.train, torch.arange(99, 0, -1)
+    seen = [*trained.pixels(train, places)]
+    assert torch.equal(torch.cat([batch.pixels for batch in seen]), train.images[places])
+    assert len(seen[0].labels) == trained.batch_size or len(seen) == 1
+
+
+def test_networks_come_back_as_they_were_after_each_kept_epoch(make_run):
+    """As the loss saw them, whatever is averaged, with the statistics and the strength of then."""
+    changes = ["epochs=4", "ema_decay=0.5"]
+    whole = make_run("digits_resnet8_isda", *changes)
+    train_quietly(whole, keep_checkpoints=2)
+    assert whole.kept_epochs == [2, 4]
+    trained = load_trained(whole.folder, CPU)
+    last = load_checkpoint(whole.checkpoint)["objects"]
+    for epoch in (None, 4):
+        assert_same(trained.after_epoch(epoch).method.state_dict(), last["method"])
+    half = trained.after_epoch(2)
+    assert_same(
+        half.method.state_dict(), load_checkpoint(whole.kept_checkpoint(2))["objects"]["method"]
+    )
+    assert half.method.criterion.current_strength() == 0.25
+    assert not torch.equal(half.method.network.weight, trained.method.network.weight)
+    with pytest.raises(UserError, match=r"epoch00003\.pt: expected the weights of the run, got no"):
+        trained.after_epoch(3)
+    shutil.copy(whole.kept_checkpoint(4), whole.kept_checkpoint(3))
+    with pytest.raises(
+        UserError, match="expected the weights after epoch 3, got those after epoch 4"
+    ):
+        trained.after_epoch(3)
+
+
 def test_images_in_files_are_tested_as_in_training(make_run, photographs):
     root = photographs(train=4, test=4)
     changes = ["network=resnet8_cifar", "image_size=16", "epochs=1", "train_per_class=none"]
@@ -146,13 +180,9 @@ def test_images_in_files_are_tested_as_in_training(make_run, photographs):
         assert not multiprocessing.active_children()  # nothing is left waiting
 
     places = torch.tensor([6, 1])
-    other = trained.with_test_images(trained.data.test.subset(places))
-    (some,) = other.test_pixels()
+    (some,) = trained.pixels(trained.data.test.subset(places))
     assert torch.equal(some.pixels, torch.cat(pixels)[places])
     assert some.labels.tolist() == [1, 0]
-    logits = trained.logits(prepared[places])
-    assert torch.equal(other.logits(other.prepare(some.pixels)), logits)
-    assert len(trained.data.test) == 8
 
     (root / "val" / "dog" / "2.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"cannot read '.*2\.png'"):

@@ -131,7 +131,7 @@ def test_the_compiler_of_torch_gives_the_same(monkeypatch):
 def check(name, monkeypatch, backend, num_steps):
     tolerance = {"rtol": 1e-3, "atol": 1e-5}
     if name == "explicit, full":  # compiled, other square roots turn the same draws
-        monkeypatch.setattr(full, "root", full._root_from_eigenvalues)
+        monkeypatch.setattr(full, "root", full.symmetric_root)
         tolerance = {"rtol": 1e-2, "atol": 1e-3}  # roots of rounding errors
     if name.startswith("low_rank"):  # static shapes have a bound on samples of one class
         monkeypatch.setattr(semaug.covariance.rows, "ALWAYS_STATIC", True)

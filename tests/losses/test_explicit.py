@@ -15,6 +15,7 @@ from semaug import (
     expected_loss,
     explicit_augmentation_loss,
 )
+from tests.references.isda import expected_cross_entropy
 
 # N=6, C=4, A=3, M=5.
 
@@ -84,7 +85,7 @@ def test_samples_may_have_strengths_of_their_own(normal, estimator):
 def test_is_cross_entropy_at_zero_strength(normal, options, reduction):
     logits, weight, covariance = normal(6, 4), normal(4, 3), normal(4, 3).square()
     expected = cross_entropy(logits, LABELS, options, reduction)
-    options = {**options, "strength": 0.0, "num_samples": 3}
+    options = {**options, "strength": 0.0, "num_samples": 4}
     actual = explicit_augmentation_loss(
         logits, LABELS, weight, covariance, reduction=reduction, **options
     )
@@ -97,12 +98,92 @@ def test_is_cross_entropy_at_zero_strength(normal, options, reduction):
 
 def test_many_draws_come_to_the_expected_loss(normal, estimator, options):
     arguments = normal(6, 4), LABELS, normal(4, 3), estimator
-    options = {**options, "strength": 0.5, "num_samples": 4000}
-    loss = explicit_augmentation_loss(
-        *arguments, generator=torch.Generator().manual_seed(1), **options
+    generator = torch.Generator().manual_seed(1)
+    own = {**options, "strength": 0.5, "generator": generator}
+    losses = torch.stack(
+        [explicit_augmentation_loss(*arguments, num_samples=250, **own) for _ in range(16)]
+    ).detach()
+    mean, error = expected_loss(*arguments, num_samples=4000, **own)
+    assert abs(losses.mean() - mean) < 4 * math.hypot(losses.std() / 4, error)
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (3, 5)], ids=["C > A", "C < A"])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_the_expected_loss_is_that_of_opposite_draws(
+    normal, options, sizes, reduction, either_path
+):
+    """By loops over explicit draws, whose covariance another test compares with explicit ones."""
+    num_classes, num_features = sizes
+    labels, weight = LABELS % num_classes, normal(*sizes)
+    logits, covariance = normal(6, num_classes), normal(num_classes, num_features).square()
+    own = (
+        {**options, "class_weights": WEIGHTS[:num_classes]}
+        if "class_weights" in options
+        else options
     )
-    mean, error = expected_loss(*arguments, generator=torch.Generator().manual_seed(2), **options)
-    assert abs(loss - mean) < 4 * math.sqrt(2) * error
+    mean, error = expected_loss(
+        logits, labels, weight, covariance, strength=0.64, num_samples=10, reduction=reduction,
+        generator=torch.Generator().manual_seed(7), **own,
+    )  # fmt: skip
+    grams = weight @ torch.diag_embed(covariance) @ weight.T
+    if num_classes > num_features:
+        roots = weight @ torch.diag_embed(covariance.sqrt())
+    else:
+        values, vectors = torch.linalg.eigh(grams)
+        roots = (vectors * values.clamp(min=0).sqrt().unsqueeze(1)) @ vectors.mT
+    assert_close(roots @ roots.mT, grams)
+    standard = torch.randn(
+        5, 6, min(sizes), generator=torch.Generator().manual_seed(7), dtype=torch.float64
+    )
+    noise = 0.8 * torch.stack([(roots[labels] @ e.unsqueeze(2)).squeeze(2) for e in standard])
+    pairs = torch.stack(
+        [
+            sum(cross_entropy(logits + sign * e, labels, own, "none") for sign in (1, -1)) / 2
+            for e in noise
+        ]
+    )
+    scale = {"none": 1, "sum": 1}
+    kept = (labels != own.get("ignore_index", -100)).double()
+    weights = own.get("class_weights", torch.ones(num_classes).double())[labels]
+    scale["mean"] = 1 / (kept * weights).sum()
+    variance = pairs.var(dim=0) / 5
+    expected = pairs.mean(dim=0), variance.sqrt()
+    if reduction != "none":
+        expected = expected[0].sum(), variance.sum().sqrt()
+    assert_close(mean, expected[0] * scale[reduction])
+    assert_close(error, expected[1] * scale[reduction])
+    assert (mean >= cross_entropy(logits, labels, own, reduction) - 1e-12).all()  # Jensen
+
+
+def test_the_expected_loss_is_that_of_explicit_samples(normal):
+    features, bias, root = normal(6, 3), normal(4), normal(4, 3, 3) / 2
+    weight, covariance = normal(4, 3), root @ root.mT
+    sampled, sampled_error = expected_cross_entropy(
+        features, LABELS, weight, bias, covariance, strength=0.5, num_samples=20_000,
+        generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    logits = features @ weight.T + bias
+    mean, error = expected_loss(
+        logits.float(), LABELS, weight.float(), covariance.float(), strength=0.5,
+        num_samples=20_000, generator=torch.Generator().manual_seed(2),
+    )  # fmt: skip
+    assert abs(mean.item() - sampled) < 4 * math.hypot(error, sampled_error)
+    assert mean.dtype == torch.float64
+    assert error < sampled_error  # opposite pairs
+
+
+def test_equal_generators_tell_small_differences(normal):
+    logits, weight, covariance = normal(6, 4), normal(4, 3), normal(4, 3).square()
+
+    def estimate(shift):
+        return expected_loss(
+            logits + shift, LABELS, weight, covariance, strength=0.5, num_samples=100,
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+
+    shift = 1e-3 * normal(6, 4)
+    (one, error), (other, _) = estimate(0), estimate(shift)
+    assert 0 < abs(one - other) < error / 10
 
 
 def test_the_standard_error_is_that_of_repeated_estimates(normal):
@@ -160,7 +241,7 @@ def test_small_sizes_and_singular_covariances(normal, kind, sizes, either_path):
 
 def test_is_that_of_torch_if_all_are_ignored(normal, either_path):
     logits, weight, covariance = normal(2, 4), normal(4, 3), normal(4, 3).square()
-    labels, options = torch.full((2,), -100), {"strength": 0.5, "num_samples": 3}
+    labels, options = torch.full((2,), -100), {"strength": 0.5, "num_samples": 4}
     arguments = logits, labels, weight, covariance
     assert explicit_augmentation_loss(*arguments, **options).isnan()
     assert explicit_augmentation_loss(*arguments, reduction="sum", **options) == 0
@@ -256,7 +337,7 @@ def test_wrong_arguments_are_named(normal, function):
             "weight": normal(4, 3),
             "covariance": normal(4, 3).square(),
             "strength": 0.5,
-            "num_samples": 2,
+            "num_samples": 4,
             **options,
         }
         return function(**options)
@@ -283,10 +364,14 @@ def test_wrong_arguments_are_named(normal, function):
 
 def test_wrong_arguments_of_one_function_are_named(normal):
     arguments = normal(6, 4), LABELS, normal(4, 3), normal(4, 3).square()
-    with pytest.raises(ValueError, match="expected_loss: expected `num_samples` >= 2, got 1"):
-        expected_loss(*arguments, strength=0.5, num_samples=1)
+    for number in (2, 5):  # a pair has no spread, and half a pair no mean
+        message = f"expected_loss: expected `num_samples` to be even and >= 4, got {number}"
+        with pytest.raises(ValueError, match=message):
+            expected_loss(*arguments, strength=0.5, num_samples=number)
     with pytest.raises(ValueError, match="expected_loss: expected `draws_at_once` >= 1, got 0"):
-        expected_loss(*arguments, strength=0.5, num_samples=2, draws_at_once=0)
+        expected_loss(*arguments, strength=0.5, num_samples=4, draws_at_once=0)
+    with pytest.raises(ValueError, match="expected_loss: expected `reduction` to be one of"):
+        expected_loss(*arguments, strength=0.5, num_samples=4, reduction="avg")
     with pytest.raises(ValueError, match="explicit_augmentation_loss: expected `reduction` to be"):
         explicit_augmentation_loss(*arguments, strength=0.5, num_samples=2, reduction="avg")
 

@@ -58,8 +58,10 @@ def test_what_killed_processes_left_half_written_is_removed(tmp_path):
 
     write_atomically(tmp_path / "x", look)
     (tmp_path / (tmp_path / "left").read_text()).touch()
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / (tmp_path / "left").read_text()).touch()
     remove_partial_files(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"x", "left"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"x", "left", "below"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00"])

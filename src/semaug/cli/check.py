@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from semaug.cli.options import Overrides, RecipeName, split_seed, with_options
+from semaug.cli.options import OF_TRAINING, Overrides, RecipeName, split_seed, with_options
 from semaug.engine.check import check_run
 from semaug.engine.options import TrainOptions
 from semaug.recipes import make_run
 from semaug.runs.words import say
 
 
-@with_options(leave_out=("checkpoint_seconds", "trust_code"))
+@with_options(leave_out=(*OF_TRAINING, "trust_code"))
 def check_command(
     recipe: RecipeName,
     overrides: Overrides = None,

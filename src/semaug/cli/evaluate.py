@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from semaug.cli.options import with_options
+from semaug.cli.options import OF_TRAINING, with_options
 from semaug.engine.device import choose_device, count_threads, cpu_threads, operators
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
@@ -28,7 +28,7 @@ from semaug.runs.run import Run
 from semaug.runs.words import say
 
 
-@with_options(leave_out=["checkpoint_seconds"])
+@with_options(leave_out=OF_TRAINING)
 def evaluate_command(
     folders: Annotated[
         list[Path],
@@ -110,7 +110,7 @@ def _test(
     with operators(place, deterministic=run.recipe.deterministic):
         processes = Processes(place, run.recipe.precision)
         start = Start(run, place, processes, options, console, lambda state: None)
-        found: Results = run.recipe.evaluate(start, load_state(run, summary["epochs"]))
+        found: Results = run.recipe.evaluate(start, load_state(run.checkpoint, summary["epochs"]))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from semaug.cli.options import PredictorName, with_options
+from semaug.cli.options import OF_TRAINING, PredictorName, with_options
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.export import export_run
@@ -16,7 +16,7 @@ from semaug.export.write import ABOUT, CARD, choose_format
 from semaug.runs.words import say
 
 
-@with_options(leave_out=["checkpoint_seconds", "data_root", "device", "threads", "workers"])
+@with_options(leave_out=[*OF_TRAINING, "data_root", "device", "threads", "workers"])
 def export_command(
     run: Annotated[
         Path,

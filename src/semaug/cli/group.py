@@ -31,6 +31,12 @@ COMMANDS = {
     "export": "Write the network of a run for other programs, with a model card.",
     "transfer": "Test trained networks on test images as they are, cropped, grey, and in other "
     "colors.",
+    "directions": "Show what directions in feature space mean, by the images of a class furthest "
+    "along them.",
+    "features": "Lay out the test features of several runs by t-SNE, and measure how far classes "
+    "lie apart.",
+    "tightness": "Measure over the training how far the bound of ISDA lies above the loss that it "
+    "bounds.",
     "flops": "Count what one image costs in a network, and what ISDA adds.",
     "show": "Draw the training images of a recipe as its epochs augment them.",
     "data": "List, fetch and check data sets.",

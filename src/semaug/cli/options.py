@@ -7,6 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
@@ -52,6 +53,9 @@ Seed = Annotated[
 ]
 FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
 
+# Of training alone, which commands that load what was trained leave out.
+OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints")
+
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
     "data_root": DataRoot,
@@ -75,6 +79,14 @@ _DECLARED: dict[str, Any] = {
     ],
     "checkpoint_seconds": Annotated[
         float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
+    ],
+    "keep_checkpoints": Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Keep the networks at so many moments of training, evenly spread, for semaug "
+            "tightness; each takes the disk space of the weights and statistics",
+        ),
     ],
     "trust_code": Annotated[
         bool,
@@ -220,6 +232,12 @@ def expect_test(command: str, runs: Iterable[Run]) -> None:
     """
     if any(getattr(run.recipe.subset, "test_images", None) == 0 for run in runs):
         raise UserError(f"{command}: expected runs with a test, got test_images=0")
+
+
+def use_threads(options: TrainOptions) -> None:
+    """Let torch compute with as many CPU threads as were asked for."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
 
 
 def one_process(command: str, instead: str = "") -> None:

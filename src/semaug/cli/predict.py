@@ -1,31 +1,28 @@
 """``semaug predict``: what a trained network says of photographs."""
 
-import glob
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from torch import Tensor
 
 from semaug import api
-from semaug.cli.options import PredictorName, one_process, with_options
+from semaug.cli.options import OF_TRAINING, PredictorName, one_process, use_threads, with_options
 from semaug.data import LoadError
-from semaug.data.class_folders import ClassFolder, note_of
 from semaug.data.colors import png_of_classes, png_of_ids
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import why_unread
+from semaug.engine.predict import photographs_named, why_none, why_unread
 from semaug.errors import UserError, as_user_error
 from semaug.runs.files import write_bytes
 from semaug.runs.words import counted, say
 
 
-@with_options(leave_out=["checkpoint_seconds"])
+@with_options(leave_out=OF_TRAINING)
 def predict_command(
     run: Annotated[
         Path,
@@ -87,13 +84,13 @@ def predict_command(
     semaug predict runs/my_streets/seed0 photo.jpg -o mask.png
     """
     one_process("predict")
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    use_threads(options)
     lines, notes = Console(), Console(stderr=True)
-    missing: dict[str, str] = {}
-    passed_over: list[str] = []
-    named = [pair for one in photographs for pair in _files_of(one, missing, passed_over)]
+    found = {one: photographs_named(one) for one in photographs}
+    named = [pair for one in photographs for pair in found[one][0]]
     paths = [path for path, _ in named]
+    missing = {one: why_none(one) for one, (pairs, _) in found.items() if not pairs}
+    passed_over = [note for _, notes in found.values() for note in notes]
     networks = api.load(run, **vars(options))
     form = networks.masks
     if form is None and (output or ids):
@@ -135,28 +132,6 @@ def predict_command(
         raise UserError(
             f"predict: expected photographs, could not read {failed:,} of {read + failed:,}"
         )
-
-
-def _files_of(name: str, missing: dict[str, str], passed_over: list[str]) -> list[tuple[Path, str]]:
-    """Return the files that an argument stands for, or note that there are none.
-
-    Of a folder these are the images below it, by their endings; a file itself may be anything. With
-    each comes its name within the folder.
-    """
-    path = Path(name).expanduser()
-    matches = [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
-    found: list[tuple[Path, str]] = []
-    for match in matches:
-        if not match.is_dir():
-            found.append((match, match.name))
-            continue
-        below = ClassFolder.of(match, ".")
-        found += [(match / image, image) for image in below.images]
-        if note := note_of(match, below.others):
-            passed_over.append(note)
-    if not found:
-        missing[name] = "no images in this folder" if path.is_dir() else "no such file or directory"
-    return found
 
 
 def _targets(named: Sequence[tuple[Path, str]], output: Path) -> dict[Path, Path]:

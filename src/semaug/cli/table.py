@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +13,7 @@ from semaug.cli.options import (
     Runs,
     changes_for,
     one_process,
+    use_threads,
     with_options,
 )
 from semaug.cli.printing import make_table
@@ -60,6 +60,15 @@ def table_command(
         Path | None,
         typer.Option("--output", "-o", help="File for the table as JSON", show_default=False),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File for the table as a figure, PNG or SVG: learning curves of isda-fig5, "
+            "lines over the rows of the others",
+            show_default=False,
+        ),
+    ] = None,
     *,
     queue: Queue,
     options: TrainOptions,
@@ -80,15 +89,19 @@ def table_command(
     semaug table isda-2
 
     semaug table isda-2 --rows ResNet-32 --run --seeds 5 --data-root data
+
+    semaug table isda-fig11-small --run --data-root data --plot strengths.png
     """
     one_process("table", "--jobs and --cluster train several runs side by side")
     if not run and queue != Queue():
         raise UserError(
             "table: expected --run with --jobs and --cluster: without it nothing is trained"
         )
-    if output is not None:
-        with as_user_error(f"table: cannot write into {str(output.parent)!r}: ", OSError):
-            output.parent.mkdir(parents=True, exist_ok=True)
+    if plot is not None and plot.suffix not in (".png", ".svg"):
+        raise UserError(f"table: expected --plot with a PNG or SVG file, got {str(plot)!r}")
+    for path in filter(None, (output, plot)):
+        with as_user_error(f"table: cannot write into {str(path.parent)!r}: ", OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
     changes = split_overrides(overrides or [])
 
     entries = find_table(name, rows or ())
@@ -116,6 +129,12 @@ def table_command(
     if output is not None:
         write_json(output, as_plain_data(name, cells))
         say(console, f"wrote {output}")
+    if plot is not None:
+        from semaug.published.plot import draw_table  # with matplotlib, which tables do not need
+        from semaug.report.picture import save
+
+        save(draw_table(name, cells), plot)
+        say(console, f"wrote {plot}")
     summaries_of(outcomes)  # or the command fails
 
 
@@ -138,8 +157,7 @@ def _measure_transfer(console: Console, cells: list[Cell], options: TrainOptions
     }
     if not wanted:
         return
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    use_threads(options)
     for folder in wanted:
         try:
             measure_transfer(folder, options, console=console)

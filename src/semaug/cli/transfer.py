@@ -7,13 +7,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semaug.cli.options import one_process, with_options
+from semaug.cli.options import OF_TRAINING, one_process, use_threads, with_options
 from semaug.cli.printing import make_table
 from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
@@ -31,7 +30,7 @@ _Found = dict[str, list[tuple[RunData, str, Transfer]]]
 _NARROW = 100  # characters of a terminal; fewer leave no room for names beside all numbers
 
 
-@with_options(leave_out=["checkpoint_seconds"])
+@with_options(leave_out=OF_TRAINING)
 def transfer_command(
     runs: Annotated[
         list[Path],
@@ -89,8 +88,7 @@ def transfer_command(
         raise UserError(f"transfer: expected a folder of corrupted images, got {corruptions}")
     groups = _find(runs, console)
 
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    use_threads(options)
 
     measure = partial(
         measure_transfer, options=options, seed=seed, hue=hue, corruptions=corruptions

@@ -16,6 +16,8 @@ class TrainOptions:
         workers: Processes that decode images in files, 0 for none. None: one for each core but
             one. The result of a run does not depend on it.
         checkpoint_seconds: Longest time between two checkpoints; there is one after each epoch.
+        keep_checkpoints: How many moments of training to keep besides the last, evenly spread over
+            the epochs, for what looks at a run over time; 0 keeps none.
         trust_code: Whether code that is kept in a run folder may run where the file it was
             copied from has changed, or is gone.
     """
@@ -25,4 +27,5 @@ class TrainOptions:
     threads: int | None = None
     workers: int | None = None
     checkpoint_seconds: float = 300.0
+    keep_checkpoints: int = 0
     trust_code: bool = False

@@ -1,5 +1,6 @@
 """From photographs to probabilities: files become what the test of a run shows to its networks."""
 
+import glob
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from semaug.data.class_folders import ClassFolder, note_of
 from semaug.data.image_set import FilePaths
 from semaug.data.views import Exactly, ResizeCenterCrop, View
 from semaug.data.workers import FileReader, requests
@@ -269,6 +271,36 @@ class Networks(ABC):
                 f"{tuple(logits.shape)} for {counted(len(pictures), 'image')}"
             )
         return Predictions(logits.cpu(), self.classes)
+
+
+def photographs_named(name: str) -> tuple[list[tuple[Path, str]], list[str]]:
+    """Return the files that a name stands for, and notes on what is passed over among them.
+
+    With each comes its name within the folder.
+
+    Args:
+        name: Of a file, which may be anything; of a folder, which stands for the images below it,
+            by their endings; or a pattern such as ``new/*.jpg``.
+    """
+    path = Path(name).expanduser()
+    matches = [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
+    found: list[tuple[Path, str]] = []
+    notes = []
+    for match in matches:
+        if not match.is_dir():
+            found.append((match, match.name))
+            continue
+        below = ClassFolder.of(match, ".")
+        found += [(match / image, image) for image in below.images]
+        if note := note_of(match, below.others):
+            notes.append(note)
+    return found, notes
+
+
+def why_none(name: str) -> str:
+    """Say why a name stands for no photographs."""
+    is_folder = Path(name).expanduser().is_dir()
+    return "no images in this folder" if is_folder else "no such file or directory"
 
 
 def why_unread(path: Path, error: Exception) -> str:

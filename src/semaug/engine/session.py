@@ -425,9 +425,15 @@ class Session:
         self._next_checkpoint = time.monotonic() + self._start.options.checkpoint_seconds
         if not self.processes.is_first:
             return
+        objects = {name: part.state_dict() for name, part in self.objects.items()}
+        if self.step == 0 and self.plan.is_kept(self.epoch, self._start.options.keep_checkpoints):
+            modules = {k: objects[k] for k, x in self.objects.items() if isinstance(x, nn.Module)}
+            path = self.run.kept_checkpoint(self.epoch)
+            path.parent.mkdir(exist_ok=True)
+            save_checkpoint(path, {**self.run.plain(), "objects": modules, "epoch": self.epoch})
         state = {
             **self.run.plain(),
-            "objects": {name: part.state_dict() for name, part in self.objects.items()},
+            "objects": objects,
             "random": random_state(self.device),
             **counted,
             **{name: getattr(self, name) for name in _KEPT},

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semaug.average import WeightAverage
-from semaug.data import DataSet, FileSet, LoadedBatch
+from semaug.data import DataSet, FileSet, ImageSet, LoadedBatch, Loader
 from semaug.data.colors import class_colors
 from semaug.data.views import View, Whole
 from semaug.engine.build import Builder
@@ -208,38 +208,60 @@ class Trained(Networks):
             logits, features = with_features(images)
         return logits, features
 
+    def classifier_weight(self, predictor: str = "") -> Tensor:
+        """Return the weight ``(C, A)`` that turns features into logits, but for a bias.
+
+        Args:
+            predictor: Name of the predictor, one with features.
+        """
+        with_features = self._with_features[predictor]
+        assert with_features is not None
+        return with_features.weight.detach()
+
     def test_pixels(self, places: Tensor | None = None) -> Iterator[LoadedBatch]:
-        """Yield test images as :meth:`prepare` takes them, in the batches of the run's own test.
+        """Yield test images as :meth:`prepare` takes them, see :meth:`pixels`."""
+        return self.pixels(self.data.test, places)
+
+    def pixels(
+        self, images: ImageSet | FileSet, places: Tensor | None = None
+    ) -> Iterator[LoadedBatch]:
+        """Yield images as :meth:`prepare` takes them, in the batches of the run's own test.
 
         Those in files as its test sees them: resized, and their middle cut out.
 
         Args:
+            images: Of the run, or files of anybody's.
             places: ``(n,)`` int64, which images; None is all of them in order.
 
         Raises:
             OSError: If a file cannot be read.
-            UserError: If a file is damaged; the message names it.
+            UserError: If a file is damaged; the message names it. If there are files, and the run
+                was not trained on photographs.
         """
-        if places is None:
-            places = torch.arange(len(self.data.test))
-        with self.streams:
-            yield from read(self.streams.test_loader.epoch(places))
+        places = torch.arange(len(images)) if places is None else places
+        view, size = self.view if isinstance(images, FileSet) else None, self.batch_size
+        with Loader(images, batch_size=size, view=view, workers=self.workers) as loader:
+            yield from read(loader.epoch(places))
 
     def example_pixels(self) -> Tensor:
         """Return some images ``(N, 3, H, W)`` of the size that :meth:`test_pixels` yields."""
         test = self.data.test
         return self.streams.example_images() if isinstance(test, FileSet) else test.images
 
-    def with_test_images(self, files: FileSet) -> "Trained":
-        """Return the same networks with other test images, seen as those of the run.
+    def after_epoch(self, epoch: int | None = None) -> "Trained":
+        """Return the networks as they were trained until the end of an epoch.
+
+        Their weights are those that the loss saw, not averages over steps.
 
         Args:
-            files: Of the classes of the run, whose own images lie in files too.
+            epoch: One of :attr:`semaug.runs.run.Run.kept_epochs`; None is the last.
+
+        Raises:
+            UserError: If the checkpoint is missing, damaged, or of another version.
         """
-        data = replace(self.data, test=files.to(self.device))
-        workers = self.streams.workers
-        kept = self._whiten
-        return replace(self, open_streams=lambda: Streams(self.recipe, data, workers, whiten=kept))
+        path = self.run.checkpoint if epoch is None else self.run.kept_checkpoint(epoch)
+        state = load_state(path, self.builder.plan.epochs if epoch is None else epoch)
+        return replace(self, method=_restored(self.builder, self.device, state, path))
 
     def test(self) -> dict[str, dict[str, float]]:
         """Return what the run tested in its last epoch: by predictor, then by metric.
@@ -424,37 +446,49 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
         plan = make_plan(recipe, plans)
         example_images = torch.randn(2, *facts["image"], generator=torch.Generator().manual_seed(0))
         builder = Builder(recipe, data, plan, example_images, run.seed)
-    with torch.random.fork_rng(devices=[]):
-        method = builder.method()
-    layout, dtype = form_of(recipe)
-    method.to(place, dtype).to(memory_format=layout)
-    state = load_state(run, plan.epochs)
-    context = f"{run.checkpoint}: holds the state of another version: "
-    with as_user_error(context, KeyError, RuntimeError, ValueError):
-        method.load_state_dict(state["method"])
-        if recipe.ema_decay is not None:
-            networks = nn.ModuleList(method.networks())
-            average = WeightAverage(networks, recipe.ema_decay)
-            average.load_state_dict(state["average"])
-            networks.load_state_dict(average.averaged.state_dict())
-    method.eval().requires_grad_(False)
+    state = load_state(run.checkpoint, plan.epochs)
+    method = _restored(builder, place, state, run.checkpoint, recipe.ema_decay)
     processes = Processes(place, recipe.precision)
     workers = count_workers(options.workers)
     return Trained(run, method, place, builder, processes, sums, open_streams, workers)
 
 
-def load_state(run: Run, epochs: int | None = None) -> dict[str, Any]:
-    """Return the states of the objects that a finished run saved, by name.
+def _restored(
+    builder: Builder,
+    place: torch.device,
+    state: Mapping[str, Any],
+    path: Path,
+    ema_decay: float | None = None,
+) -> Method:
+    """Build a method with the weights of a checkpoint, averaged ones if a decay says so."""
+    with torch.random.fork_rng(devices=[]):
+        method = builder.method()
+    layout, dtype = form_of(builder.recipe)
+    method.to(place, dtype).to(memory_format=layout)
+    context = f"{path}: holds the state of another version: "
+    with as_user_error(context, KeyError, RuntimeError, ValueError):
+        method.load_state_dict(state["method"])
+        if ema_decay is not None:
+            networks = nn.ModuleList(method.networks())
+            average = WeightAverage(networks, ema_decay)
+            average.load_state_dict(state["average"])
+            networks.load_state_dict(average.averaged.state_dict())
+    return method.eval().requires_grad_(False)
+
+
+def load_state(path: Path, epoch: int) -> dict[str, Any]:
+    """Return the states of the objects that a run saved after an epoch, by name.
 
     Raises:
-        UserError: If the checkpoint is missing, damaged, or of an unfinished run.
+        UserError: If the checkpoint is missing, damaged, or of another epoch.
     """
-    if not run.checkpoint.exists():
-        raise UserError(f"{run.checkpoint}: expected the weights of the run, got no such file")
-    state = load_checkpoint(run.checkpoint)
-    if epochs is not None and state["epoch"] != epochs:
+    if not path.exists():
+        raise UserError(f"{path}: expected the weights of the run, got no such file")
+    state = load_checkpoint(path)
+    if state["epoch"] != epoch:
         raise UserError(
-            f"{run.checkpoint}: expected the weights after epoch {epochs}, got those after epoch "
+            f"{path}: expected the weights after epoch {epoch}, got those after epoch "
             f"{state['epoch']}"
         )
-    return state["objects"]
+    objects: dict[str, Any] = state["objects"]
+    return objects

@@ -92,6 +92,21 @@ def _robust_with_dropout() -> list[Entry]:
     return entries
 
 
+_AUTOAUGMENT = "cutout=16,fill=gray,policy=autoaugment_cifar10"
+
+
+def _curves(label: str, column: str, base: str, augmented: str) -> list[Entry]:
+    """Return Fig. 5: a network with and without AutoAugment (AA), and with ISDA."""
+    name, _, change = augmented.partition(",")
+    change = f",{change}" * bool(change)
+    rows = {"": (base, f"{base}_isda"), " + AA": (augmented, f"{name}_isda{change}")}
+    return [
+        Entry(f"{label}{more}{end}", column, recipe, baseline=baseline if end else None)
+        for more, (baseline, isda) in rows.items()
+        for end, recipe in {"": baseline, " + ISDA": isda}.items()
+    ]
+
+
 # AIT, beside baselines that take as many steps and passes, see semaug.recipes.ait: what stands in
 # the table, and the baseline that the difference is taken to.
 _PAIRS = "AIT's pairs, λ = 0 (step-matched)"
@@ -268,7 +283,17 @@ def _semi_supervised() -> list[Entry]:
     return [one for one in entries if one.row not in printed or "Labels" in one.row]
 
 
+# Tables that are drawn as learning curves.
+CURVES = ("isda-fig5", "isda-fig5-small")
+
 FIGURES: dict[str, Sequence[Entry]] = {
+    "isda-fig5": _curves(
+        "WRN-28-10",
+        "CIFAR-100",
+        "cifar100_wide_resnet28_10",
+        "cifar100_wide_resnet28_10_autoaugment",
+    ),
+    "isda-fig5-small": _curves("ResNet-20", "5,000 images", _SMALL, f"{_SMALL},{_AUTOAUGMENT}"),
     "isda-fig10": _draws(_WIDE),
     "isda-fig11": _entries(_STRENGTHS, *next(iter(_WIDE.items()))),
     "isda-5": _robust_with_dropout(),

@@ -48,6 +48,17 @@ class Plan:
         """Return the steps of an epoch, counted from 0."""
         return min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
 
+    def is_kept(self, epoch: int, number: int) -> bool:
+        """Whether the state after ``epoch`` is among so many that are kept, evenly spread.
+
+        The last epoch always is; if there are no more epochs than that, all are.
+
+        >>> plan = Plan(10, 1, 10, {})
+        >>> [epoch for epoch in range(1, 11) if plan.is_kept(epoch, 4)]
+        [3, 5, 8, 10]
+        """
+        return epoch > 0 and epoch * number // self.epochs > (epoch - 1) * number // self.epochs
+
     def joint_size(self, stream: str, step: int) -> int:
         """Return how many images the joint batch of a stream has at a step of an epoch."""
         num_images, batch_size, _ = self.streams[stream]

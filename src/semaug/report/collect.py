@@ -14,6 +14,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.recipe.plain import typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.data import Group, RecipeRuns, Report, RunData
+from semaug.report.inside import pictures_below, read_picture
 from semaug.report.mistakes import read_tested
 from semaug.runs.files import check_format, read_json
 from semaug.runs.pictures import pictures_of
@@ -152,6 +153,9 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         others=tuple(others),
         tested=_load(folder / "tested.npz", notes, read_tested) if summary else None,
         pictures=_spread(pictures_of(folder)),
+        inside=tuple(
+            one for path in pictures_below(folder) if (one := _load(path, notes, read_picture))
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
+from semaug.report.inside import InsidePicture
 from semaug.report.masks import MaskedImages
 from semaug.report.mistakes import AnsweredImages, Mistakes, gather
 from semaug.runs.read import Measure, report_names, row_name
@@ -48,6 +49,7 @@ class RunData:
         others: What is measured beside the main metric.
         tested: What was predicted of single images or of their pixels; None where no file tells it.
         pictures: Some of those that the run wrote while it trained, PNG files by step.
+        inside: Pictures of what its networks do, that commands made.
     """
 
     folder: Path
@@ -74,6 +76,7 @@ class RunData:
     others: tuple[Measure, ...] = ()
     tested: AnsweredImages | MaskedImages | None = None
     pictures: Mapping[int, Path] = field(default_factory=dict)
+    inside: tuple[InsidePicture, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -253,6 +256,17 @@ class Group:
     def runs(self) -> tuple[RunData, ...]:
         """Of all recipes."""
         return tuple(run for recipe in self.recipes for run in recipe.runs)
+
+    @property
+    def inside(self) -> list[tuple[InsidePicture, list[str]]]:
+        """Pictures of what networks do, each once, with the runs that have it."""
+        found: dict[tuple[str, bytes], tuple[InsidePicture, list[str]]] = {}
+        for recipe in self.recipes:
+            for run in recipe.runs:
+                for one in run.inside:
+                    key = one.title, one.picture.numpy().tobytes()
+                    found.setdefault(key, (one, []))[1].append(f"{recipe.label} seed {run.seed}")
+        return [*found.values()]
 
     @property
     def compares_all(self) -> bool:

@@ -55,7 +55,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def remove_partial_files(folder: Path) -> None:
     """Remove what killed processes left half written, where no other process is writing."""
-    for path in folder.glob(f"*{_PARTIAL}"):
+    for path in folder.rglob(f"*{_PARTIAL}"):
         path.unlink(missing_ok=True)
 
 

@@ -15,6 +15,7 @@ from semaug.runs.files import FORMAT, check_format, read_json, write_json, writi
 from semaug.runs.read import read_summary
 
 _LONGEST_LABEL = 110  # two of them make the name of a folder, which may have 255 characters
+_KEPT = "checkpoints"  # folder of those that are kept
 _MOST_SEEDS = 20  # that are named one by one
 
 
@@ -56,6 +57,16 @@ class Run:
     def checkpoint(self) -> Path:
         """State to go on from."""
         return self.folder / "checkpoint.pt"
+
+    def kept_checkpoint(self, epoch: int) -> Path:
+        """Networks and losses as they were after an epoch, if the run was asked to keep them."""
+        return self.folder / _KEPT / f"epoch{epoch:05}.pt"
+
+    @property
+    def kept_epochs(self) -> list[int]:
+        """After which epochs they were kept, in order."""
+        found = (self.folder / _KEPT).glob("epoch[0-9]*.pt")
+        return sorted(int(path.stem.removeprefix("epoch")) for path in found)
 
     @property
     def metrics(self) -> Path:

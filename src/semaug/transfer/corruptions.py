@@ -157,9 +157,8 @@ def _find_classes(folder: Path, trained: Trained) -> CorruptionSet:
         if isinstance(data.test, ImageSet):
             shape = tuple(data.test.images.shape[1:])
             return _decode(files, shape, trained.recipe.evaluation_batch_size)
-        return (
-            (batch.pixels, batch.labels) for batch in trained.with_test_images(files).test_pixels()
-        )
+        seen = trained.pixels(files.to(trained.device))
+        return ((batch.pixels, batch.labels) for batch in seen)
 
     return CorruptionSet((folder.resolve().name,), 1, len(files), batches)
 

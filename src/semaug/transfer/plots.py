@@ -156,7 +156,7 @@ def embed_variants(
             )
         features.append(own.flatten(1).float().cpu())
     names = tuple(test.classes[label] for label in test.labels[places.to(test.labels.device)])
-    return Embedding(_embed(torch.cat(features), seed), names)
+    return Embedding(embed(torch.cat(features), seed, _PERPLEXITY), names)
 
 
 def _set_title(figure: Figure, text: str) -> None:
@@ -209,12 +209,18 @@ def _draw_points(axes: Axes, embedding: Embedding) -> None:
     axes.set_aspect("equal", "datalim")
 
 
-def _embed(features: Tensor, seed: int) -> Tensor:
-    """Map ``(N, A)`` to ``(N, 2)`` by t-SNE."""
+def embed(features: Tensor, seed: int, perplexity: float) -> Tensor:
+    """Map ``(N, A)`` to ``(N, 2)`` by t-SNE of scikit-learn.
+
+    Args:
+        features: float32 on the CPU.
+        seed: Of the layout.
+        perplexity: Neighbors that count; at most a third of the others.
+    """
     from sklearn.manifold import TSNE  # slow to import
 
     if len(features) < 3 or bool((features == features[0]).all()):
         return torch.zeros(len(features), 2)  # there is nothing to lay out
-    perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
+    perplexity = min(perplexity, (len(features) - 1) / 3)
     layout = TSNE(perplexity=perplexity, init="pca", random_state=seed % 2**32)
     return torch.from_numpy(layout.fit_transform(features.numpy()))

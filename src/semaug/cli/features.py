@@ -1,0 +1,130 @@
+"""``semaug features``: how far features of classes lie apart, and a map of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from semaug.cli.options import OF_TRAINING, PredictorName, one_process, use_threads, with_options
+from semaug.cli.printing import make_table
+from semaug.engine.display import show_bar
+from semaug.engine.options import TrainOptions
+from semaug.engine.trained import load_trained
+from semaug.insight import map_features
+from semaug.insight.draw import WORDS, draw_maps
+from semaug.insight.keep import file_name, write_picture
+from semaug.report.inside import folder_of_pictures
+from semaug.runs.words import say
+
+
+@with_options(leave_out=OF_TRAINING)
+def features_command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of finished runs on the same test images, a panel each",
+            show_default=False,
+        ),
+    ],
+    images: Annotated[
+        int, typer.Option(min=3, help="Test images, evenly from all classes, the same for all runs")
+    ] = 1000,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Augmented features of each of a few images; 0 draws none")
+    ] = 5,
+    perplexity: Annotated[
+        float, typer.Option(min=1, help="Of t-SNE: how many neighbors count")
+    ] = 30.0,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="λ of the augmented features. Default: that of the loss at the end, and 0.5 for a "
+            "loss without",
+            show_default=False,
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Estimate covariances from features now, not from those that the loss gathered. "
+            "Runs without such statistics always do",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of images, draws and layout")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the picture; default: pictures in the folder of each run, from where "
+            "semaug report shows it",
+            show_default=False,
+        ),
+    ] = None,
+    predictor: PredictorName = "",
+    *,
+    options: TrainOptions,
+) -> None:
+    """Lay out the test features of several runs by t-SNE, and measure how far classes lie apart.
+
+    The same test images, settings and seed for each run (the paper's Fig. 8), and among them
+    augmented features, drawn from N(a, λ Σ) of the class of an image. A layout is no evidence;
+    beside it stand numbers of the features themselves: how many of the ten nearest neighbors of an
+    image are of its class, scatter within classes over that between them, and the silhouette.
+    Writes features as PNG, SVG and JSON.
+
+    [bold]Examples[/bold]
+
+    semaug features runs/digits_resnet8/seed0 runs/digits_resnet8_isda/seed0
+
+    semaug features runs/cifar10_resnet110/seed0 runs/cifar10_resnet110_isda/seed0 --images 2000
+    """
+    one_process("features")
+    use_threads(options)
+    console = Console()
+    networks = {}
+    for folder in runs:
+        trained = load_trained(folder, options)
+        label = f"{trained.label} seed {trained.run.seed}"
+        label += f" in {folder}" * (label in networks)
+        networks[label] = trained, predictor
+    with show_bar(console, "features", None) as advance:
+        maps = map_features(
+            networks,
+            num_images=images,
+            num_draws=draws,
+            perplexity=perplexity,
+            strength=strength,
+            estimate=estimate,
+            seed=seed,
+            advance=advance,
+        )
+    name = next(iter(networks.values()))[0].data.name
+    title = f"{name}: features of {len(maps[0].labels):,} test images"
+    columns = ["neighbors of the class ↑", "within / between ↓", "silhouette ↑"]
+    table = make_table(title, ["run"], *columns)
+    for one in maps:
+        told = one.separation
+        cells = [f"{told.scatter_ratio:.3f}", f"{told.silhouette:.3f}"]
+        table.add_row(Text(one.label), f"{100 * told.neighbor_purity:.2f} %", *cells)
+    console.print(table)
+    title += ", t-SNE"
+    figure = draw_maps(maps, title)
+    numbers = {
+        "software": "scikit-learn",
+        "perplexity": perplexity,
+        "seed": seed,
+        "predictor": predictor,
+        "networks": [one.plain() for one in maps],
+    }
+    folders = [output] if output else [folder_of_pictures(x.folder) for x, _ in networks.values()]
+    for folder in folders:
+        name = file_name("features", predictor)
+        for path in write_picture(folder, name, figure, title, WORDS["features"], numbers):
+            say(console, f"wrote {path}")

@@ -1,0 +1,162 @@
+"""Pictures of what was found, and the texts that say how to read them."""
+
+import matplotlib
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from semaug.insight.directions import ClassDirections
+from semaug.insight.maps import FeatureMap
+from semaug.insight.tightness import CONTROL, Tightness
+from semaug.report.picture import INK, SERIES, add_legend, settings, shortened, wrapped
+
+# K directions, E images at an end, h and w pixels.
+
+_SIDE = 96  # most pixels of an image
+_GAP = 0.08  # between images, in sides
+_INCHES = 0.8  # a side
+_MOST_NAMED = 20  # classes in a legend
+_MOST_COLUMNS = 2
+_TITLE_LETTERS_AN_INCH = 12
+
+WORDS = {
+    "directions": "A row is a direction in feature space, and the training images of the class "
+    "that lie lowest and highest along it. The percentage is its share of the variance of the "
+    "class; a direction at random has {random:.2f} % on average.",
+    "tightness": "Mean over {images:,} training images, with the batch norm and the dropout of "
+    "{mode} mode. The expected loss is estimated from {draws:,} draws. The control is the bound "
+    "with covariances that are 1.5 times too large. Covariances are {origin}.",
+    "features": "A point is a test image; colors are classes, the same images in each panel. "
+    "Crosses are augmented features, drawn around the image that a line leads to. Sizes and "
+    "distances of clusters in such a layout mean little: the numbers are of the features "
+    "themselves.",
+}
+
+
+def draw_directions(found: ClassDirections, title: str) -> Figure:
+    """Draw the images at both ends of each direction."""
+    pictures = torch.stack([one.pictures for one in found.directions])  # (K, 2, E, 3, h, w)
+    num_rows = len(pictures)
+    canvas = _side_by_side(pictures)
+    side = canvas.shape[0] / num_rows
+    height, width = num_rows, canvas.shape[1] / side
+    with matplotlib.rc_context(settings("directions") | {"font.size": 8}):
+        figure = Figure((_INCHES * width + 2.2, _INCHES * height + 0.8), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(canvas.numpy(), interpolation="nearest", extent=(0, width, height, 0))
+        rows = [f"{wrapped(one.name, 24)}\n{100 * one.share:.1f} %" for one in found.directions]
+        axes.set_yticks([k + 0.5 for k in range(num_rows)], rows)
+        axes.set_xticks([width / 4, 3 * width / 4], ["lowest", "highest"])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        figure.suptitle(_title(figure, title), fontsize=9)
+        return figure
+
+
+def draw_tightness(found: Tightness, title: str) -> Figure:
+    """Draw the three losses over the training, and the gap below them."""
+    epochs = [one.epoch for one in found.moments]
+    values = [one.values for one in found.moments]
+    expected = [one.expected for one in values]
+    lines = {
+        "cross-entropy": ([one.cross_entropy for one in values], 0, ":"),
+        f"expected loss, {found.num_samples:,} draws": (expected, 2, "-"),
+        "bound of ISDA": ([one.bound for one in values], 1, "-"),
+        f"control: bound with {CONTROL:g} Σ": ([one.control for one in values], 4, "--"),
+    }
+    marker = "o" if len(epochs) == 1 else ""
+    with matplotlib.rc_context(settings("tightness")):
+        figure = Figure((5.2, 4.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        for label, (curve, color, style) in lines.items():
+            look = {"color": SERIES[color], "marker": marker, "linestyle": style}
+            upper.plot(epochs, curve, label=label, **look)
+            if curve is not expected and color:
+                above = [one - other for one, other in zip(curve, expected, strict=True)]
+                lower.plot(epochs, above, **look)
+        upper.set_ylabel("loss in nats")
+        lower.set_ylim(0)
+        lower.set(xlabel="epoch", ylabel="above expected loss")
+        lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        for axes in (upper, lower):
+            axes.grid(axis="y")
+        figure.suptitle(_title(figure, title), fontsize=9)
+        add_legend(figure, upper.get_lines())
+        return figure
+
+
+def draw_maps(maps: list[FeatureMap], title: str) -> Figure:
+    """Draw a panel for each network."""
+    columns = min(_MOST_COLUMNS, len(maps))
+    rows = -(-len(maps) // columns)
+    with matplotlib.rc_context(settings("features")):
+        figure = Figure((max(5.0, 4.2 * columns), 4.2 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, one in zip(grid, maps, strict=False):
+            _draw_map(axes, one)
+        for axes in grid[len(maps) :]:
+            axes.set_axis_off()
+        figure.suptitle(_title(figure, title), fontsize=9.5)
+        classes = maps[0].classes
+        if len(classes) <= _MOST_NAMED:
+            points = [
+                Line2D([], [], color=color, marker="o", linestyle="", label=shortened(name, 20))
+                for name, color in zip(classes, _colors(len(classes)), strict=True)
+            ]
+            add_legend(figure, points, columns=5 if columns > 1 else 4)
+        return figure
+
+
+def _draw_map(axes: Axes, one: FeatureMap) -> None:
+    colors = _colors(len(one.classes))
+    own = [colors[label] for label in one.labels.tolist()]
+    axes.scatter(one.points[:, 0].numpy(), one.points[:, 1].numpy(), s=5, c=own, linewidths=0)
+    for source, drawn in zip(one.sources.tolist(), one.augmented.transpose(0, 1), strict=True):
+        for x, y in drawn.tolist():
+            ends = zip(one.points[source].tolist(), (x, y), strict=True)
+            axes.plot(*ends, color=INK, linewidth=0.3, alpha=0.5)
+            color = colors[int(one.labels[source])]
+            axes.plot(x, y, "X", color=color, markersize=4, mec=INK, mew=0.4)
+    told = one.separation
+    axes.set_title(
+        f"{wrapped(one.label, 48)}\nneighbors of the class {100 * told.neighbor_purity:.1f} %, "
+        f"scatter within / between {told.scatter_ratio:.2f}, silhouette {told.silhouette:.2f}",
+        fontsize=7.5,
+    )
+    axes.set(xticks=[], yticks=[])  # distances in such a plane have no unit
+    axes.spines[:].set_visible(True)
+    axes.set_aspect("equal", "datalim")
+
+
+def _colors(number: int) -> list[str]:
+    """Return a color for each class: told apart without color vision where there are few."""
+    if number <= len(SERIES):
+        return list(SERIES[:number])
+    if number <= _MOST_NAMED:
+        order = [*range(0, 20, 2), *range(1, 20, 2)][:number]  # light colors last
+        return [to_hex(matplotlib.colormaps["tab20"](place)) for place in order]
+    return [to_hex(matplotlib.colormaps["hsv"](place / number)) for place in range(number)]
+
+
+def _side_by_side(pictures: Tensor) -> Tensor:
+    """Return ``(K, 2, E, 3, h, w)`` on a white canvas ``(height, width, 3)``, a row for each K."""
+    num_rows, _, count = pictures.shape[:3]
+    flat = pictures.flatten(0, 2)
+    if max(flat.shape[2:]) > _SIDE:
+        scale = _SIDE / max(flat.shape[2:])
+        flat = F.interpolate(flat, scale_factor=scale, mode="bilinear", antialias=True)
+    gap = max(1, round(_GAP * flat.shape[3]))
+    cells = F.pad(flat, (0, gap, 0, gap), value=255).unflatten(0, (num_rows, 2, count))
+    ends = cells.permute(1, 0, 4, 2, 5, 3).flatten(1, 2).flatten(2, 3)  # (2, height, width, 3)
+    middle = ends.new_full((ends.shape[1], 4 * gap, 3), 255)
+    return torch.cat([ends[0], middle, ends[1]], dim=1)
+
+
+def _title(figure: Figure, text: str) -> str:
+    return wrapped(text, int(_TITLE_LETTERS_AN_INCH * figure.get_size_inches()[0]))

@@ -1,0 +1,98 @@
+"""Tests of semaug.cli.directions, features and tightness, and of what reports show of them."""
+
+import json
+
+import pytest
+from PIL import Image
+
+RUN = "runs/digits_resnet8_isda,quick/seed0"
+OPTIONS = ["--device", "cpu", "--workers", "0"]
+
+
+@pytest.fixture
+def trained(semaug, tmp_path):
+    """Train a run that keeps its epochs, and return the folder of its pictures."""
+    train = ["train", "digits_resnet8_isda", "--quick", "--keep-checkpoints", "2"]
+    status, _, errors = semaug(*train, "--device", "cpu")
+    assert status == 0, errors
+    return tmp_path / RUN / "pictures"
+
+
+def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
+    command = ["directions", RUN, "--class", "3", "--class", "7", "--from", "0-4", "--to", "5-9"]
+    status, output, errors = semaug(*command, *OPTIONS)
+    assert status == 0, errors
+    assert "within the 4 strongest directions" in output
+    found = json.loads((trained / "directions-7.json").read_text())
+    share = found["directions"][0]["share"]
+    assert f"{100 * share:.2f} %" in output
+    assert (found["class"], found["from"], found["to"], found["seed"]) == ("7", "0-4", "5-9", 0)
+
+    command = ["tightness", RUN, "--images", "20", "--draws", "10"]
+    status, output, errors = semaug(*command, *OPTIONS)
+    assert status == 0, errors
+    first, last = json.loads((trained / "tightness.json").read_text())["moments"]
+    assert (first["epoch"], last["epoch"]) == (1, 2)
+    for one in (first, last):
+        assert f"{one['bound']:.4f}" in output
+
+    command = ["features", RUN, RUN, "--images", "30", "--draws", "1", "-o", "elsewhere"]
+    status, output, errors = semaug(*command, *OPTIONS)
+    assert status == 0, errors
+    (tmp_path / "elsewhere" / "features.json").rename(trained / "features.json")
+    (tmp_path / "elsewhere" / "features.png").rename(trained / "features.png")
+    first, second = json.loads((trained / "features.json").read_text())["networks"]
+    assert first["label"] != second["label"]
+    assert first["points"] == second["points"]
+    assert f"{first['silhouette']:.3f}" in output
+
+    names = {path.stem for path in trained.iterdir()}
+    assert names == {"directions-3", "directions-7", "tightness", "features"}
+    (trained / "directions-3.png").write_bytes(b"damaged")
+    (trained / "directions-7.json").write_text('{"format": 2, "title": 3}')
+    status, output, errors = semaug("report", "runs")
+    assert status == 0, errors
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("Inside the networks") == 1
+    assert "expected loss and bound of ISDA" in page
+    assert "features of 30 test images" in page
+    assert "directions of the class" not in page
+    told = " ".join(output.split())
+    for name in ("directions-3", "directions-7"):
+        assert f"{name}.json: expected a picture and what it shows, got something else" in told
+    assert Image.open(trained / "tightness.png").width > 500
+
+
+def test_bounds_that_do_not_hold_end_with_status_1(semaug, trained, monkeypatch):
+    from semaug.insight import tightness
+
+    bound = tightness.isda_loss
+    monkeypatch.setattr(tightness, "isda_loss", lambda *a, **options: 0.1 * bound(*a, **options))
+    command = ["tightness", RUN, "--images", "20", "--draws", "10"]
+    status, output, _ = semaug(*command, *OPTIONS)
+    assert (status, "out of order after epoch 1, 2" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["directions", "nowhere", "--class", "3"], "nowhere: expected the folder of a run"),
+        (
+            ["directions", "nowhere", "--class", "3", "--from", "3"],
+            "directions: expected --from and --to, got one of them alone",
+        ),
+        (["tightness", "nowhere", "--draws", "5"], "tightness: expected an even number of --draws"),
+        (["features", "nowhere"], "nowhere: expected the folder of a run, got no such folder"),
+    ],
+)
+def test_mistakes_are_one_line(semaug, arguments, message):
+    status, _, errors = semaug(*arguments)
+    assert (status, message in errors) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["directions", "features", "tightness"])
+def test_the_help_says_how_to_begin(semaug, name):
+    status, output, _ = semaug(name, "--help")
+    assert status == 0
+    assert f"semaug {name} runs/digits_resnet8" in output
+    assert "Fig." in output
