@@ -181,6 +181,7 @@ def test_made_images_are_a_data_set_too(runs, monkeypatch):
     )
     assert data.mean == digits.mean
     run.recipe.data.check_there(runs)
+    assert (run.recipe.data.num_classes, run.recipe.data.side) == (10, 8)
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,18 @@ class Generated(DataSource):
     def __post_init__(self) -> None:
         check_option("pool_size", self.pool_size, self.pool_size >= 1, ">= 1")
 
+    @property
+    def num_classes(self) -> int | None:  # type: ignore[override]
+        """Number of classes of the real images; None if only the files tell."""
+        found: int | None = self.real.num_classes
+        return found
+
+    @property
+    def side(self) -> int | None:  # type: ignore[override]
+        """Height and width of the real images; None if they differ."""
+        found: int | None = self.real.side
+        return found
+
     def check_there(self, root: Path) -> None:
         """Look for the real images."""
         self.real.check_there(root)
