@@ -223,7 +223,7 @@ def load_run(folder: str | Path, options: TrainOptions | None = None) -> Generat
     with torch.random.fork_rng(devices=[]):
         gan = recipe.generator.build(Sizes(num_classes=len(classes), image=image))
     layout, dtype = form_of(recipe)
-    state = load_state(run, summary["epochs"])
+    state = load_state(run.checkpoint, summary["epochs"])
     context = f"{run.checkpoint}: holds the state of another version: "
     with as_user_error(context, KeyError, RuntimeError, ValueError):
         module = of_state(gan.to(device, dtype).to(memory_format=layout), recipe, state)
