@@ -19,10 +19,10 @@ def trained(semaug, tmp_path):
 
 
 def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
-    command = ["directions", RUN, "--class", "3", "--class", "7", "--from", "0-4", "--to", "5-9"]
-    status, output, errors = semaug(*command, *OPTIONS)
+    command = ["directions", RUN, "--class", "7", "--from", "0-4", "--to", "5-9"]
+    status, output, errors = semaug(*command, "--number", "3", "--random", "0", *OPTIONS)
     assert status == 0, errors
-    assert "within the 4 strongest directions" in output
+    assert "within the 3 strongest directions" in output
     found = json.loads((trained / "directions-7.json").read_text())
     share = found["directions"][0]["share"]
     assert f"{100 * share:.2f} %" in output
@@ -47,9 +47,10 @@ def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
     assert f"{first['silhouette']:.3f}" in output
 
     names = {path.stem for path in trained.iterdir()}
-    assert names == {"directions-3", "directions-7", "tightness", "features"}
-    (trained / "directions-3.png").write_bytes(b"damaged")
-    (trained / "directions-7.json").write_text('{"format": 2, "title": 3}')
+    assert names == {"directions-7", "tightness", "features"}
+    (trained / "directions-7.png").write_bytes(b"damaged")
+    (trained / "other.json").write_text('{"format": 2, "title": 3, "text": ""}')
+    (trained / "other.png").write_bytes((trained / "tightness.png").read_bytes())
     status, output, errors = semaug("report", "runs")
     assert status == 0, errors
     page = (tmp_path / "report.html").read_text()
@@ -58,9 +59,10 @@ def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
     assert "features of 30 test images" in page
     assert "directions of the class" not in page
     told = " ".join(output.split())
-    for name in ("directions-3", "directions-7"):
+    for name in ("directions-7", "other"):
         assert f"{name}.json: expected a picture and what it shows, got something else" in told
-    assert Image.open(trained / "tightness.png").width > 500
+    with Image.open(trained / "tightness.png") as image:
+        assert image.width > 500
 
 
 def test_bounds_that_do_not_hold_end_with_status_1(semaug, trained, monkeypatch):

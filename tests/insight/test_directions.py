@@ -56,9 +56,8 @@ def test_the_images_at_the_ends_are_those_furthest_along(without):
     for one, vector in zip(found.directions, principal_directions(covariance, 2), strict=False):
         order = (centred @ vector).argsort()
         assert torch.equal(one.places, torch.stack([places[order[:3]], places[order[-3:]]]))
-        assert_close(
-            one.projections, (centred @ vector)[order][torch.tensor([[0, 1, 2], [-3, -2, -1]])]
-        )
+        along = (centred @ vector)[order]
+        assert_close(one.projections, torch.stack([along[:3], along[-3:]]))
         assert one.share == pytest.approx(float(vector @ covariance @ vector / covariance.trace()))
         assert one.deviation == pytest.approx(float((centred @ vector).std(correction=0)))
         assert torch.equal(one.pictures, train.images[one.places.flatten()].view_as(one.pictures))
@@ -187,9 +186,7 @@ def test_networks_that_label_pixels_have_no_features_of_images(tmp_path):
             return torch.zeros(len(images), 2, 4, 4), None
 
     trained = trained_on(tmp_path, "digits_resnet8", "epochs=1")
-    with pytest.raises(
-        UserError, match=r"of one classifier for whole images .*, got labels for pi"
-    ):
+    with pytest.raises(UserError, match=r"for whole images .*, got labels for pi"):
         see(Dense(trained, trained.data), trained.data.train)
     masks = Shown(trained, toys.Squares().load(None, 0))
     masks.classes = masks.data.classes
