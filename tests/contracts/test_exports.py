@@ -17,6 +17,7 @@ NEEDED = {name: ["peers=resnet20_cifar"] for name in ("dml", "multi_ait")}
 NEEDED |= {
     name: ["labeled_per_class=4"] for name in methods.names() if hasattr(methods.get(name), "host")
 }
+NEEDED["generated"] = ["generator=tests.engine.toys:Shades", "pool_size=20"]
 LOSSES = {
     "cross_entropy": ["loss=cross_entropy"],
     "isda": ["loss=isda", "strength=0.5"],
