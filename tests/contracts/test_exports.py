@@ -24,6 +24,7 @@ NEEDED["segmentation"] = [
     "train_per_class=none",
     "test_images=none",
 ]
+NEEDED["generated"] = ["generator=tests.engine.toys:Shades", "pool_size=20"]
 LOSSES = {
     "cross_entropy": ["loss=cross_entropy"],
     "isda": ["loss=isda", "strength=0.5"],

@@ -18,7 +18,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -182,10 +182,10 @@ def load_generator(
     """
     options, text = options or TrainOptions(), str(name)
     if is_outside(text):
-        return _of_code(text, choose_device(options.device))
+        return replace(_of_code(text, choose_device(options.device)), home=runs)
     path = Path(name).expanduser()
     if path.suffix == ".pt2":
-        return _of_graph(path, options)
+        return replace(_of_graph(path, options), home=runs)
     below = runs / path
     folder = next((one for one in (path, below, below / "seed0") if one.is_dir()), None)
     if folder is None:
