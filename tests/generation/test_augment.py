@@ -107,6 +107,24 @@ def test_statistics_see_real_images_alone_unless_asked(normal, counts, seen):
     assert isda.step == 1
 
 
+@pytest.mark.parametrize(
+    ("counts", "told"), [(False, [[7, 3], [-1, -6]]), (True, [[7, 3, -1, -6]])]
+)
+def test_losses_that_draw_know_real_images_from_made_ones(counts, told):
+    class Draws(torch.nn.Module):
+        def forward(self, logits, labels, positions):
+            seen.append(positions.tolist())
+            return F.cross_entropy(logits, labels)
+
+    seen = []
+    method = WithGenerated(PlainNet(3), Draws(), share=0.5, counts_generated=counts)
+    labels = torch.tensor([0, 1])
+    places = {"labeled": torch.tensor([7, 3]), "generated": torch.tensor([0, 5])}
+    images = torch.zeros(2, 3, 8, 8)
+    method.loss(Batch({name: Samples(images, labels, None, own) for name, own in places.items()}))
+    assert seen == told
+
+
 def test_a_run_learns_from_both_and_records_the_pool(runs):
     run = classifier(runs, "loss=isda", "strength=0.5")
     train_quietly(run)

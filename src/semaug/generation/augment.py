@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from semaug.data import DataSet, DataSource, ImageSet, Selection, describe_selection
 from semaug.errors import UserError, check_option
-from semaug.methods.batch import Batch, StepOutput, Stream, Term
+from semaug.losses import takes_positions
+from semaug.methods.batch import Batch, Samples, StepOutput, Stream, Term
 from semaug.methods.supervised import Supervised
 from semaug.registry import choice, data_sets, methods
 
@@ -78,16 +79,28 @@ class WithGenerated(Supervised):
         if self.counts_generated:
             joint = [torch.cat(pair) for pair in parts]
             wanted = torch.cat([real.wanted, made.wanted])
-            return StepOutput({"loss": Term(self._value(joint, wanted))}, logits)
-        terms = {"real": Term((1 - self.share) * self._value(own, real.wanted))}
+            places = _positions(real, made)
+            return StepOutput({"loss": Term(self._value(joint, wanted, places))}, logits)
+        terms = {"real": Term((1 - self.share) * self._value(own, real.wanted, real.positions))}
         with getattr(self.criterion, "frozen", nullcontext)():
-            value = self.share * self._value(others, made.wanted)
+            value = self.share * self._value(others, made.wanted, _behind(made))
         return StepOutput({**terms, "generated": Term(value, "generated")}, logits)
 
-    def _value(self, outputs: Any, wanted: Tensor) -> Tensor:
+    def _value(self, outputs: Any, wanted: Tensor, positions: Tensor | None) -> Tensor:
         weight = [self.network.weight] if self.needs_features else []
-        value: Tensor = self.criterion(outputs[0], wanted, *outputs[1:], *weight)
+        told = {"positions": positions} if takes_positions(self.criterion) else {}
+        value: Tensor = self.criterion(outputs[0], wanted, *outputs[1:], *weight, **told)
         return value
+
+
+def _behind(made: Samples) -> Tensor | None:
+    """Number made images apart from real ones, for losses that draw for each image."""
+    return None if made.positions is None else -1 - made.positions
+
+
+def _positions(real: Samples, made: Samples) -> Tensor | None:
+    behind = _behind(made)
+    return None if real.positions is None or behind is None else torch.cat([real.positions, behind])
 
 
 @methods.register("generated")
