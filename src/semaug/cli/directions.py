@@ -40,13 +40,13 @@ def directions_command(
     number: Annotated[
         int, typer.Option(min=1, help="How many of the strongest directions of the class")
     ] = 4,
-    first: Annotated[
+    begin: Annotated[
         str | None,
         typer.Option(
             "--from", metavar="A", help=f"Images that a direction leads from: {_SET.lower()}"
         ),
     ] = None,
-    second: Annotated[
+    end: Annotated[
         str | None, typer.Option("--to", metavar="B", help="Images that it leads to, likewise")
     ] = None,
     sampled: Annotated[
@@ -95,12 +95,12 @@ def directions_command(
     """
     one_process("directions")
     use_threads(options)
-    if (first is None) != (second is None):
+    if (begin is None) != (end is None):
         raise UserError("directions: expected --from and --to, got one of them alone")
     console, trained = Console(), load_trained(run, options)
     between = None
-    if first is not None and second is not None:
-        between = images_named(trained, first), images_named(trained, second)
+    if begin is not None and end is not None:
+        between = images_named(trained, begin), images_named(trained, end)
     for name in classes:
         with show_bar(console, f"{trained.label}, {name}", None) as advance:
             found = find_directions(
@@ -129,8 +129,8 @@ def directions_command(
             "run": trained.label,
             "predictor": predictor,
             "seed": seed,
-            "from": first,
-            "to": second,
+            "from": begin,
+            "to": end,
             **found.plain(lambda place: name_of_image(trained, place)),
         }
         text = WORDS["directions"].format(random=100 / found.num_features)
