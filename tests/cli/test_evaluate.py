@@ -17,7 +17,9 @@ from semaug.recipe.plan import StreamPlan, make_plan
 from semaug.runs.run import Run
 
 SMALL = ["--quick", "--device", "cpu"]
-READING = ("evaluate", "export", "predict", "table", "transfer")
+READING = (
+    "directions", "evaluate", "export", "features", "predict", "table", "tightness", "transfer",
+)  # fmt: skip
 
 
 @pytest.fixture
