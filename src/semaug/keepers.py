@@ -177,7 +177,7 @@ class MaskKeeper(Keeper):
     """
 
     kind = "segmentation"
-    masks: Tensor  # (2, K + 1, S, S) int16, class of truth and prediction and 1 more; 0 for none
+    masks: Tensor  # (2, K + 1, S, S) int32, class of truth and prediction and 1 more; 0 for none
     sizes: Tensor  # (K + 1, 2) int64, height and width; the last image is all that are not shown
 
     def __init__(self, labels: Tensor) -> None:
@@ -189,7 +189,7 @@ class MaskKeeper(Keeper):
         self.rows[self.shown] = torch.arange(count)
         self.rows = self.rows.to(device)
         side = _LONGEST_SIDE_OF_MASKS
-        masks = torch.zeros(2, count + 1, side, side, dtype=torch.int16, device=device)
+        masks = torch.zeros(2, count + 1, side, side, dtype=torch.int32, device=device)
         self.register_buffer("masks", masks)
         sizes = torch.zeros(count + 1, 2, dtype=torch.int64, device=device)
         self.register_buffer("sizes", sizes)
@@ -200,7 +200,7 @@ class MaskKeeper(Keeper):
         height, width = size_within(_LONGEST_SIDE_OF_MASKS, *labels.shape[1:])
         ids = torch.where((labels >= 0) & (labels < outputs.shape[1]), labels, -1)
         both = torch.stack([ids, outputs.argmax(dim=1)]).float() + 1
-        small = F.interpolate(both, (height, width), mode="nearest-exact").short()
+        small = F.interpolate(both, (height, width), mode="nearest-exact").int()
         rows = self.rows[positions]
         self.masks[:, rows, :height, :width] = small
         for column, side in enumerate((height, width)):
@@ -208,7 +208,7 @@ class MaskKeeper(Keeper):
 
     def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
         """Return what was kept of images ``shown``, and their ``pictures``; see :class:`Keeper`."""
-        masks, sizes = self.masks[:, :-1].cpu(), self.sizes[:-1].cpu()
+        masks, sizes = self.masks[:, :-1].cpu().short(), self.sizes[:-1].cpu()
         kept = {"shown": self.shown, "sizes": sizes, "truth": masks[0], "prediction": masks[1]}
         if (found := pictures(self.shown)) is None:
             return kept

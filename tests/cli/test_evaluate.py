@@ -18,7 +18,8 @@ from semaug.runs.run import Run
 
 SMALL = ["--quick", "--device", "cpu"]
 READING = (
-    "directions", "evaluate", "export", "features", "predict", "table", "tightness", "transfer",
+    "directions", "evaluate", "export", "features", "generate", "predict", "quality", "table",
+    "tightness", "transfer",
 )  # fmt: skip
 
 

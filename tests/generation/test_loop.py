@@ -77,7 +77,7 @@ def test_it_is_tested_again_with_the_same_result(finished):
 
 def test_the_averaged_weights_are_loaded(finished):
     generator = semaug.load(finished, device="cpu")
-    state = load_state(finished)
+    state = load_state(finished.checkpoint, finished.summary()["epochs"])
     own = generator.function.layers[0].weight
     assert torch.equal(own, state["average"]["averaged.layers.0.weight"])
     assert not torch.equal(own, state["gan"]["generator.layers.0.weight"])

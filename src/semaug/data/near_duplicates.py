@@ -63,7 +63,8 @@ class NearDuplicates:
     @property
     def labels(self) -> Tensor:
         """Class of each image, ``(N,)`` int64; 0 for all that have masks."""
-        return torch.cat([part.labels.cpu().view(len(part), -1).sum(1) for part in self.parts])
+        every = (part.labels.cpu() for part in self.parts)
+        return torch.cat([own.sum((1, 2)) if own.ndim == 3 else own for own in every])
 
     @property
     def groups(self) -> Tensor:

@@ -182,26 +182,28 @@ def logits_of(function: str, output: Any) -> Tensor:
         TypeError: If it is something else.
         ValueError: If it has logits of other classifiers too.
     """
-    own = "out" if isinstance(output, Mapping) else "logits"
-    found = output if isinstance(output, Mapping) else _attributes(output)
-    logits = output if isinstance(output, Tensor) else found.get(own)
+    if isinstance(output, Tensor):
+        return output
+    is_dict = isinstance(output, Mapping) and not hasattr(output, "logits")
+    own = "out" if is_dict else "logits"
+    found = output if is_dict else _attributes(output)
+    logits = found.get(own)
     if not isinstance(logits, Tensor):
         raise TypeError(
             f"{function}: expected the model to return logits, an object with `logits` or a dict "
             f"with 'out', got {type(output).__name__}"
         )
-    if logits is not output:
-        is_one = (lambda name: True) if own == "out" else (lambda name: "logits" in name)
-        others = [name for name in found if name != own and is_one(name)]
-        others = [f"`{name}`" for name in others if found[name] is not None]
-        if others:
-            read = "output['out']" if own == "out" else "output.logits"
-            raise ValueError(
-                f"{function}: expected logits of one classifier, got {type(output).__name__} with "
-                f"`{own}` and {', '.join(others)}, which would be passed over; attach the loss, "
-                f"call it with `{read}` and add a loss of the others, or build the model "
-                "without them"
-            )
+    is_one = (lambda name: True) if own == "out" else (lambda name: "logits" in name)
+    others = [name for name in found if name != own and is_one(name)]
+    others = [f"`{name}`" for name in others if found[name] is not None]
+    if others:
+        read = "output['out']" if own == "out" else "output.logits"
+        raise ValueError(
+            f"{function}: expected logits of one classifier, got {type(output).__name__} with "
+            f"`{own}` and {', '.join(others)}, which would be passed over; attach the loss, "
+            f"call it with `{read}` and add a loss of the others, or build the model "
+            "without them"
+        )
     return logits
 
 

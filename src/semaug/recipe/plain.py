@@ -36,7 +36,7 @@ def spec_to_plain_data(value: Any, registry: Registry | None) -> Any:
 
     >>> from semaug.registry import evaluations
     >>> spec_to_plain_data(evaluations.make("whole"), evaluations)
-    {'name': 'whole', 'mirror': False, 'scales': (1.0,)}
+    {'name': 'whole', 'mirror': False, 'scales': (1.0,), 'average': 'probabilities'}
     """
     if registry is None or value is None:
         return value
