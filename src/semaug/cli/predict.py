@@ -64,7 +64,7 @@ def predict_command(
     *,
     options: TrainOptions,
 ) -> None:
-    """Classify photographs, or label their pixels, with the networks of a run or an export.
+    """Classify photographs, or label their pixels, with a run or an export.
 
     Photographs are prepared exactly as the test images of the run. The training images are not
     needed. A photograph that cannot be read is named, the others
