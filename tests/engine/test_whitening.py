@@ -64,3 +64,14 @@ def test_what_is_not_fitted_is_not_kept(value, tmp_path):
     train_quietly(run)
     assert not (run.folder / "whitening.pt").exists()
     assert "whitening" not in read_json(run.folder / "images.json", "")["input"]
+
+
+def test_a_start_that_came_to_nothing_leaves_no_whitening(whitened):
+    path = whitened.folder / "whitening.pt"
+    before = path.stat().st_mtime_ns
+    for name in ("checkpoint.pt", "summary.json", "metrics.jsonl"):
+        (whitened.folder / name).unlink()
+    assert kept_whitening(whitened, CPU) is None
+    train_quietly(whitened)
+    assert path.stat().st_mtime_ns != before
+    assert kept_whitening(whitened, CPU) is not None

@@ -1,12 +1,20 @@
 """``semaug directions``: what the directions of a class in feature space mean."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from semaug.cli.options import OF_TRAINING, PredictorName, one_process, use_threads, with_options
+from semaug.cli.options import (
+    OF_TRAINING,
+    Estimate,
+    FinishedRun,
+    PictureFolder,
+    PredictorName,
+    one_process,
+    use_threads,
+    with_options,
+)
 from semaug.cli.printing import make_table
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
@@ -24,10 +32,7 @@ _SET = "A photograph, a folder or pattern of photographs, or places of training 
 
 @with_options(leave_out=OF_TRAINING)
 def directions_command(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="Folder of a finished run", show_default=False),
-    ],
+    run: FinishedRun,
     classes: Annotated[
         list[str],
         typer.Option(
@@ -54,26 +59,9 @@ def directions_command(
     ] = 2,
     random: Annotated[int, typer.Option(min=0, help="Directions drawn evenly from all")] = 2,
     images: Annotated[int, typer.Option(min=1, help="Images at each end of a direction")] = 6,
-    estimate: Annotated[
-        bool,
-        typer.Option(
-            "--estimate",
-            help="Take the covariance of the features now, not the statistics that the loss of the "
-            "run gathered in training. Runs without such statistics always do",
-        ),
-    ] = False,
+    estimate: Estimate = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the directions that are drawn")] = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for the pictures; default: pictures in the folder of the run, from where "
-            "semaug report shows them",
-            show_default=False,
-        ),
-    ] = None,
+    output: PictureFolder = None,
     predictor: PredictorName = "",
     *,
     options: TrainOptions,

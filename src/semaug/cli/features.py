@@ -7,7 +7,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from semaug.cli.options import OF_TRAINING, PredictorName, one_process, use_threads, with_options
+from semaug.cli.options import (
+    OF_TRAINING,
+    Estimate,
+    PictureFolder,
+    PredictorName,
+    one_process,
+    use_threads,
+    with_options,
+)
 from semaug.cli.printing import make_table
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
@@ -47,26 +55,9 @@ def features_command(
             show_default=False,
         ),
     ] = None,
-    estimate: Annotated[
-        bool,
-        typer.Option(
-            "--estimate",
-            help="Estimate covariances from features now, not from those that the loss gathered. "
-            "Runs without such statistics always do",
-        ),
-    ] = False,
+    estimate: Estimate = False,
     seed: Annotated[int, typer.Option(min=0, help="Of images, draws and layout")] = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for the picture; default: pictures in the folder of each run, from where "
-            "semaug report shows it",
-            show_default=False,
-        ),
-    ] = None,
+    output: PictureFolder = None,
     predictor: PredictorName = "",
     *,
     options: TrainOptions,

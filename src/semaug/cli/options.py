@@ -38,6 +38,28 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
 ]
+FinishedRun = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a finished run", show_default=False)
+]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate",
+        help="Estimate covariances from features of the networks, not from those that the loss "
+        "gathered in training. Runs without such statistics always do",
+    ),
+]
+PictureFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Folder for pictures; default: pictures in the folder of the run, from where semaug "
+        "report shows them",
+        show_default=False,
+    ),
+]
 PredictorName = Annotated[
     str,
     typer.Option(

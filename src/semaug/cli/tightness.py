@@ -1,12 +1,20 @@
 """``semaug tightness``: how far the bound of ISDA lies above what it bounds."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from semaug.cli.options import OF_TRAINING, PredictorName, one_process, use_threads, with_options
+from semaug.cli.options import (
+    OF_TRAINING,
+    Estimate,
+    FinishedRun,
+    PictureFolder,
+    PredictorName,
+    one_process,
+    use_threads,
+    with_options,
+)
 from semaug.cli.printing import make_table
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
@@ -21,10 +29,7 @@ from semaug.runs.words import say
 
 @with_options(leave_out=OF_TRAINING)
 def tightness_command(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="Folder of a finished run", show_default=False),
-    ],
+    run: FinishedRun,
     images: Annotated[
         int, typer.Option(min=2, help="Training images, evenly from all classes")
     ] = 1000,
@@ -46,26 +51,9 @@ def tightness_command(
             show_default=False,
         ),
     ] = None,
-    estimate: Annotated[
-        bool,
-        typer.Option(
-            "--estimate",
-            help="Estimate covariances from features at each moment, not from those that the loss "
-            "gathered. Runs without such statistics always do",
-        ),
-    ] = False,
+    estimate: Estimate = False,
     seed: Annotated[int, typer.Option(min=0, help="Of images and draws")] = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for the picture; default: pictures in the folder of the run, from where "
-            "semaug report shows it",
-            show_default=False,
-        ),
-    ] = None,
+    output: PictureFolder = None,
     predictor: PredictorName = "",
     *,
     options: TrainOptions,

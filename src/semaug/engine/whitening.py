@@ -21,7 +21,7 @@ _REMEDY = "restore a copy of it, or delete it, and it is fitted anew"
 
 
 def keep_whitening(run: Run, whiten: Callable[[Tensor], Tensor] | None) -> str | None:
-    """Write a fitted whitening, unless the run has it, and return its SHA-256.
+    """Write a fitted whitening, unless the run began with it, and return its SHA-256.
 
     Args:
         run: Its folder is there.
@@ -34,21 +34,21 @@ def keep_whitening(run: Run, whiten: Callable[[Tensor], Tensor] | None) -> str |
         return None
     state = {"mean": whiten.mean.cpu(), "whitening": whiten.whitening.cpu()}
     path = run.folder / _FILE
-    if not path.exists():
+    if not (path.exists() and run.has_begun):
         options = {"contrast_normalization": whiten.contrast_normalization}
         save_checkpoint(path, {**state, "options": options})
     return _digest(state)
 
 
 def kept_whitening(run: Run, device: torch.device) -> ZCA | None:
-    """Return the whitening that a run keeps; None if it keeps none.
+    """Return the whitening that a run keeps; None if it keeps none, or has not begun.
 
     Raises:
         OSError: If it cannot be read.
         UserError: If the file is damaged, or holds another whitening than the run began with.
     """
     path, record = run.folder / _FILE, run.folder / "images.json"
-    if not (path.exists() and record.exists()):
+    if not (path.exists() and record.exists() and run.has_begun):
         return None
     with as_user_error(f"{path}: expected a whitening; {_REMEDY}: ", ValueError):
         state = load_tensors(path)

@@ -152,7 +152,7 @@ def entropy_losses(real: Tensor | None, made: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GanSpec:
+class GanSpec(ABC):
     """What the specs of all methods share.
 
     Args:
@@ -181,9 +181,9 @@ class GanSpec:
         for name in ("lr", "critic_lr"):
             check_option(name, getattr(self, name), 0 < getattr(self, name) < float("inf"), "> 0")
 
+    @abstractmethod
     def build(self, sizes: Sizes) -> Gan:
         """Build generator and critic with random weights."""
-        raise NotImplementedError
 
     def optimizer(self, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         """Build an optimizer: Adam, as for DCGAN."""
