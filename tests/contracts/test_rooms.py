@@ -27,6 +27,7 @@ ROOMS = [
     "frozen",
     "engine",
     "generation",
+    "detection",
     "queue",
     "recipes",
     "report",

@@ -1,0 +1,1 @@
+"""Detection and instance segmentation: detectors, their data, their loop and their scores."""
