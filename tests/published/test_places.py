@@ -1,11 +1,14 @@
 """Tests of semaug.published.places."""
 
+from dataclasses import replace
+
 import pytest
 
+from semaug.generation import GeneratedMethod
 from semaug.published import find_published, load_published
 from semaug.published.places import Entry, cells_of, entry_of, recipe_of
 from semaug.recipes import find_recipe, recipe_names, split_name
-from semaug.registry import data_sets, losses, networks
+from semaug.registry import data_sets, generators, losses, networks
 
 METHODS = {"cutout": "cutout", "rand_augment": "randaugment", "auto_augment": "autoaugment"}
 WRN = "wide_resnet28_10"
@@ -103,6 +106,19 @@ def test_basic_and_isda_have_recipes_with_and_without_dropout(paper, table, cell
 
 
 GENERATORS = {"wgan", "cgan", "acgan", "infogan"}
+
+
+def test_generators_of_table_5_are_recipes_and_their_images_change_a_baseline_alone():
+    numbers = [n for n in errors_of("isda", 5) if n.method in GENERATORS]
+    assert len(numbers) == 14
+    for number in numbers:
+        entry = entry_of(number)
+        recipe, baseline = find_recipe(entry.recipe), find_recipe(entry.baseline)
+        own = recipe.method.generator
+        assert own == f"{number.data}_{number.method}"
+        assert generators.name_of(find_recipe(own).generator) == number.method
+        assert find_recipe(own).data == recipe.data
+        assert recipe == replace(baseline, method=GeneratedMethod(generator=own))
 
 
 def test_every_loss_of_table_5_has_its_recipe_and_its_baseline():

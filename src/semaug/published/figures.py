@@ -7,7 +7,7 @@
 from collections.abc import Mapping, Sequence
 
 from semaug.methods.ait import LAYERS, METRICS
-from semaug.published.places import Entry, augmented, with_changes, with_loss_of_table_5
+from semaug.published.places import Entry, augmented, with_changes, with_method_of_table_5
 from semaug.recipes.ait import NETWORKS
 from semaug.recipes.row import CIFAR, CIFAR_STRENGTH
 
@@ -71,7 +71,7 @@ _OTHER_CENTERS = "Center Loss, rule of its paper"
 
 def _robust(base: str, column: str, **options: str) -> list[Entry]:
     """Return the losses of Table 5 around a baseline, and cross-entropy and ISDA beside them."""
-    rows = {"Basic": base} | {row: with_loss_of_table_5(base, m) for row, m in _ROBUST.items()}
+    rows = {"Basic": base} | {row: with_method_of_table_5(base, m) for row, m in _ROBUST.items()}
     rows |= {_OTHER_CENTERS: with_changes(base, loss="center", update="paper")}
     names = {row: with_changes(name, **options) for row, name in rows.items()}
     names["ISDA"] = with_changes(f"{base}_isda", **options)

@@ -88,6 +88,7 @@ _TABLE_5 = {
     "lq": {"loss": "lq"},
     "label_smoothing": {"label_smoothing": "0.1"},
     "distribution_net": {"loss": "distribution_net"},
+    **{name: {"method": "generated"} for name in ("wgan", "cgan", "acgan", "infogan")},
 }
 # What else changes with some data and networks. The margin has half of its weight when the learning
 # rate first falls, and no more with many classes, for which its source warns of divergence.
@@ -154,19 +155,24 @@ def recipe_of(number: PublishedNumber) -> str | None:
             return None
         name = start + "".join(part for method, part in _PARTS.items() if method in methods)
         for method in methods:
-            name = with_loss_of_table_5(name, method) if method in _TABLE_5 else name
+            name = with_method_of_table_5(name, method) if method in _TABLE_5 else name
         name += _TESTS.get(number.column, "") if number.data == "cityscapes" else ""
     return name if split_name(name)[0] in recipe_names() else None
 
 
-def with_loss_of_table_5(recipe: str, method: str) -> str:
-    """Return the name of a baseline with a method of Table 5 in place of cross-entropy.
+def with_method_of_table_5(recipe: str, method: str) -> str:
+    """Return the name of a baseline with another loss of Table 5, or images of a generator of it.
 
-    >>> with_loss_of_table_5("cifar100_resnet110,block_drop_rate=0.3", "disturb_label")
+    >>> with_method_of_table_5("cifar100_resnet110,block_drop_rate=0.3", "disturb_label")
     'cifar100_resnet110,block_drop_rate=0.3,loss=disturb_label,rate=0.1'
+    >>> with_method_of_table_5("cifar100_resnet110", "acgan")
+    'cifar100_resnet110,generator=cifar100_acgan,method=generated'
     """
     data, _, network = split_name(recipe)[0].partition("_")
-    return with_changes(recipe, **_TABLE_5[method], **_OF_CELL.get((method, data, network), {}))
+    changes = _TABLE_5[method] | _OF_CELL.get((method, data, network), {})
+    if "method" in changes:
+        changes |= {"generator": f"{data}_{method}"}
+    return with_changes(recipe, **changes)
 
 
 def with_changes(recipe: str, **options: str) -> str:
