@@ -57,6 +57,22 @@ def test_predictors_are_tested_again(semaug, tmp_path, threads):
         f"{accuracy}: test nll {last(accuracy, metric='nll'):.3f} nats, as recorded",
     ]
 
+    tested = ["evaluate", str(accuracy), "--device", "cpu", "--threads", str(threads)]
+    status, output, _ = semaug(*tested, "metrics=error,accuracy", "evaluation_batch_size=7")
+    assert status == 0
+    value = last(accuracy, metric="accuracy")
+    wide = "with metrics=error,accuracy evaluation_batch_size=7"
+    assert output.splitlines() == [
+        f"{accuracy}: error {100 - value:.3f} {wide}",
+        f"{accuracy}: accuracy {value:.2f} % {wide}; the run recorded {value:.2f} %",
+    ]
+    status, _, error = semaug(*tested, "epochs=9", "data=cifar10")
+    assert status == 2
+    assert error == (
+        "evaluate: expected changes of how a run is tested (evaluation, evaluation_batch_size, "
+        "metrics), got one of data, epochs, which decides how it was trained\n"
+    )
+
     summary = json.loads((both / "summary.json").read_text())
     summary["results"]["network 2"]["error"]["last"] = 99.0
     del summary["results"][""]["error"]["last"]

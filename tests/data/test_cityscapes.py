@@ -110,6 +110,9 @@ def test_the_twelfth_number_of_camvid_is_no_class(camvid):
 
 
 def test_a_drive_of_camvid_is_held_out(camvid):
+    assert len(CamVid(drive="0006R0", test="0006R0").load(camvid).test) == 2
+    with pytest.raises(UserError, match=r"one of those of test=val \(.*\), got '0006R0'"):
+        CamVid(test="val", drive="0006R0").load(camvid)
     data = CamVid(test="0006R0").load(camvid)
     assert (len(data.train), len(data.test)) == (1, 2)
     assert data.test.images[:, 0, 0, 0].tolist() == [1, 2]

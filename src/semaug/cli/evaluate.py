@@ -13,9 +13,10 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.engine.session import Results
 from semaug.engine.start import Start
-from semaug.engine.trained import load_finished_run, load_state, load_trained
+from semaug.engine.trained import load_finished_run, load_state, load_trained, tested_with
 from semaug.errors import UserError
 from semaug.recipe import Recipe
+from semaug.recipe.overrides import split_overrides
 from semaug.runs.read import (
     find_finished,
     is_untested,
@@ -31,10 +32,11 @@ from semaug.runs.words import say
 @with_options(leave_out=OF_TRAINING)
 def evaluate_command(
     folders: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="RUN",
-            help="Folders of finished runs, or folders that contain finished runs",
+            help="Folders of finished runs, or folders that contain finished runs, and other "
+            "options of their test as NAME=VALUE: of evaluation, metrics, or test images",
             show_default=False,
         ),
     ],
@@ -46,20 +48,24 @@ def evaluate_command(
     They are tested on the test images of their run, or on its held-out images if there are any,
     with the number of CPU threads of the run unless --threads says another. On the same device the
     results equal those of the last epoch exactly. The exit status is 1 if a result is another, and
-    2 if a run cannot be tested.
+    2 if a run cannot be tested. With other options of the test, results are told, not compared.
 
     [bold]Examples[/bold]
 
     semaug evaluate runs
 
     semaug evaluate runs/cifar10_resnet32_isda/seed0 --data-root data
+
+    semaug evaluate runs/camvid_pspnet_lite0/seed0 scales=0.75,1,1.25 drive=Seq05VD
     """
     console = Console()
-    runs = [run for folder in folders for run in find_finished(folder)]
+    changed = [text for text in folders if _is_change(text)]
+    changes = split_overrides(changed)
+    runs = [run for text in folders if text not in changed for run in find_finished(Path(text))]
     others = failed = 0
     for run in runs:
         try:
-            others += _evaluate(run, options, console)
+            others += _evaluate(run, changes, options, console)
         except (OSError, UserError) as error:
             if len(runs) == 1:
                 raise
@@ -77,7 +83,15 @@ def evaluate_command(
         raise typer.Exit(1)
 
 
-def _evaluate(folder: Path, options: TrainOptions, console: Console) -> int:
+def _is_change(text: str) -> bool:
+    """Whether an argument is ``name=value``, and not a folder, whose name may hold both."""
+    name, equals, _ = text.partition("=")
+    return bool(equals) and "/" not in name and not Path(text).exists()
+
+
+def _evaluate(
+    folder: Path, changes: Mapping[str, str], options: TrainOptions, console: Console
+) -> int:
     """Test a run again, and return how many of its results are others than those recorded."""
     run, summary = load_finished_run(folder, trust_code=options.trust_code)
     if is_untested(summary):
@@ -85,13 +99,17 @@ def _evaluate(folder: Path, options: TrainOptions, console: Console) -> int:
         return 0
     threads = options.threads or summary.get("threads")  # earlier versions did not record them
     with cpu_threads(count_threads(run.recipe, threads)):
-        results = _test(run, summary, options, console)
+        results = _test(run, changes, summary, options, console)
     if results is None:
         kind = type(run.recipe).__name__
         line = f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`"
         say(console, line, style="yellow")
         return 0
     others = 0
+    if changes:
+        for line in _tell(results, changes, summary):
+            say(console, f"{folder}: {line}")
+        return 0
     for line, is_same in _compare(results, summary):
         say(console, f"{folder}: {line}", style="" if is_same else "yellow")
         others += not is_same
@@ -99,19 +117,40 @@ def _evaluate(folder: Path, options: TrainOptions, console: Console) -> int:
 
 
 def _test(
-    run: Run, summary: Mapping[str, Any], options: TrainOptions, console: Console
+    run: Run,
+    changes: Mapping[str, str],
+    summary: Mapping[str, Any],
+    options: TrainOptions,
+    console: Console,
 ) -> Results | None:
     """Test a run again; None if recipes of its kind do not say how."""
     if isinstance(run.recipe, Recipe):
-        return load_trained(run.folder, options).test()
+        return load_trained(run.folder, options, changes).test()
     if not hasattr(run.recipe, "evaluate"):
         return None
     place = choose_device(options.device)
     with operators(place, deterministic=run.recipe.deterministic):
         processes = Processes(place, run.recipe.precision)
-        start = Start(run, place, processes, options, console, lambda state: None)
-        found: Results = run.recipe.evaluate(start, load_state(run.checkpoint, summary["epochs"]))
+        tested = tested_with(run, changes)
+        start = Start(tested, place, processes, options, console, lambda state: None)
+        found: Results = tested.recipe.evaluate(
+            start, load_state(run.checkpoint, summary["epochs"])
+        )
     return found
+
+
+def _tell(
+    results: Results, changes: Mapping[str, str], summary: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say what a test with other options found, and what the run recorded."""
+    texts = {measure.name: measure.text for measure in measures_of(summary)}
+    options = " ".join(f"{name}={value}" for name, value in changes.items())
+    for predictor, values in results.items():
+        for metric, value in values.items():
+            text = texts.get(metric, "{:.3f}".format)
+            recorded = value_of(summary, predictor, metric, "last")
+            ending = "" if recorded is None else f"; the run recorded {text(recorded)}"
+            yield f"{label_of(metric, predictor)} {text(value)} with {options}{ending}"
 
 
 def _compare(results: Results, summary: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:

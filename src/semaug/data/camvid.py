@@ -21,7 +21,7 @@ from semaug.data.folder import IMAGENET_MEAN, IMAGENET_STD
 from semaug.data.image_set import IGNORED, DataSet, FileSet, MaskFiles
 from semaug.data.pairs import find_pairs, read_into_memory
 from semaug.data.source import DataSource
-from semaug.errors import check_option
+from semaug.errors import UserError, check_option
 from semaug.registry import data_sets
 
 # Color in pictures, in the order of the numbers in masks.
@@ -51,6 +51,8 @@ class CamVid(DataSource):
     Args:
         test: Frames to test on: ``"test"``, ``"val"``, or a drive of the training frames, which are
             not trained on then: hold ``"0006R0"`` out to choose options.
+        drive: Test on the frames of this drive alone: of ``"test"``, ``"Seq05VD"`` is by day, and
+            ``"0001TP"`` at dusk, of which other frames are trained on. None tests on all.
         height: To which frames are resized bilinearly, and masks to the nearest pixel, when they
             are read: 180 is half the usual size. None keeps their size.
 
@@ -64,7 +66,10 @@ class CamVid(DataSource):
         "or name the folder that holds it with --data-root"
     )
 
+    test_options: ClassVar[tuple[str, ...]] = ("test", "drive")
+
     test: Literal["test", "val", "0001TP", "0006R0", "0016E5"] = "test"
+    drive: str | None = None
     height: int | None = None
 
     def __post_init__(self) -> None:
@@ -82,9 +87,16 @@ class CamVid(DataSource):
             test, more = self._find(root, self.test)
             notes += more
         else:
-            drives = [path.name.partition("_")[0] for path in train.paths]
-            held_out = torch.tensor([drive == self.test for drive in drives])
+            held_out = torch.tensor([drive == self.test for drive in _drives(train)])
             train, test = train.subset(~held_out), train.subset(held_out)
+        if self.drive is not None:
+            drives = _drives(test)
+            if self.drive not in drives:
+                raise UserError(
+                    f"data: expected `drive` of camvid to be one of those of test={self.test} "
+                    f"({', '.join(sorted({*drives}))}), got {self.drive!r}"
+                )
+            test = test.subset(torch.tensor([drive == self.drive for drive in drives]))
         return DataSet(
             "camvid",
             read_into_memory(train, self.height),
@@ -115,3 +127,7 @@ class CamVid(DataSource):
         number, official = len(images), _OFFICIAL[part]
         notes = [f"{number:,} of {official:,} official frames of {part}"] * (number != official)
         return FileSet.with_masks(images, found, tuple(CLASSES)), notes
+
+
+def _drives(frames: FileSet) -> list[str]:
+    return [path.name.partition("_")[0] for path in frames.paths]

@@ -65,6 +65,8 @@ class DataSource(ABC):
     - ``num_classes``; None if only the files tell.
     - ``side``, height and width of all images in pixels; None if they differ.
     - ``in_files``, whether images stay in files and are decoded during training.
+    - ``test_options``, names of options that choose what is tested on, and may be changed after
+      training.
     - ``is_users_own``, whether it depends on the data root which images there are.
     - ``files``, what :func:`semaug.data.fetch.fetch` downloads; None if it downloads nothing.
     - ``how_to_get``, what to do instead, with ``{root}`` for the data root.
@@ -73,6 +75,7 @@ class DataSource(ABC):
     num_classes: ClassVar[int | None] = None
     side: ClassVar[int | None] = None
     in_files: ClassVar[bool] = False
+    test_options: ClassVar[tuple[str, ...]] = ()
     is_users_own: ClassVar[bool] = False
     files: ClassVar[OfficialFiles | None] = None
     how_to_get: ClassVar[str] = "get it as its author says"

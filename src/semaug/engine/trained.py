@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
 from semaug.methods import Method
 from semaug.outside import load_recorded
+from semaug.recipe.overrides import override
 from semaug.recipe.plain import outside_names, recipe_from_plain_data
 from semaug.recipe.plan import make_plan, stream_plan, streams_of
 from semaug.recipe.recipe import Recipe
@@ -390,12 +391,50 @@ class _Finished(Run):
         return self.root
 
 
-def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Trained:
+_OF_TESTS = ("evaluation", "evaluation_batch_size", "metrics")
+
+
+def tested_with(run: Run, changes: Mapping[str, str]) -> Run:
+    """Return a run with other options of its test, for testing what it trained otherwise.
+
+    Args:
+        run: A finished one.
+        changes: ``name: value`` as on the command line: of ``evaluation``,
+            ``evaluation_batch_size``, ``metrics``, and what the data set lists in
+            :attr:`semaug.data.DataSource.test_options`.
+
+    Raises:
+        UserError: If a name is unknown or one of training, or a value does not fit.
+    """
+    recipe = override(run.recipe, changes)
+    others = {*_names_of_changes(run.recipe, recipe)} - {*_OF_TESTS}
+    if "data" in others and type(recipe.data) is type(run.recipe.data):
+        own = {*_names_of_changes(run.recipe.data, recipe.data)} - {*recipe.data.test_options}
+        others = others - {"data"} | {f"data.{name}" for name in own}
+    if others:
+        allowed = [*_OF_TESTS, *(f"data.{name}" for name in recipe.data.test_options)]
+        raise UserError(
+            f"evaluate: expected changes of how a run is tested ({', '.join(allowed)}), got one of "
+            f"{', '.join(sorted(others))}, which decides how it was trained"
+        )
+    return replace(run, recipe=recipe)
+
+
+def _names_of_changes(before: Any, now: Any) -> Iterator[str]:
+    return (f.name for f in fields(before) if getattr(before, f.name) != getattr(now, f.name))
+
+
+def load_trained(
+    folder: str | Path,
+    options: TrainOptions | None = None,
+    changes: Mapping[str, str] | None = None,
+) -> Trained:
     """Load the networks of a finished run; its images are read once they are asked for.
 
     Args:
         folder: Of the run, such as ``runs/digits_resnet8/seed0``.
         options: Data root, device, and processes that decode images in files.
+        changes: Other options of its test, see :func:`tested_with`.
 
     Raises:
         FileNotFoundError: If the images are missing, and the run is of an earlier version or its
@@ -415,6 +454,7 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
             f"{folder}: expected a run of networks that predict, got one of "
             f"{type(run.recipe).__name__}"
         )
+    trained, run = run, tested_with(run, changes or {})
     place, recipe = choose_device(options.device), run.recipe
     path = run.folder / "images.json"
     recorded = read_images(path)
@@ -426,7 +466,8 @@ def load_trained(folder: str | Path, options: TrainOptions | None = None) -> Tra
         now = describe_images(selection, data)
         known = {**now["sha256"], "exif": now.get("exif")}
         seen = {**sums, "exif": recorded.get("exif")}
-        if any(known.get(part, total) != total for part, total in seen.items()):
+        same = recipe.data == trained.recipe.data
+        if same and any(known.get(part, total) != total for part, total in seen.items()):
             raise UserError(
                 f"{path}: the run saw other images than data={data.name} has now: "
                 f"{'; '.join(other_images(recorded, now))}; restore the data set, or name its "
