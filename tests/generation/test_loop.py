@@ -71,7 +71,7 @@ def test_it_is_tested_again_with_the_same_result(finished):
     run, summary = load_finished_run(finished.folder)
     from rich.console import Console
 
-    found = _test(run, summary, CPU, Console(quiet=True))
+    found = _test(run, {}, summary, CPU, Console(quiet=True))
     assert found[""]["frechet_pixels"] == summary["results"][""]["frechet_pixels"]["last"]
 
 

@@ -29,11 +29,19 @@ from semaug.runs.run import Run
 from semaug.runs.words import say
 
 
+def _folder_or_change(text: str) -> Path | str:
+    """Tell ``name=value`` from a folder, whose name may hold both."""
+    name, equals, _ = text.partition("=")
+    folder = Path(text)
+    return text if equals and "/" not in name and not folder.exists() else folder
+
+
 @with_options(leave_out=OF_TRAINING)
 def evaluate_command(
     folders: Annotated[
-        list[str],
+        list[Path],  # and changes as text
         typer.Argument(
+            parser=_folder_or_change,
             metavar="RUN",
             help="Folders of finished runs, or folders that contain finished runs, and other "
             "options of their test as NAME=VALUE: of evaluation, metrics, or test images",
@@ -59,9 +67,8 @@ def evaluate_command(
     semaug evaluate runs/camvid_pspnet_lite0/seed0 scales=0.75,1,1.25 drive=Seq05VD
     """
     console = Console()
-    changed = [text for text in folders if _is_change(text)]
-    changes = split_overrides(changed)
-    runs = [run for text in folders if text not in changed for run in find_finished(Path(text))]
+    changes = split_overrides(text for text in folders if isinstance(text, str))
+    runs = [run for one in folders if isinstance(one, Path) for run in find_finished(one)]
     others = failed = 0
     for run in runs:
         try:
@@ -81,12 +88,6 @@ def evaluate_command(
         raise UserError(f"evaluate: {failed} of {len(runs)} runs cannot be tested; see above")
     if others:
         raise typer.Exit(1)
-
-
-def _is_change(text: str) -> bool:
-    """Whether an argument is ``name=value``, and not a folder, whose name may hold both."""
-    name, equals, _ = text.partition("=")
-    return bool(equals) and "/" not in name and not Path(text).exists()
 
 
 def _evaluate(
