@@ -67,7 +67,7 @@ def evaluate_command(
     semaug evaluate runs/camvid_pspnet_lite0/seed0 scales=0.75,1,1.25 drive=Seq05VD
     """
     console = Console()
-    changes = split_overrides(text for text in folders if isinstance(text, str))
+    changes = split_overrides(str(one) for one in folders if not isinstance(one, Path))
     runs = [run for one in folders if isinstance(one, Path) for run in find_finished(one)]
     others = failed = 0
     for run in runs:
