@@ -93,8 +93,14 @@ def visualize_command(
         float, typer.Option(min=0, help="Learning rate of step II, Eq. (21)")
     ] = _SEARCH.augmentation_lr,
     eta: Annotated[
-        float, typer.Option(min=0, help="Weight of pixels in step I and of the decoder")
-    ] = _SEARCH.eta,
+        float | None,
+        typer.Option(
+            min=0,
+            help=f"Weight of pixels beside features. Default: {_SEARCH.eta:g} in step I, "
+            f"{_DECODER.eta:g} of the decoder",
+            show_default=False,
+        ),
+    ] = None,
     restarts: Annotated[
         int, typer.Option(min=1, help="Searches in step I; the best is kept")
     ] = _SEARCH.restarts,
@@ -145,11 +151,11 @@ def visualize_command(
         iterations=iterations,
         reconstruction_lr=reconstruction_lr,
         augmentation_lr=augmentation_lr,
-        eta=eta,
+        eta=_SEARCH.eta if eta is None else eta,
         restarts=restarts,
         starts=starts,
     )
-    decoder = DecoderTraining(steps=decoder_steps, eta=eta)
+    decoder = DecoderTraining(steps=decoder_steps, eta=_DECODER.eta if eta is None else eta)
     total = 2 * iterations if by_search else decoder_steps
     with show_bar(console, trained.label, total) as advance:
         made = visualize(

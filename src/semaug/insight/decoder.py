@@ -38,7 +38,8 @@ class DecoderTraining:
         steps: Of training.
         batch_size: Images of a step.
         lr: Learning rate at first.
-        eta: Weight of pixels.
+        eta: Weight of pixels. With little of it, the decoder reaches features by patterns that the
+            network sees and people do not.
         width: Channels before the last layer.
 
     Raises:
@@ -49,7 +50,7 @@ class DecoderTraining:
     steps: int = 2000
     batch_size: int = 128
     lr: float = 2e-3
-    eta: float = 1.0
+    eta: float = 10.0
     width: int = 64
 
     def __post_init__(self) -> None:
