@@ -96,7 +96,7 @@ def test_any_generator_is_searched(semaug, trained, tmp_path):
     assert status == 0, errors
     found = json.loads((trained / "visualize-generator-5.json").read_text())
     assert found["generator"] == "waves.py:make"
-    assert found["images"] == ["image 3", "image 4"]
+    assert (found["from"], found["images"]) == ("3,4", ["image 0", "image 1"])
     settings = found["settings"]
     assert (settings["iterations"], settings["reconstruction_lr"], settings["eta"]) == (3, 10, 1)
     assert found["re_encoding"] == {}
@@ -139,4 +139,4 @@ def test_the_help_says_how_to_begin(semaug, name):
     status, output, _ = semaug(name, "--help")
     assert status == 0
     assert f"semaug {name} runs/digits_resnet8" in output
-    assert "Fig." in output
+    assert "Fig" in output

@@ -204,6 +204,7 @@ def visualize_command(
         "run": trained.label,
         "predictor": predictor,
         "seed": seed,
+        "from": images,
         "generator": None if found is None else found.name,
         "settings": vars(settings),
         **made.plain(lambda place: name_of_image(trained, place), trained.classes),

@@ -16,8 +16,9 @@ from semaug.insight.features import Statistics, images_named, statistics_of
 from semaug.insight.maps import FeatureMap, map_features
 from semaug.insight.reverse import Inverter, ReverseMapping, Search
 from semaug.insight.separation import Separation, measure_separation
+from semaug.insight.shown import Visualization
 from semaug.insight.tightness import Moment, Tightness, measure_tightness
-from semaug.insight.visualization import Visualization, visualize
+from semaug.insight.visualization import visualize
 
 __all__ = [
     "ClassDirections",

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from semaug.insight.directions import ClassDirections
 from semaug.insight.maps import FeatureMap
+from semaug.insight.shown import Visualization
 from semaug.insight.tightness import CONTROL, Tightness
-from semaug.insight.visualization import Visualization
 from semaug.report.picture import INK, SERIES, add_legend, settings, shortened, wrapped
 
 # K directions, E images at an end, h and w pixels.

@@ -138,7 +138,7 @@ class ReverseMapping:
         inputs = torch.cat([(noise - mean) / std, others.clamp(-1, 1)], dim=1)
         low, high = self.generator.value_range
         known = labels if self.generator.num_classes > 1 else torch.zeros_like(labels)
-        return (self.generator(inputs, known) - low) * (2 / (high - low)) - 1
+        return (self.generator(inputs, known).to(codes) - low) * (2 / (high - low)) - 1
 
     def objective(
         self, codes: Tensor, labels: Tensor, features: Tensor, images: Tensor | None = None

@@ -9,7 +9,6 @@ Figs. 6, 7 and 12 to 14
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +27,10 @@ from semaug.insight.decoder import DecoderInverter, DecoderTraining, train_decod
 from semaug.insight.features import Statistics, see_batch, statistics_of
 from semaug.insight.keep import Kept
 from semaug.insight.reverse import Inverter, ReverseMapping, Search
+from semaug.insight.shown import Nearest, Shown, Visualization
 from semaug.transfer.plots import choose_samples
 
-__all__ = ["Nearest", "Shown", "Visualization", "visualize"]
+__all__ = ["visualize"]
 
 _MOST_CLASSES = 5  # of which an image is shown by default
 _MOST_BYTES = 2**28  # of training images that are compared with
@@ -38,114 +38,6 @@ _MOST_TESTED = 1000  # images that a decoder is tested on
 _PIXELS_AT_ONCE = 2**20
 
 # N images, K images made of each, M augmentations, A features, h and w pixels.
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """K images beside each of N, and what the network makes of them.
-
-    Args:
-        pictures: ``(N, K, C, h, w)`` uint8 on the CPU.
-        probs: ``(N, K)``, probability of the class of the image.
-        residuals: ``(N, K)``, ``|f(image) - target| / |target|``; None without a target.
-        followed: ``(N, K)``, how far the features went from those of the reconstruction towards the
-            target, in parts of the way from the features of the image to it; None without.
-    """
-
-    pictures: Tensor
-    probs: Tensor
-    residuals: Tensor | None = None
-    followed: Tensor | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain data but for pictures."""
-        found = {name: getattr(self, name) for name in ("probs", "residuals", "followed")}
-        return {name: value.tolist() for name, value in found.items() if value is not None}
-
-
-@dataclass(frozen=True, eq=False)
-class Nearest:
-    """The training images nearest to the first augmented image of each of N.
-
-    Args:
-        pictures: ``(N, K, C, h, w)`` uint8 on the CPU.
-        places: ``(N, K)`` int64 of training images, the nearest first.
-        labels: ``(N, K)`` int64.
-        distances: ``(N, K)``, Euclidean; of pixels on a scale of 0 to 1.
-    """
-
-    pictures: Tensor
-    places: Tensor
-    labels: Tensor
-    distances: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Visualization:
-    """Images of augmented features.
-
-    Args:
-        names: Of the N images.
-        labels: Names of their classes.
-        inverter: What made images of features.
-        origin: Where the covariances are from, in words.
-        strength: lambda.
-        shown: By name: ``original``, ``reconstruction``, ``augmented``, ``random direction`` and
-            ``random image``.
-        nearest: By ``pixels`` and ``features``.
-        shifts: ``(N, M)``, how far augmentation moves features, ``|ã - a| / |a|``.
-        within: Mean of ``|a - m_y| / |a|`` for the N images, m_y the mean of training features of
-            the class: the residual of what shows the class alone.
-        tested: Re-encoding error of a decoder: mean of ``|f(d(a)) - a| / |a|`` over test images,
-            and of ``within`` over the same; empty of others.
-        compared: Training images among which the nearest were looked for.
-    """
-
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
-    inverter: str
-    origin: str
-    strength: float
-    shown: dict[str, Shown]
-    nearest: dict[str, Nearest]
-    shifts: Tensor
-    within: float
-    tested: dict[str, float]
-    compared: int
-
-    def plain(self, name_of: Callable[[int], str], classes: Sequence[str]) -> dict[str, Any]:
-        """Return plain data.
-
-        Args:
-            name_of: Names a training image by its place.
-            classes: Names of the classes.
-        """
-        nearest = {
-            space: [
-                [
-                    {"image": name_of(place), "class": classes[label], "distance": distance}
-                    for place, label, distance in zip(*rows, strict=True)
-                ]
-                for rows in zip(
-                    found.places.tolist(),
-                    found.labels.tolist(),
-                    found.distances.tolist(),
-                    strict=True,
-                )
-            ]
-            for space, found in self.nearest.items()
-        }
-        facts = ("inverter", "strength", "within", "compared")
-        return {
-            **{name: getattr(self, name) for name in facts},
-            "images": [*self.names],
-            "classes": [*self.labels],
-            "statistics": self.origin,
-            "shifts": self.shifts.tolist(),
-            "re_encoding": self.tested,
-            "shown": {name: one.plain() for name, one in self.shown.items()},
-            "nearest": nearest,
-        }
 
 
 class _Read(NamedTuple):
@@ -193,7 +85,7 @@ class _Looks:
         """
         labels, count = self.chosen.labels, len(images) // len(self.chosen.labels)
         logits, got = (x.unflatten(0, (-1, count)) for x in self.at(images))
-        probs = logits.double().softmax(dim=2)[torch.arange(len(labels)), :, labels].cpu()
+        probs = logits.double().softmax(dim=2).cpu()[torch.arange(len(labels)), :, labels.cpu()]
         pictures = ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()
         residuals = followed = None
         if targets is not None:
@@ -256,7 +148,7 @@ def visualize(
     """
     counts = {"number": number, "num_augmented": num_augmented, "num_nearest": num_nearest}
     check_positive_int("visualize", **counts)
-    train, test = trained.data.train, trained.data.test
+    train = trained.data.train
     if train.labels.ndim > 1:
         raise UserError(f"{trained.folder}: expected a label for each image, got masks")
     names, chosen = _chosen(trained, classes, number, images, predictor)
@@ -290,16 +182,8 @@ def visualize(
     begin = looks.at(again)[1].unsqueeze(1)
     first, random = made[:, :num_augmented], made[:, num_augmented:]
     at_random = _random_images(by, gallery, labels.repeat_interleave(num_augmented), seed)
-    own = _class_means(gallery, len(trained.classes))
-    tested = {}
-    if isinstance(by, DecoderInverter) and len(test):
-        seen = _read(trained, test, choose_samples(test.labels, seed, _MOST_TESTED), predictor)
-        reached = looks.at(by.make(seen.features, seen.labels))[1]
-        tested = {
-            "images": len(seen.labels),
-            "error": float(_relative(reached, seen.features).mean()),
-            "within": float(_relative(own[seen.labels], seen.features).mean()),
-        }
+    means = _class_means(gallery, len(trained.classes))
+    tested = _tested(looks, by, means, seed) if isinstance(by, DecoderInverter) else {}
     return Visualization(
         names,
         tuple(trained.classes[label] for label in labels.tolist()),
@@ -315,7 +199,7 @@ def visualize(
         },
         _nearest(looks, made[:, 0], gallery, places, num_nearest),
         _relative(targets[:, :num_augmented], features.unsqueeze(1)).cpu(),
-        float(_relative(own[labels], features).mean()),
+        float(_relative(means[labels], features).mean()),
         tested,
         len(places),
     )
@@ -344,6 +228,21 @@ def _ways(trained: Trained, found: Statistics, chosen: _Read, count: int, seed: 
     random = make_generator(seed, "directions at random")
     other = torch.randn(noise.shape, generator=random).to(noise)
     return torch.cat([noise, other * (lengths / other.norm(dim=2, keepdim=True))], dim=1)
+
+
+def _tested(looks: _Looks, decoder: DecoderInverter, means: Tensor, seed: int) -> dict[str, float]:
+    """Return the re-encoding error of a decoder on test images, and what class means come to."""
+    test = looks.trained.data.test
+    if len(test) == 0:
+        return {}
+    places = choose_samples(test.labels, seed, _MOST_TESTED)
+    seen = _read(looks.trained, test, places, looks.predictor)
+    reached = looks.at(decoder.make(seen.features, seen.labels))[1]
+    return {
+        "images": len(places),
+        "error": float(_relative(reached, seen.features).mean()),
+        "within": float(_relative(means[seen.labels], seen.features).mean()),
+    }
 
 
 def _class_means(gallery: _Read, num_classes: int) -> Tensor:
