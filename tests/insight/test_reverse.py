@@ -85,17 +85,20 @@ def test_what_a_generator_made_is_found(linear, wanted, normal):
 
 
 def test_the_seed_decides_and_batches_do_not(linear, wanted, monkeypatch):
-    search = replace(FAST, iterations=3)
+    search, made = replace(FAST, iterations=3), []
     _, labels, features, images = wanted
 
     def found(seed):
-        return ReverseMapping(*linear, search, seed=seed).reconstruct(images, features, labels)
+        mapping = ReverseMapping(*linear, search, seed=seed, advance=made.append)
+        return mapping.reconstruct(images, features, labels)
 
     first = found(0)
     assert torch.equal(first, found(0))
     assert not torch.allclose(first, found(1))
     monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 12)  # two images
+    made.clear()
     assert_close(found(0), first)
+    assert sum(made) == pytest.approx(3)
 
 
 def test_more_restarts_find_no_worse(linear, wanted):

@@ -98,7 +98,7 @@ def train_decoder(
     *,
     seed: int = 0,
     kept: Kept | None = None,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[float], None] = lambda count: None,
 ) -> Decoder:
     """Train a decoder; a training that was stopped goes on where it is kept.
 

@@ -102,7 +102,8 @@ class ReverseMapping:
         search: How.
         seed: Of the first z.
         kept: Where searches that were stopped are found.
-        advance: Called with the number of iterations that were made.
+        advance: Called with the number of iterations that were made; a part of one, where
+            images are searched a part at a time.
 
     Raises:
         UserError: If the generator takes fewer than two numbers from N(0, 1).
@@ -118,7 +119,7 @@ class ReverseMapping:
         *,
         seed: int = 0,
         kept: Kept | None = None,
-        advance: Callable[[int], None] = lambda count: None,
+        advance: Callable[[float], None] = lambda count: None,
     ) -> None:
         self.generator, self.see, self.search = generator, see, search or Search()
         self.seed, self.kept, self.advance = seed, kept or Kept(), advance
@@ -200,13 +201,15 @@ class ReverseMapping:
     def _searched(self, codes: Tensor, lr: float, *wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Return codes and what they come to, of some images at a time."""
         parts = zip(*(x.split(self._at_once) for x in (codes, *wanted)), strict=True)
-        found = torch.cat([self._descend(part[0], lr, part[1:]) for part in parts])
+        found = torch.cat(
+            [self._descend(*part, lr=lr, share=len(part[0]) / len(codes)) for part in parts]
+        )
         parts = zip(*(x.split(self._at_once) for x in (found, *wanted)), strict=True)
         with torch.no_grad():
             return found, torch.cat([self.objective(*part) for part in parts])
 
-    def _descend(self, codes: Tensor, lr: float, wanted: tuple[Tensor, ...]) -> Tensor:
-        """Minimize the objective of each image by gradient descent with momentum."""
+    def _descend(self, codes: Tensor, *wanted: Tensor, lr: float, share: float) -> Tensor:
+        """Minimize the objective of a share of all images by gradient descent with momentum."""
         search = self.search
         with torch.no_grad():
             name = _digest((search, lr), codes, *wanted, self.objective(codes, *wanted))
@@ -216,7 +219,7 @@ class ReverseMapping:
             "velocity": torch.zeros_like(codes),
         }
         velocity, codes = (state[key].to(codes) for key in ("velocity", "codes"))
-        self.advance(state["iteration"])
+        self.advance(share * state["iteration"])
         try:
             for iteration in range(state["iteration"], search.iterations):
                 codes = codes.requires_grad_()
@@ -226,7 +229,7 @@ class ReverseMapping:
                 codes = codes - lr * 0.1 ** (4 * iteration // search.iterations) * velocity
                 state = {"iteration": iteration + 1, "codes": codes, "velocity": velocity}
                 self.kept.put(name, state)
-                self.advance(1)
+                self.advance(share)
         finally:
             self.kept.put(name, state, now=True)
         return codes

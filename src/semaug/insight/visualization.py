@@ -116,7 +116,7 @@ def visualize(
     predictor: str = "",
     seed: int = 0,
     kept: Kept | None = None,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[float], None] = lambda count: None,
 ) -> Visualization:
     """Make images of augmented features.
 
@@ -256,14 +256,16 @@ def _nearest(
     looks: _Looks, images: Tensor, gallery: _Read, places: Tensor, count: int
 ) -> dict[str, Nearest]:
     """Find the training images nearest to N images from -1 to 1, in two spaces."""
-    pixels = ((images + 1) / 2).flatten(1).cpu(), gallery.pixels.flatten(1) / 255
-    spaces = {"pixels": pixels, "features": (looks.at(images)[1], gallery.features)}
-    found = {}
-    for space, (queries, references) in spaces.items():
+    made = ((images + 1) * 127.5).flatten(1).cpu()
+    spaces = {
+        "pixels": (made, gallery.pixels.flatten(1), 255.0),
+        "features": (looks.at(images)[1], gallery.features, 1.0),
+    }
+    found, own = {}, gallery.labels.cpu()
+    for space, (queries, references, unit) in spaces.items():
         distances, where = nearest_neighbours(queries, references, min(count, len(places)))
-        where, own = where.cpu(), gallery.labels.cpu()
-        around = distances.cpu()
-        found[space] = Nearest(gallery.pixels[where], places[where], own[where], around)
+        distances, where = distances.cpu() / unit, where.cpu()
+        found[space] = Nearest(gallery.pixels[where], places[where], own[where], distances)
     return found
 
 
