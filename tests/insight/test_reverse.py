@@ -158,7 +158,7 @@ def test_it_is_written_now_and_then(tmp_path):
     assert Kept(path).get("b") == 2
     assert Kept(path).get("a") is None
     path.write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"search\.pt: expected a checkpoint, got a damaged file"):
+    with pytest.raises(UserError, match=r"search\.pt: damaged; delete it, and the search begins"):
         Kept(path)
 
 

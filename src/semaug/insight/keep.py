@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 
+from semaug._torch.load import load_tensors
+from semaug.errors import as_user_error
 from semaug.report.picture import export
-from semaug.runs.checkpoint import load_checkpoint, save_checkpoint
-from semaug.runs.files import FORMAT, write_json
+from semaug.runs.files import FORMAT, write_atomically, write_json
 
 
 def write_picture(
@@ -61,9 +63,12 @@ class Kept:
 
     def __init__(self, path: Path | None = None, seconds: float = 30.0) -> None:
         self._path, self._seconds = path, seconds
-        there = path is not None and path.exists()
-        self._found: dict[str, Any] = load_checkpoint(path)["states"] if there and path else {}
+        self._found: dict[str, Any] = {}
         self._states: dict[str, Any] = {}
+        if path is not None and path.exists():
+            context = f"{path}: damaged; delete it, and the search begins anew: "
+            with as_user_error(context, LookupError, TypeError, ValueError):
+                self._found = dict(load_tensors(path)["states"])
         self._written = time.monotonic()
 
     def get(self, name: str) -> Any:
@@ -79,5 +84,5 @@ class Kept:
         self._states[name] = state
         if self._path and (now or time.monotonic() - self._written > self._seconds):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(self._path, {"states": self._states})
+            write_atomically(self._path, lambda file: torch.save({"states": self._states}, file))
             self._written = time.monotonic()
