@@ -34,7 +34,8 @@ def of_biggan(
         num_classes: C; ImageNet's classes are in the order of their WordNet ids.
         z_size: Numbers that an image is made of.
         truncation: Of the statistics of batch norm, where the model takes one.
-        **facts: Others that a :class:`Generator` takes, such as ``device`` and ``classes``.
+        **facts: Others that a :class:`~semaug.generation.generator.Generator` takes, such as
+            ``device`` and ``classes``.
     """
     if isinstance(model, nn.Module):
         model.eval().requires_grad_(False)

@@ -162,7 +162,7 @@ class DecoderInverter:
         decoder: In evaluation mode.
     """
 
-    name: ClassVar[str] = "decoder"
+    name: ClassVar[str] = "decoder"  # for a person
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder

@@ -39,7 +39,7 @@ _PIXELS_AT_ONCE = 2**20  # of images through both networks
 class Inverter(Protocol):
     """What finds images for features; images are from -1 for black to 1 for white."""
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # for a person
 
     def reconstruct(self, images: Tensor, features: Tensor, labels: Tensor) -> Tensor:
         """Return codes ``(N, Z)`` of images ``(N, C, H, W)`` with features ``(N, A)``."""
@@ -109,7 +109,7 @@ class ReverseMapping:
         UserError: If the generator takes fewer than two numbers from N(0, 1).
     """
 
-    name: ClassVar[str] = "generator"
+    name: ClassVar[str] = "generator"  # for a person
 
     def __init__(
         self,
