@@ -1,4 +1,4 @@
-"""Tests of semaug.cli.directions, features and tightness, and of what reports show of them."""
+"""Tests of semaug.cli.directions, features, tightness and visualize, and of reports of them."""
 
 import json
 
@@ -46,8 +46,18 @@ def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
     assert first["points"] == second["points"]
     assert f"{first['silhouette']:.3f}" in output
 
+    command = ["visualize", RUN, "--inverter", "decoder", "--decoder-steps", "2", "--class", "3"]
+    status, output, errors = semaug(*command, "--augmented", "1", *OPTIONS)
+    assert status == 0, errors
+    found = json.loads((trained / "visualize-decoder-3.json").read_text())
+    assert f"test images is {found['re_encoding']['error']:.3f}" in output
+    assert f"have the residual {found['within']:.3f}" in output
+    ((residual,),) = found["shown"]["augmented"]["residuals"]
+    assert f"{residual:.3f}" in output
+    assert (found["classes"], found["settings"]["steps"]) == (["3"], 2)
+
     names = {path.stem for path in trained.iterdir()}
-    assert names == {"directions-7", "tightness", "features"}
+    assert names == {"directions-7", "tightness", "features", "visualize-decoder-3", "decoder"}
     (trained / "directions-7.png").write_bytes(b"damaged")
     (trained / "other.json").write_text('{"format": 2, "title": 3, "text": ""}')
     (trained / "other.png").write_bytes((trained / "tightness.png").read_bytes())
@@ -57,12 +67,42 @@ def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
     assert page.count("Inside the networks") == 1
     assert "expected loss and bound of ISDA" in page
     assert "features of 30 test images" in page
+    assert "images of augmented features, by a decoder" in page
     assert "directions of the class" not in page
     told = " ".join(output.split())
     for name in ("directions-7", "other"):
         assert f"{name}.json: expected a picture and what it shows, got something else" in told
     with Image.open(trained / "tightness.png") as image:
         assert image.width > 500
+
+
+WAVES = """
+import torch
+
+
+def make(z, labels):
+    return torch.tanh(z[:, :3, None, None] * torch.linspace(-1, 1, 8)).expand(-1, -1, 8, 8)
+
+
+make.z_size, make.num_classes, make.image = 4, 1, (3, 8, 8)
+"""
+
+
+def test_any_generator_is_searched(semaug, trained, tmp_path):
+    (tmp_path / "waves.py").write_text(WAVES)
+    command = ["visualize", RUN, "-g", "waves.py:make", "--iterations", "3", "--starts", "2"]
+    command += ["--restarts", "1", "--images", "3,4", "--class", "5", "--nearest", "1"]
+    status, _, errors = semaug(*command, "--augmented", "1", *OPTIONS)
+    assert status == 0, errors
+    found = json.loads((trained / "visualize-generator-5.json").read_text())
+    assert found["generator"] == "waves.py:make"
+    assert (found["from"], found["images"]) == ("3,4", ["image 0", "image 1"])
+    settings = found["settings"]
+    assert (settings["iterations"], settings["reconstruction_lr"], settings["eta"]) == (3, 10, 1)
+    assert found["re_encoding"] == {}
+    before = (trained / "visualize-generator-5.png").read_bytes()
+    assert semaug(*command, "--augmented", "1", *OPTIONS)[0] == 0
+    assert (trained / "visualize-generator-5.png").read_bytes() == before
 
 
 def test_bounds_that_do_not_hold_end_with_status_1(semaug, trained, monkeypatch):
@@ -84,6 +124,8 @@ def test_bounds_that_do_not_hold_end_with_status_1(semaug, trained, monkeypatch)
             "directions: expected --from and --to, got one of them alone",
         ),
         (["tightness", "nowhere", "--draws", "5"], "tightness: expected an even number of --draws"),
+        (["visualize", "nowhere"], "or --inverter decoder without one, got neither"),
+        (["visualize", "nowhere", "-g", "a", "--inverter", "decoder"], "without one, got both"),
         (["features", "nowhere"], "nowhere: expected the folder of a run, got no such folder"),
     ],
 )
@@ -92,9 +134,9 @@ def test_mistakes_are_one_line(semaug, arguments, message):
     assert (status, message in errors) == (2, True)
 
 
-@pytest.mark.parametrize("name", ["directions", "features", "tightness"])
+@pytest.mark.parametrize("name", ["directions", "features", "tightness", "visualize"])
 def test_the_help_says_how_to_begin(semaug, name):
     status, output, _ = semaug(name, "--help")
     assert status == 0
     assert f"semaug {name} runs/digits_resnet8" in output
-    assert "Fig." in output
+    assert "Fig" in output

@@ -63,6 +63,14 @@ def test_what_is_tested_is_what_the_last_epoch_tested(train_tiny, changes):
     images = trained.prepare(trained.data.test.images)
     whole = torch.cat([samples.images for samples in trained.streams.test_batches()])
     assert torch.equal(images, whole)
+    pixels = (trained.data.test.images[:9] / 255).requires_grad_()
+    followed = trained.predict_with_gradients(pixels)
+    if trained.recipe.precision != "bf16":
+        plain = trained.predict_with_features(images[:9])
+        torch.testing.assert_close(followed, plain, rtol=1e-4, atol=1e-4)
+    (gradient,) = torch.autograd.grad(followed[1][0].sum(), pixels)
+    assert gradient[0].any()
+    assert not gradient[1:].any()
 
 
 def test_averaged_weights_are_not_the_last_ones(train_tiny):

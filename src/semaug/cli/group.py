@@ -37,6 +37,7 @@ COMMANDS = {
     "lie apart.",
     "tightness": "Measure over the training how far the bound of ISDA lies above the loss that it "
     "bounds.",
+    "visualize": "Show augmented features as images, by reverse mapping or by a decoder.",
     "flops": "Count what one image costs in a network, and what ISDA adds.",
     "show": "Draw the training images of a recipe as its epochs augment them.",
     "data": "List, fetch and check data sets.",

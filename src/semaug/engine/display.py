@@ -119,7 +119,7 @@ def show_reading(console: Console) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def show_bar(
     console: Console | None, description: str, total: int | None
-) -> Iterator[Callable[[int], None]]:
+) -> Iterator[Callable[[float], None]]:
     """Show a bar while the block runs, on a terminal; what it yields is told how many are done."""
     hidden = console is None or not console.is_terminal
     columns = (

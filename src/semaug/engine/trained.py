@@ -26,7 +26,7 @@ from semaug.engine.images import (
 from semaug.engine.measure import measure
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import MaskForm, Networks, view_of_size
-from semaug.engine.preprocessing import form_of, network_input, test_view
+from semaug.engine.preprocessing import form_of, network_input, preprocessing_of, test_view
 from semaug.engine.processes import Processes
 from semaug.engine.start import load_data
 from semaug.engine.streams import Streams, read
@@ -209,6 +209,36 @@ class Trained(Networks):
             logits, features = with_features(images)
         return logits, features
 
+    def predict_with_gradients(
+        self, images: Tensor, predictor: str = ""
+    ) -> tuple[Tensor, Tensor | None]:
+        """Like :meth:`predict_with_features`, but gradients flow back to the images.
+
+        Args:
+            images: ``(N, C, H, W)`` floating-point numbers from 0 for black to 1 for white, of the
+                size that the run has, before they are prepared.
+            predictor: Name of the predictor.
+
+        Raises:
+            UserError: If the run was not trained on images of bytes.
+        """
+        images = images.to(self.device)
+        wanted: Any = preprocessing_of(self.recipe) or self.builder.data
+        if self._whiten is not None:
+            images = self._whiten(images)
+        elif wanted.mean is None:
+            raise UserError(f"{self.folder}: expected a run on images of bytes")
+        else:
+            mean, std = (images.new_tensor(x).view(-1, 1, 1) for x in (wanted.mean, wanted.std))
+            images = (images - mean) / std
+        with_features = self._with_features[predictor]
+        with self._mode(gradients=True):
+            images = network_input(self.recipe, self.builder.data, images)
+            if with_features is None:
+                return self.predictors[predictor](images), None
+            logits, features = with_features(images)
+        return logits, features
+
     def classifier_weight(self, predictor: str = "") -> Tensor:
         """Return the weight ``(C, A)`` that turns features into logits, but for a bias.
 
@@ -287,12 +317,12 @@ class Trained(Networks):
         return tested.merged(lambda counts: counts, self.data.test.classes)[0]
 
     @contextmanager
-    def _mode(self) -> Iterator[None]:
+    def _mode(self, *, gradients: bool = False) -> Iterator[None]:
         """Compute as the run did when it tested."""
         with (
             operators(self.device, deterministic=self.recipe.deterministic),
             self.processes.fabric.autocast(),
-            torch.no_grad(),
+            torch.set_grad_enabled(gradients),
         ):
             yield
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semaug.insight.directions import ClassDirections
 from semaug.insight.maps import FeatureMap
+from semaug.insight.shown import Visualization
 from semaug.insight.tightness import CONTROL, Tightness
 from semaug.report.picture import INK, SERIES, add_legend, settings, shortened, wrapped
 
@@ -35,6 +36,14 @@ WORDS = {
     "Crosses are augmented features, drawn around the image that a line leads to. Sizes and "
     "distances of clusters in such a layout mean little: the numbers are of the features "
     "themselves.",
+    "visualize": "Images whose features are meant to be those of the image (reconstruction), drawn "
+    "from N(a, λ Σ) around them (augmented), and equally far away in directions at random. Below "
+    "each: how far the features are from what was meant, in parts of its length, and the "
+    "probability of the class. On average the mean feature of the class would be off by "
+    "{within:.2f}, and augmentation moves features by {shift:.2f}: an image shows what was meant "
+    "only where the number below it is well under these. λ is {strength:g}, covariances are "
+    "{origin}.{tested} Random images are {random}. Below these, the training images nearest to the "
+    "first augmented one of {compared:,}, with their distances.",
 }
 
 
@@ -57,6 +66,56 @@ def draw_directions(found: ClassDirections, title: str) -> Figure:
         axes.spines[:].set_visible(False)
         figure.suptitle(_title(figure, title), fontsize=9)
         return figure
+
+
+def draw_visualization(found: Visualization, title: str) -> Figure:
+    """Draw two lines for each image: what was made of it, and the nearest training images."""
+    shown, gap = found.shown, 3 * _GAP
+    high = shown["original"].pictures.shape[3] / shown["original"].pictures.shape[4]
+    line = high + 0.6  # with a heading and captions
+    begins = {}
+    width = 0.0
+    for name, one in shown.items():
+        begins[name], width = width, width + one.pictures.shape[1] + gap
+    step = max(one.places.shape[1] for one in found.nearest.values()) + gap
+    width, height = max(width, 2 * step), 2 * line * len(found.names)
+    inches, left, top = (_INCHES * width + 0.9, _INCHES * height + 0.4), 0.8, 0.4
+    with matplotlib.rc_context(settings("visualize") | {"font.size": 6.5}):
+        figure = Figure(inches)
+        edges = {"left": left / inches[0], "right": 0.99, "bottom": 0, "top": 1 - top / inches[1]}
+        axes = figure.subplots(gridspec_kw=edges)
+        axes.set_axis_off()
+        for row, name in enumerate(found.names):
+            y = 2 * line * row
+            words = f"{shortened(found.labels[row], 14)}\n{shortened(name, 14)}"
+            axes.text(-0.15, y + 0.3, words, ha="right", va="top")
+            for group, one in shown.items():
+                told = [f"{100 * prob:.0f} %" for prob in one.probs[row].tolist()]
+                if one.residuals is not None:
+                    errors = one.residuals[row].tolist()
+                    told = [f"{a:.2f}  {b}" for a, b in zip(errors, told, strict=True)]
+                heading = group + ("s" if group.startswith("random") and len(told) > 1 else "")
+                _put(axes, begins[group], y, heading, one.pictures[row], told)
+            for place, (space, near) in enumerate(found.nearest.items()):
+                told = [f"{distance:.2f}" for distance in near.distances[row].tolist()]
+                heading = f"nearest training images by {space}"
+                _put(axes, place * step, y + line, heading, near.pictures[row], told)
+        axes.set(xlim=(0, width), ylim=(height, 0))
+        figure.suptitle(_title(figure, title), fontsize=9)
+        return figure
+
+
+def _put(
+    axes: Axes, x: float, y: float, heading: str, pictures: Tensor, captions: list[str]
+) -> None:
+    """Put pictures ``(K, C, h, w)`` of a width of 1 side by side, with words above and below."""
+    high = (1 - _GAP) * pictures.shape[2] / pictures.shape[3]
+    axes.text(x, y + 0.25, heading, va="bottom")
+    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        pixels, begin = picture.expand(3, -1, -1).movedim(0, -1).numpy(), x + place
+        extent = (begin, begin + 1 - _GAP, y + 0.3 + high, y + 0.3)
+        axes.imshow(pixels, extent=extent, interpolation="nearest", aspect="auto")
+        axes.text(begin + (1 - _GAP) / 2, y + 0.35 + high, caption, ha="center", va="top")
 
 
 def draw_tightness(found: Tightness, title: str) -> Figure:

@@ -1,14 +1,18 @@
-"""Pictures of trained networks as files, which reports of their runs show."""
+"""Pictures of trained networks as files, which reports of their runs show, and what makes them."""
 
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 
+from semaug._torch.load import load_tensors
+from semaug.errors import as_user_error
 from semaug.report.picture import export
-from semaug.runs.files import FORMAT, write_json
+from semaug.runs.files import FORMAT, write_atomically, write_json
 
 
 def write_picture(
@@ -43,3 +47,42 @@ def file_name(*parts: str) -> str:
     'directions-aquarium-fish'
     """
     return re.sub(r"[^\w.]+", "-", "-".join(filter(None, parts))).strip("-")[:100]
+
+
+class Kept:
+    """States of long searches by name, in a file: a search that was stopped goes on from there.
+
+    Args:
+        path: Of the file, which need not be there; None keeps nothing beyond this object.
+        seconds: The file is written at most so often.
+
+    Raises:
+        OSError: If the file cannot be read.
+        UserError: If it is damaged.
+    """
+
+    def __init__(self, path: Path | None = None, seconds: float = 30.0) -> None:
+        self._path, self._seconds = path, seconds
+        self._found: dict[str, Any] = {}
+        self._states: dict[str, Any] = {}
+        if path is not None and path.exists():
+            context = f"{path}: damaged; delete it, and the search begins anew: "
+            with as_user_error(context, LookupError, TypeError, ValueError):
+                self._found = dict(load_tensors(path)["states"])
+        self._written = time.monotonic()
+
+    def get(self, name: str) -> Any:
+        """Return the state of a name; None if there is none."""
+        return self._states.get(name, self._found.get(name))
+
+    def put(self, name: str, state: Any, *, now: bool = False) -> None:
+        """Keep a state: in the file after a while, or now. What nobody put is forgotten.
+
+        Raises:
+            OSError: If the disk does not take it.
+        """
+        self._states[name] = state
+        if self._path and (now or time.monotonic() - self._written > self._seconds):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, lambda file: torch.save({"states": self._states}, file))
+            self._written = time.monotonic()

@@ -1,0 +1,213 @@
+"""``semaug visualize``: images of augmented features."""
+
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from semaug.cli.options import (
+    OF_TRAINING,
+    Estimate,
+    FinishedRun,
+    PictureFolder,
+    PredictorName,
+    one_process,
+    use_threads,
+    with_options,
+)
+from semaug.cli.printing import make_table
+from semaug.engine.display import show_bar
+from semaug.engine.options import TrainOptions
+from semaug.engine.trained import load_trained
+from semaug.errors import UserError
+from semaug.generation.generator import load_generator
+from semaug.insight.decoder import DecoderTraining
+from semaug.insight.draw import WORDS, draw_visualization
+from semaug.insight.features import images_named, name_of_image
+from semaug.insight.keep import Kept, file_name, write_picture
+from semaug.insight.reverse import Search
+from semaug.insight.visualization import visualize
+from semaug.report.inside import folder_of_pictures
+from semaug.runs.words import say
+
+_SEARCH, _DECODER = Search(), DecoderTraining()
+
+
+@with_options(leave_out=OF_TRAINING)
+def visualize_command(
+    run: FinishedRun,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            "--generator",
+            "-g",
+            metavar="GENERATOR",
+            help="Folder of a generator's run, .pt2 file of torch.export, or my_file.py:name",
+            show_default=False,
+        ),
+    ] = None,
+    inverter: Annotated[
+        Literal["generator", "decoder"],
+        typer.Option(
+            help="What makes images of features: a search over the input of --generator, or a "
+            "decoder, which is trained for this run and needs no generator"
+        ),
+    ] = "generator",
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Class whose test images are shown; may be repeated. Default: the first five",
+            show_default=False,
+        ),
+    ] = None,
+    number: Annotated[int, typer.Option(min=1, help="Test images of each class")] = 1,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Show these, of the one --class: a photograph, a folder or pattern of "
+            "photographs, or places of training images (3,17,40-49)",
+            show_default=False,
+        ),
+    ] = None,
+    augmented: Annotated[int, typer.Option(min=1, help="Augmentations of each image")] = 3,
+    nearest: Annotated[int, typer.Option(min=1, help="Nearest training images")] = 5,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="λ of the augmentation. Default: that of the loss, and 0.5 for a loss without",
+            show_default=False,
+        ),
+    ] = None,
+    estimate: Estimate = False,
+    iterations: Annotated[
+        int, typer.Option(min=1, help="Of each of the two steps of the search")
+    ] = _SEARCH.iterations,
+    reconstruction_lr: Annotated[
+        float, typer.Option(min=0, help="Learning rate of step I, Eq. (20)")
+    ] = _SEARCH.reconstruction_lr,
+    augmentation_lr: Annotated[
+        float, typer.Option(min=0, help="Learning rate of step II, Eq. (21)")
+    ] = _SEARCH.augmentation_lr,
+    eta: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help=f"Weight of pixels beside features. Default: {_SEARCH.eta:g} in step I, "
+            f"{_DECODER.eta:g} of the decoder",
+            show_default=False,
+        ),
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=1, help="Searches in step I; the best is kept")
+    ] = _SEARCH.restarts,
+    starts: Annotated[
+        int, typer.Option(min=1, help="Each search begins at the best of so many inputs")
+    ] = _SEARCH.starts,
+    decoder_steps: Annotated[
+        int, typer.Option(min=1, help="Steps in which the decoder is trained")
+    ] = _DECODER.steps,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn")] = 0,
+    output: PictureFolder = None,
+    predictor: PredictorName = "",
+    *,
+    options: TrainOptions,
+) -> None:
+    """Show augmented features as images: the reverse mapping of the paper (Figs. 6, 7, 12 to 14).
+
+    For test images of each class: the image, its reconstruction from its features, images of
+    features drawn from N(a, λ Σ), and as a control of features equally far away in directions at
+    random; then random images of the class, and the training images nearest to the first augmented
+    one, by pixels and by features. Below each picture are the residual and the probability of the
+    class. Defaults of the search are those that the paper prints for CIFAR; a tenth of the
+    iterations is often enough. Writes visualize-INVERTER as PNG, SVG and JSON. Ctrl-C stops it, and
+    the same command goes on.
+
+    [bold]Examples[/bold]
+
+    semaug visualize runs/digits_resnet8_isda/seed0 --inverter decoder
+
+    semaug visualize runs/digits_resnet8_isda/seed0 -g runs/digits_wgan_gp/seed0 --iterations 500
+
+    semaug visualize runs/cifar10_resnet32_isda/seed0 -g runs/cifar10_wgan/seed0 --class horse
+    """
+    one_process("visualize")
+    use_threads(options)
+    by_search = inverter == "generator"
+    if by_search == (generator is None):
+        raise UserError(
+            "visualize: expected --generator GENERATOR, such as the folder of a run of semaug "
+            "train digits_wgan_gp, or --inverter decoder without one, got "
+            + ("neither" if generator is None else "both")
+        )
+    console, trained = Console(), load_trained(run, options)
+    found = None if generator is None else load_generator(generator, options)
+    folder = output or folder_of_pictures(trained.folder)
+    name = file_name("visualize", inverter, *(classes or ()), predictor)
+    search = Search(
+        iterations=iterations,
+        reconstruction_lr=reconstruction_lr,
+        augmentation_lr=augmentation_lr,
+        eta=_SEARCH.eta if eta is None else eta,
+        restarts=restarts,
+        starts=starts,
+    )
+    decoder = DecoderTraining(steps=decoder_steps, eta=_DECODER.eta if eta is None else eta)
+    total = 2 * iterations if by_search else decoder_steps
+    with show_bar(console, trained.label, total) as advance:
+        made = visualize(
+            trained,
+            found,
+            classes=classes or (),
+            number=number,
+            images=None if images is None else images_named(trained, images),
+            num_augmented=augmented,
+            num_nearest=nearest,
+            strength=strength,
+            estimate=estimate,
+            search=search,
+            decoder=decoder,
+            predictor=predictor,
+            seed=seed,
+            kept=Kept(folder / f"{name if by_search else 'decoder'}.pt"),
+            advance=advance,
+        )
+    heading = f"{len(made.names)} images, λ {made.strength:g}, covariances {made.origin}"
+    table = make_table(heading, ["images"], "residual", "followed", "probability", lines=False)
+    for what, one in made.shown.items():
+        parts = (one.residuals, one.followed, one.probs)
+        told = ["" if x is None else f"{float(x.double().mean()):.3f}" for x in parts]
+        table.add_row(what, *told)
+    console.print(table)
+    say(console, f"the mean feature of the class would have the residual {made.within:.3f}")
+    tested = ""
+    if made.tested:
+        tested = " The decoder's re-encoding error on {images:,} test images is {error:.3f}; that "
+        tested = (tested + "of the mean feature would be {within:.3f}.").format(**made.tested)
+        say(console, tested.strip())
+    title = f"{trained.label} seed {trained.run.seed}: images of augmented features, by "
+    title += "a decoder" if found is None else f"reverse mapping with {found.name}"
+    text = WORDS["visualize"].format(
+        within=made.within,
+        shift=float(made.shifts.mean()),
+        strength=made.strength,
+        origin=made.origin,
+        tested=tested,
+        random="of the generator" if by_search else "training images",
+        compared=made.compared,
+    )
+    settings = search if by_search else decoder
+    numbers = {
+        "run": trained.label,
+        "predictor": predictor,
+        "seed": seed,
+        "from": images,
+        "generator": None if found is None else found.name,
+        "settings": vars(settings),
+        **made.plain(lambda place: name_of_image(trained, place), trained.classes),
+    }
+    for path in write_picture(folder, name, draw_visualization(made, title), title, text, numbers):
+        say(console, f"wrote {path}")
