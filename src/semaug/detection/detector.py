@@ -153,7 +153,6 @@ class Detector(nn.Module):
         self._check_targets(targets, sizes)
         targets = [Target(x.boxes.to(images), x.labels.to(images.device), x.masks) for x in targets]
         proposals, losses = self.rpn(maps, images, sizes, targets, generator)
-        last = self.stages[-1]
         for i, (head, stage) in enumerate(zip(self.box_heads, self.stages, strict=True)):
             chosen = [
                 _choose(boxes, target, stage, generator)
@@ -166,7 +165,7 @@ class Detector(nn.Module):
             both = head.losses(logits, deltas, labels, torch.cat(boxes), wanted)  # type: ignore[operator]
             prefix = f"stage{i}_" if len(self.box_heads) > 1 else ""
             losses |= dict(zip((f"{prefix}class", f"{prefix}box"), both, strict=True))
-            if stage is not last:
+            if i + 1 < len(self.stages):
                 moved = _refined(deltas.detach(), boxes, stage, sizes)
                 proposals = [one[~of.own] for one, of in zip(moved, chosen, strict=True)]
         if self.mask_head is not None:
@@ -186,16 +185,16 @@ class Detector(nn.Module):
         original_sizes: list[tuple[int, int]],
     ) -> list[Detections]:
         """Refine boxes from head to head; the logits of all heads are averaged."""
-        outputs, last = [], self.stages[-1]
+        outputs: list[Tensor] = []
         for head, stage in zip(self.box_heads, self.stages, strict=True):
             logits, deltas = head(maps, boxes)
             outputs.append(logits)
-            if stage is not last:
+            if len(outputs) < len(self.stages):
                 boxes = _refined(deltas, boxes, stage, sizes)
         counts = [len(one) for one in boxes]
         probs = torch.stack(outputs).mean(dim=0).softmax(dim=1)
         found = [
-            self._suppressed(decode_boxes(own, one[:, None], last.stds, size), scores)
+            self._suppressed(decode_boxes(own, one[:, None], self.stages[-1].stds, size), scores)
             for own, one, scores, size in zip(
                 deltas.split(counts), boxes, probs.split(counts), sizes, strict=True
             )

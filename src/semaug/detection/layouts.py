@@ -137,9 +137,6 @@ def load_detector(detector: Detector, file: str | Path) -> BackboneReport:
             f"load_detector: expected a detector of MMDetection or torchvision in {file}, got "
             f"weights such as {', '.join(list(state)[:3])}"
         )
-    inside = "backbone.body." if layout.background_first or not layout.pairs else "backbone."
-    body: Any = detector.backbone.body
-    report = load_backbone(body, file, prefix=prefix + inside)
     heads = {name: x for name, x in found.items() if name in own and not _of_backbone(name)}
     if layout.background_first:
         heads = {name: _background_moved(name, tensor) for name, tensor in heads.items()}
@@ -149,6 +146,9 @@ def load_detector(detector: Detector, file: str | Path) -> BackboneReport:
             f"load_detector: {file}: expected {bad[0]} of shape {tuple(own[bad[0]].shape)}, got "
             f"{tuple(heads[bad[0]].shape)}"
         )
+    inside = "backbone.body." if layout.background_first or not layout.pairs else "backbone."
+    body: Any = detector.backbone.body
+    report = load_backbone(body, file, prefix=prefix + inside)
     heads = {name: tensor for name, tensor in heads.items() if name not in wrong}
     detector.load_state_dict(heads, strict=False)
     missing = [name for name in own if not _of_backbone(name) and name not in heads]
