@@ -16,16 +16,17 @@ ANCHORS, REGIONS = 32, 14
 def test_losses_and_gradients_are_those_of_loops(name, monkeypatch):
     monkeypatch.setattr(rpn_module, "_SAMPLED", ANCHORS)
     monkeypatch.setattr(detector_module, "_SAMPLED", REGIONS)
-    detector = toy_detector(name, width=8, anchor_scales=(3.0,)).double()
+    detector = toy_detector(name, anchor_scales=(3.0,)).double()
     for part, scale in ((detector.rpn.head, 20.0), (detector.box_heads, 4.0)):
         for parameter in part.parameters():
             parameter.data.mul_(scale)
     generator = torch.Generator().manual_seed(2)
-    sizes, images = [(64, 64), (30, 48)], torch.zeros(2, 3, 64, 64, dtype=torch.float64)
+    sizes = [(64, 32), (30, 32)]
+    images = torch.randn(2, 3, 64, 32, generator=generator, dtype=torch.float64)  # no ties
     targets = []
     for image, size in zip(images, sizes, strict=True):
         picture, target = rectangles(generator, size, count=3)
-        image[:, : size[0], : size[1]] = picture
+        image[:, : size[0], : size[1]] += picture
         targets.append(target)
     found = detector(images, sizes, targets, torch.Generator().manual_seed(3))
     sum(found.values()).backward()

@@ -93,7 +93,7 @@ def encode(box, reference, stds):
 
 
 def decode(deltas, reference, stds, size):
-    dx, dy, dw, dh = (float(d) * s for d, s in zip(deltas, stds, strict=True))
+    dx, dy, dw, dh = (d * s for d, s in zip(deltas.tolist(), stds, strict=True))
     w, h = reference[2] - reference[0], reference[3] - reference[1]
     x, y = (reference[0] + reference[2]) / 2 + dx * w, (reference[1] + reference[3]) / 2 + dy * h
     most = math.log(1000 / 16)
