@@ -1,0 +1,86 @@
+"""Each detector learns eight images by heart."""
+
+import pytest
+import torch
+from torchvision.ops import box_iou
+
+from semaug.registry import detectors
+from tests.detection.toys import ToyBackbone, rectangles
+
+NUM_CLASSES = 3
+
+
+def average_precision(found, targets, overlaps):
+    """Mean over classes of the average precision at IoU 0.5, of all points.
+
+    Args:
+        overlaps: Gives the (detections, objects) IoU of one image.
+    """
+    precisions = []
+    for label in range(NUM_CLASSES):
+        hits, count = [], sum((x.labels == label).sum().item() for x in targets)
+        for one, target in zip(found, targets, strict=True):
+            own = target.labels == label
+            ious = overlaps(one, target)[:, own]
+            free = torch.ones(ious.shape[1], dtype=torch.bool)
+            for k in (one.labels == label).nonzero()[:, 0]:
+                best = (ious[k] * free).max(dim=0) if len(free) else None
+                hit = best is not None and best.values > 0.5
+                if hit:
+                    free[best.indices] = False
+                hits.append((one.scores[k].item(), bool(hit)))
+        if not count:
+            continue
+        right, area = 0, 0.0
+        for place, (_, hit) in enumerate(sorted(hits, reverse=True)):
+            right += hit
+            area += hit * right / (place + 1) / count
+        precisions.append(area)
+    return sum(precisions) / len(precisions)
+
+
+def of_boxes(one, target):
+    return box_iou(one.boxes, target.boxes)
+
+
+def of_masks(one, target):
+    ours, theirs = one.masks.flatten(1).float(), target.masks.flatten(1).float()
+    both = ours @ theirs.T
+    return both / (ours.sum(dim=1)[:, None] + theirs.sum(dim=1) - both).clamp(min=1)
+
+
+def trained(name, steps=220, **options):
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    pairs = [rectangles(generator, num_classes=NUM_CLASSES, count=1 + i % 3) for i in range(8)]
+    images, targets = torch.stack([image for image, _ in pairs]), [target for _, target in pairs]
+    spec = detectors.make(
+        name,
+        width=16,
+        head_width=32,
+        anchor_scales=(4.0,),
+        frozen_stages=0,
+        norm_eval=False,
+        **options,
+    )
+    detector = spec.build(ToyBackbone(24), NUM_CLASSES)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=4e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        losses = detector(images, [(64, 64)] * 8, targets, generator)
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+    return detector.eval()(images, [(64, 64)] * 8), targets
+
+
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["faster_rcnn", "mask_rcnn", "cascade_rcnn"])
+def test_eight_images_are_learned_by_heart(name):
+    found, targets = trained(name)
+    assert average_precision(found, targets, of_boxes) > 0.9
+    if name == "mask_rcnn":
+        assert average_precision(found, targets, of_masks) > 0.9
