@@ -7,7 +7,7 @@ Vasconcelos, 2018, https://arxiv.org/abs/1712.00726; with the settings of MMDete
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -248,18 +248,13 @@ class Detector(nn.Module):
                 )
 
 
-class _Chosen:
-    """The boxes of one image that a stage trains on: P positive ones first, then background.
+class _Chosen(NamedTuple):
+    """The boxes of one image that a stage trains on: P positive ones first, then background."""
 
-    Args:
-        boxes: ``(K, 4)``.
-        objects: ``(P,)`` the number of the object of each positive box.
-        own: ``(K,)``, whether a box is that of an object itself.
-        target: Of the image.
-    """
-
-    def __init__(self, boxes: Tensor, objects: Tensor, own: Tensor, target: Target) -> None:
-        self.boxes, self.objects, self.own, self.target = boxes, objects, own, target
+    boxes: Tensor  # (K, 4)
+    objects: Tensor  # (P,) the number of the object of each positive box
+    own: Tensor  # (K,) whether a box is that of an object itself
+    target: Target
 
     def labels(self, background: int) -> Tensor:
         """Return ``(K,)`` classes."""

@@ -116,6 +116,9 @@ _OF_CLASSES = re.compile(r"(cls_score|bbox_pred|mask_fcn_logits)\.\w+$")
 def load_detector(detector: Detector, file: str | Path) -> BackboneReport:
     """Load a detector of MMDetection, torchvision or this package; nothing in it is executed.
 
+    Files that torchvision trained on COCO have 90 classes, since they count by COCO's numbers, and
+    batch norms with an epsilon of 0, where ours have 1e-5.
+
     Args:
         detector: Its weights are replaced in place.
         file: Weights of ``torch.save`` or safetensors, or the folder of a run.
@@ -153,7 +156,7 @@ def load_detector(detector: Detector, file: str | Path) -> BackboneReport:
     detector.load_state_dict(heads, strict=False)
     missing = [name for name in own if not _of_backbone(name) and name not in heads]
     notes = report.notes
-    if layout.background_first != (detector.preset is TORCHVISION) and layout.pairs:
+    if layout.background_first != (detector.preset == TORCHVISION) and layout.pairs:
         notes += (f"weights of {layout.name} want the preset of the same name",)
     return replace(
         report,
