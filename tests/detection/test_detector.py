@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from semaug.detection.backbone import backbone_of
 from semaug.detection.boxes import Target
 from semaug.detection.roi import paste_masks
 from semaug.registry import detectors
@@ -302,3 +303,13 @@ def test_wrong_inputs_are_named(batch):
     backbone.feature_info.info[0]["reduction"] = 2
     with pytest.raises(ValueError, match=r"strides \(4, 8, 16, 32\), got \(2, 8, 16, 32\)"):
         detectors.make("faster_rcnn").build(backbone, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("faster_rcnn", 41.53), ("mask_rcnn", 44.17), ("cascade_rcnn", 69.17)]
+)
+def test_parameters_on_a_resnet50_are_those_of_mmdetection(name, millions):
+    with torch.device("meta"):
+        detector = detectors.make(name).build(backbone_of("resnet50")[0], 80)
+    trained = sum(x.numel() for x in detector.parameters() if x.requires_grad)
+    assert_close(trained / 1e6, millions, atol=0.006, rtol=0)
