@@ -5,6 +5,7 @@ import timm
 import torch
 
 from semaug.detection.backbone import Backbone, backbone_of, first_modules
+from semaug.detection.layouts import named_as
 from semaug.registry import detectors
 
 
@@ -48,3 +49,15 @@ def test_networks_without_the_maps_are_refused():
         backbone_of("test_vit")
     with pytest.raises(ValueError, match=r"Linear: expected .* got none"):
         Backbone(torch.nn.Linear(2, 2))
+
+
+def test_weights_of_a_detector_are_loaded(tmp_path):
+    built, _ = backbone_of("test_resnet")
+    detector = detectors.make("faster_rcnn", width=8, head_width=8).build(built, 2)
+    states = {"detector": detector.state_dict(), "state_dict": named_as(detector, "mmdet")}
+    for key, state in states.items():
+        torch.save({key: state}, tmp_path / "detector.pth")
+        backbone, report = backbone_of("test_resnet", tmp_path / "detector.pth")
+        for name, tensor in backbone.body.state_dict().items():
+            assert torch.equal(tensor, built.body.state_dict()[name])
+        assert report.missing == ()
