@@ -52,6 +52,7 @@ def trained(name, steps=150):
         width=16,
         head_width=32,
         anchor_scales=(4.0,),
+        anchor_ratios=(1.0,),
         frozen_stages=0,
         norm_eval=False,
     )
