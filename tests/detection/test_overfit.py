@@ -42,7 +42,7 @@ def of_masks(one, target):
     return both / (ours.sum(dim=1)[:, None] + theirs.sum(dim=1) - both).clamp(min=1)
 
 
-def trained(name, steps=150):
+def trained(name, steps):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     pairs = [rectangles(generator, num_classes=NUM_CLASSES, count=1 + i % 3) for i in range(8)]
@@ -73,9 +73,11 @@ def trained(name, steps=150):
 
 @pytest.mark.full
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["faster_rcnn", "mask_rcnn", "cascade_rcnn"])
-def test_eight_images_are_learned_by_heart(name):
-    found, targets = trained(name)
+@pytest.mark.parametrize(
+    ("name", "steps"), [("faster_rcnn", 600), ("mask_rcnn", 600), ("cascade_rcnn", 300)]
+)
+def test_eight_images_are_learned_by_heart(name, steps):
+    found, targets = trained(name, steps)
     assert average_precision(found, targets, of_boxes) > 0.9
     if name == "mask_rcnn":
         assert average_precision(found, targets, of_masks) > 0.9
