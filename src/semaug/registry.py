@@ -33,6 +33,7 @@ __all__ = [
     "choice",
     "data_sets",
     "describe_options",
+    "detectors",
     "evaluations",
     "generators",
     "kinds",
@@ -248,6 +249,7 @@ optimizers = Registry("optimizer", "semaug.engine.optimizers")  # what optimizer
 schedules = Registry("schedule", "semaug.engine.schedules")  # what schedule= takes
 evaluations = Registry("evaluation", "semaug.engine.evaluation")  # what evaluation= takes
 generators = Registry("generator", "semaug.generation")  # what generator= takes
+detectors = Registry("detector", "semaug.detection.specs")  # what detector= takes
 recipes = Registry("recipe", "semaug.recipes")  # recipes by name
 # Classes of recipes by the kind in recipe.json.
 kinds = Registry("kind of recipe", "semaug.recipe", "semaug.generation")

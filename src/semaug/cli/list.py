@@ -23,6 +23,7 @@ _REGISTRIES = {
     "losses": (registry.losses, "Losses, for loss="),
     "networks": (registry.networks, "Networks of the papers, for network=, as any of timm's"),
     "generators": (registry.generators, "Generators of images, for generator="),
+    "detectors": (registry.detectors, "Detectors, for detector="),
     "data": (registry.data_sets, "Data sets, for data="),
     "optimizers": (registry.optimizers, "Optimizers, for optimizer=, as any of timm's"),
     "schedules": (registry.schedules, "Schedules of the learning rate, for schedule="),

@@ -22,7 +22,7 @@ _LEFT = "left at its initial weights"
 HEADS_LEFT = f"{_LEFT}, as all heads"  # of a network that has its backbone from a file
 
 # Averages are what their authors test; a slash ends the name of a dict, see `read_weights`.
-_AVERAGED = re.compile(r"(^|[._/])(ema|teacher|averaged?)([._/]|$)")
+AVERAGED = re.compile(r"(^|[._/])(ema|teacher|averaged?)([._/]|$)")
 
 # What other versions of a network keep among its weights, though it follows from its sizes.
 _DERIVED = re.compile(
@@ -210,7 +210,7 @@ def _prefixes(state: Mapping[str, Tensor], num_wanted: int) -> list[str]:
         name[:place] for name in state if not _DERIVED.search(name) for place in _begins(name)
     )
     many = [prefix for prefix, times in count.items() if 3 * times >= num_wanted]
-    return sorted(many, key=lambda prefix: _AVERAGED.search(prefix) is None)
+    return sorted(many, key=lambda prefix: AVERAGED.search(prefix) is None)
 
 
 def _without(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
