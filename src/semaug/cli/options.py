@@ -84,7 +84,7 @@ Seed = Annotated[
 FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
 
 # Of training alone, which commands that load what was trained leave out.
-OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints")
+OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints", "logger")
 
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
@@ -116,6 +116,15 @@ _DECLARED: dict[str, Any] = {
             min=0,
             help="Keep the networks at so many moments of training, evenly spread, for semaug "
             "tightness; each takes the disk space of the weights and statistics",
+        ),
+    ],
+    "logger": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Log to csv, wandb, mlflow, or package.module:Class or my_file.py:name, beside "
+            "TensorBoard; may be repeated, changes no result",
+            show_default=False,
         ),
     ],
     "trust_code": Annotated[
