@@ -107,8 +107,11 @@ def settled(run: Run, device: torch.device) -> Run:
     """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
 
     Raises:
-        UserError: If the folder holds a run of another recipe, or is damaged.
+        UserError: If the folder holds a run of another recipe, or is damaged; if the device does
+            not train in the precision of the recipe.
     """
+    if run.recipe.precision == "fp16" and device.type == "cpu":
+        raise UserError("train: expected a GPU for precision=fp16; a CPU trains in 32 or bf16")
     written = run.read("recipe.json") if run.has_begun else None
     if written is None:
         return replace(run, recipe=settle(run.recipe, device))
