@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
+from semaug import __version__
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train
 from semaug.errors import how_to_install
@@ -260,18 +260,21 @@ def test_arms_of_unequal_precision_are_told(semaug):
 
 
 def test_version_is_that_of_the_package(semaug):
-    assert semaug("--version") == (0, f"semaug {version('semaug')}\n", "")
+    assert semaug("--version") == (0, f"semaug {__version__}\n", "")
 
 
-@pytest.mark.parametrize("package", ["timm", "lightning_fabric.fabric"])
-def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package):
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("timm", "train"), ("lightning_fabric.fabric", "train"), ("matplotlib.axes", "report")],
+)
+def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package, extra):
     def fail(*arguments):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
     monkeypatch.setattr("semaug.cli.train.make_run", fail)
     status, _, error = semaug("train", "digits_resnet8")
     assert status == 2
-    assert error.endswith(f"; install what training needs with: {how_to_install('train')}\n")
+    assert error.endswith(f"; install what this command needs with: {how_to_install(extra)}\n")
 
 
 def test_other_missing_modules_are_not_explained_away(semaug, monkeypatch):
