@@ -172,7 +172,7 @@ def test_compare_of_one_seed_says_so(semaug):
             ["train", "digits_resnet8", "network=vit_tiny_patch16_224", "--device", "cpu"],
             "cannot take data=digits of 3 x 8 x 8 pixels",
         ),
-        (["list", "recipe"], "list: unknown kind 'recipe'; did you mean 'recipes'?"),
+        (["list", "recipies"], "list: unknown kind 'recipies'; did you mean 'recipes'?"),
         (["train", "digits_resnet8", "lr=1e30", "--device", "cpu"], "expected a finite loss, got"),
         (
             ["compare", "digits_resnet8", "digits_resnet8"],
@@ -230,7 +230,7 @@ def test_files_that_cannot_be_written_end_in_one_line(semaug, tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError, ZeroDivisionError])
 def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch, error):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise error("a mistake of ours")
 
     monkeypatch.setattr("semaug.cli.train.make_run", fail)
@@ -239,7 +239,7 @@ def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch, error
 
 
 def test_too_little_memory_ends_in_one_line(semaug, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
 
     monkeypatch.setattr(Supervised, "loss", fail)
@@ -268,7 +268,7 @@ def test_version_is_that_of_the_package(semaug):
     [("timm", "train"), ("lightning_fabric.fabric", "train"), ("matplotlib.axes", "report")],
 )
 def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package, extra):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
     monkeypatch.setattr("semaug.cli.train.make_run", fail)
@@ -278,7 +278,7 @@ def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package, ex
 
 
 def test_other_missing_modules_are_not_explained_away(semaug, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise ModuleNotFoundError("No module named 'semaug.lost'", name="semaug.lost")
 
     monkeypatch.setattr("semaug.cli.train.make_run", fail)
