@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -73,12 +74,13 @@ class Plot(Picture):
         """Return the picture for a page, with what the page shows under the pointer."""
         figure = self.draw(legend=False)
         text = page_svg(figure, self.name, self.title, self.describe())
-        box, ends = figure.axes[0].get_position(), figure.axes[0].get_xlim()  # drawn, so they hold
+        axes: Any = figure.axes[0]  # drawn, so its place holds
         curves = [
-            [str(line.get_label()), [[x, float(f"{y:.4g}")] for x, y in line.get_xydata().tolist()]]
-            for line in figure.axes[0].get_lines()
+            [line.get_label(), [[x, float(f"{y:.4g}")] for x, y in line.get_xydata().tolist()]]
+            for line in axes.get_lines()
         ]
-        shown = {"left": box.x0, "right": box.x1, "ends": ends, "curves": curves}
+        box = axes.get_position()
+        shown = {"left": box.x0, "right": box.x1, "ends": axes.get_xlim(), "curves": curves}
         return text.replace("<svg ", f'<svg data-curves="{escape(json.dumps(shown))}" ', 1)
 
     def fill(self, axes: Axes) -> None:
