@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
-.PHONY: help test test-full browser demo docs check lint format types bench clean
+.PHONY: help test test-full browser demo docs check lint format types bench release clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +36,7 @@ check: lint types test  ## the whole gate: format, lint, types, tests
 lint: $(STAMP)  ## format and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(STAMP)  ## repair format and imports
 	$(BIN)/ruff format .
@@ -63,6 +64,10 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
+
+# Needs a package index for an empty environment with torch.
+release: $(STAMP)  ## sdist and wheel in dist, checked, and README's snippets run with the wheel
+	PYTHON=$(BIN)/python .ci/release
 
 clean:  ## remove the environment, caches and the site
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,10 @@
 """Tests of the package as a whole."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +48,22 @@ def test_every_public_name_is_there_and_listed():
         assert name in dir(semaug)
     with pytest.raises(AttributeError, match="module 'semaug' has no attribute 'ISDA'"):
         _ = semaug.ISDA
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_citation_and_readme_name_the_same_papers():
+    bibtex = (ROOT / "README.md").read_text().partition("```bibtex")[2]
+    titles = re.findall(r" title = \{([^}]*)\}", bibtex)
+    assert len(titles) == 3
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert {f"title: {title}" in citation for title in titles} == {True}
+
+
+def test_ci_runs_on_every_python_that_the_package_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    ci = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert re.search(r"python: \[(.*)\]", ci)[1] == ", ".join(f'"{one}"' for one in named)
+    assert project["requires-python"] == f">={named[0]}"

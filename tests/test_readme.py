@@ -86,8 +86,8 @@ def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
     for line in "".join(texts(page, "sh")).splitlines():
         program, *arguments = shlex.split(line)
         if program == "pip":
-            assert line == 'pip install ".[train]"'
-            assert re.search(r"^train = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+            assert line == 'pip install ".[report]"'
+            assert re.search(r"^report = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
             continue
         assert program == "semaug"
         if arguments[0] == "report" and not Path("runs").exists():

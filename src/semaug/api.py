@@ -19,7 +19,7 @@ def train(
     recipe: Any,
     *,
     name: str = "recipe",
-    seed: int = 0,
+    seed: int | None = None,
     runs: str | Path = "runs",
     quick: bool = False,
     resume: bool = False,
@@ -30,9 +30,11 @@ def train(
 
     Args:
         recipe: A :class:`semaug.recipe.Recipe`, or the name of one, such as
-            ``"digits_resnet8,loss=isda,strength=0.5"`` or ``"my_recipe.py:recipe"``.
+            ``"digits_resnet8,loss=isda,strength=0.5"`` or ``"my_recipe.py:recipe"``, or the path of
+            the ``recipe.json`` of a run.
         name: Of the folder of the run, for a recipe that is no name.
-        seed: Decides initial weights, order of images and their augmentation.
+        seed: Decides initial weights, order of images and their augmentation. None is that of a
+            ``recipe.json``, and else 0.
         runs: Folder that keeps all runs.
         quick: Whether it is a smoke test: two epochs on a few images.
         resume: Go on where the run stopped; a finished run is returned as it is.
@@ -47,8 +49,9 @@ def train(
         FloatingPointError: If the run diverges.
         UserError: If something does not exist or does not fit, or the folder holds another run.
     """
-    run = make_run(recipe, {}, seed, quick, Path(runs).expanduser(), name=name)
     chosen = TrainOptions(**options)
+    folder, trust = Path(runs).expanduser(), chosen.trust_code
+    run = make_run(recipe, {}, seed, quick, folder, name=name, trust_code=trust)
     train_run(run, chosen, resume=resume, console=Console(quiet=not progress))
     return run
 

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
+from semaug import __version__
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train
 from semaug.errors import how_to_install
@@ -172,7 +172,7 @@ def test_compare_of_one_seed_says_so(semaug):
             ["train", "digits_resnet8", "network=vit_tiny_patch16_224", "--device", "cpu"],
             "cannot take data=digits of 3 x 8 x 8 pixels",
         ),
-        (["list", "recipe"], "list: unknown kind 'recipe'; did you mean 'recipes'?"),
+        (["list", "recipies"], "list: unknown kind 'recipies'; did you mean 'recipes'?"),
         (["train", "digits_resnet8", "lr=1e30", "--device", "cpu"], "expected a finite loss, got"),
         (
             ["compare", "digits_resnet8", "digits_resnet8"],
@@ -230,7 +230,7 @@ def test_files_that_cannot_be_written_end_in_one_line(semaug, tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError, ZeroDivisionError])
 def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch, error):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise error("a mistake of ours")
 
     monkeypatch.setattr("semaug.cli.train.make_run", fail)
@@ -239,7 +239,7 @@ def test_errors_of_our_own_making_show_where_they_are(semaug, monkeypatch, error
 
 
 def test_too_little_memory_ends_in_one_line(semaug, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
 
     monkeypatch.setattr(Supervised, "loss", fail)
@@ -260,22 +260,25 @@ def test_arms_of_unequal_precision_are_told(semaug):
 
 
 def test_version_is_that_of_the_package(semaug):
-    assert semaug("--version") == (0, f"semaug {version('semaug')}\n", "")
+    assert semaug("--version") == (0, f"semaug {__version__}\n", "")
 
 
-@pytest.mark.parametrize("package", ["timm", "lightning_fabric.fabric"])
-def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package):
-    def fail(*arguments):
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("timm", "train"), ("lightning_fabric.fabric", "train"), ("matplotlib.axes", "report")],
+)
+def test_a_missing_extra_says_how_to_install_it(semaug, monkeypatch, package, extra):
+    def fail(*arguments, **options):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
     monkeypatch.setattr("semaug.cli.train.make_run", fail)
     status, _, error = semaug("train", "digits_resnet8")
     assert status == 2
-    assert error.endswith(f"; install what training needs with: {how_to_install('train')}\n")
+    assert error.endswith(f"; install what this command needs with: {how_to_install(extra)}\n")
 
 
 def test_other_missing_modules_are_not_explained_away(semaug, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise ModuleNotFoundError("No module named 'semaug.lost'", name="semaug.lost")
 
     monkeypatch.setattr("semaug.cli.train.make_run", fail)

@@ -38,7 +38,7 @@ def test_the_list_of_commands_imports_none_of_them(arguments):
     assert output.splitlines()[-1].split() == ["end"]
 
 
-@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("width", [70, 80])
 @pytest.mark.parametrize("command", HELPS, ids=" ".join)
 def test_help_breaks_lines_where_the_terminal_ends(semaug, monkeypatch, command, width):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -69,3 +69,15 @@ def test_a_typing_mistake_is_answered_with_the_nearest_command(semaug):
     status, _, error = semaug("trian")
     assert status == 2
     assert "Did you mean 'train'" in error
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["data"]], ids=" ".join)
+def test_help_cuts_no_name_in_a_narrow_terminal(semaug, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "40")
+    status, output, _ = semaug(*command, "--help")
+    assert status == 0
+    assert "…" not in output
+    assert "bold]" not in output
+    assert max(map(len, output.splitlines())) <= 40
+    names = {"": "--install-completion\n", "train": "--checkpoint-seconds", "data": "\nfetch\n"}
+    assert names["".join(command)] in output

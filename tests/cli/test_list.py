@@ -1,5 +1,7 @@
 """Tests of semaug.cli.list."""
 
+import re
+
 import pytest
 
 from semaug import registry
@@ -38,8 +40,8 @@ def test_each_kind_lists_the_members_of_its_registry(semaug):
 
 
 def test_fields_are_those_of_a_recipe(semaug):
-    assert "method.ai_weight" not in semaug("list", "fields")[1]
-    output = semaug("list", "fields", "cifar10_resnet32_ait,loss=isda,strength=1")[1]
+    assert "method.ai_weight" not in semaug("list", "recipe")[1]
+    output = semaug("list", "recipe", "cifar10_resnet32_ait,loss=isda,strength=1")[1]
     assert "method.ai_weight" in output
     assert "loss.strength" in output
 
@@ -48,14 +50,27 @@ def test_help_tells_every_kind(semaug):
     status, output, _ = semaug("list", "--help")
     assert status == 0
     text = " ".join(output.replace("│", " ").split())
-    assert "What to list: recipes, tables, fields, methods, losses, networks, gener" in text
+    assert "What to list: recipes, tables, recipe, methods, losses, networks, gener" in text
 
 
 def test_fields_have_value_type_and_default(semaug, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    output = " ".join(semaug("list", "fields", "digits_resnet8_isda,clip_norm=2")[1].split())
+    output = " ".join(semaug("list", "recipe", "digits_resnet8_isda,clip_norm=2")[1].split())
     assert "batch_size=64 Images in a step" in output
     assert "may have fewer. (a whole number; default: 128)" in output
     assert "loss=isda Loss, see semaug list losses. (the name of a loss; default: cross" in output
     assert "clip_norm=2 " in output
     assert "(a number or 'none'; default: none)" in output
+
+
+def test_fields_that_differ_from_those_of_the_baseline_say_what_is_there(semaug, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    output = " ".join(semaug("list", "recipe", "digits_resnet8_isda")[1].split())
+    marked = re.findall(r"(\S+)=\S+ (?:(?!=).)*? In digits_resnet8: ", output)
+    assert "In digits_resnet8: cross_entropy" in output
+    assert "In digits_resnet8: no such field" in output
+    assert {"loss", "loss.strength"} < {*marked}
+    assert all(name.startswith("loss") for name in marked)
+    output = " ".join(semaug("list", "recipe", "digits_resnet8_isda,lr=0.2")[1].split())
+    assert output.count("In digits_resnet8_isda: ") == output.count("In digits_resnet8_isda: 0.1")
+    assert "In digits" not in semaug("list", "recipe", "digits_resnet8")[1]

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from torch.amp import GradScaler
 
-from semaug.engine import loop, session
+from semaug.engine import loop, processes, session
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.measure import measure
 from semaug.engine.session import Session
@@ -259,3 +262,22 @@ def test_a_folder_of_photographs_goes_on_with_any_number_of_workers(
     assert_same_runs(whole, stopped)
     method = load_checkpoint(whole.checkpoint)["objects"]["method"]
     assert method["criterion.estimator.count"].tolist() == 3 * [14]
+
+
+def test_scaled_gradients_of_fp16_go_on_with_their_scale(make_run, monkeypatch):
+    scaling = MixedPrecision("16-mixed", "cpu")
+
+    def fabric(**options):  # a CPU that scales, as a GPU does
+        return Fabric(**options | {"precision": None, "plugins": [scaling]})
+
+    monkeypatch.setattr(processes, "Fabric", fabric)
+    monkeypatch.setattr("semaug.engine.train.settled", lambda run, device: run)
+    monkeypatch.setattr(GradScaler, "get_growth_interval", lambda self: 3)
+    changes = ("digits_resnet8_isda", "precision=fp16", "channels_last=false", "clip_norm=1")
+    whole, stopped = make_run(*changes), make_run(*changes, root="stopped")
+    train_quietly(whole)
+    stopped_and_resumed(stopped, monkeypatch, step=6)
+    assert_same_runs(whole, stopped)
+    scaler = load_checkpoint(whole.checkpoint)["objects"]["scaler"]
+    assert scaler["scale"] > 0
+    assert scaler["_growth_tracker"] == 12 or scaler["scale"] < 2**16

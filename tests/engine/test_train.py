@@ -14,6 +14,7 @@ from rich.console import Console
 
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.optimizers import SGD
+from semaug.engine.processes import Processes
 from semaug.engine.schedules import Cosine
 from semaug.errors import UserError
 from semaug.methods import Supervised
@@ -422,3 +423,17 @@ def test_the_same_seed_makes_the_same_run_whatever_was_drawn_before(train_tiny):
     torch.rand(5)
     second = train_tiny(root="second")
     assert_same(*(without_times(load_checkpoint(run.checkpoint)) for run in (first, second)))
+
+
+def test_fp16_needs_a_gpu(make_run):
+    with pytest.raises(UserError, match="train: expected a GPU for precision=fp16"):
+        train_quietly(make_run("digits_resnet8", "precision=fp16"))
+    tests = Processes(torch.device("cpu"), "fp16").fabric  # what a GPU trained
+    assert tests.strategy.precision.precision == "32-true"
+
+
+@pytest.mark.gpu
+def test_fp16_trains_on_a_gpu(make_run):
+    run = make_run("digits_resnet8_isda", "precision=fp16")
+    train_quietly(run, device="cuda")
+    assert all(0 < row["train_loss"] < 10 for row in rows_of(run))

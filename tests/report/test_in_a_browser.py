@@ -160,3 +160,21 @@ def test_a_link_to_a_run_opens_it(html, browse):
 def test_the_browser_can_take_a_picture(html, browse, tmp_path):
     browse(html, "return 1", f"--screenshot={tmp_path / 'page.png'}", "--window-size=1200,2000")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pointer_shows_the_values_of_the_nearest_epoch(two_recipes, browse):
+    script = """
+      const svg = document.querySelector("svg[data-curves]");
+      const { left, right, ends } = JSON.parse(svg.dataset.curves);
+      const box = svg.getBoundingClientRect();
+      const at = left + (right - left) * (2.2 - ends[0]) / (ends[1] - ends[0]);
+      const clientX = box.left + box.width * at;
+      svg.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY: box.top + 9 }));
+      const tip = document.querySelector(".tip");
+      const shown = [tip.hidden, ...tip.textContent.split("\\n")];
+      svg.dispatchEvent(new PointerEvent("pointerleave"));
+      return [...shown, tip.hidden].join("; ");
+    """
+    shown = browse(render(collect([two_recipes])), script, "--dump-dom").split("; ")
+    assert (shown[0], shown[1], shown[-1]) == ("false", "epoch 2", "true")
+    assert "digits_resnet8, test error: 25.25" in shown

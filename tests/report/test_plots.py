@@ -1,5 +1,6 @@
 """Tests of semaug.report.plots."""
 
+import json
 import re
 from xml.etree import ElementTree
 
@@ -190,3 +191,26 @@ def test_no_number_is_too_large_or_small_to_draw(write_run, tmp_path, value):
     write_run(columns={"x": value})
     write_run(seed=1, columns={"x": 1, "test_error": abs(value)})
     assert export_plots(collect([tmp_path / "runs"]), tmp_path / "pictures")
+
+
+@pytest.mark.parametrize(("far", "scale"), [(100.0, "log"), (1e9, "linear")])
+def test_a_run_that_goes_far_makes_a_logarithm_of_an_axis_that_shows_the_others(
+    write_run, tmp_path, far, scale
+):
+    for seed, columns in enumerate(({}, {}, {"train_loss": far})):
+        write_run(seed=seed, epochs=20, columns=columns)
+    ((_, *plots),) = plots_of(collect([tmp_path / "runs"]))
+    (loss,) = [plot for plot in plots if plot.title == "training loss"]
+    assert loss.draw(legend=False).axes[0].get_yscale() == scale
+
+
+def test_a_page_has_the_values_of_a_curve_and_where_its_axis_begins_and_ends(plots):
+    root = ElementTree.fromstring(plots["test error and training error"].svg())
+    shown = json.loads(root.get("data-curves"))
+    assert shown["curves"][0] == ["digits_resnet8, test error", [[2, 25.25], [4, 12.62]]]
+    (first, last), width = shown["ends"], float(root.get("viewBox").split()[2])
+    line = root.find(f".//{SVG}g[@id='{root.get('aria-labelledby').split()[0][:-6]}-line2d_1']")
+    assert 0 < shown["left"] < shown["right"] < 1
+    assert first < 1 < 4 < last
+    assert width > 0
+    assert line is not None

@@ -2,9 +2,9 @@
 
 import shlex
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
+from semaug import __version__
 from semaug.engine.allocator import keep_freed_memory
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.errors import UserError, how_to_install
@@ -17,6 +17,8 @@ try:
     from semaug.runs.words import say
 except ModuleNotFoundError as error:
     raise SystemExit(f"semaug: {error}; install it with: {how_to_install('train')}") from None
+
+_OF_REPORTS = ("jinja2", "markupsafe", "matplotlib")  # modules
 
 app = typer.Typer(
     name="semaug",
@@ -35,7 +37,7 @@ for _name, _help in COMMANDS.items():
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"semaug {version('semaug')}")
+        typer.echo(f"semaug {__version__}")
         raise typer.Exit
 
 
@@ -63,11 +65,11 @@ def main() -> None:
         say(errors, f"continue with: {shlex.join(['semaug', *arguments])}")
         sys.exit(128 + stop.signal_number)
     except ModuleNotFoundError as error:
-        if (error.name or "semaug").partition(".")[0] == "semaug":
+        if (missing := (error.name or "semaug").partition(".")[0]) == "semaug":
             raise
-        hint = how_to_install("train")
+        hint = how_to_install("report" if missing in _OF_REPORTS else "train")
         known = hint in str(error)
-        message = str(error) if known else f"{error}; install what training needs with: {hint}"
+        message = str(error) if known else f"{error}; install what this command needs with: {hint}"
     except (FloatingPointError, OSError, UserError) as error:  # all others are our mistakes
         message = str(error)
     else:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from semaug.cli.group import Command
+from semaug.cli.group import Command, Subgroup
 from semaug.cli.options import DataRoot
 from semaug.cli.printing import make_table
 from semaug.data import LoadError
@@ -24,6 +24,7 @@ from semaug.runs.words import counted, say
 
 data_command = typer.Typer(
     name="data",
+    cls=Subgroup,
     help="List, fetch and check data sets.",
     no_args_is_help=True,
     add_completion=False,

@@ -8,7 +8,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
-from semaug.cli.options import one_process, with_options
+from semaug.cli.options import OF_TRAINING, one_process, with_options
 from semaug.engine.options import TrainOptions
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError
@@ -26,7 +26,7 @@ GeneratorName = Annotated[
 ]
 
 
-@with_options(leave_out=["checkpoint_seconds", "data_root", "workers"])
+@with_options(leave_out=[*OF_TRAINING, "data_root", "workers"])
 def generate_command(
     generator: GeneratorName,
     number: Annotated[

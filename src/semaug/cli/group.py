@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from semaug.engine.interrupt import InterruptedRunError
@@ -44,7 +47,33 @@ COMMANDS = {
 }
 
 
-class Command(TyperCommand):
+_NARROW = 70  # columns; in fewer, tables of help would cut names
+
+
+class _Helpful:
+    """Help that cuts no name, however narrow the terminal: there without tables."""
+
+    def format_help(self, context: Any, formatter: Any) -> None:
+        """Print the help."""
+        command: Any = self
+        if (console := Console(highlight=False)).width >= _NARROW:
+            super().format_help(context, formatter)  # type: ignore[misc]
+            return
+        console.print(Text(command.get_usage(context)))
+        console.print()
+        console.print(command.help or "")
+        records = [
+            (part.name, part.get_short_help_str(limit=10_000))
+            for part in getattr(command, "commands", {}).values()
+        ]
+        records += [one.get_help_record(context) for one in command.get_params(context)]
+        for name, text in filter(None, records):
+            console.print()
+            console.print(Text(name, style="bold"))
+            console.print(Padding(Text(text), (0, 0, 0, 4)))
+
+
+class Command(_Helpful, TyperCommand):
     """A command that expands ``~`` in all its paths, which not every shell has done.
 
     Its help breaks lines where the terminal ends, not where its docstring does.
@@ -69,7 +98,11 @@ def _expanded(value: Any) -> Any:
     return value
 
 
-class Group(TyperGroup):
+class Subgroup(_Helpful, TyperGroup):
+    """Commands of a command."""
+
+
+class Group(_Helpful, TyperGroup):
     """Commands that stand for those in modules of their own, which may take seconds to import."""
 
     def invoke(self, context: Any) -> Any:

@@ -14,7 +14,7 @@ from semaug.cli.printing import make_table, print_names
 from semaug.errors import UserError
 from semaug.published.table import table_names
 from semaug.recipe.overrides import describe_fields
-from semaug.recipes import TABLES, describe_recipe, find_recipe
+from semaug.recipes import TABLES, baseline_of, describe_recipe, find_recipe
 from semaug.runs.words import say
 
 # By what is listed: the members, and a title.
@@ -32,7 +32,7 @@ _REGISTRIES = {
 }
 
 _FEW = 5  # recipes that have a line each
-KINDS = ("recipes", "tables", "fields", *_REGISTRIES, "all")
+KINDS = ("recipes", "tables", "recipe", *_REGISTRIES, "all")
 
 
 def list_command(
@@ -40,19 +40,21 @@ def list_command(
         str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(KINDS)}")
     ] = "all",
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Recipe whose fields are listed")
+        str, typer.Argument(metavar="RECIPE", help="Whose fields semaug list recipe tells")
     ] = "digits_resnet8",
 ) -> None:
     """List the names that other commands take.
 
     Each recipe of a classifier has a variant with ISDA, whose name ends in _isda, and each name
-    may be followed by changes: cifar10_resnet32_isda,strength=0.25.
+    may be followed by changes: cifar10_resnet32_isda,strength=0.25. The fields of a recipe have
+    value, type and default, and where they differ from those of the recipe without ISDA, or
+    without the changes, the value there too.
 
     [bold]Examples[/bold]
 
     semaug list losses
 
-    semaug list fields cifar10_resnet32_ait,optimizer=adamw
+    semaug list recipe cifar10_resnet32_ait,optimizer=adamw
     """
     if what not in KINDS:
         raise UserError(unknown_name("list", "kind", what, KINDS))
@@ -61,7 +63,7 @@ def list_command(
         _print_recipes(console)
     if what in ("tables", "all"):
         _print_columns(console, "Tables, for semaug table", table_names())
-    if what in ("fields", "all"):
+    if what in ("recipe", "all"):
         _print_fields(console, recipe)
     for name, (members, title) in _REGISTRIES.items():
         if what in (name, "all"):
@@ -69,13 +71,21 @@ def list_command(
 
 
 def _print_fields(console: Console, recipe: str) -> None:
-    """Print the options of a recipe: value, what it is, what it takes, and its default."""
+    """Print the options of a recipe: value, what it is, what it takes, default, and baseline."""
+    name_of_baseline = baseline_of(recipe)
+    baseline = describe_fields(find_recipe(name_of_baseline)) if name_of_baseline else {}
     table = make_table(f"Fields of {recipe}, for field=value", ["", ""], lines=False)
     table.columns[0].no_wrap = True
     for name, told in describe_fields(find_recipe(recipe)).items():
+        there = baseline[name].value if name in baseline else "no such field"
+        differs = bool(baseline) and there != told.value
         default = "" if told.default in (None, told.value) else f"; default: {told.default}"
-        line = f"{told.meaning} ({told.takes}{default})"
-        table.add_row(Text(f"{name}={told.value}", style="bold"), Text(line))
+        line = Text(f"{told.meaning} ({told.takes}{default})")
+        if differs:
+            line.append(f" In {name_of_baseline}: {there}", style="bold yellow")
+        table.add_row(
+            Text(f"{name}={told.value}", style="bold yellow" if differs else "bold"), line
+        )
     console.print(table)
     console.print()
 

@@ -23,13 +23,18 @@ from semaug.runs.run import Run
 from semaug.runs.words import say_once
 
 RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="See: semaug list recipes", show_default=False)
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="See: semaug list recipes; or the path of the recipe.json of a run",
+        show_default=False,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FIELD=VALUE",
-        help="Change fields of the recipe, such as epochs=20 lr=50%; see: semaug list fields",
+        help="Change fields of the recipe, such as epochs=20 lr=50%; see: semaug list recipe",
         show_default=False,
     ),
 ]
@@ -71,12 +76,15 @@ PredictorName = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
 Seed = Annotated[
-    int | None, typer.Option(min=0, help="Same as seed=N; default: 0", show_default=False)
+    int | None,
+    typer.Option(
+        min=0, help="Same as seed=N; default: 0, or that of a recipe.json", show_default=False
+    ),
 ]
 FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
 
 # Of training alone, which commands that load what was trained leave out.
-OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints")
+OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints", "logger")
 
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
@@ -108,6 +116,15 @@ _DECLARED: dict[str, Any] = {
             min=0,
             help="Keep the networks at so many moments of training, evenly spread, for semaug "
             "tightness; each takes the disk space of the weights and statistics",
+        ),
+    ],
+    "logger": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Log to csv, wandb, mlflow, or package.module:Class or my_file.py:name, beside "
+            "TensorBoard; may be repeated, changes no result",
+            show_default=False,
         ),
     ],
     "trust_code": Annotated[
@@ -184,14 +201,18 @@ def with_options(*, leave_out: Sequence[str] = ()) -> Callable[[Callable[..., No
     return decorate
 
 
-def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int]:
-    """Take ``seed=N`` out of the overrides; it is no field, for a recipe has no seed."""
+def split_seed(texts: list[str], option: int | None) -> tuple[dict[str, str], int | None]:
+    """Take ``seed=N`` out of the overrides; it is no field, for a recipe has no seed.
+
+    Returns:
+        Changes of fields, and the seed; None if none is given.
+    """
     given = [text.partition("=")[2] for text in texts if text.partition("=")[0] == "seed"]
     rest = split_overrides(text for text in texts if text.partition("=")[0] != "seed")
     if len(given) + (option is not None) > 1:
         raise UserError("semaug: expected one seed, got several")
     if not given:
-        return rest, option or 0
+        return rest, option
     if not given[0].isdecimal():
         raise UserError(f"semaug: expected `seed` to be a whole number >= 0, got {given[0]!r}")
     return rest, int(given[0])

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from semaug.cli.generate import GeneratorName
-from semaug.cli.options import one_process, with_options
+from semaug.cli.options import OF_TRAINING, one_process, with_options
 from semaug.cli.printing import make_table
 from semaug.data import ImageSet
 from semaug.data.registry import data_root as find_root
@@ -25,7 +25,7 @@ from semaug.runs.words import counted, say
 _SHOWN, _NEIGHBOURS = 10, 5  # of a picture
 
 
-@with_options(leave_out=["checkpoint_seconds", "workers"])
+@with_options(leave_out=[*OF_TRAINING, "workers"])
 def quality_command(
     generator: GeneratorName,
     features: Annotated[

@@ -35,10 +35,10 @@ def show_command(
 
     semaug show cifar10_resnet32 policy=autoaugment_cifar10 cutout=16 --data-root data
     """
-    changes, chosen_seed = split_seed(overrides or [], seed)
+    changes, given = split_seed(overrides or [], seed)
     changed = override(find_recipe(recipe), changes)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     options = TrainOptions(data_root=data_root)
-    draw_gallery(output, changed, options, seed=chosen_seed, num_images=images, num_epochs=epochs)
+    draw_gallery(output, changed, options, seed=given or 0, num_images=images, num_epochs=epochs)
     say(Console(), f"wrote {output}")

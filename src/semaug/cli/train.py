@@ -23,7 +23,7 @@ from semaug.recipes import make_run
 from semaug.runs.words import say
 
 
-@with_options(leave_out=["trust_code"])
+@with_options()
 def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,
@@ -46,9 +46,11 @@ def train_command(
     semaug train digits_resnet8_isda
 
     semaug train cifar100_resnet32_isda seed=1 strength=0.25 --data-root data
+
+    semaug train runs/digits_resnet8_isda/seed0/recipe.json seed=1
     """
     changes, chosen_seed = split_seed(overrides or [], seed)
-    run = make_run(recipe, changes, chosen_seed, quick, runs)
+    run = make_run(recipe, changes, chosen_seed, quick, runs, trust_code=options.trust_code)
     console = Console(quiet=not is_first_process())
     summary = train(
         run,

@@ -63,6 +63,8 @@ def fit(start: Start) -> dict[str, Any]:
     objects: dict[str, Any] = {"method": method, "optimizer": optimizer}
     if recipe.ema_decay is not None:
         objects["average"] = WeightAverage(networks, recipe.ema_decay)
+    if recipe.precision == "fp16":
+        objects["scaler"] = fabric.strategy.precision
     average = objects.get("average")
     metrics = builder.metrics(method)
     measures = [(one.name, one.unit, one.better) for one in metrics]
@@ -104,12 +106,10 @@ def fit(start: Start) -> dict[str, Any]:
                 values = _values(output, streams.shares(batch, session.step))
                 fabric.backward(values["loss"] * processes.size)  # gradients are averaged
                 if recipe.clip_norm is not None:
-                    fabric.clip_gradients(
-                        wrapped_method,
-                        wrapped_optimizer,
-                        max_norm=recipe.clip_norm,
-                        error_if_nonfinite=False,  # it would be waited for; we ask seldom
-                    )
+                    if "scaler" in objects:  # Fabric would refuse fused optimizers, torch does not
+                        objects["scaler"].scaler.unscale_(optimizer)
+                    parameters = [x for group in optimizer.param_groups for x in group["params"]]
+                    nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
                 wrapped_optimizer.step()
                 method.after_step(batch, output)
                 if average is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class TrainOptions:
         checkpoint_seconds: Longest time between two checkpoints; there is one after each epoch.
         keep_checkpoints: How many moments of training to keep besides the last, evenly spread over
             the epochs, for what looks at a run over time; 0 keeps none.
+        logger: One or several loggers of Lightning beside TensorBoard: names such as ``"csv"``,
+            ``"wandb"`` and ``"mlflow"``, places such as ``"my_file.py:name"``, or objects. See
+            :class:`semaug.runs.loggers.RunLogger`.
         trust_code: Whether code that is kept in a run folder may run where the file it was
             copied from has changed, or is gone.
     """
@@ -28,4 +32,5 @@ class TrainOptions:
     workers: int | None = None
     checkpoint_seconds: float = 300.0
     keep_checkpoints: int = 0
+    logger: Any = None
     trust_code: bool = False

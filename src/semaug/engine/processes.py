@@ -23,11 +23,12 @@ from semaug.engine.torchrun import num_processes, process_rank
 from semaug.errors import UserError
 from semaug.recipe.plan import Plan
 
-# As Fabric calls what recipes call "32", "bf16" and "64".
-_FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
+# As Fabric calls the precisions of recipes.
+_FABRIC_PRECISION: dict[str, Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]] = {
     "32": "32-true",
     "64": "64-true",
     "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
 }
 
 
@@ -42,7 +43,8 @@ class Processes:
 
     Args:
         device: Of this process.
-        precision: Of the recipe.
+        precision: Of the recipe. A CPU tests networks of ``"fp16"`` in float32, for Fabric has fp16
+            on GPUs alone.
 
     Raises:
         UserError: If there are more processes on this machine than GPUs.
@@ -52,7 +54,8 @@ class Processes:
         self.size = num_processes()
         self.rank = process_rank()
         self.is_first = self.rank == 0
-        chosen = _FABRIC_PRECISION[precision]
+        on_cpu = precision == "fp16" and device.type == "cpu"
+        chosen = _FABRIC_PRECISION["32" if on_cpu else precision]
         if self.size == 1:
             devices = 1 if device.index is None else [device.index]
             self.fabric = Fabric(accelerator=device.type, devices=devices, precision=chosen)

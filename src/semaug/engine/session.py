@@ -117,9 +117,9 @@ class Session:
             self._restore()
         self._next_checkpoint = time.monotonic() + start.options.checkpoint_seconds
         with ExitStack() as stack:
-            self._record = (
-                stack.enter_context(Record(run, self.rows)) if self.processes.is_first else None
-            )
+            self._record: Record | None = None
+            if self.processes.is_first:
+                self._record = stack.enter_context(Record(run, self.rows, start.loggers))
             self._interrupt: Interrupt = stack.enter_context(watch_interrupts())
             self._display: Display = stack.enter_context(show_progress(start.console, self))
             self._stack = stack.pop_all()

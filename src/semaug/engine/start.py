@@ -1,6 +1,6 @@
 """What a loop is started with: a run, where it is trained, and what is shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.errors import UserError, as_user_error
 from semaug.export import BackboneReport
+from semaug.runs.loggers import RunLogger
 from semaug.runs.run import Run
 from semaug.runs.words import say_once
 
@@ -40,6 +41,7 @@ class Start:
         console: Where to show progress.
         report: Called with the state of the run, such as ``"starts"``, once it is known that
             nothing is missing or misspelt.
+        loggers: What gets the rows of the run too; of the first process.
     """
 
     run: Run
@@ -48,6 +50,7 @@ class Start:
     options: TrainOptions
     console: Console
     report: Callable[[str], None]
+    loggers: Sequence[RunLogger] = ()
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
     image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
     whiten: Callable[[Tensor], Tensor] | None = None  # of images, where the recipe says so

@@ -23,6 +23,7 @@ from semaug.outside import find
 from semaug.runs.divergence import DivergedError, check_not_diverged
 from semaug.runs.environment import describe_device
 from semaug.runs.folder import check_same_recipe
+from semaug.runs.loggers import make_loggers
 from semaug.runs.run import Run
 
 
@@ -55,7 +56,8 @@ def train(
         OSError: If the disk does not take what is written.
         UserError: If something in the recipe does not exist or does not fit the images,
             the folder holds another run or one of other images or pretrained weights, another
-            process is training this one, or the memory of the device is too small.
+            process is training this one, a logger is unknown or fails, or the memory of the device
+            is too small.
     """
     options = options or TrainOptions()
     if (
@@ -82,6 +84,7 @@ def train(
         check_not_diverged(run)
         if not is_first_process() or console is None:
             console = Console(quiet=not is_first_process())
+        loggers = make_loggers(options.logger, run) if is_first_process() else []
         loop = run.recipe.loop
         try:
             with (
@@ -89,7 +92,7 @@ def train(
                 operators(place, deterministic=run.recipe.deterministic),
             ):
                 processes = Processes(place, run.recipe.precision)
-                start = Start(run, place, processes, options, console, report)
+                start = Start(run, place, processes, options, console, report, loggers)
                 return (find(loop) if isinstance(loop, str) else loop)(start)
         except DivergedError as error:
             run.write_divergence(error.epoch, error.step)
@@ -104,8 +107,11 @@ def settled(run: Run, device: torch.device) -> Run:
     """Replace what is ``"auto"`` in the recipe by what the run began with, or begins with now.
 
     Raises:
-        UserError: If the folder holds a run of another recipe, or is damaged.
+        UserError: If the folder holds a run of another recipe, or is damaged; if the device does
+            not train in the precision of the recipe.
     """
+    if run.recipe.precision == "fp16" and device.type == "cpu":
+        raise UserError("train: expected a GPU for precision=fp16; a CPU trains in 32 or bf16")
     written = run.read("recipe.json") if run.has_begun else None
     if written is None:
         return replace(run, recipe=settle(run.recipe, device))

@@ -37,7 +37,7 @@ class GenerationRecipe(BaseRecipe):
     batch_size: int = 64
     ema_decay: float | None = None
     report: Literal["mean_last_10", "last", "best"] = "last"
-    precision: Literal["auto", "32", "bf16", "64"] = "32"
+    precision: Literal["auto", "32", "bf16", "fp16", "64"] = "32"
     channels_last: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:

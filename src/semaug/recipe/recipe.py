@@ -43,8 +43,8 @@ class BaseRecipe:
         report: Which number is reported: the mean of the last ten tests (``mean_last_10``), the
             ``last`` or the ``best`` one.
         evaluation_batch_size: Images in a step of testing.
-        precision: ``"32"``, ``"bf16"`` (mixed), ``"64"``, or ``"auto"``: what is fastest on the
-            device.
+        precision: ``"32"``, ``"bf16"`` (mixed), ``"fp16"`` (mixed, with scaled gradients, on GPUs
+            alone), ``"64"``, or ``"auto"``: what is fastest on the device.
         channels_last: Memory format of images and kernels, or ``"auto"``.
         deterministic: Whether every operator must give the same result each time, slower, on an
             accelerator too. On a CPU runs are the same bit for bit in any case.
@@ -64,7 +64,7 @@ class BaseRecipe:
     evaluate_every_steps: int | None = None
     report: Literal["mean_last_10", "last", "best"] = "mean_last_10"
     evaluation_batch_size: int = 250
-    precision: Literal["auto", "32", "bf16", "64"] = "auto"
+    precision: Literal["auto", "32", "bf16", "fp16", "64"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     deterministic: bool = False
 

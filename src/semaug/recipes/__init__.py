@@ -36,10 +36,12 @@ from semaug.recipes import (
 )
 from semaug.recipes.row import Row
 from semaug.registry import recipes
+from semaug.runs.folder import read_recipe
 from semaug.runs.run import Run
 
 __all__ = [
     "TABLES",
+    "baseline_of",
     "describe_recipe",
     "find_recipe",
     "make_run",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _ISDA = "_isda"
+_WRITTEN = ".json"  # how the name of a recipe ends that a run has written
 
 # What is listed together, by title.
 TABLES: dict[str, Mapping[str, Row]] = {
@@ -79,17 +82,20 @@ def split_name(text: str) -> tuple[str, dict[str, str]]:
 
     >>> split_name("digits_resnet8,loss=isda,milestones_percent=50,75")
     ('digits_resnet8', {'loss': 'isda', 'milestones_percent': '50,75'})
+    >>> split_name("runs/digits_resnet8,lr=0.2/seed0/recipe.json,epochs=9")
+    ('runs/digits_resnet8,lr=0.2/seed0/recipe.json', {'epochs': '9'})
     """
-    name, *changes = re.split(r",(?=[^,=]+=)", text)  # a value may be a list with commas
-    return name, split_overrides(changes)
+    file, end, rest = text.rpartition(_WRITTEN)
+    name, *changes = re.split(r",(?=[^,=]+=)", rest)  # a value may be a list with commas
+    return file + end + name, split_overrides(changes)
 
 
 def find_recipe(text: str) -> Any:
     """Return the recipe of this name, with its changes.
 
     Args:
-        text: ``NAME``, ``NAME_isda``, ``my_file.py:name`` or ``package.module:name``, and behind
-            it perhaps ``,field=value`` several times.
+        text: ``NAME``, ``NAME_isda``, ``my_file.py:name``, ``package.module:name`` or the path of
+            the ``recipe.json`` of a run, and behind it perhaps ``,field=value`` several times.
 
     Raises:
         UserError: If there is none; the message has the nearest one.
@@ -100,14 +106,32 @@ def find_recipe(text: str) -> Any:
     return override(recipe, changes)
 
 
+def baseline_of(text: str) -> str | None:
+    """Return the name of the recipe that another is a change of; None if it stands alone.
+
+    Raises:
+        UserError: If there is no such recipe.
+
+    >>> baseline_of("digits_resnet8_isda,lr=0.2"), baseline_of("digits_resnet8_isda")
+    ('digits_resnet8_isda', 'digits_resnet8')
+    """
+    name, changes = split_name(text)
+    if changes:
+        return name
+    if (written := _written(name)) is not None:
+        return None if is_outside(written.name) else written.name
+    return name.removesuffix(_ISDA) if _find_row(name)[1] else None
+
+
 def make_run(
     recipe: Any,
     changes: Mapping[str, str],
-    seed: int,
+    seed: int | None,
     quick: bool,
     runs: Path,
     *,
     name: str = "recipe",
+    trust_code: bool = False,
 ) -> Run:
     """Describe a run; its folder is the same however changes are given.
 
@@ -115,33 +139,44 @@ def make_run(
         recipe: A name as :func:`find_recipe` takes it, or a recipe.
         changes: More of them, as :func:`split_overrides` gives them; a part such as ``50%`` is one
             of what ``recipe`` says.
-        seed: Of the run.
+        seed: Of the run; None is that of a ``recipe.json``, and else 0.
         quick: Whether it is a smoke test, which ``changes`` may enlarge again.
         runs: Folder of all runs.
         name: Of a recipe that has none.
+        trust_code: Whether code that a run keeps beside its ``recipe.json`` may be executed.
 
     Raises:
-        UserError: If a name is unknown, or a change does not fit.
+        UserError: If a name is unknown, a change does not fit, or a ``recipe.json`` is damaged.
 
     >>> changes = {"epochs": "10%", "optimizer.lr": "1e-1"}
     >>> make_run("digits_resnet8,epochs=60", changes, 0, False, Path("runs")).label
     'digits_resnet8,epochs=6'
     """
-    base: Any = recipe
-    own: Mapping[str, str] = {}
+    start, own = Run(name, recipe), dict[str, str]()
     if isinstance(recipe, str):
         name, own = split_name(recipe)
-        base, recipe = find_recipe(name), find_recipe(recipe)
-    recipe = override(recipe, changes)
-    if quick:
+        start = _written(name, trust_code) or Run(name, find_recipe(name))
+    base = start.recipe
+    recipe = override(override(base, own), changes)
+    if quick and not start.quick:
         whole = {field: value for field, value in changes.items() if not value.endswith("%")}
         base, recipe = make_quick(base), override(make_quick(recipe), whole)
-    described = describe_overrides(recipe, {**own, **changes}, base)
-    return Run(name, recipe, seed, described, quick, runs)
+    described = describe_overrides(recipe, start.overrides)
+    described |= describe_overrides(recipe, {**own, **changes}, base)
+    seed = start.seed if seed is None else seed
+    return Run(start.name, recipe, seed, described, quick or start.quick, runs)
+
+
+def _written(name: str, trust_code: bool = False) -> Run | None:
+    """Return the run of a ``recipe.json``; None if this is the name of a recipe."""
+    path = Path(name).expanduser()
+    return read_recipe(path, trust_code=trust_code) if path.suffix == _WRITTEN else None
 
 
 def _find_row(name: str) -> tuple[Row, bool]:
     """Return the row of a name, and whether its loss is to be ISDA."""
+    if (written := _written(name)) is not None:
+        return Row(written.recipe, f"What {name} says."), False
     known = () if is_outside(name) else recipes.names()
     base = name.removesuffix(_ISDA)
     is_twin = name not in known and base in known

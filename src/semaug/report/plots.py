@@ -1,11 +1,14 @@
 """Curves as pictures: for a page that has two themes, and as files of their own."""
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -16,12 +19,13 @@ from semaug.report.data import Group, Point, Report, curve
 from semaug.report.masks_plot import MasksPlot
 from semaug.report.mistake_plots import ConfusionPlot, ImagesPlot
 from semaug.report.mistakes import MOST_CLASSES
-from semaug.report.picture import SERIES, Picture, export, wrapped
+from semaug.report.picture import SERIES, Picture, export, page_svg, wrapped
 from semaug.runs.read import label_of, row_name
 
 _DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1, 2))
 _MOST_POINTS = 500  # of a curve: more are finer than a screen, and make the page heavy
 _MOST_ON_LINEAR_AXIS = 10.0  # largest to lowest error; beyond, a logarithm shows both ends
+_SEEN = 0.25  # of a logarithmic axis for the other runs, else one that goes far is cut
 _FARTHEST = 20.0  # that a run may go beyond the middle one, in ranges of the latter
 _NOT_DRAWN = ("epoch", "step", "seconds")
 _NAMES = {
@@ -65,6 +69,19 @@ class Plot(Picture):
             if (points := curve(recipe.runs, column))
         ]
         return " ".join([*ends, *(f"{text}." for text in self._axis()[2])])
+
+    def svg(self) -> str:
+        """Return the picture for a page, with what the page shows under the pointer."""
+        figure = self.draw(legend=False)
+        text = page_svg(figure, self.name, self.title, self.describe())
+        axes: Any = figure.axes[0]  # drawn, so its place holds
+        curves = [
+            [line.get_label(), [[x, float(f"{y:.4g}")] for x, y in line.get_xydata().tolist()]]
+            for line in axes.get_lines()
+        ]
+        box = axes.get_position()
+        shown = {"left": box.x0, "right": box.x1, "ends": axes.get_xlim(), "curves": curves}
+        return text.replace("<svg ", f'<svg data-curves="{escape(json.dumps(shown))}" ', 1)
 
     def fill(self, axes: Axes) -> None:
         """Draw the curves."""
@@ -119,6 +136,9 @@ class Plot(Picture):
         if is_error and highest > _MOST_ON_LINEAR_AXIS * lowest > 0:
             return True, (lowest, highest), []
         low, high = axis_ends([(low, high) for low, high, _ in ranges])
+        is_cut = (low, high) != (lowest, highest) and lowest > 0
+        if is_cut and math.log(high / low) > _SEEN * math.log(highest / lowest):
+            return True, (lowest, highest), []
         outside = {name: (a, b) for a, b, name in ranges if a < low or b > high}
         return (
             False,

@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from semaug.errors import UserError
-from semaug.outside import check_code, keep_code
+from semaug.errors import UserError, as_user_error
+from semaug.outside import check_code, is_outside, keep_code, load_recorded
 from semaug.recipe.plain import (
     completed,
     flat_options,
+    outside_names,
+    recipe_from_plain_data,
     typed_names,
 )
 from semaug.runs.environment import describe_device, describe_software
-from semaug.runs.files import FORMAT, read_json, write_bytes, write_json
-from semaug.runs.read import Measure, describe_measures
+from semaug.runs.files import FORMAT, check_format, read_json, write_bytes, write_json
+from semaug.runs.read import Measure, check_fields, describe_measures
 from semaug.runs.run import Run
 
 
@@ -45,6 +48,32 @@ def check_same_recipe(run: Run, found: Mapping[str, Any]) -> None:
             "choose another folder with --runs, or undo the difference"
         )
     check_code(run.folder, found.get("code", {}), now["code"])
+
+
+def read_recipe(path: Path, *, trust_code: bool = False) -> Run:
+    """Return the run that a ``recipe.json`` describes, to train it again among other runs.
+
+    Args:
+        path: Of the file.
+        trust_code: Whether copies of code from outside, beside the file, may be executed.
+
+    Raises:
+        UserError: If the file is missing, damaged, of another format or no recipe of a run, or code
+            of it was changed since.
+    """
+    with as_user_error(f"{path}: ", OSError):
+        found = read_json(path, "restore a copy of it")
+    with as_user_error(
+        f"{path}: expected the recipe.json of a run, got other JSON: ",
+        *(AttributeError, LookupError, TypeError, ValueError),
+    ):
+        check_fields(found, ("name", "overrides", "quick", "recipe", "code", "seed"))
+        check_format(path, found)
+        name, plain = found["name"], found["recipe"]
+        names = [*filter(is_outside, [name]), *outside_names(plain)]
+        load_recorded(path.parent, found["code"], names, trusted=trust_code)
+        recipe = recipe_from_plain_data(plain)
+    return Run(name, recipe, found["seed"], found["overrides"], found["quick"])
 
 
 def write_start(

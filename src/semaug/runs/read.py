@@ -254,14 +254,23 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     check_format(path, summary)
     context = f"{path}: expected the summary of a run; {_REMEDY}: "
     with as_user_error(context, AttributeError, TypeError, ValueError):
-        for name, kind in _FIELDS.items():
-            if not isinstance(found := summary.get(name), kind):
-                raise TypeError(f"`{name}` is {found!r}")
+        check_fields(summary, _FIELDS)
         measures_of(summary)
         for metrics in summary["results"].values():
             for reports in metrics.values():
                 {name: float(value) for name, value in reports.items()}
     return summary
+
+
+def check_fields(found: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Check fields of a summary, or of a ``recipe.json``, which has some of them.
+
+    Raises:
+        TypeError: If one is missing or something else.
+    """
+    for name in names:
+        if not isinstance(value := found.get(name), _FIELDS[name]):
+            raise TypeError(f"`{name}` is {value!r}")
 
 
 def find_finished(folder: Path) -> list[Path]:

@@ -1,12 +1,13 @@
-"""What a run writes down: rows of metrics, and the same for TensorBoard."""
+"""What a run writes down: rows of metrics, and the same for TensorBoard and other loggers."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
 from semaug.runs.files import as_json, write_text, writing
+from semaug.runs.loggers import RunLogger
 from semaug.runs.run import Run
 
 
@@ -17,7 +18,9 @@ class Record:
     rows that came after that checkpoint, or were torn by a kill, are gone.
     """
 
-    def __init__(self, run: Run, rows: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, run: Run, rows: list[dict[str, Any]], loggers: Sequence[RunLogger] = ()
+    ) -> None:
         self._path = run.metrics
         write_text(self._path, "".join(as_json(row) + "\n" for row in rows))
         self._folder = run.folder / "tensorboard"
@@ -26,23 +29,33 @@ class Record:
             self._writer = SummaryWriter(str(self._folder))
         for row in rows:
             self._show(row)
+        self._loggers = loggers
+        for logger in loggers:
+            logger.begin(rows)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append the row of an epoch."""
         with writing(self._path), self._path.open("a") as file:
             file.write(as_json(row) + "\n")
         self._show(row)
+        for logger in self._loggers:
+            logger.add(row)
 
     def add_classes(self, values: Mapping[str, float], epoch: float) -> None:
-        """Show the metric of each class, for TensorBoard alone: the summary holds them too."""
-        self._show({"epoch": epoch} | {f"by_class/{name}": x for name, x in values.items()})
+        """Show the metric of each class, for loggers alone: the summary holds them too."""
+        named = {"epoch": epoch} | {f"by_class/{name}": x for name, x in values.items()}
+        self._show(named)
+        for logger in self._loggers:
+            logger.show(named)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, *exception: object) -> None:
         with writing(self._folder):
             self._writer.close()
+        for logger in self._loggers:
+            logger.close(finished=kind is None)
 
     def _show(self, row: Mapping[str, Any]) -> None:
         with writing(self._folder):

@@ -37,6 +37,32 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
+// Values of the curves under the pointer, at the nearest epoch.
+{
+  const tip = document.createElement("div");
+  tip.className = "tip";
+  tip.hidden = true;
+  document.body.append(tip);
+  for (const svg of document.querySelectorAll("svg[data-curves]")) {
+    const { left, right, ends, curves } = JSON.parse(svg.dataset.curves);
+    const epochs = [...new Set(curves.flatMap(([, points]) => points.map(([x]) => x)))];
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const share = ((event.clientX - box.left) / box.width - left) / (right - left);
+      const at = ends[0] + share * (ends[1] - ends[0]);
+      const epoch = epochs.reduce((a, b) => (Math.abs(b - at) < Math.abs(a - at) ? b : a));
+      const lines = curves.map(([name, points]) => [name, points.find(([x]) => x === epoch)]);
+      const known = lines.filter(([, point]) => point);
+      tip.textContent = [`epoch ${epoch}`, ...known.map(([name, [, y]]) => `${name}: ${y}`)].join("\n");
+      tip.hidden = false;
+      const free = document.documentElement.clientWidth - tip.offsetWidth - 8;
+      tip.style.left = `${scrollX + Math.max(0, Math.min(event.clientX + 12, free))}px`;
+      tip.style.top = `${scrollY + event.clientY + 16}px`;
+    });
+    svg.addEventListener("pointerleave", () => { tip.hidden = true; });
+  }
+}
+
 const open = () => {
   const target = document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) target.open = true;
