@@ -19,7 +19,7 @@ from semaug.runs.run import Run
 SMALL = ["--quick", "--device", "cpu"]
 READING = (
     "directions", "evaluate", "export", "features", "generate", "predict", "quality", "table",
-    "tightness", "transfer", "visualize",
+    "tightness", "train", "transfer", "visualize",
 )  # fmt: skip
 
 

@@ -265,9 +265,8 @@ def test_a_folder_of_photographs_goes_on_with_any_number_of_workers(
 
 
 def test_scaled_gradients_of_fp16_go_on_with_their_scale(make_run, monkeypatch):
-    scaling = MixedPrecision("16-mixed", "cpu")
-
     def fabric(**options):  # a CPU that scales, as a GPU does
+        scaling = MixedPrecision("16-mixed", "cpu")
         return Fabric(**options | {"precision": None, "plugins": [scaling]})
 
     monkeypatch.setattr(processes, "Fabric", fabric)

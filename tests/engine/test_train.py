@@ -433,6 +433,7 @@ def test_fp16_needs_a_gpu(make_run):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_fp16_trains_on_a_gpu(make_run):
     run = make_run("digits_resnet8_isda", "precision=fp16")
     train_quietly(run, device="cuda")

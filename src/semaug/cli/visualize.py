@@ -116,9 +116,9 @@ def visualize_command(
     *,
     options: TrainOptions,
 ) -> None:
-    """Show augmented features as images: the reverse mapping of the paper (Figs. 6, 7, 12 to 14).
+    """Show augmented features as images, by reverse mapping or by a decoder.
 
-    For test images of each class: the image, its reconstruction from its features, images of
+    That is Figs. 6, 7 and 12 to 14 of the paper. For test images of each class: the image, its reconstruction from its features, images of
     features drawn from N(a, λ Σ), and as a control of features equally far away in directions at
     random; then random images of the class, and the training images nearest to the first augmented
     one, by pixels and by features. Below each picture are the residual and the probability of the
