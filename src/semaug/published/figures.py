@@ -209,13 +209,13 @@ def _tuned(**strengths: str) -> dict[str, str]:
         for kind, values in strengths.items()
     }
     return {"cross-entropy": ""} | {
-        f"{arm} = {value}": (change + value).removesuffix(",strength=5")
+        f"{arm} = {value}": (change + value).removesuffix(",strength=10")
         for arm, (change, values) in changes.items()
         for value in values.split()
     }
 
 
-_SHARED = ",covariance=shared"  # of the recipes with ISDA, as is a strength of 5
+_SHARED = ",covariance=shared"  # of the recipes with ISDA, as is a strength of 10
 _FINETUNED = _tuned(diagonal="2.5 10 30 100", shared="1 2.5 5 10", identity="1 2.5 5 10")
 _HEADS = _tuned(diagonal="0.5 1 2.5 10", shared="0.25 0.5 1 2.5", identity="0.1 0.25 0.5 1")
 

@@ -12,8 +12,8 @@ Run:     semaug compare cifar100_10_finetune cifar100_10_finetune_isda --seeds 1
          network.pretrained=false network.weights=FILE, where timm can fetch nothing
 Result:  see results/README.md
 Smoke:   semaug train cifar100_10_finetune_isda --quick   (CPU, a minute)
-Source:  none: AdamW at rates that are usual for fine-tuning; covariance and strength of the twin
-         with ISDA are not chosen by a study yet
+Source:  none: AdamW at rates that are usual for fine-tuning; the strength of the twin with ISDA was
+         chosen on held-out images of CIFAR-100, for this covariance, see results/README.md
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ from semaug.registry import networks
 
 __all__ = ["ISDA", "RECIPES", "baseline", "fine_tuning"]
 
-ISDA = {"covariance": "shared", "strength": "5"}  # of all recipes that fine-tune
+ISDA = {"covariance": "shared", "strength": "10"}  # chosen for 10 images a class of CIFAR-100
 
 
 def fine_tuning(**own: Any) -> Recipe:

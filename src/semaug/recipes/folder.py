@@ -7,7 +7,7 @@ Run:     semaug compare folder_finetune folder_finetune_isda --data-root ROOT
 Result:  none, for it depends on your images
 Smoke:   semaug train folder_finetune --quick --data-root ROOT   (CPU, a minute)
 Source:  of folder_finetune none: AdamW at rates that are usual for fine-tuning. Covariance and
-         strength of its twin with ISDA are not chosen by a study yet.
+         strength of its twin with ISDA are not chosen by a study on photographs.
          Of folder_resnet18: settings of He et al., arXiv:1512.03385, for ImageNet; differs from it
          in: 90 epochs, cosine schedule, warm-up, 128 images a step with a learning rate in
          proportion, Nesterov's momentum, random resized crops, no color augmentation, one crop of
