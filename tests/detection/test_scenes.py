@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from semaug.data import load_data
 from semaug.data.check import check
 from semaug.detection.coco import COCO, COCOJson, read_coco
 from semaug.detection.outlines import outline_masks, pack_masks
@@ -270,6 +271,11 @@ def test_connected_parts_of_masks_are_objects(tmp_path):
     assert (image.shape, target.masks.shape[1:]) == ((3, 18, 24), (18, 24))
     assert [15, 10, 20, 14] in target.boxes.tolist()
     assert data.notes[0] == "1 of 367 official frames of train"
+
+
+def test_objects_are_no_labels(root):
+    with pytest.raises(ValueError, match="with labels or masks, got 'coco_json' with a SceneData"):
+        load_data("coco_json", root)
 
 
 def test_check_counts_objects_and_names_problems(root):

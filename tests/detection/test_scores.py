@@ -130,9 +130,7 @@ def test_the_truth_scores_all_and_nothing_scores_none(problem):
         single = ~scenes.is_crowd[start:stop]
         boxes, labels = scenes.boxes[start:stop][single], scenes.labels[start:stop][single]
         boxes = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
-        perfect[number] = Detections(
-            boxes, torch.ones(len(boxes)), scenes.labels[start:stop][single]
-        )
+        perfect[number] = Detections(boxes, torch.ones(len(boxes)), labels)
     assert collected(scenes, perfect).compute()["AP"] == pytest.approx(100)
     assert Scores(scenes).compute()["AP"] == 0
     nothing = scenes.subset(torch.tensor([3]))

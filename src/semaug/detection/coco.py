@@ -74,14 +74,15 @@ class COCO(DataSource):
                 return place
         raise FileNotFoundError(
             f"data: expected {', '.join(wanted)} in {str(root / 'coco')!r}, got not all of them; "
-            + self.how_to_get.format(root=root)
+            f"{self.how_to_get.format(root=root)}, or name the folder that holds them with "
+            "--data-root"
         )
 
 
 @data_sets.register("coco_json")
 @dataclass(frozen=True, kw_only=True)
 class COCOJson(DataSource):
-    """Your own photographs with boxes, described by JSON files in the format of COCO.
+    """Your own photographs with boxes in JSON as of COCO.
 
     Args:
         train: File of the images to train on, below the data root; None looks for usual names,
@@ -143,7 +144,7 @@ class COCOJson(DataSource):
         if file is None:
             raise FileNotFoundError(
                 f"data: expected annotations in COCO's format in {str(root)!r}, got no file "
-                f"{', '.join(names[:3])} or the like; name it with data.{parts[0]}=FILE"
+                f"{', '.join(names[:3])} or the like; name it with data.{parts[0]}=FILE and its folder with --data-root"
                 if not name
                 else f"data: expected a file of annotations {str(root / name)!r}, got none"
             )

@@ -59,13 +59,7 @@ class Yolo(DataSource):
             ValueError: If a line is no box, or a text file has no image; each line of the message
                 is one problem.
         """
-        classes = _read_names(root)
-        train = self._folders(root, "train") or self._folders(root, "")
-        if train is None:
-            raise FileNotFoundError(
-                f"data: expected folders images/ and labels/ in {str(root)!r}, or in train/ of it, "
-                "got none; name the folder that holds them with --data-root"
-            )
+        train, classes = self._training_folders(root), _read_names(root)
         trained = _read(*train, classes)
         parts = (self.test,) if self.test else _TESTS
         tests = [found for part in parts if (found := self._folders(root, part))]
@@ -75,6 +69,19 @@ class Yolo(DataSource):
             )
         tested = _read(*tests[0], classes) if tests else trained.subset(torch.arange(0))
         return SceneData("yolo", trained, tested, IMAGENET_MEAN, IMAGENET_STD)
+
+    def check_there(self, root: Path) -> None:
+        """Find the folders of images to train on."""
+        self._training_folders(root)
+
+    def _training_folders(self, root: Path) -> tuple[Path, Path]:
+        found = self._folders(root, "train") or self._folders(root, "")
+        if found is None:
+            raise FileNotFoundError(
+                f"data: expected folders images/ and labels/ in {str(root)!r}, or in train/ of it, "
+                "got none; name the folder that holds them with --data-root"
+            )
+        return found
 
     def _folders(self, root: Path, part: str) -> tuple[Path, Path] | None:
         """Return the folders of images and of text files of a part, if it is there."""
