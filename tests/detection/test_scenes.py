@@ -154,7 +154,7 @@ def test_parts_have_equal_classes_and_tests_may_be_missing(root):
     others = [{"id": 3, "name": "cat"}, {"id": 7, "name": "cow"}]
     write_json(root / "other.json", SIZES, OBJECTS, categories=others)
     with pytest.raises(ValueError, match=r"equal classes, .* got others: .*dog.*cow"):
-        COCOJson(test="other.json", test_images="images/val").load(root)
+        COCOJson(test="other.json", test_folder="images/val").load(root)
     (root / "annotations" / "val.json").unlink()
     assert len(COCOJson().load(root).test) == 0
 
@@ -231,15 +231,15 @@ def test_every_line_that_is_no_box_is_named(tmp_path):
 
 def test_folders_of_yolo_are_looked_for(tmp_path):
     yolo = data_sets.make("yolo")
+    with pytest.raises(FileNotFoundError, match="expected folders images/ and labels/"):
+        yolo.load(tmp_path)
+    write_yolo(tmp_path, "0 0.5 0.5 0.2 0.1\n", file="names.txt")
     with pytest.raises(FileNotFoundError, match=r"expected classes\.txt .*, got neither"):
         yolo.load(tmp_path)
     (tmp_path / "data.yaml").write_text("names: {0: cat, 2: dog}\n")
     with pytest.raises(ValueError, match=r"the numbers 0, 1, 2 .*, got \[0, 2\]"):
         yolo.load(tmp_path)
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    with pytest.raises(FileNotFoundError, match="expected folders images/ and labels/"):
-        yolo.load(tmp_path)
-    write_yolo(tmp_path, "0 0.5 0.5 0.2 0.1\n")
     with pytest.raises(FileNotFoundError, match="expected a part 'dev'"):
         data_sets.make("yolo", test="dev").load(tmp_path)
     (tmp_path / "labels" / "train" / "c.txt").write_text("")

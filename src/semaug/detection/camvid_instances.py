@@ -71,17 +71,15 @@ def _connected(mask: np.ndarray) -> list[SceneObject]:
     from scipy.ndimage import find_objects, label  # slow to import
 
     least = _LEAST_AREA * (len(mask) / _HEIGHT) ** 2
-    boxes, labels, masks = [], [], []
+    found, masks = [], []
     for k, name in enumerate(_OBJECTS):
         numbers, _ = label(mask == list(CLASSES).index(name))
+        areas = np.bincount(numbers.ravel()).tolist()
         for number, (rows, columns) in enumerate(find_objects(numbers), 1):
-            pixels = numbers == number
-            if pixels.sum() >= least:
+            if areas[number] >= least:
                 x, y = float(columns.start), float(rows.start)
-                boxes.append((x, y, columns.stop - x, rows.stop - y))
-                labels.append(k)
-                masks.append(torch.from_numpy(pixels))
+                box = (x, y, columns.stop - x, rows.stop - y)
+                found.append(SceneObject(box, k, areas[number]))
+                masks.append(torch.from_numpy(numbers == number))
     outlines = pack_masks(torch.stack(masks)) if masks else []
-    areas = [float(pixels.sum()) for pixels in masks]
-    found = zip(boxes, labels, areas, outlines, strict=True)
-    return [SceneObject(box, k, area, outline=outline) for box, k, area, outline in found]
+    return [one._replace(outline=x) for one, x in zip(found, outlines, strict=True)]

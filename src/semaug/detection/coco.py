@@ -88,8 +88,8 @@ class COCOJson(DataSource):
         train: File of the images to train on, below the data root; None looks for usual names,
             such as ``train/_annotations.coco.json`` and ``annotations/instances_train.json``.
         test: File of the images to test on; None looks for ``val``, ``valid`` and ``test``.
-        train_images: Folder that names of images in ``train`` are relative to; None looks for it.
-        test_images: Folder of the images to test on, likewise.
+        train_folder: Folder that names of images in ``train`` are relative to; None looks for it.
+        test_folder: Folder of the images to test on, likewise.
     """
 
     in_files: ClassVar[bool] = True
@@ -101,8 +101,8 @@ class COCOJson(DataSource):
 
     train: str | None = None
     test: str | None = None
-    train_images: str | None = None
-    test_images: str | None = None
+    train_folder: str | None = None
+    test_folder: str | None = None
 
     def load(self, root: Path, workers: int | None = None) -> SceneData:
         """Read the files of annotations.
@@ -112,10 +112,10 @@ class COCOJson(DataSource):
             ValueError: If a file is no such JSON, boxes are corners, a number is unknown, or the
                 classes to train and to test on differ.
         """
-        train = read_coco(*self._find(root, self.train, self.train_images, "train", "training"))
+        train = read_coco(*self._find(root, self.train, self.train_folder, "train", "training"))
         try:
             found = self._find(
-                root, self.test, self.test_images, "val", "valid", "validation", "test"
+                root, self.test, self.test_folder, "val", "valid", "validation", "test"
             )
         except FileNotFoundError:
             if self.test:
@@ -125,7 +125,7 @@ class COCOJson(DataSource):
 
     def check_there(self, root: Path) -> None:
         """Find the file of annotations to train on."""
-        self._find(root, self.train, self.train_images, "train", "training")
+        self._find(root, self.train, self.train_folder, "train", "training")
 
     def _find(
         self, root: Path, name: str | None, images: str | None, *parts: str
@@ -144,7 +144,8 @@ class COCOJson(DataSource):
         if file is None:
             raise FileNotFoundError(
                 f"data: expected annotations in COCO's format in {str(root)!r}, got no file "
-                f"{', '.join(names[:3])} or the like; name it with data.{parts[0]}=FILE and its folder with --data-root"
+                f"{', '.join(names[:3])} or the like; name it with data.{parts[0]}=FILE, "
+                "and the folder that holds it with --data-root"
                 if not name
                 else f"data: expected a file of annotations {str(root / name)!r}, got none"
             )
@@ -308,8 +309,8 @@ def _corners(document: dict[str, Any]) -> Iterable[str]:
         yield (
             "expected boxes as x, y, width, height, got what looks like corners x1, y1, x2, y2: "
             f"{int(outside.sum()):,} of {len(found):,} leave their images, such as "
-            f"{list(found[first][:4])} one of {found[first][4]} x {found[first][5]} pixels, and as "
-            "corners all lie inside; write x2 - x1 and y2 - y1"
+            f"{list(found[first][:4])} of {found[first][4]} x {found[first][5]} pixels, and as corners "
+            "all lie inside; write x2 - x1 and y2 - y1"
         )
 
 
