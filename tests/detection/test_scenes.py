@@ -10,7 +10,8 @@ from torch.testing import assert_close
 
 from semaug.data import load_data
 from semaug.data.check import check
-from semaug.detection.coco import COCO, COCOJson, read_coco
+from semaug.detection.coco import COCO, COCOJson
+from semaug.detection.coco_file import read_coco
 from semaug.detection.outlines import outline_masks, pack_masks
 from semaug.registry import data_sets
 from tests.detection.scene_files import annotation, write_image, write_json
