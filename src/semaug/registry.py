@@ -241,7 +241,8 @@ losses = Registry("loss", "semaug.losses")  # what loss= takes
 unlabeled_losses = Registry("loss of unlabeled images", "semaug.losses")
 methods = Registry("method", "semaug.methods", "semaug.generation")  # what method= takes
 networks = Registry("network", "semaug.networks")  # what network= takes
-data_sets = Registry("data set", "semaug.data", "semaug.generation")  # what data= takes
+# What data= takes.
+data_sets = Registry("data set", "semaug.data", "semaug.generation", "semaug.detection.data_sets")
 subsets = Registry("subset", "semaug.data")  # what subset= takes
 augmentations = Registry("augmentation", "semaug.augmentation")  # what augment= takes
 metrics = Registry("metric", "semaug.metrics")  # what metrics= takes

@@ -114,9 +114,10 @@ def test_what_is_known_before_reading_is_true_of_what_is_read():
     assert known["tiny_imagenet"] == (200, 64)
     assert known["imagenet"] == (1000, None)
     assert known["folder"] == (None, None)
-    in_files = {"cityscapes", "folder", "imagenet", "masks"}
+    own = {"coco_json", "folder", "masks", "yolo"}
+    in_files = {*own, "camvid_instances", "cityscapes", "coco", "imagenet"}
     assert {name for name in NAMES if data_sets.get(name).in_files} == in_files
-    assert {name for name in NAMES if data_sets.get(name).is_users_own} == {"folder", "masks"}
+    assert {name for name in NAMES if data_sets.get(name).is_users_own} == own
 
 
 def test_digits_are_always_there(tmp_path):

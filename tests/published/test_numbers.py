@@ -37,7 +37,7 @@ def test_networks_are_ours_or_known_not_to_be():
 
 
 def test_data_sets_are_ours_or_known_not_to_be():
-    others = {"cifar", "coco"}
+    others = {"cifar"}
     assert {number.data for number in NUMBERS} - set(data_sets.names()) == others
 
 

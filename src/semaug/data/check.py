@@ -122,12 +122,17 @@ def check(
         data = source.load(root, threads)
     except (OSError, ValueError) as error:
         # Reading stops at the first one.
-        problems = _find_damaged(source, root, threads) or [Problem(root, _reason(error))]
+        lines = [Problem(root, line.removeprefix("data: ")) for line in str(error).splitlines()]
+        problems = _find_damaged(source, root, threads) or lines
         return CheckReport(name, root, problems=tuple(problems))
+    progress = progress or (lambda done, total: None)
+    if not isinstance(data, DataSet):  # objects in images, not labels of images
+        parts, problems, told = data.measure(progress, threads)
+        told = [*data.notes, *told]
+        return CheckReport(name, root, data.num_classes, parts, tuple(told), tuple(problems))
     if not data.has_bytes:
         raise ValueError(f"check: expected images of bytes to measure, got others of {name!r}")
-    progress = progress or (lambda done, total: None)
-    parts, problems, told = _measure(data, progress, threads)
+    parts, problems, told = measure(data, progress, threads)
     notes = [*data.notes, *told]
     if getattr(source, "is_users_own", False):
         notes.insert(0, describe_classes(data.train))
@@ -161,9 +166,10 @@ def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
     return problems
 
 
-def _measure(
+def measure(
     data: DataSet, progress: Progress, threads: int | None
 ) -> tuple[dict[str, PartReport], list[Problem], list[str]]:
+    """Read all images, and return what the parts hold, damaged files, and notes about masks."""
     parts: dict[str, PartReport] = {}
     problems: list[Problem] = []
     notes: list[str] = []

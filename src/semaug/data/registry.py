@@ -47,15 +47,21 @@ def load_data(
         LoadError: If a process was killed.
         ModuleNotFoundError: If a package of the extra ``train`` is missing that the set needs.
         FileNotFoundError: If a file is missing; the message says how to fetch it.
-        ValueError: If the name is unknown, a file is damaged, ``train_per_class`` is below 1,
-            a class has fewer images, or ``workers`` is below 0.
+        ValueError: If the name is unknown or that of images with objects, a file is damaged,
+            ``train_per_class`` is below 1, a class has fewer images, or ``workers`` is below 0.
     """
     source = data_sets.make(name)
     if workers is not None:
         check_int("load_data", "workers", workers, 0)
     if train_per_class is not None:
         check_positive_int("load_data", train_per_class=train_per_class)
-    return select(source.load(data_root(root), workers), train_per_class=train_per_class)[0]
+    data = source.load(data_root(root), workers)
+    if not isinstance(data, DataSet):
+        raise ValueError(
+            f"load_data: expected a set of images with labels or masks, got {name!r} with a "
+            f"{type(data).__name__}; read it with data_sets.make({name!r}).load(root)"
+        )
+    return select(data, train_per_class=train_per_class)[0]
 
 
 def data_root(root: str | Path | None = None) -> Path:

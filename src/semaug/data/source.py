@@ -13,9 +13,7 @@ from functools import partial
 from io import BufferedReader
 from itertools import product
 from pathlib import Path
-from typing import ClassVar
-
-from semaug.data.image_set import DataSet
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class DataSource(ABC):
     how_to_get: ClassVar[str] = "get it as its author says"
 
     @abstractmethod
-    def load(self, root: Path, workers: int | None = None) -> DataSet:
+    def load(self, root: Path, workers: int | None = None) -> Any:
         """Read the set.
 
         Args:
@@ -90,11 +88,12 @@ class DataSource(ABC):
                 None chooses.
 
         Returns:
-            Training and test images on the CPU.
+            Training and test images on the CPU: a :class:`semaug.data.DataSet`, or what else the
+            loop of a recipe takes, such as :class:`semaug.detection.scenes.SceneData`.
 
         Raises:
             FileNotFoundError: If a file is missing; the message says how to get it.
-            ValueError: If a file is damaged.
+            ValueError: If a file is damaged; each line of the message is one problem.
         """
 
     def check_there(self, root: Path) -> None:
