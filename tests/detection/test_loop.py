@@ -13,6 +13,8 @@ from torch.testing import assert_close
 
 import semaug
 from semaug.data.workers import Reader
+from semaug.detection import loop
+from semaug.detection.backbone import backbone_of
 from semaug.detection.images import Batches, SceneFiles, load_scenes
 from semaug.detection.recipe import measures_of
 from semaug.engine import check
@@ -21,10 +23,12 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError
+from semaug.export.backbone import HEADS_LEFT
 from semaug.published import find_published
 from semaug.published.places import cells_of, entry_of
 from semaug.recipe.plain import recipe_from_plain_data, recipe_to_plain_data
 from semaug.recipes import find_recipe, make_run
+from semaug.report import collect, render
 from semaug.runs.checkpoint import load_checkpoint
 from tests.detection.signs import CLASSES, SIZES, Signs, recipe_of
 from tests.tiny import rows_of, train_quietly
@@ -202,10 +206,33 @@ def test_backbones_begin_with_the_weights_of_a_file_or_a_recipe(finished, root, 
         recipe_of(weights="sings").find_weights(finished.root)
 
 
+def test_weights_of_timm_are_recorded_or_missed(root, tmp_path, monkeypatch):
+    recipe = recipe_of("faster_rcnn", backbone="resnet10t", pretrained=True, size=(32, 32))
+    recipe = replace(recipe.lasting(steps=1), subset=replace(recipe.subset, test_images=0))
+
+    def offline(name, weights=None, *, pretrained):
+        assert (name, weights, pretrained) == ("resnet10t", None, True)
+        raise OSError("no network")
+
+    monkeypatch.setattr(loop, "backbone_of", offline)
+    with pytest.raises(UserError, match="backbone=resnet10t: timm has no weights here; .*no net"):
+        train(tmp_path, recipe, root=root)
+    monkeypatch.setattr(loop, "backbone_of", lambda name, *_, **__: backbone_of(name))
+    run = train(tmp_path, recipe, root=root)
+    record = json.loads((run.folder / "pretrained.json").read_text())["backbone"]
+    assert (record["file"], record["head"]) == ("timm: resnet10t", HEADS_LEFT)
+
+
+def test_the_report_shows_a_detector(finished):
+    report = collect([finished.folder])
+    assert report.notes == ()
+    assert "mask_AP" in render(report)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": Signs(masks=False)}, "expected masks for MaskRCNN.* data=signs has none"),
+        ({"data": Signs(masks=False)}, "masks for detector=mask_rcnn, which data=signs does not"),
         ({"data": Signs(objects=False)}, "expected images with boxes in data=signs, got none"),
         ({"data": "digits"}, "images with boxes for a detector, which data=digits does not"),
     ],

@@ -19,6 +19,7 @@ from semaug.detection.transforms import collate, flip, normalize, resize
 from semaug.engine.options import TrainOptions
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error, check_option
+from semaug.registry import detectors
 from semaug.runs.run import Run
 
 __all__ = ["Batches", "Request", "SceneFiles", "describe_scenes", "load_scenes"]
@@ -65,7 +66,10 @@ def load_scenes(
     if len(train) == 0:
         raise UserError(f"recipe: expected images with boxes in data={data.name}, got none")
     if recipe.detector.masks and not data.has_masks:
-        raise UserError(f"recipe: expected masks for {recipe.detector}, data={data.name} has none")
+        name = detectors.name_of(recipe.detector)
+        raise UserError(
+            f"recipe: expected masks for detector={name}, which data={data.name} does not have"
+        )
     return replace(data, train=train, test=test)
 
 

@@ -28,6 +28,7 @@ from semaug.engine.seeding import derive_seed
 from semaug.engine.session import Results, Session
 from semaug.engine.start import Start
 from semaug.errors import UserError, as_user_error
+from semaug.export.backbone import HEADS_LEFT, BackboneReport
 from semaug.recipe.plan import StreamPlan, make_plan
 from semaug.runs.words import say_once
 
@@ -138,11 +139,20 @@ def _begin(start: Start, num_classes: int) -> Detector:
     file = recipe.find_weights(start.run.root)
     torch.manual_seed(derive_seed(start.seed, "weights"))
     fetches = recipe.pretrained and file is None
-    told = "timm has no weights here; give a file by weights=FILE, or connect to the internet: "
-    context = f"recipe: backbone={recipe.backbone}: {told if fetches else ''}"
+    remedy = "timm has no weights here; give a file by weights=FILE, or connect to the internet: "
+    context = f"recipe: backbone={recipe.backbone}: {remedy if fetches else ''}"
     with as_user_error(context, OSError, RuntimeError, ValueError):
         backbone, report = backbone_of(recipe.backbone, file, pretrained=fetches)
         detector: Detector = recipe.detector.build(backbone, num_classes)
+    if fetches:
+        names = tuple(backbone.body.state_dict())
+        origin: Any = {
+            "file": f"timm: {recipe.backbone}",
+            "sha256": None,
+            "layout": "timm",
+            "prefix": "",
+        }
+        report = BackboneReport(**origin, converted=names, unused=(), missing=(), head=HEADS_LEFT)
     start.pretrained = {} if report is None else {"backbone": report}
     return detector
 

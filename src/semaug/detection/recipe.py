@@ -97,10 +97,11 @@ class DetectionRecipe(BaseRecipe):
                 f"{str(spec.norm_eval).lower()}"
             )
         usual = {"train_percent": None, "test_images": None, "subset_seed": 0}
-        if replace(self.subset, **usual) != Subset():
+        own = self.subset
+        if not isinstance(own, Subset) or replace(own, **usual) != Subset():
             raise UserError(
                 "recipe: expected no `subset` but train_percent and test_images for a detector, "
-                f"got {self.subset}"
+                f"got {own}"
             )
         if hasattr(self.schedule, "check"):
             self.schedule.check(self)
