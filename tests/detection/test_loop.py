@@ -215,7 +215,7 @@ def test_weights_of_timm_are_recorded_or_missed(root, tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(loop, "backbone_of", offline)
-    with pytest.raises(UserError, match="backbone=resnet10t: timm has no weights here; .*no net"):
+    with pytest.raises(UserError, match=r"backbone=resnet10t: timm has no weights here; .*no net"):
         train(tmp_path, recipe, root=root)
     monkeypatch.setattr(loop, "backbone_of", lambda name, *_, **__: backbone_of(name))
     run = train(tmp_path, recipe, root=root)
