@@ -141,6 +141,7 @@ class Reader:
                 sampler=self._requests,
                 num_workers=self._workers,
                 pin_memory=self._pin_memory,
+                collate_fn=_as_it_is,
                 worker_init_fn=_leave_signals_to_the_parent,
                 multiprocessing_context=_context(),
                 generator=torch.Generator(),  # or it would draw from the global one
@@ -247,6 +248,11 @@ class _Requests:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.now)
+
+
+def _as_it_is(answer: Any) -> Any:
+    """Return an answer; torch would turn tuples into lists."""
+    return answer
 
 
 def _context() -> Any:
