@@ -126,12 +126,15 @@ def test_the_detector_of_a_run_is_loaded(finished, root):
     assert found.boxes[:, 2].max() <= 40
 
 
-@pytest.mark.parametrize(
-    "name", ["mask_rcnn", pytest.param("cascade_rcnn", marks=pytest.mark.slow)]
-)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mask_rcnn", "cascade_rcnn")]
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn", *SLOW])
 def test_a_run_that_is_killed_goes_on_bit_for_bit(name, root, tmp_path, monkeypatch):
     monkeypatch.setattr(check, "_processes", check.multiprocessing.get_context("fork"))
-    state = check_run(describe(tmp_path, recipe_of(name)), options(root))
+    recipe = recipe_of(name)
+    recipe = replace(recipe, subset=replace(recipe.subset, test_images=2))
+    state = check_run(describe(tmp_path, recipe), options(root))
     assert (state["epoch"], state["step"]) == (2, 0)
 
 

@@ -96,7 +96,7 @@ class DetectionRecipe(BaseRecipe):
                 f"frozen_stages=0 and norm_eval=false, got {spec.frozen_stages} and "
                 f"{str(spec.norm_eval).lower()}"
             )
-        usual = {"train_percent": None, "test_images": None, "subset_seed": 0}
+        usual: Any = {"train_percent": None, "test_images": None, "subset_seed": 0}
         own = self.subset
         if not isinstance(own, Subset) or replace(own, **usual) != Subset():
             raise UserError(
