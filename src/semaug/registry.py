@@ -253,4 +253,4 @@ generators = Registry("generator", "semaug.generation")  # what generator= takes
 detectors = Registry("detector", "semaug.detection.specs")  # what detector= takes
 recipes = Registry("recipe", "semaug.recipes")  # recipes by name
 # Classes of recipes by the kind in recipe.json.
-kinds = Registry("kind of recipe", "semaug.recipe", "semaug.generation")
+kinds = Registry("kind of recipe", "semaug.recipe", "semaug.generation", "semaug.detection.recipe")

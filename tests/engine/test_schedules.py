@@ -63,12 +63,23 @@ def test_each_schedule_of_a_name_is_tested_here():
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize(
     ("warmup", "steps"),
-    [({"warmup_epochs": 1.5}, 3), ({"warmup_percent": 50.0}, 4), ({"warmup_epochs": 0.1}, 0)],
+    [
+        ({"warmup_epochs": 1.5}, 3),
+        ({"warmup_percent": 50.0}, 4),
+        ({"warmup_epochs": 0.1}, 0),
+        ({"warmup_steps": 3}, 3),
+        ({"warmup_steps": 4, "warmup_start": 0.25}, 4),
+    ],
 )
 def test_warm_up_rises_to_the_schedule_step_by_step(kind, warmup, steps):
     plain, warm = rates(kind()), rates(kind(**warmup))
     shares = [min(1.0, (step + 1) / max(1, steps)) for step in range(8)]
     assert warm == pytest.approx([share * rate for share, rate in zip(shares, plain, strict=True)])
+
+
+def test_a_warm_up_may_begin_at_any_share():
+    assert rates(Constant(warmup_steps=5, warmup_start=0.0))[:6] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert rates(Constant(warmup_steps=1, warmup_start=0.5))[:2] == [0.5, 1]
 
 
 def test_the_rate_of_a_group_is_a_share_of_the_rate_of_the_recipe():
@@ -102,6 +113,13 @@ def test_another_schedule_by_name_keeps_the_warm_up(name):
             {"warmup_percent": 5.0, "warmup_epochs": 1.0},
             "expected `warmup_epochs` or `warmup_percent`, got both",
         ),
+        (
+            Cosine,
+            {"warmup_percent": 5.0, "warmup_steps": 1},
+            "expected `warmup_percent` or `warmup_steps`, got both",
+        ),
+        (Cosine, {"warmup_steps": -1}, "expected `warmup_steps` >= 0, got -1"),
+        (Cosine, {"warmup_start": 1.5}, "expected `warmup_start` from 0 to 1, or none, got 1.5"),
     ],
 )
 def test_options_out_of_range_are_refused(kind, options, message):

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,43 +50,51 @@ def requests(order: Tensor, draws: Tensor, pieces: Iterable[slice]) -> Iterator[
         yield Request(order[shown].numpy(), draws[shown].numpy(), count)
 
 
-class FileReader:
-    """Reads, decodes and views files.
+class Answers(Dataset[Any], ABC):
+    """What a process needs to answer a request."""
+
+    def __getitem__(self, request: Any) -> Any:
+        """Answer, with an error as a value: raised here, torch would wrap it."""
+        try:
+            return self.read(request)
+        except (ValueError, OSError) as error:
+            return error
+
+    @abstractmethod
+    def read(self, request: Any) -> Any:
+        """Answer, a tensor or what else torch sends from process to process.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: If a file is damaged.
+        """
+
+
+class Reader:
+    """Answers requests in the order in which they are asked.
 
     Args:
-        paths: All files.
-        view: Makes pictures of one size; None if the files are of one size already.
+        files: What answers them.
         workers: Processes; with 0, everything happens in this one. They start with the first
             request and stay until :meth:`close`.
-        pin_memory: Whether pixels lie in memory that a GPU copies from without waiting.
-        masks: Of the files; None reads none.
+        pin_memory: Whether tensors lie in memory that a GPU copies from without waiting.
     """
 
-    def __init__(
-        self,
-        paths: FilePaths,
-        view: View | None,
-        *,
-        workers: int,
-        pin_memory: bool,
-        masks: MaskFiles | None = None,
-    ) -> None:
-        self._files, self._requests = _Files(paths, view, masks), _Requests()
+    def __init__(self, files: Answers, *, workers: int, pin_memory: bool) -> None:
+        self._files, self._requests = files, _Requests()
         self._workers, self._pin_memory = workers, pin_memory
         self._loader: DataLoader[Any] | None = None
         self._results: Any = None  # an iterator of torch
         self._round = 0
 
-    def read(self, requests: Iterable[Request], *, keep_errors: bool = False) -> Iterator[Any]:
-        """Yield ``(wanted, 3, H, W)`` uint8 for each request, in their order.
-
-        With them come masks ``(wanted, h, w)`` uint8, if there are any.
+    def read(self, requests: Iterable[Any], *, keep_errors: bool = False) -> Iterator[Any]:
+        """Yield the answer to each request.
 
         A second call makes what is left of the first one useless.
 
         Args:
             requests: Which files are wanted.
-            keep_errors: Whether what is wrong with a file is yielded in place of pixels, and the
+            keep_errors: Whether what is wrong with a file is yielded in place of an answer, and the
                 other requests go on.
 
         Raises:
@@ -100,7 +109,9 @@ class FileReader:
         current = self._round
         while True:
             if current != self._round:
-                raise LoadError("FileReader: expected one use at a time, got another or `close`")
+                raise LoadError(
+                    f"{type(self).__name__}: expected one use at a time, got another or `close`"
+                )
             # No variable here holds what `close` lets go of, even if this generator lives on.
             result = self._next()
             if result is None:
@@ -117,7 +128,7 @@ class FileReader:
             # Torch does this once nobody holds the iterator, but the traceback of an error may.
             results._shutdown_workers()
 
-    def _start(self, requests: Iterable[Request]) -> None:
+    def _start(self, requests: Iterable[Any]) -> None:
         """Hand requests to the processes, which are started if they are not all alive."""
         if self._dead():
             self.close()
@@ -130,6 +141,7 @@ class FileReader:
                 sampler=self._requests,
                 num_workers=self._workers,
                 pin_memory=self._pin_memory,
+                collate_fn=_as_it_is,
                 worker_init_fn=_leave_signals_to_the_parent,
                 multiprocessing_context=_context(),
                 generator=torch.Generator(),  # or it would draw from the global one
@@ -170,20 +182,39 @@ class FileReader:
         return sum(not process.is_alive() for process in started)
 
 
+class FileReader(Reader):
+    """Reads, decodes and views files.
+
+    Its answer to a :class:`Request` is ``(wanted, 3, H, W)`` uint8; with them come masks
+    ``(wanted, h, w)`` uint8, if there are any.
+
+    Args:
+        paths: All files.
+        view: Makes pictures of one size; None if the files are of one size already.
+        workers: Of :class:`Reader`, as ``pin_memory``.
+        pin_memory: See there.
+        masks: Of the files; None reads none.
+    """
+
+    def __init__(
+        self,
+        paths: FilePaths,
+        view: View | None,
+        *,
+        workers: int,
+        pin_memory: bool,
+        masks: MaskFiles | None = None,
+    ) -> None:
+        super().__init__(_Files(paths, view, masks), workers=workers, pin_memory=pin_memory)
+
+
 @dataclass(frozen=True)
-class _Files(Dataset[Any]):
-    """What a process needs to answer a request."""
+class _Files(Answers):
+    """Files, what is made of them, and their masks."""
 
     paths: FilePaths
     view: View | None
     masks: MaskFiles | None = None
-
-    def __getitem__(self, request: Request) -> Any:
-        """Answer, with an error as a value: raised here, torch would wrap it."""
-        try:
-            return self.read(request)
-        except (ValueError, OSError) as error:
-            return error
 
     def read(self, request: Request) -> Any:
         pictures: list[Tensor] = []
@@ -213,10 +244,15 @@ class _Requests:
     """A sampler of torch that hands out what is wanted now."""
 
     def __init__(self) -> None:
-        self.now: Iterable[Request] = ()
+        self.now: Iterable[Any] = ()
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.now)
+
+
+def _as_it_is(answer: Any) -> Any:
+    """Return an answer; torch would turn tuples into lists."""
+    return answer
 
 
 def _context() -> Any:

@@ -113,6 +113,11 @@ class Detector(nn.Module):
             module.training = False
         return self
 
+    def get_heads(self) -> tuple[nn.Module, ...]:
+        """Return all but the backbone."""
+        heads = (self.fpn, self.rpn, self.box_heads, self.mask_head)
+        return tuple(head for head in heads if head is not None)
+
     def forward(
         self,
         images: Tensor,

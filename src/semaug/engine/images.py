@@ -40,16 +40,34 @@ def record_images(
         OSError: If the disk does not take it.
         UserError: If the folder says that the run began with other images.
     """
-    path = run.folder / "images.json"
-    description = describe_images(selection, data)
-    if path.exists() and run.has_begun:
-        _compare(path, description)
-        return
-    if run.recipe.subset.chooses_training_images():
-        write_bytes(run.folder / "images.npz", pack_selection(selection))
     white = {} if whitening is None else {"whitening": whitening}
     facts = {} if image is None else {"input": describe_input(data, image) | white}
-    write_json(path, description | facts)
+    if not _is_recorded(run) and run.recipe.subset.chooses_training_images():
+        write_bytes(run.folder / "images.npz", pack_selection(selection))
+    record_description(run, describe_images(selection, data) | facts)
+
+
+def record_description(run: Run, description: dict[str, Any]) -> None:
+    """Write ``images.json``, or compare with that of a run that goes on.
+
+    Args:
+        run: Of the images.
+        description: As of :func:`describe_images`, perhaps with an ``input`` that only those who
+            load the networks read.
+
+    Raises:
+        OSError: If the disk does not take it.
+        UserError: If the folder says that the run began with other images.
+    """
+    path = run.folder / "images.json"
+    if _is_recorded(run):
+        _compare(path, description)
+    else:
+        write_json(path, description)
+
+
+def _is_recorded(run: Run) -> bool:
+    return run.has_begun and (run.folder / "images.json").exists()
 
 
 def read_images(path: Path) -> dict[str, Any]:
@@ -169,7 +187,9 @@ def check_images_now(
         return
     recipe, root = run.recipe, find_root(options.data_root).resolve()
     place = (root, recipe.data, recipe.subset, _seed_of_images(run), run.quick)
-    if place not in _now:
+    if place not in _now and hasattr(recipe, "describe_images"):
+        _now[place] = recipe.describe_images(run, options, tell)
+    elif place not in _now:
         data, selection = load_data(run, options, torch.device("cpu"), tell, progress)
         _now[place] = describe_images(selection, data)
     if run.has_begun:

@@ -17,12 +17,15 @@ __all__ = ["Constant", "Cosine", "Poly", "Schedule", "Step"]
 class Schedule(ABC):
     """What schedules share: the learning rate may rise from near 0 at first.
 
-    In the K steps of the warm-up, the rate of step k, counted from 1, is k / K of the schedule's.
+    In the K steps of the warm-up, the rate of step k, counted from 1, is k / K of the schedule's,
+    or s + (1 - s) (k - 1) / (K - 1) of it with s = ``warmup_start``.
 
     Args:
         warmup_epochs: Epochs in which the learning rate rises from near 0 to that of the
             schedule, step by step.
         warmup_percent: The same in percent of all steps, instead of epochs.
+        warmup_steps: The same as a number of steps.
+        warmup_start: Share of the learning rate in the first step of the warm-up; None is 1 / K.
 
     Raises:
         UserError: If a number is out of range.
@@ -30,12 +33,18 @@ class Schedule(ABC):
 
     warmup_epochs: float = 0.0
     warmup_percent: float = 0.0
+    warmup_steps: int = 0
+    warmup_start: float | None = None
 
     def __post_init__(self) -> None:
-        percent = self.warmup_percent
+        percent, first = self.warmup_percent, self.warmup_start
         check_option("warmup_percent", percent, 0 <= percent < 100, "from 0 to below 100")
-        if percent and self.warmup_epochs:
-            raise UserError("recipe: expected `warmup_epochs` or `warmup_percent`, got both")
+        check_option("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, ">= 0")
+        inside = first is None or 0 <= first <= 1
+        check_option("warmup_start", first, inside, "from 0 to 1, or none")
+        own = ("warmup_epochs", "warmup_percent", "warmup_steps")
+        if len(given := [f"`{name}`" for name in own if getattr(self, name)]) > 1:
+            raise UserError(f"recipe: expected {' or '.join(given)}, got both")
 
     def check(self, recipe: Any) -> None:
         """Check what only the whole recipe shows.
@@ -65,10 +74,16 @@ class Schedule(ABC):
         [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
         """
         rising = self.warmup_percent / 100 * plan.total_steps
-        num_warmup = round(rising or self.warmup_epochs * plan.steps_per_epoch)
+        epochs = self.warmup_epochs * plan.steps_per_epoch
+        num_warmup = self.warmup_steps or round(rising or epochs)
+        first = self.warmup_start
 
         def learning_rate(lr: float, step: int) -> float:
-            warmup = (step + 1) / num_warmup if step < num_warmup else 1.0
+            warmup = 1.0
+            if step < num_warmup and first is None:
+                warmup = (step + 1) / num_warmup
+            elif step < num_warmup and first is not None:
+                warmup = first + (1 - first) * step / max(num_warmup - 1, 1)
             return lr * self.factor(step, plan.total_steps) * warmup
 
         return learning_rate

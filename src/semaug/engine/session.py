@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from semaug.data import DataSet, Selection
 from semaug.engine.display import Display, show_progress
-from semaug.engine.images import names_of_tests, record_images
+from semaug.engine.images import names_of_tests, record_description, record_images
 from semaug.engine.interrupt import Interrupt, InterruptedRunError, watch_interrupts
 from semaug.engine.memory import peak_memory
 from semaug.engine.pretrained import record_pretrained
@@ -111,6 +111,8 @@ class Session:
             if start.images is not None:
                 whitening = keep_whitening(run, start.whiten)
                 record_images(run, *start.images, start.image, whitening)
+            elif start.described is not None:
+                record_description(run, start.described)
             record_pretrained(run, start.pretrained, start.console)
         torch.manual_seed(derive_seed(run.seed, "training"))  # for dropout: alike for every loss
         if run.checkpoint.exists():

@@ -52,6 +52,7 @@ class Start:
     report: Callable[[str], None]
     loggers: Sequence[RunLogger] = ()
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
+    described: dict[str, Any] | None = None  # of a loop that loads images itself: `images.json`
     image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
     whiten: Callable[[Tensor], Tensor] | None = None  # of images, where the recipe says so
     pretrained: dict[str, BackboneReport] = field(default_factory=dict)  # by network, likewise

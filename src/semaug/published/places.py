@@ -11,6 +11,7 @@
 from dataclasses import dataclass
 from functools import cache
 
+from semaug.detection.recipe import MEASURES
 from semaug.published.numbers import PublishedNumber, load_published
 from semaug.recipes import ait, find_recipe, recipe_names, split_name
 from semaug.registry import Sizes, metrics
@@ -48,6 +49,8 @@ class Entry:
     def measure(self) -> Measure:
         """Name and unit of what is shown, and which way is better."""
         metric = self.metric or "error"
+        if metric in _DETECTION.values():
+            return Measure(metric, "%", "higher")
         if self.accuracy:
             return Measure(metric.replace("error", "accuracy"), "%", "higher")
         found = metrics.make(metric).build(Sizes(num_classes=1000))
@@ -55,7 +58,12 @@ class Entry:
 
 
 # What a run measures of what the papers print.
-_METRICS = {
+_DETECTION = {
+    f"{kind}_{name.lower()}": name if kind == "box" else f"{kind}_{name}"
+    for kind in ("box", "mask")
+    for name in MEASURES
+}
+_METRICS = _DETECTION | {
     "error_percent": "error",
     "top1_error_percent": "error",
     "top5_error_percent": "top5_error",
@@ -105,6 +113,12 @@ _TESTS = {
     "Multi-scale": ",scales=0.75,1,1.25,1.5",
     "Multi-scale + Flip": ",mirror=true,scales=0.75,1,1.25,1.5",
 }
+# Backbones of detectors: of torchvision, which the recipe has, and the paper's own.
+_BACKBONES = {
+    "cross_entropy_by_others": {},
+    "cross_entropy": {"weights": "imagenet_resnet50"},
+    "isda": {"weights": "imagenet_resnet50_isda"},
+}
 # All results with this network are with dropout, whether their row says so or not.
 _WITH_DROPOUT = "wide_resnet28_10_cifar"
 
@@ -134,7 +148,8 @@ def entry_of(number: PublishedNumber) -> Entry:
 def recipe_of(number: PublishedNumber) -> str | None:
     """Return the recipe that a published error or accuracy is a result of, with its changes.
 
-    None for what is neither, for methods and data without a recipe, and for results by others.
+    None for what is neither, for methods and data without a recipe, and for results by others, but
+    those of detectors, whose backbone is torchvision's.
     None, too, for ImageNet in the NeurIPS paper, which prints other errors for the networks of
     T-PAMI, so that its settings are not those of our recipes.
     """
@@ -145,6 +160,8 @@ def recipe_of(number: PublishedNumber) -> str | None:
         name = _ait_recipe(number, start)
     elif _is_semi_supervised(number):
         name = _semi_supervised_recipe(number)
+    elif number.metric in _DETECTION:
+        name = with_changes(start.removesuffix("_fpn"), **_BACKBONES[number.method])
     else:
         methods = [
             method
@@ -186,9 +203,12 @@ def with_changes(recipe: str, **options: str) -> str:
 
 
 def _baseline_of(number: PublishedNumber, recipe: str | None) -> str | None:
-    """Return what a difference is taken to: of Table 5 the same network with cross-entropy."""
+    """Return what a difference is taken to: the same network, or backbone, with cross-entropy."""
     if recipe is None:
         return None
+    if number.metric in _DETECTION:
+        own = with_changes(split_name(recipe)[0], **_BACKBONES["cross_entropy"])
+        return own if number.method == "isda" else None
     if _is_semi_supervised(number):
         return recipe.removesuffix("_isda") if number.method.endswith("+isda") else None
     if (number.paper, number.table) not in (("isda", "5"), ("isda-neurips", "3")):

@@ -25,6 +25,7 @@ from semaug.recipe.recipe import BaseRecipe
 from semaug.recipes import (
     ait,
     cifar,
+    detection,
     digits,
     finetune,
     folder,
@@ -61,12 +62,14 @@ TABLES: dict[str, Mapping[str, Row]] = {
     "A folder of your own photographs": folder.RECIPES,
     "Fine-tuning on a few images of CIFAR": finetune.RECIPES,
     "Segmentation of CamVid, for two CPU cores": segmentation.CAMVID,
+    "Detection in CamVid, for two CPU cores": detection.CAMVID,
     "CIFAR, T-PAMI Table 2 and NeurIPS Table 1": cifar.TABLE_2,
     "CIFAR with more augmentation, T-PAMI Table 4 and NeurIPS Table 2": cifar.TABLE_4,
     "ImageNet, T-PAMI Table 1": imagenet.TABLE_1,
     "Generators of images, for T-PAMI Table 5": generation.GENERATORS,
     "Semi-supervised learning, T-PAMI Table 6": semi_supervised.TABLE_6,
     "Segmentation of Cityscapes, T-PAMI Table 7": segmentation.TABLE_7,
+    "Detection in COCO, T-PAMI Tables 11 and 12": detection.TABLE_11,
     "AIT, Table 1": ait.TABLE_1,
 }
 for _table in TABLES.values():

@@ -1,0 +1,90 @@
+"""The detector of a finished run, to find objects in images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semaug.detection.boxes import Detections, Target
+from semaug.detection.detector import Detector
+from semaug.detection.loop import build_detector
+from semaug.detection.recipe import DetectionRecipe
+from semaug.detection.transforms import collate, normalize, resize
+from semaug.engine.device import choose_device
+from semaug.engine.images import read_images
+from semaug.engine.options import TrainOptions
+from semaug.engine.preprocessing import form_of
+from semaug.engine.trained import load_finished_run, load_state
+from semaug.errors import UserError, as_user_error
+
+__all__ = ["TrainedDetector", "load_run"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedDetector:
+    """A detector with all that its images need.
+
+    Args:
+        detector: In evaluation mode.
+        recipe: Of its run.
+        classes: Names of the classes.
+        mean: Of each channel of its images, on a scale of 0 to 1.
+        std: Standard deviation, likewise.
+        device: Where it is.
+    """
+
+    detector: Detector
+    recipe: DetectionRecipe
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: torch.device
+
+    @torch.no_grad()
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Find objects in images, each on its own, in pixels of them.
+
+        Args:
+            images: ``(3, H, W)`` uint8 of any sizes.
+        """
+        layout, dtype = form_of(self.recipe)
+        size, nothing = self.recipe.size, Target(torch.zeros(0, 4), torch.zeros(0).long())
+        found: list[Detections] = []
+        for image in images:
+            resized, _ = resize(image.cpu(), nothing, min(size), max(size))
+            batch, sizes, _ = collate([(normalize(resized, self.mean, self.std), nothing)])
+            batch = batch.to(self.device, dtype, memory_format=layout)
+            own = [(image.shape[1], image.shape[2])]
+            answer: Any = self.detector(batch, sizes, original_sizes=own)
+            found += answer
+        return found
+
+
+def load_run(folder: str | Path, options: TrainOptions | None = None) -> TrainedDetector:
+    """Load the detector of a finished run; no images are read.
+
+    Raises:
+        UserError: If the folder holds no finished run of a detector, or something is damaged.
+    """
+    options = options or TrainOptions()
+    run, summary = load_finished_run(folder, trust_code=options.trust_code)
+    recipe = run.recipe
+    if not isinstance(recipe, DetectionRecipe):
+        raise UserError(
+            f"{folder}: expected the run of a detector, got one of {type(recipe).__name__}"
+        )
+    path, device = run.folder / "images.json", choose_device(options.device)
+    with as_user_error(f"{path}: expected a description of images: ", KeyError, TypeError):
+        facts = read_images(path)["input"]
+        classes, mean, std = (tuple(facts[name]) for name in ("classes", "mean", "std"))
+    detector = build_detector(recipe, len(classes))
+    state = load_state(run.checkpoint, summary["epochs"])
+    context = f"{run.checkpoint}: holds the state of another version: "
+    with as_user_error(context, KeyError, RuntimeError, ValueError):
+        detector.load_state_dict(state["detector"])
+    layout, dtype = form_of(recipe)
+    detector.to(device, dtype).to(memory_format=layout).eval().requires_grad_(False)
+    return TrainedDetector(detector, recipe, classes, mean, std, device)
