@@ -182,13 +182,15 @@ def _test(
     for request, (images, sizes, _) in zip(requests, answers, strict=True):
         images = images.to(start.device, dtype, memory_format=layout)
         own = [scenes.sizes[place] for place, _ in request]
-        found: Any = detector(images, sizes, original_sizes=own)
-        for (place, _), detections in zip(request, found, strict=True):
+        answer: Any = detector(images, sizes, original_sizes=own)
+        for (place, _), detections in zip(request, answer, strict=True):
             scores.add(scenes.image_ids[place], detections)
         pause()
     values = scores.compute()
-    of_classes = {name: one["AP"] for name, one in scores.by_class().items()}
-    return (
-        {"": {name: values[name] for name in measures_of(recipe.detector)}},
-        {name: value for name, value in of_classes.items() if math.isfinite(value)},
-    )
+    found = {name: values[name] for name in measures_of(recipe.detector)}
+    return {"": _defined(found)}, _defined({k: one["AP"] for k, one in scores.by_class().items()})
+
+
+def _defined(values: dict[str, float]) -> dict[str, float]:
+    """Leave out what no object defines."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
