@@ -85,7 +85,7 @@ def test_it_is_tested_again_with_the_same_result(finished, root):
     from semaug.cli.evaluate import _test
 
     run, summary = load_finished_run(finished.folder)
-    found = _test(run, summary, options(root), Console(quiet=True))
+    found = _test(run, {}, summary, options(root), Console(quiet=True))
     recorded = summary["results"][""]
     assert found == {"": {name: values["last"] for name, values in recorded.items()}}
 

@@ -29,7 +29,7 @@ _LEAST_AREA, _HEIGHT = 64, 360  # pixels of an object in frames of the usual hei
 @data_sets.register("camvid_instances")
 @dataclass(frozen=True, kw_only=True)
 class CamVidInstances(CamVidFrames):
-    """Frames of CamVid with boxes and masks of cars, pedestrians, signs and bicyclists."""
+    """CamVid with boxes and masks of cars, pedestrians, signs and bicyclists."""
 
     num_classes: ClassVar[int] = len(_OBJECTS)
     in_files: ClassVar[bool] = True
