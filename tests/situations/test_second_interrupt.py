@@ -7,7 +7,7 @@ from tests.cli.conftest import semaug  # noqa: F401
 
 @pytest.mark.parametrize("arguments", [["train", "digits_resnet8"], ["list", "data"]])
 def test_the_end_has_a_word(semaug, monkeypatch, arguments):  # noqa: F811
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("semaug.cli.train.make_run", stop)
