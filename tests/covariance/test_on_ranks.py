@@ -11,6 +11,9 @@ import semaug.covariance.rows
 from tests.covariance import ranks
 from tests.processes import run_together
 
+# Half a minute of four processes. Two processes are in the contract tests of losses, too.
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
