@@ -42,7 +42,7 @@ def main() -> None:
         run_literally(arguments.data_root)
         return
     recipe = ["cifar100_resnet32_isda", f"train_per_class={TRAIN // 100}"]
-    recipe += [f"test_images={TEST}", f"epochs={EPOCHS}", "evaluate_every=1"]
+    recipe += [f"test_images={TEST}", f"epochs={EPOCHS}", "evaluate_every_epochs=1"]
     ours = ["-m", "semaug", "train", *recipe, "--device", "cpu", "--threads", "1"]
     ours += ["--data-root", arguments.data_root]
     commands = {
