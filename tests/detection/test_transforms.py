@@ -5,8 +5,8 @@ import torch
 from torch.testing import assert_close
 from torchvision.ops import masks_to_boxes
 
-from semaug.detection.boxes import Detections, Target
-from semaug.detection.transforms import back, collate, flip, normalize, resize, resized_size
+from semaug.detection.boxes import Target
+from semaug.detection.transforms import collate, flip, normalize, resize, resized_size
 
 
 @pytest.fixture
@@ -75,13 +75,3 @@ def test_images_are_padded_with_zeros_at_the_right_and_bottom(scene):
     assert targets == [scene[1], scene[1]]
     assert (images[0, :, :30, :45] == image).all()
     assert images[1].sum() == wide.sum()
-
-
-def test_detections_come_back_to_the_original_image(scene):
-    image, target = resize(*scene, 60, 200)
-    found = Detections(target.boxes, torch.ones(2), target.labels, target.masks)
-    original = back(found, (image.shape[1], image.shape[2]), (30, 45))
-    assert_close(original.boxes, scene[1].boxes)
-    assert (original.masks == scene[1].masks).all()
-    boxes_alone = Detections(target.boxes, torch.ones(2), target.labels)
-    assert back(boxes_alone, (60, 90), (30, 45)).masks is None

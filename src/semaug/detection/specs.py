@@ -1,5 +1,6 @@
 """The detectors that ``detector=`` takes."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +25,7 @@ __all__ = ["CascadeRCNN", "FasterRCNN", "MaskRCNN"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoStage:
+class TwoStage(ABC):
     """What all detectors share.
 
     Args:
@@ -66,9 +67,9 @@ class TwoStage:
         for name in ("score_threshold", "nms_threshold"):
             check_option(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
 
+    @abstractmethod
     def settings(self) -> tuple[Preset, tuple[Stage, ...]]:
         """Return the settings of all parts and of each box head."""
-        raise NotImplementedError
 
     def build(self, backbone: nn.Module, num_classes: int) -> Detector:
         """Build the detector on a backbone that has its weights.

@@ -1,4 +1,4 @@
-"""Images and their objects on the way to a detector, and detections on the way back.
+"""Images and their objects on the way to a detector.
 
 Boxes are (x1, y1, x2, y2) without rounding; masks follow their image.
 """
@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semaug.detection.boxes import Detections, Target
+from semaug.detection.boxes import Target
 
-__all__ = ["back", "collate", "flip", "normalize", "resize", "resized_size"]
+__all__ = ["collate", "flip", "normalize", "resize", "resized_size"]
 
 _MULTIPLE = 32  # the stride of the coarsest feature map that a backbone gives
 
@@ -85,19 +85,6 @@ def collate(
     for padded, (image, _) in zip(images, scenes, strict=True):
         padded[:, : image.shape[1], : image.shape[2]] = image
     return images, sizes, [target for _, target in scenes]
-
-
-def back(found: Detections, size: tuple[int, int], original: tuple[int, int]) -> Detections:
-    """Return detections in pixels of the original image.
-
-    Args:
-        found: In the resized image.
-        size: Its height and width before padding.
-        original: Height and width of the original image.
-    """
-    boxes = found.boxes * _scale(size, original).to(found.boxes)
-    masks = None if found.masks is None else _resize_masks(found.masks, original)
-    return Detections(boxes, found.scores, found.labels, masks)
 
 
 def _scale(old: tuple[int, ...], new: tuple[int, ...]) -> Tensor:
