@@ -166,14 +166,21 @@ def test_an_inner_transform_may_take_the_weight_for_a_constant(normal, either_pa
 
 
 @pytest.mark.parametrize(
-    ("kept", "create_graph", "fails"),
-    [(10**6, False, False), (10**6, True, True), (0, False, True), (0, True, True)],
+    ("kind", "kept", "create_graph", "fails"),
+    [
+        ("full", 10**6, False, False),
+        ("full", 10**6, True, True),
+        ("full", 0, False, True),
+        ("full", 0, True, True),
+        ("shared", 0, False, False),
+        ("shared", 0, True, True),
+    ],
 )
 def test_a_backward_pass_that_comes_too_late_is_named(
-    normal, monkeypatch, kept, create_graph, fails, either_path
+    normal, monkeypatch, kind, kept, create_graph, fails, either_path
 ):
     monkeypatch.setattr(semaug.covariance.full, "KEPT_ELEMENTS", kept)
-    estimator, weight = updated(KINDS["full"], normal), normal(5, 4).requires_grad_()
+    estimator, weight = updated(KINDS[kind], normal), normal(5, 4).requires_grad_()
     loss = estimator.quadratic_form(weight).sum()
     (expected,) = torch.autograd.grad(loss, weight, create_graph=create_graph, retain_graph=True)
     estimator.update(normal(4, 4), torch.arange(4))
