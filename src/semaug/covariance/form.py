@@ -7,7 +7,8 @@ as one likes, and work in the precision of their arguments.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Self
+from dataclasses import fields
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -41,16 +42,20 @@ class Form(ABC):
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the covariances: that of the first field."""
-        dtype: torch.dtype = next(iter(vars(self).values())).dtype
+        dtype: torch.dtype = self._values()[0].dtype
         return dtype
 
     def to(self, dtype: torch.dtype) -> Self:
         """Convert the tensors."""
-        return type(self)(*(x if isinstance(x, int) else x.to(dtype) for x in vars(self).values()))
+        return type(self)(*[x if isinstance(x, int) else x.to(dtype) for x in self._values()])
+
+    def _values(self) -> list[Any]:
+        """Return the values of the fields; not ``vars``, which torch 2.10 cannot compile."""
+        return [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors."""
-        for value in vars(self).values():
+        for value in self._values():
             if isinstance(value, Form):
                 yield from value.tensors()
             elif isinstance(value, Tensor):
