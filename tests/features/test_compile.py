@@ -148,6 +148,8 @@ def test_a_classifier_under_a_checkpoint_compiles_with_the_setting_that_torch_na
 
     net, plain = with_features(Whole(), example_images=IMAGES), with_features(small_network())
     setting = {"skip_fwd_side_effects_in_bwd_under_checkpoint": True}
+    if not hasattr(torch._dynamo.config, next(iter(setting))):
+        pytest.skip("torch 2.9 has no such setting")
     with torch._dynamo.config.patch(setting):
         outputs = compiled(net)(IMAGES)
     assert_close(outputs, plain(IMAGES))
