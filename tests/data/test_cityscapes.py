@@ -1,8 +1,11 @@
 """Tests of semaug.data.cityscapes and semaug.data.camvid."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from semaug.data import Loader, load_data
@@ -10,7 +13,9 @@ from semaug.data.camvid import CamVid
 from semaug.data.cityscapes import CLASSES
 from semaug.data.colors import class_colors, colored, png_of_classes, png_of_ids
 from semaug.errors import UserError
+from semaug.metrics import MeanIoU
 
+PHOTO = np.zeros((40, 60, 3), np.uint8)
 NAME = "aachen_000000_000019"
 # Id of each train id, as the published table lists them.
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -64,6 +69,37 @@ def test_official_ids_and_colors_come_back(tmp_path):
     with Image.open(tmp_path / "colors.png") as image:
         assert np.array(image).tolist() == mask.tolist()
         assert torch.equal(torch.from_numpy(np.array(image.convert("RGB"))), colored(mask, colors))
+
+
+def test_scores_are_those_of_the_official_script(tmp_path):
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+
+    draw, confusion = np.random.default_rng(0), official.generateMatrix(official.args)
+    for part in ("train", "val"):
+        write(tmp_path / "leftImg8bit" / part / "aachen" / f"{NAME}_leftImg8bit.png", PHOTO)
+    truth = tmp_path / "gtFine" / "val" / "aachen" / f"{NAME}_gtFine_labelIds.png"
+    # Ids that are no class, a class that nobody predicts (26), and one that is nowhere (33).
+    ids = draw.choice([0, 3, 7, 8, 11, 24, 26], size=(40, 60)).astype(np.uint8)
+    for path in (truth, tmp_path / "gtFine" / "train" / "aachen" / truth.name):
+        write(path, ids)
+    predicted = torch.from_numpy(draw.integers(0, 12, (40, 60)))
+    (tmp_path / "predicted.png").write_bytes(png_of_ids(predicted, IDS))
+
+    official.args.evalInstLevelScore = official.args.evalPixelAccuracy = False
+    official.evaluatePair(
+        str(tmp_path / "predicted.png"), str(truth), confusion, {}, {}, official.args
+    )
+    scores = {label: official.getIouScoreForLabel(label, confusion, official.args) for label in IDS}
+
+    metric = MeanIoU(19)
+    mask = load_data("cityscapes", tmp_path).test
+    labels = next(Loader(mask, batch_size=1).epoch(torch.arange(1))).labels
+    metric.update(F.one_hot(predicted, 19).movedim(2, 0).unsqueeze(0).float(), labels)
+    expected = 100 * official.getScoreAverage(scores, official.args)
+    assert 0 < metric.compute() == pytest.approx(expected, rel=1e-12)
+    by_class = [math.nan if value is None else value for value in metric.by_class()]
+    assert by_class == pytest.approx([100 * x for x in scores.values()], rel=1e-12, nan_ok=True)
+    assert sum(map(math.isnan, by_class)) == 6
 
 
 def test_many_classes_have_colors_and_ids_too(tmp_path):
