@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         semantic_consistency_loss,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Imported on first use, so that the command line answers before torch is there.
 _HOMES = {
