@@ -50,6 +50,17 @@ def shown(session, *rows, terminal=False):
     return output.getvalue()
 
 
+@pytest.mark.parametrize(("losses", "count"), [((2.0, 19.0, 25.0, 90.0), 1), ((2.0, 19.0), 0)])
+def test_warns_once_of_a_loss_that_rises(make_run, losses, count):
+    session = FakeSession("error", "%", "lower")
+    session.run = make_run("digits_resnet8_isda")
+    rows = [row(epoch, train_loss=loss) for epoch, loss in enumerate(losses)]
+    output = " ".join(shown(session, *rows).split())
+    warning = "warning: the training loss rose from 2 to 25, as where it diverges: try a lower"
+    assert output.count(warning) == output.count("warning") == count
+    assert output.count("strength or lr, or clip_norm=1") == count
+
+
 def test_only_a_bar_reads_values_between_epochs():
     for terminal in (True, False):
         console = Console(file=io.StringIO(), force_terminal=terminal)

@@ -1,5 +1,6 @@
 """How a run shows its progress: a bar on a terminal, else a line now and then."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from semaug.runs.read import row_name
+from semaug.runs.read import row_name, what_helps
 
 if TYPE_CHECKING:
     from semaug.engine.session import Session
 
 _SECONDS_BETWEEN_REFRESHES = 0.3  # each makes an accelerator wait
 _SECONDS_BETWEEN_LINES = 10.0
+_DIVERGING = 10.0  # times the training loss of the first epoch
 
 
 class Display:
@@ -29,6 +31,8 @@ class Display:
 
     def __init__(self, console: Console, session: "Session", bar: Progress | None) -> None:
         self._console = console
+        self._session = session
+        self._first_loss: float | None = None
         self._epochs = session.plan.epochs
         self._main = session.measures[0]
         self._bar = bar
@@ -64,6 +68,7 @@ class Display:
         tested = row.get(row_name(self._main.name))
         if tested is not None:
             self._tested = f"test {self._main.text(tested)} "
+        self._warn_of_rise(row.get("train_loss"))
         due = time.monotonic() >= self._next_line or row["epoch"] == self._epochs
         if self._bar is not None or not due:
             return
@@ -78,6 +83,20 @@ class Display:
             f"{row['images_per_second']:,.0f} images/s",
             highlight=False,
         )
+
+    def _warn_of_rise(self, loss: float | None) -> None:
+        """Say once that the loss is far above that of the first epoch; it may stay finite."""
+        first = self._first_loss
+        if loss is None or first is None:
+            self._first_loss = loss
+        elif 0 < _DIVERGING * first < loss:
+            self._first_loss = math.inf  # said once
+            self._console.print(
+                f"warning: the training loss rose from {first:.3g} to {loss:.3g}, as where it "
+                f"diverges: {what_helps(self._session.run.plain()['recipe'])}",
+                style="yellow",
+                highlight=False,
+            )
 
     def _learned(self, means: Mapping[str, float | None]) -> str:
         """Say the loss and the main metric of training images, such as "loss 0.5 error 2.0 %"."""
