@@ -67,7 +67,10 @@ def list_command(
         _print_fields(console, recipe)
     for name, (members, title) in _REGISTRIES.items():
         if what in (name, "all"):
-            print_names(console, title, members.describe())
+            shared = ", ".join(members.shared_options())
+            print_names(
+                console, title + f"; options of all: {shared}" * bool(shared), members.describe()
+            )
 
 
 def _print_fields(console: Console, recipe: str) -> None:

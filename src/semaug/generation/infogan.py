@@ -66,7 +66,7 @@ class InfoGan(ACGan):
 @generators.register("infogan")
 @dataclass(frozen=True, kw_only=True)
 class InfoGanSpec(ACGanSpec):
-    """InfoGAN with classes: ACGAN, and two continuous codes that images are to tell.
+    """InfoGAN with classes: ACGAN, and two continuous codes that a head reads in images.
 
     Args:
         code_weight: Weight of the codes' loss.

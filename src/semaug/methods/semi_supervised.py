@@ -178,7 +178,7 @@ class SemiSupervised(Supervised):
 
 @torch.no_grad()
 def _told(seen: Unlabeled) -> dict[str, Tensor]:
-    """Return how sure predictions of unlabeled images are."""
+    """Return mean confidence and entropy of predictions of unlabeled images."""
     probs, log_probs = seen.probs, F.log_softmax(seen.logits[0], dim=1)
     return {
         "confidence": probs.amax(dim=1).mean(),
