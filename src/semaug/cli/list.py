@@ -40,7 +40,7 @@ def list_command(
         str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(KINDS)}")
     ] = "all",
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Whose fields semaug list recipe tells")
+        str, typer.Argument(metavar="RECIPE", help="Recipe whose fields semaug list recipe prints")
     ] = "digits_resnet8",
 ) -> None:
     """List the names that other commands take.

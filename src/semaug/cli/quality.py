@@ -67,10 +67,10 @@ def quality_command(
 ) -> None:
     """Compare the images of a generator with test images.
 
-    Fréchet and kernel distance, precision and recall in feature spaces that are named with each
-    number; none of them is an FID. How often a classifier agrees with the class, and how near made
-    images are to training images. A classifier that learns from generated images alone is
-    data=generated of semaug train: docs/generation.md.
+    The command prints Fréchet and kernel distance, precision and recall, each with its feature
+    space; none of them is an FID. It also prints how often a classifier agrees with the class, and
+    how near generated images are to training images. To train a classifier on generated images
+    alone, use data=generated of semaug train: docs/generation.md.
 
     [bold]Examples[/bold]
 
