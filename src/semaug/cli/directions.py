@@ -23,7 +23,7 @@ from semaug.errors import UserError
 from semaug.insight import find_directions, images_named
 from semaug.insight.draw import WORDS, draw_directions
 from semaug.insight.features import name_of_image
-from semaug.insight.keep import file_name, write_picture
+from semaug.insight.files import file_name, write_picture
 from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say
 

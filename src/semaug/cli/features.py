@@ -22,7 +22,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.insight import map_features
 from semaug.insight.draw import WORDS, draw_maps
-from semaug.insight.keep import file_name, write_picture
+from semaug.insight.files import file_name, write_picture
 from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say
 

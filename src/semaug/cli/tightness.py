@@ -21,7 +21,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.insight.draw import WORDS, draw_tightness
-from semaug.insight.keep import file_name, write_picture
+from semaug.insight.files import file_name, write_picture
 from semaug.insight.tightness import Mode, measure_tightness
 from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say

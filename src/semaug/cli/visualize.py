@@ -24,7 +24,7 @@ from semaug.generation.generator import load_generator
 from semaug.insight.decoder import DecoderTraining
 from semaug.insight.draw import WORDS, draw_visualization
 from semaug.insight.features import images_named, name_of_image
-from semaug.insight.keep import Kept, file_name, write_picture
+from semaug.insight.files import Kept, file_name, write_picture
 from semaug.insight.reverse import Search
 from semaug.insight.visualization import visualize
 from semaug.report.inside import folder_of_pictures
