@@ -59,7 +59,7 @@ def test_unknown_classes_and_generators_are_named(semaug, folders):
     status, _, errors = semaug("generate", "digits_wgn")
     assert status == 2
     assert "expected the run of a generator, got no such folder" in errors
-    assert "train it by: semaug train digits_wgn" in errors
+    assert "train one by: semaug train digits_wgan" in errors
 
 
 def test_each_number_is_told_with_its_feature_space(semaug, folders, tmp_path):

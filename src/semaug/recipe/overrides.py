@@ -277,8 +277,8 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
         )
     if name in ("seed", "seeds"):
         raise UserError(
-            f"recipe: `{name}` is no field of a recipe; train takes it as a word of its own, such "
-            "as semaug train NAME seed=1; compare, search and table take --seeds"
+            f"recipe: `{name}` is no field of a recipe; train takes seed=1 as a word of its own, "
+            "as in semaug train NAME seed=1; compare, search and table take --seeds"
         )
     if name in _OF_COMMANDS:
         raise UserError(
