@@ -107,9 +107,10 @@ def test_options_are_described_without_markup():
     assert describe_options(Cat) == {"lives": "How many it has; none is nine. See Cat."}
     assert describe_options(Tiger)["weight"] == "In kg."
     assert describe_options(Tiger)["lives"] == describe_options(Cat)["lives"]
+    assert ANIMALS.shared_options() == ("lives",)
     assert ANIMALS.describe() == {
-        "cat": "A cat. It says no more; lives",
-        "tiger": "A large cat; lives, weight, prey",
+        "cat": "A cat. It says no more",
+        "tiger": "A large cat; options: weight, prey",
     }
 
 

@@ -17,7 +17,7 @@ Wherever a name is taken, ``my_file.py:name`` and ``package.module:name`` are ta
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from importlib import import_module
 from typing import Any, TypeVar
@@ -169,18 +169,28 @@ class Registry:
         return outside.name_of(kind)
 
     def describe(self) -> dict[str, str]:
-        """Return one line about each member, with its options."""
-        return {name: _describe(self._members[name]) for name in self.names()}
+        """Return one line about each member, with its options but for :meth:`shared_options`."""
+        shared = self.shared_options()
+        return {name: _describe(self._members[name], shared) for name in self.names()}
+
+    def shared_options(self) -> tuple[str, ...]:
+        """Return the options that all of several members have."""
+        first, *others = (_options_of(self._members[name]) for name in self.names())
+        return tuple(one for one in first if others and all(one in other for other in others))
 
 
 def _is_ours(member: Any) -> bool:
     return str(member.__module__).startswith("semaug.")
 
 
-def _describe(kind: Any) -> str:
+def _options_of(kind: Any) -> list[str]:
+    return [one.name for one in fields(kind)] if is_dataclass(kind) else []
+
+
+def _describe(kind: Any, shared: Sequence[str]) -> str:
     line = (inspect.getdoc(kind) or "").partition("\n")[0].removesuffix(".")
-    options = [one.name for one in fields(kind)] if is_dataclass(kind) else []
-    return "; ".join(filter(None, (line, ", ".join(options))))
+    own = ", ".join(one for one in _options_of(kind) if one not in shared)
+    return f"{line}; options: {own}" if own else line
 
 
 def describe_options(kind: type) -> dict[str, str]:

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from semaug.cli.check import _told
+from semaug.cli.check import _summarize
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_groups_of_an_optimizer_are_counted():
         },
         "rows": [{}, {"epoch": 2, "train_loss": 1.0, "test_miou": 2.0, "lr": 0.1}],
     }
-    assert list(_told(state)) == [
+    assert list(_summarize(state)) == [
         "method: 2,001 numbers in 2 tensors",
         "one: 2 parameters",
         "two: 2 and 1 parameters in groups",

@@ -200,7 +200,7 @@ def test_compare_of_one_seed_says_so(semaug):
             ["compare", "digits_resnet8", "digits_resnet8,metrics=accuracy"],
             "by the same metric, got metrics=error and metrics=accuracy",
         ),
-        (["train", "digits_resnet8,seed=1"], "train takes it as a word of its own"),
+        (["train", "digits_resnet8,seed=1"], "train takes seed=1 as a word of its own"),
         (
             ["compare", "digits_resnet8,epochs=1", "digits_resnet8,epochs=2", "epochs=3"],
             "`epochs` has no effect; each recipe that has it has a value of its own",

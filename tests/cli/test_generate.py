@@ -59,7 +59,7 @@ def test_unknown_classes_and_generators_are_named(semaug, folders):
     status, _, errors = semaug("generate", "digits_wgn")
     assert status == 2
     assert "expected the run of a generator, got no such folder" in errors
-    assert "train it by: semaug train digits_wgn" in errors
+    assert "train one by: semaug train digits_wgan" in errors
 
 
 def test_each_number_is_told_with_its_feature_space(semaug, folders, tmp_path):
@@ -69,11 +69,11 @@ def test_each_number_is_told_with_its_feature_space(semaug, folders, tmp_path):
     )
     assert status == 0, errors
     text = " ".join(output.split())
-    assert "60 made images and as many test images" in text
+    assert "60 generated images and as many test images" in text
     assert "pixels averaged to 8 x 8" in text
     assert "features of" in text
     assert "FID" not in text
-    assert "0 made images are copies" in text
+    assert "0 generated images are copies" in text
     with Image.open(tmp_path / "near.png") as picture:
         assert picture.size == (6 * 34 + 2, 10 * 34 + 2)
 
@@ -90,8 +90,8 @@ def test_real_images_are_as_good_as_real_ones(semaug, tmp_path):
     )
     status, output, errors = semaug("quality", "copies.py:Copies", "--data", "digits", "-n", "50")
     assert status == 0, errors
-    assert "0.000 for made images" in " ".join(output.split())
-    assert "50 made images are copies" in " ".join(output.split())
+    assert "0.000 for generated images" in " ".join(output.split())
+    assert "50 generated images are copies" in " ".join(output.split())
     assert len(load_data("digits").test) > 50
 
 

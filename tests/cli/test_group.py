@@ -71,6 +71,13 @@ def test_a_typing_mistake_is_answered_with_the_nearest_command(semaug):
     assert "Did you mean 'train'" in error
 
 
+def test_a_field_that_is_written_as_an_option_is_explained(semaug):
+    status, _, error = semaug("train", "digits_resnet8", "--lr", "0.1")
+    assert status == 2
+    assert "No such option: --lr; fields of the recipe have no dashes, such as epochs=20" in error
+    assert "fields" not in semaug("evaluate", "runs", "--lr", "0.1")[2]
+
+
 @pytest.mark.parametrize("command", [[], ["train"], ["data"]], ids=" ".join)
 def test_help_cuts_no_name_in_a_narrow_terminal(semaug, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "40")

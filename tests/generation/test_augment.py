@@ -44,7 +44,7 @@ def classifier(runs, *changes, **options):
 
 
 def test_an_epoch_is_as_long_as_without_made_images():
-    """The numbers of the paper's setting: 391 steps, of 107 real and 21 made images."""
+    """The numbers of the paper's setting: 391 steps, of 107 real and 21 generated images."""
     recipe = find_recipe("cifar10_resnet110,method=generated,generator=cifar10_wgan")
     sizes = {"labeled": 50_000, "generated": 50_000}
     plan = make_plan(
@@ -182,7 +182,7 @@ def test_pools_are_those_that_are_wanted(runs):
     assert torch.equal(make_pool(generator, 30, digits).images, pool.images)
     (path,) = (runs / "generated").glob("*-30.npz")
     path.write_bytes(b"no")
-    with pytest.raises(UserError, match=r"expected made images, got a damaged file .* delete it"):
+    with pytest.raises(UserError, match=r"expected generated images, got a damaged file .* delete"):
         make_pool(generator, 30, digits)
 
 

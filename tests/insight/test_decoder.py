@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semaug.insight import DecoderInverter, DecoderTraining, train_decoder
-from semaug.insight.keep import Kept
+from semaug.insight.files import Kept
 
 SHORT = DecoderTraining(steps=3, batch_size=8, width=4)
 

@@ -11,13 +11,13 @@ from semaug import ClassCovariance
 from semaug.errors import UserError
 from semaug.insight import find_directions, images_named, statistics_of
 from semaug.insight.directions import principal_directions
-from semaug.insight.features import covariance_of, loss_of, name_of_image, see
+from semaug.insight.features import compute_outputs, covariance_of, loss_of, name_of_image
 from tests.engine import toys
 from tests.insight.conftest import trained_on
 
 
 def features_of(trained, images, places=None):
-    return see(trained, images, places).features.double()
+    return compute_outputs(trained, images, places).features.double()
 
 
 def places_of(trained, name):
@@ -153,11 +153,11 @@ def test_mistakes_are_named(without, tmp_path, photographs):
     (photographs / "damaged.png").write_bytes(b"none")
     try:
         with pytest.raises(UserError, match=r"damaged\.png"):
-            see(without, images_named(without, str(photographs / "damaged.png")))
+            compute_outputs(without, images_named(without, str(photographs / "damaged.png")))
     finally:
         (photographs / "damaged.png").unlink()
     with pytest.raises(UserError, match="expected images to look at, got none"):
-        see(without, without.data.train, torch.tensor([], dtype=torch.int64))
+        compute_outputs(without, without.data.train, torch.tensor([], dtype=torch.int64))
     train = without.data.train
     few = train.subset(torch.cat([places_of(without, "3")[:1], places_of(without, "4")]))
     equal = replace(few, images=few.images[:1].expand_as(few.images))
@@ -187,7 +187,7 @@ def test_networks_that_label_pixels_have_no_features_of_images(tmp_path):
 
     trained = trained_on(tmp_path, "digits_resnet8", "epochs=1")
     with pytest.raises(UserError, match=r"for whole images .*, got labels for pi"):
-        see(Dense(trained, trained.data), trained.data.train)
+        compute_outputs(Dense(trained, trained.data), trained.data.train)
     masks = Shown(trained, toys.Squares().load(None, 0))
     masks.classes = masks.data.classes
     with pytest.raises(UserError, match="expected a label for each image, got masks"):

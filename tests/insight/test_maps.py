@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from semaug.errors import UserError
 from semaug.insight import map_features, measure_separation, separation
-from semaug.insight.features import see
+from semaug.insight.features import compute_outputs
 from tests.insight.test_directions import Shown
 
 
@@ -58,7 +58,7 @@ def test_networks_are_laid_out_alike(with_isda, without, monkeypatch):
         assert one.labels.bincount().tolist() == [3] * 10
         assert (one.points.shape, one.augmented.shape) == ((30, 2), (2, 4, 2))
         assert len(one.labels[one.sources].unique()) == 4
-        seen = see(trained, test, one.places)
+        seen = compute_outputs(trained, test, one.places)
         assert one.separation == measure_separation(seen.features, seen.labels)
     assert [one.strength for one in maps] == [0.5, 1.0]
     assert json.loads(json.dumps(maps[0].plain()))["statistics"].startswith("estimated from")

@@ -10,7 +10,7 @@ from semaug.errors import UserError
 from semaug.generation.generator import Generator
 from semaug.insight import ReverseMapping, Search
 from semaug.insight import reverse as module
-from semaug.insight.keep import Kept
+from semaug.insight.files import Kept
 from tests.references.reverse import reverse_mapping_objective
 
 IMAGE = (1, 2, 3)

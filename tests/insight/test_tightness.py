@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from semaug import isda_loss
 from semaug.errors import UserError
 from semaug.insight import measure_tightness
-from semaug.insight.features import see_batch
+from semaug.insight.features import compute_batch
 from semaug.insight.tightness import Values
 from semaug.transfer.plots import choose_samples
 from tests.engine import toys
@@ -58,7 +58,7 @@ def test_values_are_those_of_the_loss_by_explicit_sampling(with_isda):
     stream, train = with_isda.streams.streams["labeled"], with_isda.data.train
     places = choose_samples(train.labels, 0, 20)
     samples = stream.at_once(with_isda.run.seed, [(0, places)])
-    logits, features = see_batch(with_isda, samples.images, "")
+    logits, features = compute_batch(with_isda, samples.images, "")
     weight = with_isda.classifier_weight()
     bias = logits.double()[0] - features.double()[0] @ weight.double().T
     covariance = with_isda.method.criterion.estimator.covariance.double()

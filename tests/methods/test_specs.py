@@ -119,7 +119,7 @@ def test_lines_about_methods_name_all_their_options():
     assert told["supervised"].endswith("augmented in one way")
     for name in ("ait", "dml", "multi_ait"):
         options = [one.name for one in fields(methods.get(name))]
-        assert told[name].endswith(f"; {', '.join(options)}")
+        assert told[name].endswith(f"; options: {', '.join(options)}")
         assert "ai_weight" in options
 
 

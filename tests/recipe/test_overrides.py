@@ -150,6 +150,10 @@ def test_names_of_specs_are_read_by_the_registry_of_their_field():
         ("lambda=2", "unknown field 'lambda'; did you mean 'strength' or 'ai_weight'?"),
         ("loss.strenth=3", "unknown field 'loss.strenth'; did you mean 'loss.strength'?"),
         ("views=3", "this recipe has no option 'views'; add method=ait"),
+        ("vievs=3", "unknown field 'vievs'; did you mean 'views' of method=ait"),
+        ("qqq=3", "all are printed by: semaug list recipe RECIPE"),
+        ("seeds=3", "`seeds` is no field of a recipe; train takes seed=1 as a word of its own"),
+        ("data_root=a", "`data_root` is no field of a recipe; commands take --data-root"),
         ("schedule.lr_factor=3", "no option 'schedule.lr_factor'; add schedule=step"),
     ],
 )

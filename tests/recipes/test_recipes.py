@@ -122,6 +122,7 @@ def test_changes_stand_behind_a_name():
             "unknown recipe 'digits_resnet9_isda'; did you mean 'digits_resnet8_is",
         ),
         ("digits_resnet8_isda_isda", "unknown recipe"),
+        ("seed=1", "expected the name of a recipe, got the change 'seed=1'"),
         ("digits_resnet8,epoch=3", "unknown field 'epoch'; did you mean 'epochs'?"),
         ("digits_resnet8,epochs=", "expected `field=value`, such as epochs=20, got 'epochs='"),
         ("json:loads", "json:loads: expected a function without arguments: missing a required"),
@@ -133,6 +134,14 @@ def test_names_that_lead_nowhere_are_named(name, message):
     with pytest.raises(UserError) as error:
         find_recipe(name)
     assert message in str(error.value)
+
+
+def test_the_folder_of_a_run_leads_to_its_recipe(tmp_path):
+    (tmp_path / "recipe.json").touch()
+    with pytest.raises(
+        UserError, match=r"got the folder '.*' of a run; the recipe of this run is "
+    ):
+        find_recipe(str(tmp_path))
 
 
 # From outside.

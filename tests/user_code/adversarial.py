@@ -149,7 +149,7 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 @torch.no_grad()
 def frechet_distance(generator: Generator, data: DataSet, seed: int) -> float:
-    """Compare as many made images as there are test images with these."""
+    """Compare as many generated images as there are test images with these."""
     real = normalize(data.test.images, data.mean, data.std)
     shape = (len(real), generator.num_latents)
     noise = torch.randn(shape, generator=make_generator(seed, "test noise")).to(real.device)

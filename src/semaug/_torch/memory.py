@@ -1,4 +1,4 @@
-"""Memory that there is not enough of."""
+"""Errors of too little memory, and numbers of bytes in words."""
 
 import torch
 

@@ -7,7 +7,12 @@ _MOST_NAMES = 10  # that are listed
 
 
 def unknown_name(
-    where: str, what: str, name: str, choices: Iterable[str], preferred: Iterable[str] = ()
+    where: str,
+    what: str,
+    name: str,
+    choices: Iterable[str],
+    preferred: Iterable[str] = (),
+    listed_by: str = "semaug list",
 ) -> str:
     """Build the message for an unknown name, with the nearest valid one or the ten nearest.
 
@@ -17,6 +22,7 @@ def unknown_name(
         name: That does not exist.
         choices: Those that do.
         preferred: More of them; a near one among these is named before others.
+        listed_by: Command that prints all choices.
 
     >>> unknown_name("recipe", "field", "learning_rate", ["lr", "epochs"])
     "recipe: unknown field 'learning_rate'; choose from epochs, lr"
@@ -34,5 +40,5 @@ def unknown_name(
         choices.sort(key=lambda choice: -SequenceMatcher(None, name, choice).ratio())
     between = "; " if any("," in choice for choice in choices[:_MOST_NAMES]) else ", "
     hint += " " + between.join(choices[:_MOST_NAMES])
-    hint += "; all are told by: semaug list" if more > 0 else ""
+    hint += f"; all are printed by: {listed_by}" if more > 0 else ""
     return f"{where}: unknown {what} {name!r}; {hint}"

@@ -13,7 +13,7 @@ try:
     import typer
     from rich.console import Console
 
-    from semaug.cli.group import COMMANDS, Group
+    from semaug.cli.group import COMMANDS, SECTIONS, Group
     from semaug.runs.words import say
 except ModuleNotFoundError as error:
     raise SystemExit(f"semaug: {error}; install it with: {how_to_install('train')}") from None
@@ -23,16 +23,18 @@ _OF_REPORTS = ("jinja2", "markupsafe", "matplotlib")  # modules
 app = typer.Typer(
     name="semaug",
     cls=Group,
-    help="Train image classifiers with losses that augment features or ask one prediction for all "
-    "views, and compare them fairly.",
-    epilog="Begin with: semaug compare digits_resnet8 digits_resnet8_isda --seeds 3",
+    help="Train image models with losses that augment features (ISDA) or make augmented views of "
+    "an image agree (AIT), and compare them over paired seeds.",
+    epilog="Begin with: semaug compare digits_resnet8 digits_resnet8_isda --seeds 3\n\n"
+    "Your own photographs: semaug compare folder_finetune folder_finetune_isda --data-root photos",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name, _help in COMMANDS.items():
-    app.command(_name, help=_help)(lambda: None)
+for _section, _names in SECTIONS.items():
+    for _name in _names:
+        app.command(_name, help=COMMANDS[_name], rich_help_panel=_section)(lambda: None)
 
 
 def _print_version(wanted: bool) -> None:

@@ -39,12 +39,12 @@ def check_command(
     console = Console()
     say(console, f"checking {run.label}: four steps, then the same with a kill after the third")
     state = check_run(run, options)
-    for line in _told(state):
+    for line in _summarize(state):
         say(console, f"  {line}")
     say(console, f"{run.label}: resumed bit for bit where it would have ended", style="green")
 
 
-def _told(state: dict[str, Any]) -> list[str]:
+def _summarize(state: dict[str, Any]) -> list[str]:
     """Say what a checkpoint holds, and what was measured."""
     lines = []
     for name, part in state["objects"].items():

@@ -23,7 +23,7 @@ from semaug.errors import UserError
 from semaug.insight import find_directions, images_named
 from semaug.insight.draw import WORDS, draw_directions
 from semaug.insight.features import name_of_image
-from semaug.insight.keep import file_name, write_picture
+from semaug.insight.files import file_name, write_picture
 from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say
 
@@ -52,7 +52,8 @@ def directions_command(
         ),
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="B", help="Images that it leads to, likewise")
+        str | None,
+        typer.Option("--to", metavar="B", help="Images that the direction leads to, as for --from"),
     ] = None,
     sampled: Annotated[
         int, typer.Option(min=0, help="Directions drawn from N(0, Σ) of the class, as ISDA does")
@@ -60,7 +61,7 @@ def directions_command(
     random: Annotated[int, typer.Option(min=0, help="Directions drawn evenly from all")] = 2,
     images: Annotated[int, typer.Option(min=1, help="Images at each end of a direction")] = 6,
     estimate: Estimate = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the directions that are drawn")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the directions that are drawn")] = 0,
     output: PictureFolder = None,
     predictor: PredictorName = "",
     *,
@@ -72,7 +73,8 @@ def directions_command(
     images that you choose (--from, --to), some drawn as ISDA draws them, and some at random: the
     three ways of the paper's Fig. 4 to find a semantic direction. Each is a row of a picture: the
     training images of the class that lie lowest and highest along it, and its share of the
-    variance of the class. Writes directions-CLASS as PNG, SVG and JSON.
+    variance of the class. The
+    command writes directions-CLASS.png, .svg and .json.
 
     [bold]Examples[/bold]
 

@@ -108,7 +108,7 @@ def _evaluate(
         return 0
     others = 0
     if changes:
-        for line in _tell(results, changes, summary):
+        for line in _describe(results, changes, summary):
             say(console, f"{folder}: {line}")
         return 0
     for line, is_same in _compare(results, summary):
@@ -140,7 +140,7 @@ def _test(
     return found
 
 
-def _tell(
+def _describe(
     results: Results, changes: Mapping[str, str], summary: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say what a test with other options found, and what the run recorded."""

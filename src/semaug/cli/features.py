@@ -22,7 +22,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.insight import map_features
 from semaug.insight.draw import WORDS, draw_maps
-from semaug.insight.keep import file_name, write_picture
+from semaug.insight.files import file_name, write_picture
 from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say
 
@@ -44,7 +44,7 @@ def features_command(
         int, typer.Option(min=0, help="Augmented features of each of a few images; 0 draws none")
     ] = 5,
     perplexity: Annotated[
-        float, typer.Option(min=1, help="Of t-SNE: how many neighbors count")
+        float, typer.Option(min=1, help="Perplexity of t-SNE: how many neighbors count")
     ] = 30.0,
     strength: Annotated[
         float | None,
@@ -56,7 +56,7 @@ def features_command(
         ),
     ] = None,
     estimate: Estimate = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of images, draws and layout")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of images, draws and layout")] = 0,
     output: PictureFolder = None,
     predictor: PredictorName = "",
     *,
@@ -64,11 +64,11 @@ def features_command(
 ) -> None:
     """Lay out the test features of several runs by t-SNE, and measure how far classes lie apart.
 
-    The same test images, settings and seed for each run (the paper's Fig. 8), and among them
-    augmented features, drawn from N(a, λ Σ) of the class of an image. A layout is no evidence;
-    beside it stand numbers of the features themselves: how many of the ten nearest neighbors of an
-    image are of its class, scatter within classes over that between them, and the silhouette.
-    Writes features as PNG, SVG and JSON.
+    Each run has a panel, with the same test images, settings and seed (the paper's Fig. 8), and
+    with augmented features, drawn from N(a, λ Σ) of the class of an image. A layout is no evidence,
+    so three numbers describe the features themselves: how many of the ten nearest neighbors of an
+    image are of its class, the scatter within classes over the scatter between classes, and the
+    silhouette. The command writes features.png, .svg and .json.
 
     [bold]Examples[/bold]
 

@@ -30,7 +30,7 @@ GeneratorName = Annotated[
 def generate_command(
     generator: GeneratorName,
     number: Annotated[
-        int, typer.Option("--number", "-n", min=1, help="Images; the classes take turns")
+        int, typer.Option("--number", "-n", min=1, help="Number of images; the classes take turns")
     ] = 100,
     output: Annotated[
         Path,

@@ -45,6 +45,13 @@ COMMANDS = {
     "show": "Draw the training images of a recipe as its epochs augment them.",
     "data": "List, fetch and check data sets.",
 }
+SECTIONS = {  # of the list of commands
+    "Train and compare": ("train", "compare", "search", "table", "check"),
+    "Use finished runs": ("report", "evaluate", "predict", "export", "transfer"),
+    "Look inside networks": ("directions", "features", "tightness", "visualize"),
+    "Generators": ("generate", "quality"),
+    "Look up": ("list", "data", "show", "flops"),
+}
 
 
 _NARROW = 70  # columns; in fewer, tables of help would cut names
@@ -83,6 +90,15 @@ class Command(_Helpful, TyperCommand):
         paragraphs = inspect.cleandoc(help or "").split("\n\n")
         help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         super().__init__(*arguments, help=help, **settings)
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        """Parse; whoever takes a field of the recipe for an option is told how to write it."""
+        try:
+            return super().parse_args(context, arguments)
+        except Exception as error:  # click comes with typer, or on its own
+            if hasattr(error, "option_name") and any(x.name == "overrides" for x in self.params):
+                error.message += "; fields of the recipe have no dashes, such as epochs=20"  # type: ignore[attr-defined]
+            raise
 
     def invoke(self, context: Any) -> Any:
         """Call the command."""

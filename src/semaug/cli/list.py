@@ -40,7 +40,7 @@ def list_command(
         str, typer.Argument(metavar="KIND", help=f"What to list: {', '.join(KINDS)}")
     ] = "all",
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Whose fields semaug list recipe tells")
+        str, typer.Argument(metavar="RECIPE", help="Recipe whose fields semaug list recipe prints")
     ] = "digits_resnet8",
 ) -> None:
     """List the names that other commands take.
@@ -67,7 +67,10 @@ def list_command(
         _print_fields(console, recipe)
     for name, (members, title) in _REGISTRIES.items():
         if what in (name, "all"):
-            print_names(console, title, members.describe())
+            shared = ", ".join(members.shared_options())
+            print_names(
+                console, title + f"; options of all: {shared}" * bool(shared), members.describe()
+            )
 
 
 def _print_fields(console: Console, recipe: str) -> None:

@@ -108,13 +108,16 @@ _DECLARED: dict[str, Any] = {
         ),
     ],
     "checkpoint_seconds": Annotated[
-        float, typer.Option(min=0, help="Save at least this often, besides after each epoch")
+        float,
+        typer.Option(
+            min=0, help="Seconds after which a run is saved at the latest, besides after each epoch"
+        ),
     ],
     "keep_checkpoints": Annotated[
         int,
         typer.Option(
             min=0,
-            help="Keep the networks at so many moments of training, evenly spread, for semaug "
+            help="Number of moments of training, evenly spread, whose networks are kept for semaug "
             "tightness; each takes the disk space of the weights and statistics",
         ),
     ],

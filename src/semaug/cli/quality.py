@@ -56,7 +56,7 @@ def quality_command(
     neighbours: Annotated[
         Path | None,
         typer.Option(
-            help="Write a PNG: made images, each with its nearest training images in the last "
+            help="Write a PNG: generated images, each with its nearest training images in the last "
             "feature space",
             show_default=False,
         ),
@@ -67,10 +67,10 @@ def quality_command(
 ) -> None:
     """Compare the images of a generator with test images.
 
-    Fréchet and kernel distance, precision and recall in feature spaces that are named with each
-    number; none of them is an FID. How often a classifier agrees with the class, and how near made
-    images are to training images. A classifier that learns from made images alone is
-    data=generated of semaug train: docs/generation.md.
+    The command prints Fréchet and kernel distance, precision and recall, each with its feature
+    space; none of them is an FID. It also prints how often a classifier agrees with the class, and
+    how near generated images are to training images. To train a classifier on generated images
+    alone, use data=generated of semaug train: docs/generation.md.
 
     [bold]Examples[/bold]
 
@@ -87,7 +87,7 @@ def quality_command(
     real, labels = test.images[places], test.labels[places]
     made = loaded.sample(labels, make_generator(seed, "quality"))
     table = make_table(
-        f"{loaded.name}: {counted(count, 'made image')} and as many test images",
+        f"{loaded.name}: {counted(count, 'generated image')} and as many test images",
         ["features"],
         *("Fréchet", "kernel x 1000", "precision", "recall", "class kept"),
     )
@@ -113,8 +113,9 @@ def quality_command(
     say(
         console,
         "distance to the nearest training image, root mean square of pixels from 0 to 1: "
-        f"{float(own.median()) / scale:.3f} for made images, {float(others.median()) / scale:.3f} "
-        f"for test images; {int((own == 0).sum())} made images are copies",
+        f"{float(own.median()) / scale:.3f} for generated images, "
+        f"{float(others.median()) / scale:.3f} for test images; "
+        f"{int((own == 0).sum())} generated images are copies",
     )
     if neighbours is not None:
         shown = made[torch.arange(min(_SHOWN, count)) * count // min(_SHOWN, count)]
@@ -122,7 +123,7 @@ def quality_command(
         rows = torch.cat([shown.unsqueeze(1), train.images[near.places]], dim=1).flatten(0, 1)
         neighbours.parent.mkdir(parents=True, exist_ok=True)
         write_picture(neighbours, grid(rows, 1 + _NEIGHBOURS))
-        say(console, f"wrote {neighbours}: made images, and their neighbours in {nearest.name}")
+        say(console, f"wrote {neighbours}: generated images, their neighbours in {nearest.name}")
 
 
 def _images(

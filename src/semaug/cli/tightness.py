@@ -21,7 +21,7 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.insight.draw import WORDS, draw_tightness
-from semaug.insight.keep import file_name, write_picture
+from semaug.insight.files import file_name, write_picture
 from semaug.insight.tightness import Mode, measure_tightness
 from semaug.report.inside import folder_of_pictures
 from semaug.runs.words import say
@@ -52,7 +52,7 @@ def tightness_command(
         ),
     ] = None,
     estimate: Estimate = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of images and draws")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of images and draws")] = 0,
     output: PictureFolder = None,
     predictor: PredictorName = "",
     *,
@@ -60,12 +60,12 @@ def tightness_command(
 ) -> None:
     """Measure over the training how far the bound of ISDA lies above the loss that it bounds.
 
-    At each moment that the run kept (semaug train --keep-checkpoints 10), and at its end, this
-    estimates the expected loss over augmented features by Monte Carlo, with its standard error, and
-    computes cross-entropy, which is below it, and the loss of ISDA, which is above (the paper's
-    Fig. 9), of all images and by class. A control with covariances 1.5 times too large shows what
-    a looser bound looks like. Writes tightness as PNG, SVG and JSON; the exit status is 1 if the
-    three are out of order by more than three standard errors.
+    At each moment that the run kept (semaug train --keep-checkpoints 10), and at its end, the
+    command estimates the expected loss over augmented features by Monte Carlo, with its standard
+    error, and computes cross-entropy, which is below it, and the loss of ISDA, which is above (the
+    paper's Fig. 9), of all images and by class. A control with covariances 1.5 times too large
+    shows what a looser bound looks like. The command writes tightness.png, .svg and .json; its exit
+    status is 1 if the three losses are out of order by more than three standard errors.
 
     [bold]Examples[/bold]
 

@@ -24,7 +24,7 @@ from semaug.generation.generator import load_generator
 from semaug.insight.decoder import DecoderTraining
 from semaug.insight.draw import WORDS, draw_visualization
 from semaug.insight.features import images_named, name_of_image
-from semaug.insight.keep import Kept, file_name, write_picture
+from semaug.insight.files import Kept, file_name, write_picture
 from semaug.insight.reverse import Search
 from semaug.insight.visualization import visualize
 from semaug.report.inside import folder_of_pictures
@@ -84,7 +84,7 @@ def visualize_command(
     ] = None,
     estimate: Estimate = False,
     iterations: Annotated[
-        int, typer.Option(min=1, help="Of each of the two steps of the search")
+        int, typer.Option(min=1, help="Iterations of each of the two steps of the search")
     ] = _SEARCH.iterations,
     reconstruction_lr: Annotated[
         float, typer.Option(min=0, help="Learning rate of step I, Eq. (20)")
@@ -105,12 +105,12 @@ def visualize_command(
         int, typer.Option(min=1, help="Searches in step I; the best is kept")
     ] = _SEARCH.restarts,
     starts: Annotated[
-        int, typer.Option(min=1, help="Each search begins at the best of so many inputs")
+        int, typer.Option(min=1, help="Random inputs of which each search begins at the best")
     ] = _SEARCH.starts,
     decoder_steps: Annotated[
         int, typer.Option(min=1, help="Steps in which the decoder is trained")
     ] = _DECODER.steps,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws")] = 0,
     output: PictureFolder = None,
     predictor: PredictorName = "",
     *,
@@ -118,13 +118,14 @@ def visualize_command(
 ) -> None:
     """Show augmented features as images, by reverse mapping or by a decoder.
 
-    That is Figs. 6, 7 and 12 to 14 of the paper. For test images of each class: the image, its
-    reconstruction from its features, images of features drawn from N(a, λ Σ), and as a control of
-    features equally far away in directions at random; then random images of the class, and the
-    training images nearest to the first augmented one, by pixels and by features. Below each
-    picture are the residual and the probability of the class. Defaults of the search are those that
-    the paper prints for CIFAR; a tenth of the iterations is often enough. Writes
-    visualize-INVERTER as PNG, SVG and JSON. Ctrl-C stops it, and the same command goes on.
+    The picture is that of Figs. 6, 7 and 12 to 14 of the paper. It shows test images of each class:
+    the image, its reconstruction from its features, images of features drawn from N(a, λ Σ), and as
+    a control images of features equally far away in directions at random; then random images of the
+    class, and the training images nearest to the first augmented one, by pixels and by features.
+    Below each picture are the residual and the probability of the class. The defaults of the search
+    are those that the paper prints for CIFAR; a tenth of the iterations is often enough. The
+    command writes visualize-INVERTER.png, .svg and .json. Ctrl-C stops it, and the same command
+    goes on.
 
     [bold]Examples[/bold]
 

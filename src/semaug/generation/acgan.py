@@ -71,7 +71,7 @@ class ACGan(Gan):
         return features, self.critic["score"](features), self.critic["classes"](features)
 
     def critic_losses(self, shown: Shown) -> Losses:
-        """Return the sum of both heads' losses, unweighted, of real and of made images."""
+        """Return the sum of both heads' losses, unweighted, of real and of generated images."""
         _, real, logits = self.judge(shown.real)
         made, scores, others = self.judge(self.constant(shown))
         right = (logits.argmax(dim=1) == shown.real_labels).double().mean()
@@ -86,7 +86,7 @@ class ACGan(Gan):
         return Losses(loss + self.code_losses(made, shown.z))
 
     def code_losses(self, features: Tensor, z: Tensor) -> Tensor | float:
-        """Return what made images lack of telling their codes; there are none here."""
+        """Return the loss of the codes that a head reads in generated images; none here."""
         return 0.0
 
 

@@ -1,16 +1,17 @@
 """Images of a generator to learn from: in each batch of a method, or as the whole training set.
 
-``method=generated`` replaces a share of each batch, 21 of 128, by made images. An epoch has as many
-steps as without them, 391 of 50,000 images: it shows 41,837 real images, and real ones follow each
-other epoch after epoch of their own. All images pass through the network together and weigh the
-same in the loss. Statistics of a loss, such as the covariances of ISDA, see the real ones alone.
+``method=generated`` replaces a share of each batch, 21 of 128, by generated images. An epoch has as
+many steps as without them, 391 of 50,000 images: it shows 41,837 real images, and real ones follow
+each other epoch after epoch of their own. All images pass through the network together and weigh
+the same in the loss. Statistics of a loss, such as the covariances of ISDA, see the real ones
+alone.
 
-``data=generated`` has made images in place of the training images of a set, and its test images:
-100 minus the test error is the classification accuracy score of Ravuri and Vinyals, NeurIPS 2019,
-https://arxiv.org/abs/1905.10887.
+``data=generated`` has generated images in place of the training images of a set, and its test
+images: 100 minus the test error is the classification accuracy score of Ravuri and Vinyals,
+NeurIPS 2019, https://arxiv.org/abs/1905.10887.
 
-A pool of made images is written once, in ``generated`` beside the runs, and found by the digest of
-its generator. ``images.json`` of a run holds the SHA-256 of the pool that it saw.
+A pool of generated images is written once, in ``generated`` beside the runs, and found by the
+digest of its generator. ``images.json`` of a run holds the SHA-256 of the pool that it saw.
 
 Source: Wang et al., T-PAMI 2021, https://arxiv.org/abs/2007.10538, Appendix C: one image of six is
 made; the source leaves open how that changes the length of an epoch
@@ -37,17 +38,17 @@ __all__ = ["Generated", "GeneratedMethod", "WithGenerated", "make_pool"]
 
 _QUICK = 200  # images of the pool of a smoke test
 
-# N real and M made images, C classes.
+# N real and M generated images, C classes.
 
 
 class WithGenerated(Supervised):
-    """A network that learns from real and from made images.
+    """A network that learns from real and from generated images.
 
     Args:
         network: As of :class:`semaug.methods.Supervised`.
         loss: Likewise.
-        share: Of made images in a batch, for the weight of their loss.
-        counts_generated: Whether statistics of the loss see made images too.
+        share: Of generated images in a batch, for the weight of their loss.
+        counts_generated: Whether statistics of the loss see generated images too.
         example_images: As of :class:`semaug.methods.Supervised`.
 
     Raises:
@@ -94,7 +95,7 @@ class WithGenerated(Supervised):
 
 
 def _behind(made: Samples) -> Tensor | None:
-    """Number made images apart from real ones, for losses that draw for each image."""
+    """Number generated images apart from real ones, for losses that draw for each image."""
     return None if made.positions is None else -1 - made.positions
 
 
@@ -149,7 +150,7 @@ class GeneratedMethod:
         check_option("batch_size", size, holds, "with room for real images beside generated ones")
 
     def streams(self, recipe: Any) -> dict[str, Stream]:
-        """Return real images, in epochs as long as without made ones, and these."""
+        """Return real images, in epochs as long as without generated ones, and these."""
         size, made = recipe.batch_size, self.num_generated(recipe.batch_size)
         labeled = Stream(batch_size=size - made, epoch_batch_size=size)
         return {"labeled": labeled, "generated": Stream("generated", made)}
@@ -260,8 +261,8 @@ def make_pool(generator: Any, size: int, like: Any) -> ImageSet:
         return ImageSet(images, labels, like.classes)
     except DAMAGES as error:
         raise UserError(
-            f"{path}: expected made images, got a damaged file ({error}); delete it, and they are "
-            "made anew"
+            f"{path}: expected generated images, got a damaged file ({error}); delete it, and they "
+            "are generated anew"
         ) from error
 
 

@@ -45,7 +45,7 @@ class CGan(Gan):
         return scores
 
     def critic_losses(self, shown: Shown) -> Losses:
-        """Return the loss of real and made images, each shown in a batch of their own."""
+        """Return the loss of real and generated images, each shown in a batch of their own."""
         real = self.scores(shown.real, shown.real_labels)
         made = self.scores(self.constant(shown), shown.labels)
         return Losses(

@@ -36,7 +36,7 @@ from semaug.errors import UserError, as_user_error
 from semaug.generation.gan import GanSpec
 from semaug.generation.recipe import GenerationRecipe
 from semaug.outside import code_of, find, is_outside
-from semaug.registry import Sizes
+from semaug.registry import Sizes, generators, recipes
 from semaug.runs.files import write_atomically
 
 __all__ = ["Generator", "load_generator", "load_run", "save_graph"]
@@ -192,9 +192,11 @@ def load_generator(
         known = [one.name for one in runs.glob("*/")] if runs.is_dir() else []
         recipe = path.parent.name if path.name.startswith("seed") else path.name
         near = get_close_matches(recipe, known, n=1)
+        names = [name for name in recipes.names() if name.endswith(generators.names())]
+        trainable = [*get_close_matches(recipe, names, n=1), "digits_wgan_gp"][0]
         raise UserError(
             f"{text}: expected the run of a generator, got no such folder here or below {runs}; "
-            + (f"did you mean {near[0]}?" if near else f"train it by: semaug train {recipe}")
+            + (f"did you mean {near[0]}?" if near else f"train one by: semaug train {trainable}")
         )
     if not (folder / "summary.json").exists() and (folder / "seed0").is_dir():
         folder = folder / "seed0"

@@ -1,6 +1,6 @@
-"""InfoGAN with classes: ACGAN, and two continuous codes that made images are to tell.
+"""InfoGAN with classes: ACGAN, and two continuous codes that a head reads in generated images.
 
-    both:  + code_weight * mean over made images of 1/2 |codes - q(made)|^2
+    both:  + code_weight * mean over generated images of 1/2 |codes - q(made)|^2
 
 The codes are two more inputs of the generator, drawn from U(-1, 1); q is a head on the critic's
 trunk. The last line is minus the log-density of a normal distribution of variance 1, up to a
@@ -66,7 +66,7 @@ class InfoGan(ACGan):
 @generators.register("infogan")
 @dataclass(frozen=True, kw_only=True)
 class InfoGanSpec(ACGanSpec):
-    """InfoGAN with classes: ACGAN, and two continuous codes that images are to tell.
+    """InfoGAN with classes: ACGAN, and two continuous codes that a head reads in images.
 
     Args:
         code_weight: Weight of the codes' loss.

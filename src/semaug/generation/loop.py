@@ -199,7 +199,7 @@ def _samples(generator: Generator, seed: int) -> Tensor:
 
 
 def _test(generator: Generator, data: DataSet, seed: int) -> Results | None:
-    """Compare as many made images as there are test images with these, by small pixels."""
+    """Compare as many generated images as there are test images with these, by small pixels."""
     if len(data.test) == 0:
         return None
     assert isinstance(data.test, ImageSet)

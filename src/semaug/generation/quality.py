@@ -1,4 +1,4 @@
-"""How good made images are: distances between features of made and of real images.
+"""How good generated images are: distances between features of made and of real images.
 
 None of these numbers is an FID: that has the features of one Inception network, and these have
 those that you name. Numbers of different feature spaces, or of different numbers of images, cannot
@@ -108,7 +108,7 @@ def _kernel(one: Tensor, other: Tensor) -> Tensor:
 
 
 def precision_and_recall(made: Tensor, real: Tensor, k: int = 3) -> tuple[float, float]:
-    """Return how many made images are like real ones, and the other way round, from 0 to 1.
+    """Return how many generated images are like real ones, and the other way round, from 0 to 1.
 
     A feature is like those of a set if it lies in the ball of one of them, whose radius is the
     distance to the k-th nearest other one.
@@ -179,7 +179,7 @@ def nearest_neighbours(queries: Tensor, references: Tensor, k: int = 5) -> Neigh
 
 
 def class_consistency(logits: Tensor, labels: Tensor) -> float:
-    """Return the share of made images whose class a classifier of real images agrees on.
+    """Return the share of generated images whose class a classifier of real images agrees on.
 
     Args:
         logits: ``(N, C)``.

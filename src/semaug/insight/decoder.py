@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from semaug._torch.checks import check_at_least, check_positive_int
 from semaug.engine.seeding import derive_seed, make_generator
 from semaug.generation.dcgan import generator_layers, he_weights
-from semaug.insight.keep import Kept
+from semaug.insight.files import Kept
 
 __all__ = ["Decoder", "DecoderInverter", "DecoderTraining", "train_decoder"]
 

@@ -22,7 +22,7 @@ from semaug.engine.preprocessing import stretched
 from semaug.engine.seeding import make_generator
 from semaug.engine.trained import Trained
 from semaug.errors import UserError
-from semaug.insight.features import covariance_of, loss_of, see
+from semaug.insight.features import compute_outputs, covariance_of, loss_of
 
 _ROUNDING = 1e-10  # of squares of features, which are float32
 
@@ -165,7 +165,7 @@ def find_directions(
     places = (train.labels == label).nonzero().squeeze(1).cpu()
     if len(places) < 2:
         raise UserError(f"directions: expected two training images of {name!r}, got {len(places)}")
-    features = see(trained, train, places, predictor, advance).features.double()
+    features = compute_outputs(trained, train, places, predictor, advance).features.double()
     centred = features - features.mean(dim=0)
     if estimate or (loss := loss_of(trained, predictor)) is None:
         covariance = centred.T @ centred / len(centred)
@@ -182,7 +182,7 @@ def find_directions(
     within = None
     if between is not None:
         first, second = (
-            see(trained, images, None, predictor, advance).features.double().mean(dim=0)
+            compute_outputs(trained, images, None, predictor, advance).features.double().mean(dim=0)
             for images in between
         )
         chosen = second - first

@@ -23,7 +23,7 @@ _PLACES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _MOST_ELEMENTS = 2**28  # of full covariances; beyond, the strongest directions are kept
 
 
-class Seen(NamedTuple):
+class Outputs(NamedTuple):
     """What a network makes of N images, on its device."""
 
     logits: Tensor  # (N, C)
@@ -39,13 +39,13 @@ class Statistics(NamedTuple):
     origin: str  # in words
 
 
-def see(
+def compute_outputs(
     trained: Trained,
     images: ImageSet | FileSet,
     places: Tensor | None = None,
     predictor: str = "",
     advance: Callable[[int], None] = lambda count: None,
-) -> Seen:
+) -> Outputs:
     """Return logits and features of images as the test of the run sees them.
 
     Args:
@@ -61,14 +61,16 @@ def see(
     """
     parts = []
     for batch in trained.pixels(images, places):
-        parts.append((*see_batch(trained, trained.prepare(batch.pixels), predictor), batch.labels))
+        parts.append(
+            (*compute_batch(trained, trained.prepare(batch.pixels), predictor), batch.labels)
+        )
         advance(len(batch.labels))
     if not parts:
         raise UserError(f"{trained.folder}: expected images to look at, got none")
-    return Seen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return Outputs(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def see_batch(trained: Trained, images: Tensor, predictor: str) -> tuple[Tensor, Tensor]:
+def compute_batch(trained: Trained, images: Tensor, predictor: str) -> tuple[Tensor, Tensor]:
     """Return logits and features of prepared images.
 
     Raises:
@@ -171,7 +173,7 @@ def statistics_of(
         return Statistics(loss.estimator, strength, "of the loss of the run")  # type: ignore[arg-type]
     train = trained.data.train
     places = choose_samples(train.labels, seed, num_images)
-    seen = see(trained, train, places, predictor, advance)
+    seen = compute_outputs(trained, train, places, predictor, advance)
     num_classes, num_features = seen.logits.shape[1], seen.features.shape[1]
     kind = "full" if num_classes * num_features**2 <= _MOST_ELEMENTS else "low_rank"
     estimator = ClassCovariance(num_classes, num_features, kind).to(trained.device)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from torch import Tensor
 from semaug.engine.seeding import derive_seed
 from semaug.engine.trained import Trained
 from semaug.errors import UserError
-from semaug.insight.features import see, statistics_of
+from semaug.insight.features import compute_outputs, statistics_of
 from semaug.insight.separation import Separation, measure_separation
 from semaug.transfer.plots import choose_samples, embed
 
@@ -108,7 +108,7 @@ def map_features(
         if len(test) == 0 or test.labels.ndim > 1:
             raise UserError(f"{trained.folder}: expected test images with a label each")
         places = choose_samples(test.labels, seed, num_images)
-        seen = see(trained, test, places, predictor, advance)
+        seen = compute_outputs(trained, test, places, predictor, advance)
         labels, origin, used = seen.labels.cpu(), "", None
         sources = choose_samples(labels, seed, num_augmented if num_draws else 0)
         extra = seen.features.new_empty(num_draws, 0, seen.features.shape[1])

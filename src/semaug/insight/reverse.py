@@ -27,7 +27,7 @@ from semaug._torch.checks import check_at_least, check_positive_int
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError
 from semaug.generation.generator import Generator
-from semaug.insight.keep import Kept
+from semaug.insight.files import Kept
 
 __all__ = ["Inverter", "ReverseMapping", "Search"]
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from semaug._torch.batch_norm import running_statistics_kept
 from semaug.engine.trained import Trained
 from semaug.errors import UserError
-from semaug.insight.features import STRENGTH, Statistics, loss_of, see_batch, statistics_of
+from semaug.insight.features import STRENGTH, Statistics, compute_batch, loss_of, statistics_of
 from semaug.losses import expected_loss, isda_loss
 from semaug.transfer.plots import choose_samples
 
@@ -189,7 +189,7 @@ def measure_tightness(
             for number, own in enumerate(places.chunk(-(-len(places) // stream.plan.batch_size))):
                 samples = stream.at_once(trained.run.seed, [(0, own)])
                 images = samples.images[0] if samples.images.ndim == 5 else samples.images
-                logits, _ = see_batch(moment, images, predictor)
+                logits, _ = compute_batch(moment, images, predictor)
                 weight = moment.classifier_weight(predictor)
                 generator = torch.Generator(weight.device).manual_seed(1000 * seed + number)
                 parts.append(_losses(logits, samples.labels, weight, found, num_samples, generator))

@@ -24,8 +24,8 @@ from semaug.errors import UserError
 from semaug.generation.generator import Generator
 from semaug.generation.quality import nearest_neighbours
 from semaug.insight.decoder import DecoderInverter, DecoderTraining, train_decoder
-from semaug.insight.features import Statistics, see_batch, statistics_of
-from semaug.insight.keep import Kept
+from semaug.insight.features import Statistics, compute_batch, statistics_of
+from semaug.insight.files import Kept
 from semaug.insight.reverse import Inverter, ReverseMapping, Search
 from semaug.insight.shown import Nearest, Shown, Visualization
 from semaug.transfer.plots import choose_samples
@@ -59,7 +59,7 @@ class _Looks:
         """Return logits and features, with gradients."""
         found = self.trained.predict_with_gradients((images + 1) / 2, self.predictor)
         logits, features = found
-        assert features is not None  # see_batch has seen some
+        assert features is not None  # compute_batch has checked it
         return logits, features.to(torch.promote_types(features.dtype, torch.float32))
 
     def features(self, images: Tensor) -> Tensor:
@@ -283,7 +283,7 @@ def _read(
             raise UserError(
                 f"{trained.folder}: expected images of bytes, got {batch.pixels.dtype} numbers"
             )
-        seen = see_batch(trained, trained.prepare(batch.pixels), predictor)
+        seen = compute_batch(trained, trained.prepare(batch.pixels), predictor)
         parts.append((batch.pixels.cpu(), *seen, batch.labels.to(trained.device)))
     if not parts:
         raise UserError(f"{trained.folder}: expected images to look at, got none")

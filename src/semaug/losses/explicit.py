@@ -358,7 +358,7 @@ def _mean_over_draws(logits: Tensor, labels: Tensor, options: CrossEntropyOption
 @losses.register("explicit")
 @dataclass(frozen=True, kw_only=True)
 class Explicit(FeatureAugmentation):
-    """The same with draws of features instead of infinitely many.
+    """Cross-entropy of drawn augmented features, which ISDA bounds for infinitely many.
 
     Args:
         num_samples: How many features are drawn for each image, M in the papers.

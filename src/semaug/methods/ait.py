@@ -66,8 +66,8 @@ class AIT(Supervised):
     def loss(self, batch: Batch) -> StepOutput:
         """Compute the loss of views ``(V, N, 3, H, W)``, in training mode with all side effects."""
         samples = batch.labeled
-        logits, arguments = self._see(samples.images)
-        value = self.criterion(logits, samples.wanted, **arguments, **self.told(samples))
+        logits, arguments = self._forward(samples.images)
+        value = self.criterion(logits, samples.wanted, **arguments, **self.loss_arguments(samples))
         return StepOutput({"loss": Term(value)}, logits[0])
 
     def predict(self, images: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class AIT(Supervised):
             sample: Makes a batch of views of a few training images that are not mixed.
         """
         samples = sample().labeled
-        logits, arguments = self._see(samples.images)
+        logits, arguments = self._forward(samples.images)
         invariance = self.criterion.invariance(logits, **arguments)
 
         def predict() -> tuple[Tensor, Tensor, Tensor]:
@@ -92,7 +92,7 @@ class AIT(Supervised):
 
         return {"invariance": invariance} | diagnose(self.criterion.classification, predict)
 
-    def _see(self, views: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _forward(self, views: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits ``(V, N, C)`` of views, and what else the loss is called with."""
         if views.ndim != 5:
             raise ValueError(f"AIT: expected views (V, N, 3, H, W), got {tuple(views.shape)}")

@@ -1,4 +1,4 @@
-"""FixMatch: the label that a weak view is sure of is to be learned from a strong one.
+"""FixMatch: confident pseudo-labels of weak views are the targets of strong views.
 
     L_host = host_weight * mean over images of [max q >= threshold] CE(argmax q, p_strong)
 
@@ -31,7 +31,7 @@ __all__ = ["FixMatch", "FixMatchMethod"]
 
 
 class FixMatch(SemiSupervised):
-    """A network that learns its own sure labels from strong views.
+    """A network that learns its own confident pseudo-labels from strong views.
 
     Args:
         network: As of :class:`SemiSupervised`.
@@ -49,7 +49,7 @@ class FixMatch(SemiSupervised):
         self.threshold = threshold
 
     def agree(self, seen: Unlabeled) -> Agreement:
-        """Compare predictions of strong views with the sure labels of weak ones."""
+        """Compare predictions of strong views with confident pseudo-labels of weak ones."""
         target = seen.probs.detach()
         confidence, labels = target.max(dim=1)
         mask = (confidence >= self.threshold).to(target.dtype)
@@ -61,7 +61,7 @@ class FixMatch(SemiSupervised):
 @methods.register("fixmatch")
 @dataclass(frozen=True, kw_only=True)
 class FixMatchMethod(SemiSupervisedMethod):
-    """FixMatch: the label that a weak view is sure of is learned from a strong one.
+    """FixMatch: confident pseudo-labels of weak views are the targets of strong views.
 
     Args:
         threshold: Confidence from which a label counts.

@@ -85,7 +85,7 @@ class Mutual(Method):
             ValueError: If there is another number of views.
         """
         samples = batch.labeled
-        logits, arguments = self._see(samples.images)
+        logits, arguments = self._forward(samples.images)
         told = {"positions": samples.positions}
         value = self.criterion(logits, samples.wanted, **arguments, **told)
         return StepOutput({"loss": Term(value)}, logits[0])
@@ -124,14 +124,14 @@ class Mutual(Method):
             sample: Makes a batch of a few training images that are not mixed.
         """
         samples = sample().labeled
-        logits, arguments = self._see(samples.images)
+        logits, arguments = self._forward(samples.images)
         found = {"mutual": mutual_loss(logits)}
         for k, loss in enumerate(self.criterion.classification):
             own = diagnose(loss, partial(_part, k, logits, samples.wanted, arguments))
             found |= own if k == 0 else {f"{name}_{k + 1}": value for name, value in own.items()}
         return found
 
-    def _see(self, images: Tensor) -> tuple[Tensor, dict[str, list[Tensor]]]:
+    def _forward(self, images: Tensor) -> tuple[Tensor, dict[str, list[Tensor]]]:
         """Return the logits ``(K, N, C)``, and what else the loss is called with."""
         networks = self.network
         if images.ndim == 5 and len(images) != len(networks):

@@ -104,7 +104,7 @@ class Segmentation(Method):
         """Compute the loss of a batch, in training mode with all side effects of the losses."""
         labels = batch.labeled.labels
         assert labels is not None
-        heads = self._see(batch.labeled.images)
+        heads = self._forward(batch.labeled.images)
         terms = {}
         for number, (criterion, head) in enumerate(zip(self.criteria, heads, strict=True)):
             name = ("auxiliary" if number else "main") if len(heads) > 1 else "loss"
@@ -113,7 +113,7 @@ class Segmentation(Method):
             terms[name] = Term(scale * value, size=count)
         return StepOutput(terms, heads[0][0])
 
-    def _see(self, images: Tensor) -> list[tuple[Tensor, Tensor | None, Tensor | None]]:
+    def _forward(self, images: Tensor) -> list[tuple[Tensor, Tensor | None, Tensor | None]]:
         """Return logits, features and weight of each head; no features where no loss takes any."""
         network: Any = self.network
         if hasattr(network, "forward_heads"):

@@ -124,9 +124,11 @@ class SemiSupervised(Supervised):
             noisy = [self._noisy(view, positions, step, k) for k, view in enumerate(views, 2)]
             views = torch.stack(noisy)
 
-        own, others = self._see(images, views[: self.joint_views])
+        own, others = self._forward(images, views[: self.joint_views])
         weight: list[Any] = [self.network.weight] if self.needs_features else []
-        supervised = self.criterion(own[0], samples.wanted, *own[1:], *weight, **self.told(samples))
+        supervised = self.criterion(
+            own[0], samples.wanted, *own[1:], *weight, **self.loss_arguments(samples)
+        )
         seen = Unlabeled(views, at_least_float32(others[0]), positions, step)
         agreement = self.agree(seen)
         scale = self.eta2 * sigmoid_ramp(step, self.ramp_steps)
@@ -141,11 +143,11 @@ class SemiSupervised(Supervised):
         return StepOutput(
             terms,
             {"labeled": own[0], "unlabeled": seen.logits[0].detach()},
-            {k: Term(v, "unlabeled") for k, v in {**_told(seen), **agreement.logs}.items()},
+            {k: Term(v, "unlabeled") for k, v in {**_confidence(seen), **agreement.logs}.items()},
             agreement.kept,
         )
 
-    def _see(self, images: Tensor, views: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def _forward(self, images: Tensor, views: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Pass labeled images and views of others together; return logits, and features if wanted.
 
         Those of the labeled images ``(L, C)`` and ``(L, A)``, and of the views ``(J, N, C)`` and
@@ -177,8 +179,8 @@ class SemiSupervised(Supervised):
 
 
 @torch.no_grad()
-def _told(seen: Unlabeled) -> dict[str, Tensor]:
-    """Return how sure predictions of unlabeled images are."""
+def _confidence(seen: Unlabeled) -> dict[str, Tensor]:
+    """Return mean confidence and entropy of predictions of unlabeled images."""
     probs, log_probs = seen.probs, F.log_softmax(seen.logits[0], dim=1)
     return {
         "confidence": probs.amax(dim=1).mean(),

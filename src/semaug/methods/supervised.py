@@ -59,7 +59,7 @@ class Supervised(Method):
         )
         return StepOutput({"loss": Term(value)}, logits)
 
-    def told(self, samples: Samples) -> dict[str, Tensor | None]:
+    def loss_arguments(self, samples: Samples) -> dict[str, Tensor | None]:
         """Return what else the loss is called with: positions, for one that draws by image."""
         return {"positions": samples.positions} if self.needs_positions else {}
 

@@ -13,6 +13,7 @@ import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass, replace
+from difflib import get_close_matches
 from fractions import Fraction
 from functools import partial
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -52,6 +53,7 @@ _SYNONYMS = {
     "wd": "weight_decay",
     "zca": "whitening",
 }
+_OF_COMMANDS = ("data_root", "device", "jobs", "quick", "resume", "runs", "threads", "workers")
 
 
 class _Option(NamedTuple):
@@ -273,18 +275,34 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
             f"recipe: `{name}` is an option of several groups of this recipe; "
             f"expected {' or '.join(found)}"
         )
-    if name == "seed":
+    if name in ("seed", "seeds"):
         raise UserError(
-            "recipe: `seed` is no field of a recipe; train takes it as a word of its own, such as "
-            "semaug train NAME seed=1; compare, search and table take --seeds"
+            f"recipe: `{name}` is no field of a recipe; train takes seed=1 as a word of its own, "
+            "as in semaug train NAME seed=1; compare, search and table take --seeds"
+        )
+    if name in _OF_COMMANDS:
+        raise UserError(
+            f"recipe: `{name}` is no field of a recipe; commands take --{name.replace('_', '-')}"
         )
     if name.lower() in _SYNONYMS:
         meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
         raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
-    if owners := _owners(options, name):
-        raise UserError(f"recipe: this recipe has no option {name!r}; add {' or '.join(owners)}")
-    shorts = {dotted if "." in name else dotted.rpartition(".")[2] for dotted in options}
-    raise UserError(unknown_name("recipe", "field", name, shorts))
+    group, _, short = name.rpartition(".")
+    owners = _owners(options, group)
+    if short in owners:
+        raise UserError(
+            f"recipe: this recipe has no option {name!r}; add {' or '.join(owners[short])}"
+        )
+    shorts = {dotted if group else dotted.rpartition(".")[2] for dotted in options}
+    near = get_close_matches(short, owners, n=1, cutoff=0.8)
+    if near and not get_close_matches(name, shorts):
+        raise UserError(
+            f"recipe: unknown field {name!r}; did you mean {near[0]!r} of "
+            f"{' or '.join(owners[near[0]])}?"
+        )
+    raise UserError(
+        unknown_name("recipe", "field", name, shorts, listed_by="semaug list recipe RECIPE")
+    )
 
 
 def _matches(options: Mapping[str, _Option], name: str) -> list[str]:
@@ -294,16 +312,15 @@ def _matches(options: Mapping[str, _Option], name: str) -> list[str]:
     return [dotted for dotted in options if dotted.rpartition(".")[2] == name]
 
 
-def _owners(options: Mapping[str, _Option], name: str) -> list[str]:
-    """Name the choices that would bring an option, such as loss=isda for strength."""
-    group, _, short = name.rpartition(".")
-    return [
-        f"{field}={member}"
-        for field, option in options.items()
-        if option.is_choice and option.registry is not None and group in ("", field)
-        for member in option.registry.names()
-        if short in {one.name for one in fields(option.registry.get(member))}
-    ]
+def _owners(options: Mapping[str, _Option], group: str) -> dict[str, list[str]]:
+    """Name the choices that would bring each option, such as loss=isda for strength."""
+    owners: dict[str, list[str]] = {}
+    for field, option in options.items():
+        if option.is_choice and option.registry is not None and group in ("", field):
+            for member in option.registry.names():
+                for one in fields(option.registry.get(member)):
+                    owners.setdefault(one.name, []).append(f"{field}={member}")
+    return owners
 
 
 # From options to the recipe.

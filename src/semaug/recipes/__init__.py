@@ -185,6 +185,13 @@ def _find_row(name: str) -> tuple[Row, bool]:
     is_twin = name not in known and base in known
     has_none = is_twin and getattr(recipes.get(base), "isda", {}) is None
     if has_none or not (is_outside(name) or name in known or is_twin):
+        if "=" in name:
+            raise UserError(f"semaug: expected the name of a recipe, got the change {name!r}")
+        if (recipe_of_run := Path(name).expanduser() / "recipe.json").exists():
+            raise UserError(
+                f"semaug: expected the name of a recipe, got the folder {name!r} of a run; the "
+                f"recipe of this run is {recipe_of_run}"
+            )
         raise UserError(unknown_name("semaug", "recipe", name, recipe_names()))
     found = recipes.get(base if is_twin else name)
     if isinstance(found, Row):

@@ -9,7 +9,7 @@ from rich.console import Console
 def say(console: Console, line: str, style: str = "") -> None:
     """Print a line as it is, however long; names of files that are no UTF-8 with escapes."""
     line = line.encode("utf-8", "backslashreplace").decode()
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""What training costs, told by its recipe: so that two sides of a comparison can be held equal."""
+"""The work of a training, from its recipe, to compare sides of equal work."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ from semaug.recipe.plan import Plan, passes_per_image, streams_of
 
 @dataclass(frozen=True)
 class Work:
-    """Of a whole run.
+    """The work of a whole run.
 
     Args:
         optimizer_steps: Changes of the weights.

@@ -1,4 +1,4 @@
-"""What a predictor answers to the same images in several test sets, counted and compared.
+"""The predictions of a network on the images of several test sets, counted and compared.
 
 Source: Chen et al., *Augmentation Invariant Training*, ICCV Workshops 2019, section 4.5
 """

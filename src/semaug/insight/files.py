@@ -1,4 +1,4 @@
-"""Pictures of trained networks as files, which reports of their runs show, and what makes them."""
+"""Files of pictures, which reports of their runs show, and of searches that go on after a stop."""
 
 import re
 import time
