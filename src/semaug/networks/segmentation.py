@@ -273,6 +273,8 @@ def build_segmentation_network(
         raise ValueError(f"{refused}, got {backbone}: {error}") from error
     if not hasattr(built, "prune_intermediate_layers"):
         raise ValueError(f"{refused} and whose feature maps it shows, got {backbone}")
+    if built.feature_info[-1]["reduction"] != output_stride:  # some ignore the option
+        raise ValueError(f"{refused}, got {backbone}")
     built.prune_intermediate_layers(2, prune_norm=True, prune_head=True)
     middle, last = (built.feature_info[k]["num_chs"] for k in (-2, -1))
     if isinstance(built, ResNet):
