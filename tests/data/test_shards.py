@@ -77,7 +77,7 @@ def root(tmp_path):
 def test_batches_equal_those_of_the_same_images_in_folders(both):
     expected, data = load_folder(both[0]), load_data("shards", both[1])
     assert (data.classes, len(data.train), len(data.test)) == (CLASSES, 8, 4)
-    assert "2 shards to train on, 1 to test on" in data.notes
+    assert "shards: 2 to train on, 1 to test on" in data.notes
     assert torch.equal(data.train.labels, expected.train.labels)
     view = RandomResizedCrop(8)
     order, draws = torch.randperm(8), view.draw(8, torch.Generator().manual_seed(0))
@@ -148,7 +148,7 @@ def test_classes_are_names_or_numbers(root, both):
     )
     data = load_data("shards", root)
     assert (data.classes, data.train.labels.tolist()) == (("ape", "owl"), [1, 0])
-    assert (len(data.test), data.notes) == (0, ("1 shards to train on, no shards to test on",))
+    assert (len(data.test), data.notes) == (0, ("shards: 1 to train on, none to test on",))
     (root / "classes.txt").write_text("owl\nape\n")
     assert load_data("shards", root).train.labels.tolist() == [0, 1]
     (root / "classes.txt").unlink()

@@ -81,10 +81,10 @@ class Shards(DataSource):
                 f"data: expected images of every class in {self.train} of {str(root)!r}, got none "
                 f"of {listed(empty)}"
             )
-        test, note = train.subset(torch.empty(0, dtype=torch.int64)), "no shards to test on"
+        test, note = train.subset(torch.empty(0, dtype=torch.int64)), "none to test on"
         if any(held := list(_matching(root, self.test))):
             test, note = read_shards(root, held, train.classes), f"{len(held):,} to test on"
-        notes = (f"{len(shards):,} shards to train on, {note}",)
+        notes = (f"shards: {len(shards):,} to train on, {note}",)
         return DataSet("shards", train, test, IMAGENET_MEAN, IMAGENET_STD, notes=notes)
 
     def check_there(self, root: Path) -> None:
