@@ -12,7 +12,7 @@ IDS = [f"n{1440764 + i:08}" for i in range(1000)]
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """One training image and one validation image of each class."""
-    monkeypatch.setattr(imagenet, "_NUM_IMAGES", {"train": 1000, "val": 1000})
+    monkeypatch.setattr(imagenet, "NUM_IMAGES", {"train": 1000, "val": 1000})
     train = {f"imagenet/train/{name}": [f"{name}_1.JPEG"] for name in IDS}
     val = {f"imagenet/val/{name}": [f"ILSVRC2012_val_{name}.JPEG"] for name in IDS}
     write_folders(tmp_path, train | val)
@@ -60,10 +60,10 @@ def test_another_number_of_classes_is_refused(root):
 
 
 def test_a_missing_image_is_noticed(root, monkeypatch):
-    monkeypatch.setattr(imagenet, "_NUM_IMAGES", {"train": 1000, "val": 1001})
+    monkeypatch.setattr(imagenet, "NUM_IMAGES", {"train": 1000, "val": 1001})
     with pytest.raises(ValueError, match=r"1,001 images .*val', got 1,000 of 1,000"):
         ImageNet().load(root)
 
 
 def test_the_numbers_are_the_official_ones():
-    assert imagenet._NUM_IMAGES == {"train": 1_281_167, "val": 50_000}
+    assert imagenet.NUM_IMAGES == {"train": 1_281_167, "val": 50_000}

@@ -114,8 +114,9 @@ def test_what_is_known_before_reading_is_true_of_what_is_read():
     assert known["tiny_imagenet"] == (200, 64)
     assert known["imagenet"] == (1000, None)
     assert known["folder"] == (None, None)
-    own = {"coco_json", "folder", "masks", "yolo"}
-    in_files = {*own, "camvid_instances", "cityscapes", "coco", "imagenet"}
+    own = {"coco_json", "folder", "masks", "shards", "yolo"}
+    imagenet = {"imagenet", "imagenet_shards"}
+    in_files = {*own, *imagenet, "camvid_instances", "cityscapes", "coco"}
     assert {name for name in NAMES if data_sets.get(name).in_files} == in_files
     assert {name for name in NAMES if data_sets.get(name).is_users_own} == own
 

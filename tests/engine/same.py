@@ -7,6 +7,7 @@ from semaug.runs.kept import read_kept
 from tests.tiny import rows_of
 
 MEASURED = ("seconds", "images_per_second", "epoch_seconds", "peak_memory", "peak_memory_mib")
+MEASURED += ("waiting_for_images_percent_by_process", "test_seconds_by_process")
 
 
 def without_times(value):

@@ -117,6 +117,20 @@ def test_one_process_writes(folder):
     assert not (folder / "refused").exists() or not [*(folder / "refused").rglob("recipe.json")]
 
 
+def test_rows_say_what_each_process_waited_and_how_long_it_tested(folder):
+    for row in rows_of(of(folder / "two", "isda")):
+        waiting, seconds = (
+            row[name]
+            for name in ("waiting_for_images_percent_by_process", "test_seconds_by_process")
+        )
+        assert len(waiting) == len(seconds) == 2
+        assert all(0 < one < 100 for one in waiting)
+        assert all(0 < one < row["seconds"] for one in seconds)
+    assert not [
+        name for row in rows_of(of(folder / "one", "isda")) for name in row if "by_" in name
+    ]
+
+
 def test_more_processes_than_gpus_are_named(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")

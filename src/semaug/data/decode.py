@@ -29,6 +29,7 @@ from torch import Tensor
 from semaug.data.errors import WHAT_TO_DO
 from semaug.data.formats import known_formats
 from semaug.data.image_set import MaskFiles
+from semaug.data.tar_members import TarMember
 
 try:
     from torchvision.io import decode_image
@@ -63,7 +64,8 @@ def decode_file(path: str | os.PathLike[str]) -> Tensor:
     """Read an image.
 
     Args:
-        path: Of a file in any of :func:`known_formats`; its content decides, not its name.
+        path: Of a file in any of :func:`known_formats`; its content decides, not its name. A
+            :class:`~semaug.data.tar_members.TarMember` is read where it lies.
 
     Returns:
         ``(3, H, W)`` uint8, red, green and blue, upright. In memory the channels lie together.
@@ -73,9 +75,21 @@ def decode_file(path: str | os.PathLike[str]) -> Tensor:
         ValueError: If it is empty, truncated, damaged or no image, or its numbers have no agreed
             scale; the message names it.
     """
+    return _decode(read_file(path), os.fspath(path))
+
+
+def read_file(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a file whole, or a member of a tar file; uint8.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is a folder or pipe, or a tar file has changed.
+    """
+    if isinstance(path, TarMember):
+        return path.read()
     if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
         raise ValueError(f"cannot read {os.fspath(path)!r}: a folder or pipe, no file")
-    return _decode(np.fromfile(path, dtype=np.uint8), os.fspath(path))
+    return np.fromfile(path, dtype=np.uint8)
 
 
 def decode_mask(

@@ -124,7 +124,7 @@ class FilePaths:
 
     def subset(self, indices: Tensor) -> Self:
         """Take the paths at ``indices`` (int64, or one bool for each path), in that order."""
-        return type(self)(self.root, self.names, self.spans[indices.to(self.spans.device)])
+        return replace(self, spans=self.spans[indices.to(self.spans.device)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from semaug.registry import data_sets
 
 _FOLDER = "imagenet"
 _NUM_CLASSES = 1000
-_NUM_IMAGES = {"train": 1_281_167, "val": 50_000}
+NUM_IMAGES = {"train": 1_281_167, "val": 50_000}  # of the official parts
 
 
 @data_sets.register("imagenet")
@@ -57,7 +57,7 @@ class ImageNet(DataSource):
         Raises:
             FileNotFoundError: If there are none; the message says how to unpack them.
         """
-        for part in _NUM_IMAGES:
+        for part in NUM_IMAGES:
             with explained(_remedy(root / _FOLDER, part), FileNotFoundError):
                 find_classes(root / _FOLDER / part)
 
@@ -68,7 +68,7 @@ def _find(folder: Path, part: str, train: FileSet | None) -> FileSet:
         images = find_images(folder / part, None if train is None else train.classes)
     remedy += "; a part of ImageNet can be read as the data set 'folder'"
     with explained(remedy, ValueError):
-        check_counts(folder / part, images, _NUM_IMAGES[part], _NUM_CLASSES)
+        check_counts(folder / part, images, NUM_IMAGES[part], _NUM_CLASSES)
     return images
 
 

@@ -11,9 +11,8 @@ Source: Zauner, Implementation and benchmarking of perceptual image hash functio
 """
 
 import hashlib
-import json
+import io
 import os
-import secrets
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from semaug.data.cache import cache_file, keep, kept
 from semaug.data.class_folders import printable
 from semaug.data.formats import known_formats
 from semaug.data.image_set import FilePaths, FileSet
@@ -175,11 +175,11 @@ def _alike(bits: Tensor) -> Tensor | None:
 
 def _hashes(paths: FilePaths, threads: int | None, progress: Callable[[int], object]) -> list[str]:
     """Return the hash of each file in hexadecimal digits, "" where there is none."""
-    file = _cache_of(paths.root)
-    kept = _read(file)
+    file = cache_file("near_duplicates", paths.root)
+    known = _read(file)
     names = [os.path.relpath(paths[k], paths.root) for k in range(len(paths))]
     stamps = [_stamp(paths[k]) for k in range(len(paths))]
-    missing = [k for k, name in enumerate(names) if kept.get(name, [""])[0] != stamps[k]]
+    missing = [k for k, name in enumerate(names) if known.get(name, [""])[0] != stamps[k]]
     begin = time.monotonic()
     try:
         with warnings.catch_warnings(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
@@ -187,12 +187,13 @@ def _hashes(paths: FilePaths, threads: int | None, progress: Callable[[int], obj
             for start in range(0, len(missing), _AT_ONCE):  # a pool queues all that it is given
                 own = missing[start : start + _AT_ONCE]
                 for k, found in zip(own, pool.map(_hash, [paths[k] for k in own]), strict=True):
-                    kept[names[k]] = [stamps[k], found]
+                    known[names[k]] = [stamps[k], found]
                 progress(len(names) - len(missing) + start + len(own))
     finally:
         if time.monotonic() - begin > _WORTH_KEEPING:
-            _write(file, {name: kept[name] for name in names if name in kept})
-    return [kept[name][1] for name in names]
+            images = {name: known[name] for name in names if name in known}
+            keep(file, {"version": _VERSION, "images": images})
+    return [known[name][1] for name in names]
 
 
 def _hash(path: Path) -> str:
@@ -209,9 +210,13 @@ def _hash(path: Path) -> str:
 
 def _small(path: Path) -> Image.Image:
     """Read a photograph upright, a JPEG no larger than is needed."""
-    from semaug.data.decode import decode_file, turn_upright  # imports torchvision, which is slow
+    from semaug.data.decode import (  # imports torchvision, which is slow
+        decode_file,
+        read_file,
+        turn_upright,
+    )
 
-    with Image.open(path, formats=known_formats()) as image:
+    with Image.open(io.BytesIO(read_file(path).tobytes()), formats=known_formats()) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft("RGB", (_DRAFT, _DRAFT))
             turn_upright(image)
@@ -227,16 +232,10 @@ def _stamp(path: Path) -> str:
     return "missing"
 
 
-def _cache_of(root: str) -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "semaug"
-    digest = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
-    return folder / f"near_duplicates-{digest}.json"
-
-
 def _read(file: Path) -> dict[str, Any]:
     """Read what was kept, nothing if that is damaged or of another version."""
-    with suppress(AttributeError, LookupError, OSError, TypeError, ValueError):
-        found = json.loads(file.read_bytes())
+    with suppress(AttributeError, LookupError, TypeError, ValueError):
+        found = kept(file)
         if found["version"] == _VERSION:
             return {
                 name: [str(stamp), str(one)]
@@ -244,12 +243,3 @@ def _read(file: Path) -> dict[str, Any]:
                 if len(bytes.fromhex(one)) in (0, _SIDE**2 // 8)
             }
     return {}
-
-
-def _write(file: Path, kept: dict[str, Any]) -> None:
-    """Keep hashes, whole or not at all; without them, the next run takes longer."""
-    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"version": _VERSION, "images": kept}))
-        partial.replace(file)

@@ -12,6 +12,7 @@ from semaug.data import (  # noqa: F401
     folder,
     imagenet,
     masks,
+    shards,
     svhn,
     tiny_imagenet,
 )

@@ -94,7 +94,8 @@ def fit(start: Start) -> dict[str, Any]:
             method.train()
             if session.step == 0:
                 method.start_epoch(epoch)
-            for batch, truths in streams.train_batches(seed, epoch, session.step):
+            batches = streams.train_batches(seed, epoch, session.step)
+            for batch, truths in session.reading(batches):
                 session.begin_step()
                 for group in optimizer.param_groups:
                     rate = learning_rate(recipe.optimizer.lr, session.total_step)

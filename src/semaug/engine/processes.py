@@ -8,6 +8,7 @@ first process writes files and shows progress.
 import inspect
 import logging
 import os
+import time
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ class Processes:
         self.size = num_processes()
         self.rank = process_rank()
         self.is_first = self.rank == 0
+        self.seconds_waited = 0.0  # for the others, in `any`
         on_cpu = precision == "fp16" and device.type == "cpu"
         chosen = _FABRIC_PRECISION["32" if on_cpu else precision]
         if self.size == 1:
@@ -81,14 +83,23 @@ class Processes:
         """Return for each flag whether it is up in any process. All must call this."""
         if self.size == 1:
             return flags
-        raised = torch.tensor(flags, dtype=torch.uint8)
+        raised, begin = torch.tensor(flags, dtype=torch.uint8), time.monotonic()
         dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._words)
+        self.seconds_waited += time.monotonic() - begin
         return tuple(bool(flag) for flag in raised.tolist())
 
     def wait_for_all(self) -> None:
         """Wait until all processes have come here. All must call this."""
         if self.size > 1:
             dist.barrier(group=self._words)
+
+    def gather(self, value: float) -> list[float]:
+        """Return the number of each process, in their order. All must call this."""
+        values = torch.zeros(self.size, dtype=torch.float64)
+        values[self.rank] = value
+        if self.size > 1:
+            dist.all_reduce(values, group=self._words)
+        return values.tolist()
 
     def average_buffers(self, networks: Iterable[nn.Module]) -> None:
         """Give all processes the mean of what batch norms have seen. All must call this.

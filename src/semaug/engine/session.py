@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from rich.console import Console
@@ -38,6 +38,8 @@ from semaug.runs.read import Measure, row_name, summarize, what_helps
 from semaug.runs.record import Record
 from semaug.runs.words import say
 from semaug.runs.work import count_work
+
+T = TypeVar("T")
 
 # Of a test: values by name of the predictor, then by name of the metric.
 Results = Mapping[str, Mapping[str, float]]
@@ -97,6 +99,8 @@ class Session:
         self._buffers = list(buffers)
         self._stack = ExitStack()
         self._mark = time.monotonic()
+        self._test_begin = 0.0
+        self._of_process: dict[str, float] = {}  # what this process took for itself in an epoch
 
     # From start to end.
 
@@ -149,6 +153,19 @@ class Session:
         """Steps done since the beginning of the run."""
         return self.epoch * self.plan.steps_per_epoch + self.step
 
+    def reading(self, batches: Iterator[T]) -> Iterator[T]:
+        """Yield the batches of an epoch, and take how long this process waits for them."""
+        begin, waited = time.monotonic(), 0.0
+        while True:
+            before = time.monotonic()
+            batch = next(batches, None)
+            waited += time.monotonic() - before
+            share = waited / max(time.monotonic() - begin, 1e-9)
+            self._of_process["waiting_for_images_percent_by_process"] = 100 * share
+            if batch is None:
+                return
+            yield batch
+
     def begin_step(self) -> None:
         """Seed what is drawn in a step, where a checkpoint has no room for all generators."""
         if self.processes.size > 1:
@@ -199,6 +216,7 @@ class Session:
         """Show that the run is tested, and give all processes the same running statistics."""
         self._display.show_test()
         self.processes.average_buffers(self._buffers)
+        self._test_begin = time.monotonic() - self.processes.seconds_waited
 
     def stop_in_test(self) -> None:
         """Stop between two batches of a test if that is wanted; the epoch is tested anew.
@@ -206,6 +224,10 @@ class Session:
         Raises:
             InterruptedRunError: After Ctrl-C or SIGTERM, with everything saved.
         """
+        if self.processes.size > 1 and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # results are read next, which waits as well
+        done = time.monotonic() - self.processes.seconds_waited
+        self._of_process["test_seconds_by_process"] = done - self._test_begin
         if self.stops():
             self.lap()
             raise self._stop()
@@ -275,6 +297,10 @@ class Session:
             "peak_memory_mib": self.peak_memory,
             "seconds": round(self.seconds, 2),
         }
+        if self.processes.size > 1:  # to find one that is slower than the others
+            gather = self.processes.gather
+            row |= {k: [round(x, 3) for x in gather(own)] for k, own in self._of_process.items()}
+        self._of_process = {}
         self.rows.append(row)
         for metric in self.training.values():
             metric.reset()  # type: ignore[operator]

@@ -102,7 +102,7 @@ class RunLogger:
         Raises:
             UserError: If the logger fails.
         """
-        numbers = {k: x for k, x in values.items() if k not in _NO_METRICS and x is not None}
+        numbers = {k: x for k, x in numbers_of(values).items() if k not in _NO_METRICS}
         with self._guarded():
             self._logger.log_metrics(numbers, step=int(values["epoch"]))
             getattr(self._logger, "save", lambda: None)()  # now, for a run may be killed
@@ -140,6 +140,17 @@ class RunLogger:
                 yield
         finally:
             torch.set_rng_state(state)
+
+
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a row by name; several of one name, such as by process, get a place.
+
+    >>> numbers_of({"epoch": 1, "train_loss": None, "test_seconds_by_process": [2.5, 3.0]})
+    {'epoch': 1, 'test_seconds_by_process/0': 2.5, 'test_seconds_by_process/1': 3.0}
+    """
+    lists = ((name, x) for name, x in row.items() if isinstance(x, list))
+    single = {name: x for name, x in row.items() if x is not None and not isinstance(x, list)}
+    return single | {f"{name}/{k}": one for name, x in lists for k, one in enumerate(x)}
 
 
 def make_loggers(loggers: Any, run: Run) -> list[RunLogger]:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from torch.utils.tensorboard import SummaryWriter
 
 from semaug.runs.files import as_json, write_text, writing
-from semaug.runs.loggers import RunLogger
+from semaug.runs.loggers import RunLogger, numbers_of
 from semaug.runs.run import Run
 
 
@@ -59,6 +59,6 @@ class Record:
 
     def _show(self, row: Mapping[str, Any]) -> None:
         with writing(self._folder):
-            for name, value in row.items():
-                if name not in ("epoch", "step") and value is not None:
+            for name, value in numbers_of(row).items():
+                if name not in ("epoch", "step"):
                     self._writer.add_scalar(name, value, row["epoch"])
