@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from torch.testing import assert_close
 
-import semaug
+from semaug import load as semaug_load
 from semaug.data.workers import Reader
 from semaug.detection import loop
 from semaug.detection.backbone import backbone_of
 from semaug.detection.images import Batches, SceneFiles, load_scenes
+from semaug.detection.outlines import outline_masks
 from semaug.detection.recipe import measures_of
 from semaug.engine import check
 from semaug.engine.check import check_run
@@ -111,7 +113,7 @@ def test_processes_that_read_change_nothing(root):
 
 
 def test_the_detector_of_a_run_is_loaded(finished, root):
-    trained = semaug.load(finished, device="cpu")
+    trained = semaug_load(finished, device="cpu")
     assert trained.classes == CLASSES
     state = load_state(finished.checkpoint, finished.summary()["epochs"])["detector"]
     assert torch.equal(
@@ -122,6 +124,53 @@ def test_the_detector_of_a_run_is_loaded(finished, root):
     assert 0 < len(found.boxes) <= 10
     assert found.masks.shape[1:] == image.shape[1:] == (56, 40)
     assert found.boxes[:, 2].max() <= 40
+
+
+def test_objects_are_drawn_on_photographs_and_damaged_ones_are_named(
+    semaug, finished, root, tmp_path
+):
+    photos = root / "test"
+    (tmp_path / "damaged.png").write_bytes(b"no photograph")
+    given = [str(photos / "0.png"), str(tmp_path / "damaged.png"), str(photos / "1.png")]
+    status, output, error = semaug(
+        *("predict", str(finished.folder), *given, "-o", str(tmp_path / "found"), "--json"),
+        *("--least", "0.3", "--top", "3", "--device", "cpu"),
+    )
+    assert status == 2
+    assert "damaged.png" in error
+    assert "could not read 1 of 3" in error
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [one["file"] for one in lines] == given[::2]
+    trained = semaug_load(finished, device="cpu")
+    for line, place, size in zip(lines, (0, 1), ((40, 56), (56, 40)), strict=True):
+        (found,) = trained.detect([Signs().load(root).test.read(place)[0]])
+        count = min(3, int((found.scores >= 0.3).sum()))
+        assert count > 0
+        told = line["objects"]
+        assert [one["class"] for one in told] == [CLASSES[k] for k in found.labels[:count]]
+        assert_close(torch.tensor([one["score"] for one in told]), found.scores[:count])
+        assert_close(torch.tensor([one["box"] for one in told]), found.boxes[:count])
+        masks = outline_masks([one["mask"] for one in told], *size)
+        assert torch.equal(masks, found.masks[:count])
+        with Image.open(tmp_path / "found" / f"{place}.png") as picture:
+            assert (picture.size, picture.mode) == (size[::-1], "RGB")
+    status, output, _ = semaug("predict", str(finished.folder), given[0], "--least", "1")
+    assert (status, output) == (0, f"{given[0]}: nothing\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ids", "-o", "one.png"], "expected no --ids, for the run does not label pixels"),
+        (["-o", "one.jpg"], "expected --output of a PNG, such as found.png"),
+        (["--predictor", "teacher"], "expected no `predictor` of a detector, got 'teacher'"),
+    ],
+)
+def test_what_a_detector_does_not_answer_is_refused(semaug, finished, root, arguments, message):
+    photo = str(root / "test" / "0.png")
+    status, _, error = semaug("predict", str(finished.folder), photo, *arguments)
+    assert status == 2
+    assert message in " ".join(error.split())
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mask_rcnn", "cascade_rcnn")]
