@@ -134,7 +134,7 @@ def test_objects_are_drawn_on_photographs_and_damaged_ones_are_named(
     given = [str(photos / "0.png"), str(tmp_path / "damaged.png"), str(photos / "1.png")]
     status, output, error = semaug(
         *("predict", str(finished.folder), *given, "-o", str(tmp_path / "found"), "--json"),
-        *("--least", "0.3", "--top", "3", "--device", "cpu"),
+        *("--least", "0", "--top", "3", "--device", "cpu"),
     )
     assert status == 2
     assert "damaged.png" in error
@@ -144,18 +144,17 @@ def test_objects_are_drawn_on_photographs_and_damaged_ones_are_named(
     trained = semaug_load(finished, device="cpu")
     for line, place, size in zip(lines, (0, 1), ((40, 56), (56, 40)), strict=True):
         (found,) = trained.detect([Signs().load(root).test.read(place)[0]])
-        count = min(3, int((found.scores >= 0.3).sum()))
-        assert count > 0
         told = line["objects"]
-        assert [one["class"] for one in told] == [CLASSES[k] for k in found.labels[:count]]
-        assert_close(torch.tensor([one["score"] for one in told]), found.scores[:count])
-        assert_close(torch.tensor([one["box"] for one in told]), found.boxes[:count])
+        assert len(told) == 3
+        assert [one["class"] for one in told] == [CLASSES[k] for k in found.labels[:3]]
+        assert_close(torch.tensor([one["score"] for one in told]), found.scores[:3])
+        assert_close(torch.tensor([one["box"] for one in told]), found.boxes[:3])
         masks = outline_masks([one["mask"] for one in told], *size)
-        assert torch.equal(masks, found.masks[:count])
+        assert torch.equal(masks, found.masks[:3])
         with Image.open(tmp_path / "found" / f"{place}.png") as picture:
             assert (picture.size, picture.mode) == (size[::-1], "RGB")
-    status, output, _ = semaug("predict", str(finished.folder), given[0], "--least", "1")
-    assert (status, output) == (0, f"{given[0]}: nothing\n")
+    status, output, _ = semaug("predict", str(finished.folder), given[0])
+    assert (status, output) == (0, f"{given[0]}: nothing\n")  # with a score of 0.5
 
 
 @pytest.mark.parametrize(
@@ -256,6 +255,18 @@ def test_backbones_begin_with_the_weights_of_a_file_or_a_recipe(finished, root, 
         recipe_of(weights="sings").find_weights(finished.root)
 
 
+def test_missing_weights_are_said_before_images_are_read(semaug, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(Signs, "load", lambda *_: pytest.fail("images are read"))
+    with pytest.raises(FileNotFoundError, match="got nowhere: neither nowhere nor"):
+        train(tmp_path, recipe_of(weights="nowhere"), root=root)
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+    recipe = "camvid_instances_faster_rcnn_lite0,weights=nowhere"
+    status, _, error = semaug("train", recipe, "--data-root", "none")
+    assert status == 2
+    assert "recipe: weights: expected a file, the folder of a run" in " ".join(error.split())
+    recipe_of(weights="other").check_there(tmp_path, {"other"})
+
+
 def test_weights_of_timm_are_recorded_or_missed(root, tmp_path, monkeypatch):
     recipe = recipe_of("faster_rcnn", backbone="resnet10t", pretrained=True, size=(32, 32))
     recipe = replace(recipe.lasting(steps=1), subset=replace(recipe.subset, test_images=0))
@@ -276,7 +287,21 @@ def test_weights_of_timm_are_recorded_or_missed(root, tmp_path, monkeypatch):
 def test_the_report_shows_a_detector(finished):
     report = collect([finished.folder])
     assert report.notes == ()
-    assert "mask_AP" in render(report)
+    page = render(report)
+    assert "mask_AP" in page
+    assert "test AP by class" in page
+    for column in ("truth", "prediction, scores from 0.5"):
+        assert page.count(f'alt="{column}"') == len(SIZES)
+    found = report.groups[0].recipes[0].runs[0].tested
+    assert (found.title, list(found.legends[0])) == ("Objects", [*CLASSES])
+    first = found.images[0]
+    assert first.name == "0.png"
+    image, truth, _ = first.pictures.values()
+    assert image.shape == truth.shape == (*SIZES[0], 3)
+    red = found.legends[0]["red"]
+    assert truth[6, 4].tolist() == [*red] != image[6, 4].tolist()
+    assert torch.equal(image[30:], truth[30:]) is False
+    assert torch.equal(image[37:], truth[37:])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from semaug.data.colors import Color
 
-__all__ = ["draw_objects"]
+__all__ = ["LEAST_SCORE", "draw_objects"]
 
+LEAST_SCORE = 0.5  # of objects that are shown to people
 _OF_MASK = 0.45  # how much of a pixel of a mask is in the color of its class
 _LINE, _LETTERS, _SMALLEST_LETTERS = 300, 45, 11  # the longer side over these; pixels
 

@@ -1,5 +1,6 @@
 """A recipe of a detector: backbone, data, sizes of images, and how it is trained."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -138,6 +139,11 @@ class DetectionRecipe(BaseRecipe):
             f"recipe: weights: expected a file, the folder of a run, or a recipe that was trained, "
             f"got {self.weights}: neither {places[0]} nor {places[1]} is there"
         )
+
+    def check_there(self, runs: Path, trained_too: Collection[str]) -> None:
+        """Find out whether ``weights`` are there, or will be."""
+        if self.weights not in trained_too:
+            self.find_weights(runs)
 
     def quick(self) -> Any:
         """Return a smoke test: four steps of two small images, tested on four."""

@@ -15,7 +15,7 @@ from semaug.detection.boxes import Detections, Target
 from semaug.detection.detector import Detector
 from semaug.detection.loop import build_detector
 from semaug.detection.outlines import pack_masks
-from semaug.detection.pictures import draw_objects
+from semaug.detection.pictures import LEAST_SCORE, draw_objects
 from semaug.detection.recipe import DetectionRecipe
 from semaug.detection.transforms import collate, normalize, resize
 from semaug.engine.device import choose_device
@@ -27,8 +27,6 @@ from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError, as_user_error
 
 __all__ = ["FoundObjects", "TrainedDetector", "load_run"]
-
-LEAST_SCORE = 0.5  # of objects that are shown to people
 
 
 @dataclass(frozen=True, eq=False)

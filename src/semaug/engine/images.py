@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semaug.data import DataSet, FileSet, Selection, describe_selection, pack_selection
+from semaug.data.image_set import FilePaths
 from semaug.data.registry import data_root as find_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.start import load_data
@@ -151,14 +152,19 @@ def names_of_tests(data: DataSet, selection: Selection) -> tuple[str, ...]:
     """
     test, count = data.test, len(data.test)
     if isinstance(test, FileSet):
-        text = test.paths.names.numpy().tobytes()
-        spans = test.paths.spans.tolist()
-        return tuple(text[start:stop].decode(errors="backslashreplace") for start, stop in spans)
+        return names_of_files(test.paths)
     if selection.test_on != "hold_out":
         return tuple(f"test image {place}" for place in range(count))
     # As `test_images` spreads its choice.
     places = selection.held_out[torch.arange(count) * len(selection.held_out) // count]
     return tuple(f"training image {place}" for place in places.tolist())
+
+
+def names_of_files(paths: FilePaths) -> tuple[str, ...]:
+    """Return names of files as text, relative to their folder."""
+    text = paths.names.numpy().tobytes()
+    spans = paths.spans.tolist()
+    return tuple(text[start:stop].decode(errors="backslashreplace") for start, stop in spans)
 
 
 def check_images_now(
