@@ -92,6 +92,21 @@ def test_it_is_tested_again_with_the_same_result(finished, root):
     assert found == {"": {name: values["last"] for name, values in recorded.items()}}
 
 
+def test_it_is_not_tested_on_other_images(semaug, finished, root, monkeypatch):
+    load = Signs.load
+
+    def moved(self, root, workers=None):
+        data = load(self, root, workers)
+        return replace(data, test=replace(data.test, boxes=data.test.boxes + 1))
+
+    monkeypatch.setattr(Signs, "load", moved)
+    places = ["--device", "cpu", "--data-root", str(root), "--workers", "0"]
+    status, _, error = semaug("evaluate", str(finished.folder), *places)
+    assert status == 2
+    told = " ".join(error.split())
+    assert "the run saw other images than data=signs has now: images have other labels" in told
+
+
 def test_processes_that_read_change_nothing(root):
     data = Signs().load(root)
     files = SceneFiles(data.train, (64, 48), data.mean, data.std, masks=True)
@@ -334,7 +349,7 @@ def test_one_process_trains(root, tmp_path, monkeypatch):
         ({"flip": 1.5}, "`flip` from 0 to 1"),
         ({"clip_norm": 0.0}, "`clip_norm` > 0 or none"),
         ({"base_batch_size": 0}, "`base_batch_size` >= 1 or none"),
-        ({"precision": "bf16"}, "`precision` 32 or 64 for a detector, got bf16"),
+        ({"precision": "fp16"}, "`precision` 32, bf16 or 64 for a detector, got fp16"),
     ],
 )
 def test_a_recipe_is_checked(changes, message):

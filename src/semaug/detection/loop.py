@@ -92,7 +92,8 @@ def fit(start: Start) -> dict[str, Any]:
 
                 images = images.to(device, dtype, memory_format=layout)
                 draws = session.generator("samples", session.total_step)
-                losses = detector(images, sizes, targets, draws)
+                with start.fabric.autocast():  # pooling, coding of boxes and losses are in float32
+                    losses = detector(images, sizes, targets, draws)
                 loss = sum(losses.values())
                 optimizer.zero_grad()
                 loss.backward()
@@ -127,6 +128,7 @@ def evaluate(start: Start, state: dict[str, Any]) -> Results:
         state: Objects of its checkpoint, by name.
     """
     data = _load(start)
+    start.check_images(describe_scenes(data))
     detector = build_detector(start.recipe, data.num_classes)
     detector.load_state_dict(state["detector"])
     layout, dtype = form_of(start.recipe)
@@ -203,7 +205,8 @@ def _test(
     for request, (images, sizes, _) in zip(requests, answers, strict=True):
         images = images.to(start.device, dtype, memory_format=layout)
         own = [scenes.sizes[place] for place, _ in request]
-        answer: Any = detector(images, sizes, original_sizes=own)
+        with start.fabric.autocast():
+            answer: Any = detector(images, sizes, original_sizes=own)
         for (place, _), detections in zip(request, answer, strict=True):
             scores.add(scenes.image_ids[place], detections)
             if keeper is not None and keeper.wants(place):

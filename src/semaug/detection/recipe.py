@@ -87,8 +87,8 @@ class DetectionRecipe(BaseRecipe):
         fits = len(self.size) == 2 and self.size[0] >= self.size[1] >= 32
         check_option("size", self.size, fits, "the longer side, then the shorter, of >= 32 pixels")
         check_option("flip", self.flip, 0 <= self.flip <= 1, "from 0 to 1")
-        holds = self.precision in ("32", "64")
-        check_option("precision", self.precision, holds, "32 or 64 for a detector")
+        holds = self.precision in ("32", "bf16", "64")
+        check_option("precision", self.precision, holds, "32, bf16 or 64 for a detector")
         spec = self.detector
         begins = self.pretrained or self.weights is not None
         if not begins and (spec.frozen_stages or spec.norm_eval):

@@ -23,6 +23,7 @@ from semaug.engine.images import read_images
 from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Answer, Answering
 from semaug.engine.preprocessing import form_of
+from semaug.engine.processes import Processes
 from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError, as_user_error
 
@@ -85,6 +86,7 @@ class TrainedDetector(Answering):
         mean: Of each channel of its images, on a scale of 0 to 1.
         std: Standard deviation, likewise.
         device: Where it is.
+        processes: This one; its engine knows the precision.
     """
 
     detector: Detector
@@ -93,6 +95,7 @@ class TrainedDetector(Answering):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     device: torch.device
+    processes: Processes
 
     @property
     def picture(self) -> str:
@@ -130,7 +133,8 @@ class TrainedDetector(Answering):
             batch, sizes, _ = collate([(normalize(resized, self.mean, self.std), nothing)])
             batch = batch.to(self.device, dtype, memory_format=layout)
             own = [(image.shape[1], image.shape[2])]
-            answer: Any = self.detector(batch, sizes, original_sizes=own)
+            with self.processes.fabric.autocast():
+                answer: Any = self.detector(batch, sizes, original_sizes=own)
             found += answer
         return found
 
@@ -159,4 +163,5 @@ def load_run(folder: str | Path, options: TrainOptions | None = None) -> Trained
         detector.load_state_dict(state["detector"])
     layout, dtype = form_of(recipe)
     detector.to(device, dtype).to(memory_format=layout).eval().requires_grad_(False)
-    return TrainedDetector(detector, recipe, classes, mean, std, device)
+    processes = Processes(device, recipe.precision)
+    return TrainedDetector(detector, recipe, classes, mean, std, device, processes)

@@ -250,6 +250,27 @@ def _compare(path: Path, now: dict[str, Any]) -> None:
         )
 
 
+def check_recorded(run: Run, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that the images of a finished run are those that it saw, as far as it tells.
+
+    Args:
+        run: The run.
+        recorded: What its ``images.json`` holds, see :func:`read_images`.
+        now: What :func:`describe_images` returns today.
+
+    Raises:
+        UserError: If they are others.
+    """
+    known = {**now["sha256"], "exif": now.get("exif")}
+    seen = {**recorded["sha256"], "exif": recorded.get("exif")}
+    if any(known.get(part, total) != total for part, total in seen.items()):
+        raise UserError(
+            f"{run.folder / 'images.json'}: the run saw other images than data={now['data']} has "
+            f"now: {'; '.join(other_images(recorded, now))}; restore the data set, or name its "
+            "folder with --data-root"
+        )
+
+
 def other_images(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Say what differs between the images of a run and those of today, in the words of its user.
 
