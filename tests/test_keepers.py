@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semaug.keepers import Answers, ClassificationKeeper, MaskKeeper, thumbnails
+from semaug.keepers import Answers, ClassificationKeeper, MaskKeeper, PictureKeeper, thumbnails
 from semaug.metrics import CalibrationError, Error, MeanIoU, Metric, NegativeLogLikelihood
 
 NAMES = "labels", "predictions", "label_log_probs", "prediction_log_probs"
@@ -157,6 +157,30 @@ def test_truth_and_prediction_of_a_few_masks_are_kept():
     assert found.shape == (12, 192, 96, 3)
     assert (found[0, :6, :9] == 7).all()
     assert (found[0, 6:] == 0).all()
+
+
+def test_pictures_of_a_few_images_are_kept():
+    """Of 30 images over two processes."""
+    keepers = [PictureKeeper(30, ["image", "truth"]) for _ in range(2)]
+    for position in range(30):
+        keeper = keepers[position % 2]
+        if keeper.wants(position):
+            small = keeper.small(torch.full((3, 768, 300 + position), position, dtype=torch.uint8))
+            pair = torch.stack([small, small + 1]).movedim(1, -1)
+            keeper.update(pair[None], torch.zeros(0), torch.tensor([position]))
+    others = iter([*keepers[1].buffers()])
+    keepers[0].merge(lambda counts: counts + next(others))
+    kept = keepers[0].arrays(lambda places: None)
+    assert kept.keys() == {"shown", "sizes", "image", "truth"}
+    assert kept["shown"].tolist()[:3] == [0, 2, 5]
+    assert kept["sizes"][2].tolist() == [384, 152]  # half of 305, to even
+    assert kept["image"].shape == (12, 384, 164, 3)
+    for place, position in enumerate(kept["shown"].tolist()):
+        width = int(kept["sizes"][place, 1])
+        assert (kept["image"][place, :, :width] == position).all()
+        assert (kept["truth"][place, :, :width] == position + 1).all()
+    nothing = PictureKeeper(0, ["image"]).arrays(lambda places: None)
+    assert nothing["image"].shape == (0, 0, 0, 3)
 
 
 @pytest.mark.gpu

@@ -20,6 +20,7 @@ __all__ = [
     "Counts",
     "Keeper",
     "MaskKeeper",
+    "PictureKeeper",
     "Pictures",
     "size_within",
     "thumbnails",
@@ -30,6 +31,7 @@ __all__ = [
 _MOST_PICTURED = 48  # images with the highest losses, and as many with the largest margins
 _LONGEST_SIDE = 64  # of these pictures, in pixels
 _MOST_MASKS, _LONGEST_SIDE_OF_MASKS = 12, 192  # images whose masks are kept; pixels
+_LONGEST_SIDE_OF_PICTURES = 384  # of images whose pictures are kept; as many
 
 # Returns test images at positions (n,) as bytes (1 or 3, H, W); None if they are no pictures.
 Pictures = Callable[[Tensor], Sequence[Tensor] | None]
@@ -182,12 +184,9 @@ class MaskKeeper(Keeper):
 
     def __init__(self, labels: Tensor) -> None:
         super().__init__()
-        num_images, device = len(labels), labels.device
-        count = min(_MOST_MASKS, num_images)
-        self.shown = torch.arange(count) * num_images // count
-        self.rows = torch.full((num_images,), count)
-        self.rows[self.shown] = torch.arange(count)
-        self.rows = self.rows.to(device)
+        device = labels.device
+        self.shown, rows = _spread(len(labels))
+        self.rows, count = rows.to(device), len(self.shown)
         side = _LONGEST_SIDE_OF_MASKS
         masks = torch.zeros(2, count + 1, side, side, dtype=torch.int32, device=device)
         self.register_buffer("masks", masks)
@@ -213,6 +212,66 @@ class MaskKeeper(Keeper):
         if (found := pictures(self.shown)) is None:
             return kept
         return kept | {"pictures": thumbnails(found, sizes.tolist())}
+
+
+class PictureKeeper(Keeper):
+    """Keeps pictures that a loop made of a few test images, evenly spread, made small.
+
+    Args:
+        num_images: N.
+        columns: What the pictures of an image are, such as ``("image", "truth", "prediction")``.
+    """
+
+    kind = "pictures"
+    pictures: Tensor  # (K, columns, S, S, 3) uint8
+    sizes: Tensor  # (K, 2) int64, height and width; 0 of those that this process did not see
+
+    def __init__(self, num_images: int, columns: Sequence[str]) -> None:
+        super().__init__()
+        self.columns = tuple(columns)
+        self.shown, self.rows = _spread(num_images)
+        side, count = _LONGEST_SIDE_OF_PICTURES, len(self.shown)
+        pictures = torch.zeros(count, len(columns), side, side, 3, dtype=torch.uint8)
+        self.register_buffer("pictures", pictures)
+        self.register_buffer("sizes", torch.zeros(count, 2, dtype=torch.int64))
+
+    def wants(self, position: int) -> bool:
+        """Whether pictures of an image are kept."""
+        return int(self.rows[position]) < len(self.shown)
+
+    @staticmethod
+    def small(image: Tensor) -> Tensor:
+        """Return an image ``(3, H, W)`` uint8 as large as it is kept, to draw on it."""
+        size = size_within(_LONGEST_SIDE_OF_PICTURES, *image.shape[1:])
+        return thumbnails([image], [size])[0].movedim(-1, 0)
+
+    def update(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> None:
+        """Keep pictures of images that :meth:`wants` names.
+
+        Args:
+            outputs: ``(n, columns, h, w, 3)`` uint8, of the size of :meth:`small`.
+            labels: Not used.
+            positions: ``(n,)`` int64, places of the images among those of the test.
+        """
+        rows, (height, width) = self.rows[positions], outputs.shape[2:4]
+        self.pictures[rows, :, :height, :width] = outputs
+        self.sizes[rows] = torch.tensor([height, width])
+
+    def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
+        """Return what was kept by column, of images ``shown``, and their ``sizes``."""
+        height, width = self.sizes.amax(0).tolist() if len(self.shown) else (0, 0)
+        columns = zip(self.columns, self.pictures.unbind(1), strict=True)
+        kept = {name: own[:, :height, :width] for name, own in columns}
+        return {"shown": self.shown, "sizes": self.sizes, **kept}
+
+
+def _spread(num_images: int) -> tuple[Tensor, Tensor]:
+    """Choose a few images, evenly spread: their places, and of each image its row among them."""
+    count = min(_MOST_MASKS, num_images)
+    shown = torch.arange(count) * num_images // max(count, 1)
+    rows = torch.full((num_images,), count)
+    rows[shown] = torch.arange(count)
+    return shown, rows
 
 
 def thumbnails(images: Sequence[Tensor], sizes: Sequence[Sequence[int]] | None = None) -> Tensor:

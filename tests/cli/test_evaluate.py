@@ -140,6 +140,17 @@ def test_runs_of_other_kinds_are_tested_as_they_say(semaug, tmp_path, kind, told
     assert output.splitlines()[-1] == f"{run.folder}: {told}"
 
 
+def test_runs_of_other_kinds_are_not_tested_on_other_images(semaug, tmp_path):
+    run = Run("other", Repeatable(data="digits", epochs=1), root=tmp_path / "runs")
+    train(run, TrainOptions(device="cpu"))
+    facts = {"data": "digits", "sha256": {"test_labels": "0"}, "train_images": 3}
+    (run.folder / "images.json").write_text(json.dumps(facts))
+    status, _, error = semaug("evaluate", str(run.folder), "--device", "cpu")
+    assert status == 2
+    told = " ".join(error.split())
+    assert "the run saw other images than data=digits has now: 3 to train on then and" in told
+
+
 CODE = """
 from dataclasses import dataclass
 from pathlib import Path

@@ -313,3 +313,27 @@ def test_parameters_on_a_resnet50_are_those_of_mmdetection(name, millions):
         detector = detectors.make(name).build(backbone_of("resnet50")[0], 80)
     trained = sum(x.numel() for x in detector.parameters() if x.requires_grad)
     assert_close(trained / 1e6, millions, atol=0.006, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "cascade_rcnn"])
+def test_losses_under_autocast_are_near_those_of_float32(name):
+    generator = torch.Generator().manual_seed(0)
+    images, targets = zip(*[rectangles(generator) for _ in range(2)], strict=True)
+    found = []
+    for enabled in (False, True):
+        detector = toy_detector(name)
+        kinds = []
+        detector.rpn.head.conv.register_forward_hook(lambda *x, to=kinds: to.append(x[2].dtype))
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            draws = torch.Generator().manual_seed(1)
+            losses = detector(torch.stack(images), [(64, 64)] * 2, list(targets), draws)
+        assert set(kinds) == {torch.bfloat16 if enabled else torch.float32}
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        sum(losses.values()).backward()
+        trained = [one for one in detector.parameters() if one.requires_grad]
+        assert all(one.grad.isfinite().all() for one in trained)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled), torch.no_grad():
+            answers = detector.eval()(torch.stack(images), [(64, 64)] * 2)
+        assert all(one.boxes.dtype == one.scores.dtype == torch.float32 for one in answers)
+        found.append(losses)
+    assert_close(found[1], found[0], rtol=0.05, atol=0.01)

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from torch.testing import assert_close
 
-import semaug
+from semaug import load as semaug_load
 from semaug.data.workers import Reader
 from semaug.detection import loop
 from semaug.detection.backbone import backbone_of
 from semaug.detection.images import Batches, SceneFiles, load_scenes
+from semaug.detection.outlines import outline_masks
 from semaug.detection.recipe import measures_of
 from semaug.engine import check
 from semaug.engine.check import check_run
@@ -90,6 +92,21 @@ def test_it_is_tested_again_with_the_same_result(finished, root):
     assert found == {"": {name: values["last"] for name, values in recorded.items()}}
 
 
+def test_it_is_not_tested_on_other_images(semaug, finished, root, monkeypatch):
+    load = Signs.load
+
+    def moved(self, root, workers=None):
+        data = load(self, root, workers)
+        return replace(data, test=replace(data.test, boxes=data.test.boxes + 1))
+
+    monkeypatch.setattr(Signs, "load", moved)
+    places = ["--device", "cpu", "--data-root", str(root), "--workers", "0"]
+    status, _, error = semaug("evaluate", str(finished.folder), *places)
+    assert status == 2
+    told = " ".join(error.split())
+    assert "the run saw other images than data=signs has now: images have other labels" in told
+
+
 def test_processes_that_read_change_nothing(root):
     data = Signs().load(root)
     files = SceneFiles(data.train, (64, 48), data.mean, data.std, masks=True)
@@ -111,7 +128,7 @@ def test_processes_that_read_change_nothing(root):
 
 
 def test_the_detector_of_a_run_is_loaded(finished, root):
-    trained = semaug.load(finished, device="cpu")
+    trained = semaug_load(finished, device="cpu")
     assert trained.classes == CLASSES
     state = load_state(finished.checkpoint, finished.summary()["epochs"])["detector"]
     assert torch.equal(
@@ -122,6 +139,52 @@ def test_the_detector_of_a_run_is_loaded(finished, root):
     assert 0 < len(found.boxes) <= 10
     assert found.masks.shape[1:] == image.shape[1:] == (56, 40)
     assert found.boxes[:, 2].max() <= 40
+
+
+def test_objects_are_drawn_on_photographs_and_damaged_ones_are_named(
+    semaug, finished, root, tmp_path
+):
+    photos = root / "test"
+    (tmp_path / "damaged.png").write_bytes(b"no photograph")
+    given = [str(photos / "0.png"), str(tmp_path / "damaged.png"), str(photos / "1.png")]
+    status, output, error = semaug(
+        *("predict", str(finished.folder), *given, "-o", str(tmp_path / "found"), "--json"),
+        *("--least", "0", "--top", "3", "--device", "cpu"),
+    )
+    assert status == 2
+    assert "damaged.png" in error
+    assert "could not read 1 of 3" in error
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [one["file"] for one in lines] == given[::2]
+    trained = semaug_load(finished, device="cpu")
+    for line, place, size in zip(lines, (0, 1), ((40, 56), (56, 40)), strict=True):
+        (found,) = trained.detect([Signs().load(root).test.read(place)[0]])
+        told = line["objects"]
+        assert len(told) == 3
+        assert [one["class"] for one in told] == [CLASSES[k] for k in found.labels[:3]]
+        assert_close(torch.tensor([one["score"] for one in told]), found.scores[:3])
+        assert_close(torch.tensor([one["box"] for one in told]), found.boxes[:3])
+        masks = outline_masks([one["mask"] for one in told], *size)
+        assert torch.equal(masks, found.masks[:3])
+        with Image.open(tmp_path / "found" / f"{place}.png") as picture:
+            assert (picture.size, picture.mode) == (size[::-1], "RGB")
+    status, output, _ = semaug("predict", str(finished.folder), given[0])
+    assert (status, output) == (0, f"{given[0]}: nothing\n")  # with a score of 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ids", "-o", "one.png"], "expected no --ids, for the run does not label pixels"),
+        (["-o", "one.jpg"], "expected --output of a PNG, such as found.png"),
+        (["--predictor", "teacher"], "expected no `predictor` of a detector, got 'teacher'"),
+    ],
+)
+def test_what_a_detector_does_not_answer_is_refused(semaug, finished, root, arguments, message):
+    photo = str(root / "test" / "0.png")
+    status, _, error = semaug("predict", str(finished.folder), photo, *arguments)
+    assert status == 2
+    assert message in " ".join(error.split())
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mask_rcnn", "cascade_rcnn")]
@@ -207,6 +270,18 @@ def test_backbones_begin_with_the_weights_of_a_file_or_a_recipe(finished, root, 
         recipe_of(weights="sings").find_weights(finished.root)
 
 
+def test_missing_weights_are_said_before_images_are_read(semaug, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(Signs, "load", lambda *_: pytest.fail("images are read"))
+    with pytest.raises(FileNotFoundError, match="got nowhere: neither nowhere nor"):
+        train(tmp_path, recipe_of(weights="nowhere"), root=root)
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+    recipe = "camvid_instances_faster_rcnn_lite0,weights=nowhere"
+    status, _, error = semaug("train", recipe, "--data-root", "none")
+    assert status == 2
+    assert "recipe: weights: expected a file, the folder of a run" in " ".join(error.split())
+    recipe_of(weights="other").check_there(tmp_path, {"other"})
+
+
 def test_weights_of_timm_are_recorded_or_missed(root, tmp_path, monkeypatch):
     recipe = recipe_of("faster_rcnn", backbone="resnet10t", pretrained=True, size=(32, 32))
     recipe = replace(recipe.lasting(steps=1), subset=replace(recipe.subset, test_images=0))
@@ -227,7 +302,21 @@ def test_weights_of_timm_are_recorded_or_missed(root, tmp_path, monkeypatch):
 def test_the_report_shows_a_detector(finished):
     report = collect([finished.folder])
     assert report.notes == ()
-    assert "mask_AP" in render(report)
+    page = render(report)
+    assert "mask_AP" in page
+    assert "test AP by class" in page
+    for column in ("truth", "prediction, scores from 0.5"):
+        assert page.count(f'alt="{column}"') == len(SIZES)
+    found = report.groups[0].recipes[0].runs[0].tested
+    assert (found.title, list(found.legends[0])) == ("Objects", [*CLASSES])
+    first = found.images[0]
+    assert first.name == "0.png"
+    image, truth, _ = first.pictures.values()
+    assert image.shape == truth.shape == (*SIZES[0], 3)
+    red = found.legends[0]["red"]
+    assert truth[6, 4].tolist() == [*red] != image[6, 4].tolist()
+    assert torch.equal(image[30:], truth[30:]) is False
+    assert torch.equal(image[37:], truth[37:])
 
 
 @pytest.mark.parametrize(
@@ -260,7 +349,7 @@ def test_one_process_trains(root, tmp_path, monkeypatch):
         ({"flip": 1.5}, "`flip` from 0 to 1"),
         ({"clip_norm": 0.0}, "`clip_norm` > 0 or none"),
         ({"base_batch_size": 0}, "`base_batch_size` >= 1 or none"),
-        ({"precision": "bf16"}, "`precision` 32 or 64 for a detector, got bf16"),
+        ({"precision": "fp16"}, "`precision` 32, bf16 or 64 for a detector, got fp16"),
     ],
 )
 def test_a_recipe_is_checked(changes, message):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semaug.report.collect import collect
-from semaug.report.masks import DIFFERENCES, masked_images
+from semaug.report.masks import DIFFERENCES, masked_images, pictured_images
 from semaug.report.masks_plot import MasksPlot
 from semaug.report.picture import export
 from semaug.report.plots import plots_of
@@ -26,16 +26,17 @@ NAMES, CLASSES = ["a.png", "b.png", "sub/c.png"], ["cat", "dog"]
 def test_pictures_have_the_colors_of_classes_and_of_differences():
     found = masked_images(NAMES, CLASSES, FOUND, [[1, 2, 3], [4, 5, 6]])
     first, second = found.images
-    assert found.classes == {"cat": (1, 2, 3), "dog": (4, 5, 6)}
-    assert first.truth.tolist() == [
+    assert found.legends == ({"cat": (1, 2, 3), "dog": (4, 5, 6)}, DIFFERENCES)
+    assert first.pictures["truth"].tolist() == [
         [[1, 2, 3], [1, 2, 3], [4, 5, 6]],
         [[4, 5, 6], [0, 0, 0], [4, 5, 6]],
     ]
     right, wrong, none = map(list, DIFFERENCES.values())
-    assert first.difference.tolist() == [[right, wrong, right], [right, none, wrong]]
-    assert first.accuracy == 60
-    assert (first.name, second.name, second.accuracy) == ("a.png", "sub/c.png", None)
-    assert second.image.shape == second.prediction.shape == (1, 2, 3)
+    assert first.pictures["difference"].tolist() == [[right, wrong, right], [right, none, wrong]]
+    assert first.note == "60.0 % of pixels right"
+    assert (first.name, second.name, second.note) == ("a.png", "sub/c.png", "")
+    assert second.pictures["image"].shape == second.pictures["prediction"].shape == (1, 2, 3)
+    assert found.columns == ["image", "truth", "prediction", "difference"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,23 @@ def test_pictures_have_the_colors_of_classes_and_of_differences():
 def test_arrays_that_do_not_fit_are_refused(changes, colors, error):
     with pytest.raises(error):
         masked_images(NAMES, CLASSES, FOUND | changes, colors)
+
+
+def test_pictures_that_a_loop_made_are_shown_as_they_are():
+    bytes_of = torch.arange(2 * 4 * 5 * 3, dtype=torch.uint8).view(2, 4, 5, 3)
+    kept = {
+        "shown": torch.tensor([0, 2]),
+        "sizes": torch.tensor([[4, 2], [3, 5]]),
+        "truth": bytes_of,
+    }
+    found = pictured_images(NAMES, CLASSES, kept)
+    assert (found.columns, [one.name for one in found.images]) == (
+        ["truth"],
+        ["a.png", "sub/c.png"],
+    )
+    assert torch.equal(found.images[0].pictures["truth"], bytes_of[0, :, :2])
+    with pytest.raises(ValueError, match="pictures of bytes"):
+        pictured_images(NAMES, CLASSES, kept | {"truth": bytes_of.float()})
 
 
 def test_a_report_shows_masks_and_writes_them_as_a_picture(write_run, tmp_path):

@@ -133,7 +133,10 @@ def _test(
     with operators(place, deterministic=run.recipe.deterministic):
         processes = Processes(place, run.recipe.precision)
         tested = tested_with(run, changes)
-        start = Start(tested, place, processes, options, console, lambda state: None)
+        same = tested.recipe.data == run.recipe.data
+        start = Start(
+            *(tested, place, processes, options, console, lambda state: None), tests_again=same
+        )
         found: Results = tested.recipe.evaluate(
             start, load_state(run.checkpoint, summary["epochs"])
         )

@@ -256,7 +256,10 @@ def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) ->
         UserError: If a folder of images is not as it should be, has too few images for a run, or
             other images than a run began with; or a network has no part that is to be frozen.
     """
-    recipes = dict.fromkeys(run.recipe for run in runs if not run.has_begun)
+    new = [run for run in runs if not run.has_begun]
+    for run in new:
+        run.recipe.check_there(run.root, {one.label for one in runs})
+    recipes = dict.fromkeys(run.recipe for run in new)
     specs = dict.fromkeys(
         getattr(recipe, part.name) for recipe in recipes for part in fields(recipe)
     )
@@ -265,7 +268,6 @@ def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) ->
             check = getattr(spec, "check_there", None)
             if check is not None:
                 check(find_root(options.data_root))
-    for run in runs:
         with show_reading(console) as progress:
             check_images_now(run, options, lambda line: say_once(console, line), progress)
 

@@ -4,20 +4,17 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
-from torch import Tensor
 
 from semaug import api
 from semaug.cli.options import OF_TRAINING, PredictorName, one_process, use_threads, with_options
 from semaug.data import LoadError
-from semaug.data.colors import png_of_classes, png_of_ids
 from semaug.engine.display import show_bar
 from semaug.engine.options import TrainOptions
-from semaug.engine.predict import photographs_named, why_none, why_unread
+from semaug.engine.predict import Answering, photographs_named, why_none, why_unread
 from semaug.errors import UserError, as_user_error
 from semaug.runs.files import write_bytes
 from semaug.runs.words import counted, say
@@ -41,7 +38,21 @@ def predict_command(
             show_default=False,
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="Classes that are printed of each")] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Classes or objects that are told of each: 5, or all objects"),
+    ] = None,
+    least: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="FROM_0_TO_1",
+            help="Leave out classes and objects below this probability, score or share: 0, of "
+            "objects 0.5",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each photograph")
     ] = False,
@@ -51,8 +62,8 @@ def predict_command(
             "--output",
             "-o",
             metavar="PATH",
-            help="PNG of the mask of a photograph, or folder for those of several, of a run on "
-            "masks",
+            help="PNG of the mask of a photograph, or of the objects in it; or a folder for those "
+            "of several",
             show_default=False,
         ),
     ] = None,
@@ -64,7 +75,7 @@ def predict_command(
     *,
     options: TrainOptions,
 ) -> None:
-    """Classify photographs, or label their pixels, with a run or an export.
+    """Classify photographs, label their pixels or find objects in them, by a run or an export.
 
     Photographs are prepared exactly as the test images of the run. The training images are not
     needed. A photograph that cannot be read is named, the others
@@ -76,6 +87,9 @@ def predict_command(
     written, at the size of the photograph: a PNG in the colors of the classes, whose pixels are the
     places of the classes in the data set, or with --ids their numbers in its files.
 
+    Of the run of a detector, the objects are printed with their scores, with --json their boxes and
+    masks too, and with --output they are drawn on the photograph.
+
     [bold]Examples[/bold]
 
     semaug predict runs/folder_resnet18/seed0 new/*.jpg
@@ -83,6 +97,8 @@ def predict_command(
     semaug predict runs/folder_resnet18/seed0/export/safetensors new --top 1 --json
 
     semaug predict runs/my_streets/seed0 photo.jpg -o mask.png
+
+    semaug predict runs/coco_mask_rcnn_resnet50/seed0 new/*.jpg -o found --least 0.3
     """
     one_process("predict")
     use_threads(options)
@@ -92,13 +108,17 @@ def predict_command(
     paths = [path for path, _ in named]
     missing = {one: why_none(one) for one, (pairs, _) in found.items() if not pairs}
     passed_over = [note for _, notes in found.values() for note in notes]
-    networks = api.load(run, **vars(options))
-    form = networks.masks
-    if form is None and (output or ids):
+    networks: Any = api.load(run, **vars(options))
+    if not isinstance(networks, Answering):
+        kind = type(networks).__name__.lower()
+        raise UserError(f"predict: expected a run that says something of photographs, got a {kind}")
+    if output and not networks.picture:
         raise UserError("predict: expected no --output and no --ids, for the run classifies images")
+    if ids and not networks.has_ids:
+        raise UserError("predict: expected no --ids, for the run does not label pixels")
     if ids and output is None:
         raise UserError("predict: --ids has no effect without --output")
-    targets = _targets(named, output) if output else {}
+    targets = _targets(named, output, networks.picture) if output else {}
     failed = len(missing)
     for name, why in missing.items():
         say(notes, f"{name}: {why}", style="red")
@@ -106,25 +126,19 @@ def predict_command(
         say(notes, note)
     begin = time.monotonic()
     with show_bar(notes, "photographs", len(paths)) as advance, as_user_error("", LoadError):
-        for path, mask in networks.predict_masks(paths, predictor) if form else ():
-            if isinstance(mask, Exception):
-                say(notes, why_unread(path, mask), style="red")
-                failed += 1
-            else:
-                shares = _shares(mask, networks.classes)[:top]
-                say(lines, _json_of(path, shares, "share") if as_json else _text_of(path, shares))
-                if targets and form is not None:
-                    png = png_of_ids(mask, form.ids) if ids else png_of_classes(mask, form.colors)
-                    targets[path].parent.mkdir(parents=True, exist_ok=True)
-                    write_bytes(targets[path], png)
+        for path, answer in networks.answers(paths, predictor):
             advance(1)
-        for batch in () if form else networks.predict_files(paths, predictor):
-            for path, best in zip(batch.paths, batch.predictions.top(top), strict=True):
-                say(lines, _json_of(path, best) if as_json else _text_of(path, best))
-            for path, error in batch.failures.items():
-                say(notes, why_unread(path, error), style="red")
-            failed += len(batch.failures)
-            advance(len(batch.paths) + len(batch.failures))
+            if isinstance(answer, Exception):
+                say(notes, why_unread(path, answer), style="red")
+                failed += 1
+                continue
+            facts = (
+                {"file": str(path), answer.listed: answer.entries(top, least)} if as_json else {}
+            )
+            say(lines, json.dumps(facts) if as_json else f"{path}: {answer.text(top, least)}")
+            if targets:
+                targets[path].parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(targets[path], answer.png(least, ids=ids))
     seconds = max(time.monotonic() - begin, 1e-9)
     read = len(paths) + len(missing) - failed
     if read:
@@ -135,8 +149,8 @@ def predict_command(
         )
 
 
-def _targets(named: Sequence[tuple[Path, str]], output: Path) -> dict[Path, Path]:
-    """Return where the mask of each photograph is written.
+def _targets(named: Sequence[tuple[Path, str]], output: Path, what: str) -> dict[Path, Path]:
+    """Return where the picture of each photograph is written, a mask for example.
 
     Raises:
         UserError: If two would be one file, one would replace a photograph, or the name of a single
@@ -145,30 +159,14 @@ def _targets(named: Sequence[tuple[Path, str]], output: Path) -> dict[Path, Path
     output = output.expanduser()
     is_file = len(named) == 1 and output.suffix and not output.is_dir()
     if is_file and output.suffix.lower() != ".png":
-        raise UserError(f"predict: expected --output of a PNG, such as mask.png, got {output}")
+        raise UserError(f"predict: expected --output of a PNG, such as {what}.png, got {output}")
     targets: dict[Path, Path] = {}
     for path, name in named:
         target = output if is_file else (output / name).with_suffix(".png")
         if target in targets.values() or target.resolve() in {p.resolve() for p, _ in named}:
             raise UserError(
-                f"predict: expected a file of its own for each mask, and none of a photograph, got "
+                f"predict: expected a file of its own for each {what}, none of a photograph, got "
                 f"{target} for {path}; choose another --output, or name folders one by one"
             )
         targets[path] = target
     return targets
-
-
-def _shares(mask: Tensor, classes: Sequence[str]) -> list[tuple[str, float]]:
-    """Return the classes of a mask and the shares of its pixels that they have, largest first."""
-    shares = torch.bincount(mask.flatten(), minlength=len(classes)) / mask.numel()
-    order = shares.argsort(descending=True, stable=True).tolist()
-    return [(classes[k], float(shares[k])) for k in order if shares[k] > 0]
-
-
-def _text_of(path: Path, best: Sequence[tuple[str, float]]) -> str:
-    return f"{path}: {', '.join(f'{name} {100 * prob:.1f} %' for name, prob in best)}"
-
-
-def _json_of(path: Path, best: Sequence[tuple[str, float]], what: str = "probability") -> str:
-    classes = [{"class": name, what: share} for name, share in best]
-    return json.dumps({"file": str(path), "top": classes})

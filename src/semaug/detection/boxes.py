@@ -45,3 +45,9 @@ class Detections:
     scores: Tensor
     labels: Tensor
     masks: Tensor | None = None
+
+    def above(self, least: float, most: int | None = None) -> "Detections":
+        """Return those with a score of at least ``least``, ``most`` of them or all, on the CPU."""
+        rows = (self.scores >= least).nonzero()[:most, 0]
+        own = self.boxes, self.scores, self.labels, self.masks
+        return Detections(*(None if one is None else one[rows].cpu() for one in own))  # type: ignore[arg-type]

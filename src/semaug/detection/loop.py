@@ -7,20 +7,26 @@ optimizer, so a run goes on at any step, in the middle of an epoch too.
 import math
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from semaug.data.colors import class_colors
 from semaug.data.workers import Reader
 from semaug.detection.backbone import backbone_of
+from semaug.detection.boxes import Detections
 from semaug.detection.detector import Detector
 from semaug.detection.images import Batches, SceneFiles, describe_scenes, load_scenes
+from semaug.detection.pictures import LEAST_SCORE, draw_objects
 from semaug.detection.recipe import DetectionRecipe, measures_of
 from semaug.detection.scenes import SceneData, Scenes
 from semaug.detection.scores import Scores
 from semaug.engine.device import count_workers
+from semaug.engine.images import names_of_files
 from semaug.engine.memory import reset_peak_memory
 from semaug.engine.optimizers import parameter_groups
 from semaug.engine.preprocessing import form_of
@@ -29,8 +35,11 @@ from semaug.engine.session import Results, Session
 from semaug.engine.start import Start
 from semaug.errors import UserError, as_user_error
 from semaug.export.backbone import HEADS_LEFT, BackboneReport
+from semaug.keepers import PictureKeeper
 from semaug.recipe.plan import StreamPlan, make_plan
 from semaug.runs.words import say_once
+
+_COLUMNS = "image", "truth", f"prediction, scores from {LEAST_SCORE}"
 
 
 def fit(start: Start) -> dict[str, Any]:
@@ -38,6 +47,9 @@ def fit(start: Start) -> dict[str, Any]:
     recipe, seed, device = start.recipe, start.seed, start.device
     if start.processes.size > 1:
         raise UserError("train: expected one process for a detector, got several from torchrun")
+
+    begins = not start.run.checkpoint.exists()
+    file = recipe.find_weights(start.run.root) if begins else None
 
     # Data, plan, network, optimizer: in this order.
     reset_peak_memory(device)
@@ -47,7 +59,11 @@ def fit(start: Start) -> dict[str, Any]:
     start.described = {**describe_scenes(data), "input": facts}
     batches = Batches(data.train.sizes, recipe.batch_size, recipe.flip, seed)
     plan = make_plan(recipe, {"labeled": StreamPlan(batches.num_images, recipe.batch_size)})
-    detector = _begin(start, data.num_classes)
+    detector = (
+        _begin(start, file, data.num_classes)
+        if begins
+        else build_detector(recipe, data.num_classes)
+    )
     layout, dtype = form_of(recipe)
     detector.to(device, dtype).to(memory_format=layout)
     trained = [one for one in detector.parameters() if one.requires_grad]
@@ -76,7 +92,8 @@ def fit(start: Start) -> dict[str, Any]:
 
                 images = images.to(device, dtype, memory_format=layout)
                 draws = session.generator("samples", session.total_step)
-                losses = detector(images, sizes, targets, draws)
+                with start.fabric.autocast():  # pooling, coding of boxes and losses are in float32
+                    losses = detector(images, sizes, targets, draws)
                 loss = sum(losses.values())
                 optimizer.zero_grad()
                 loss.backward()
@@ -90,7 +107,14 @@ def fit(start: Start) -> dict[str, Any]:
             results = by_class = None
             if len(data.test) and plan.is_evaluated(epoch + 1):
                 session.begin_test()
-                results, by_class = _test(start, detector, tester, data.test, session.stop_in_test)
+                keeper = (
+                    PictureKeeper(len(data.test), _COLUMNS) if epoch + 1 == plan.epochs else None
+                )
+                results, by_class = _test(
+                    start, detector, tester, data.test, session.stop_in_test, keeper
+                )
+                if keeper is not None:
+                    session.keep(keeper, names=(names_of_files(data.test.paths), data.classes))
             rate = learning_rate(recipe.lr, session.total_step - 1)
             session.finish_epoch(results, by_class, lr=rate)
         return session.summary()
@@ -104,6 +128,7 @@ def evaluate(start: Start, state: dict[str, Any]) -> Results:
         state: Objects of its checkpoint, by name.
     """
     data = _load(start)
+    start.check_images(describe_scenes(data))
     detector = build_detector(start.recipe, data.num_classes)
     detector.load_state_dict(state["detector"])
     layout, dtype = form_of(start.recipe)
@@ -131,12 +156,9 @@ def _load(start: Start) -> SceneData:
     return load_scenes(start.run, start.options, lambda line: say_once(start.console, line))
 
 
-def _begin(start: Start, num_classes: int) -> Detector:
-    """Build the detector, with weights of the backbone where a run begins."""
+def _begin(start: Start, file: Path | None, num_classes: int) -> Detector:
+    """Build the detector with weights of its backbone, of a file or, if there is none, of timm."""
     recipe = start.recipe
-    if start.run.checkpoint.exists():
-        return build_detector(recipe, num_classes)
-    file = recipe.find_weights(start.run.root)
     torch.manual_seed(derive_seed(start.seed, "weights"))
     fetches = recipe.pretrained and file is None
     remedy = "timm has no weights here; give a file by weights=FILE, or connect to the internet: "
@@ -170,6 +192,7 @@ def _test(
     reader: Reader,
     scenes: Scenes,
     pause: Callable[[], None] = lambda: None,
+    keeper: PictureKeeper | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """Return the average precisions in images of their original size, and AP of each class."""
     recipe = start.recipe
@@ -182,13 +205,32 @@ def _test(
     for request, (images, sizes, _) in zip(requests, answers, strict=True):
         images = images.to(start.device, dtype, memory_format=layout)
         own = [scenes.sizes[place] for place, _ in request]
-        answer: Any = detector(images, sizes, original_sizes=own)
+        with start.fabric.autocast():
+            answer: Any = detector(images, sizes, original_sizes=own)
         for (place, _), detections in zip(request, answer, strict=True):
             scores.add(scenes.image_ids[place], detections)
+            if keeper is not None and keeper.wants(place):
+                keeper.update(*_pictures(scenes, place, detections), torch.tensor([place]))
         pause()
     values = scores.compute()
     found = {name: values[name] for name in measures_of(recipe.detector)}
     return {"": _defined(found)}, _defined({k: one["AP"] for k, one in scores.by_class().items()})
+
+
+def _pictures(scenes: Scenes, place: int, found: Detections) -> tuple[Tensor, Tensor]:
+    """Return an image, and it with its objects and with what was found, ``(1, 3, h, w, 3)``."""
+    image, truth = scenes.read(place, with_masks=found.masks is not None)
+    small, colors = PictureKeeper.small(image), class_colors(len(scenes.classes))
+    scale = small.shape[1] / image.shape[1]
+    pictures = [small.movedim(0, -1)]
+    for objects in (truth, found.above(LEAST_SCORE)):
+        masks = objects.masks
+        if masks is not None and len(masks):
+            size = small.shape[1:]
+            masks = F.interpolate(masks[:, None].byte(), size, mode="nearest-exact")[:, 0].bool()
+        boxes = objects.boxes * scale
+        pictures.append(draw_objects(small, boxes, objects.labels, colors, masks))
+    return torch.stack(pictures)[None], objects.labels
 
 
 def _defined(values: dict[str, float]) -> dict[str, float]:

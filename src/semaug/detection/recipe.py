@@ -1,5 +1,6 @@
 """A recipe of a detector: backbone, data, sizes of images, and how it is trained."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -86,8 +87,8 @@ class DetectionRecipe(BaseRecipe):
         fits = len(self.size) == 2 and self.size[0] >= self.size[1] >= 32
         check_option("size", self.size, fits, "the longer side, then the shorter, of >= 32 pixels")
         check_option("flip", self.flip, 0 <= self.flip <= 1, "from 0 to 1")
-        holds = self.precision in ("32", "64")
-        check_option("precision", self.precision, holds, "32 or 64 for a detector")
+        holds = self.precision in ("32", "bf16", "64")
+        check_option("precision", self.precision, holds, "32, bf16 or 64 for a detector")
         spec = self.detector
         begins = self.pretrained or self.weights is not None
         if not begins and (spec.frozen_stages or spec.norm_eval):
@@ -138,6 +139,11 @@ class DetectionRecipe(BaseRecipe):
             f"recipe: weights: expected a file, the folder of a run, or a recipe that was trained, "
             f"got {self.weights}: neither {places[0]} nor {places[1]} is there"
         )
+
+    def check_there(self, runs: Path, trained_too: Collection[str]) -> None:
+        """Find out whether ``weights`` are there, or will be."""
+        if self.weights not in trained_too:
+            self.find_weights(runs)
 
     def quick(self) -> Any:
         """Return a smoke test: four steps of two small images, tested on four."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semaug.data import DataSet, FileSet, Selection, describe_selection, pack_selection
+from semaug.data.image_set import FilePaths
 from semaug.data.registry import data_root as find_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.start import load_data
@@ -151,14 +152,19 @@ def names_of_tests(data: DataSet, selection: Selection) -> tuple[str, ...]:
     """
     test, count = data.test, len(data.test)
     if isinstance(test, FileSet):
-        text = test.paths.names.numpy().tobytes()
-        spans = test.paths.spans.tolist()
-        return tuple(text[start:stop].decode(errors="backslashreplace") for start, stop in spans)
+        return names_of_files(test.paths)
     if selection.test_on != "hold_out":
         return tuple(f"test image {place}" for place in range(count))
     # As `test_images` spreads its choice.
     places = selection.held_out[torch.arange(count) * len(selection.held_out) // count]
     return tuple(f"training image {place}" for place in places.tolist())
+
+
+def names_of_files(paths: FilePaths) -> tuple[str, ...]:
+    """Return names of files as text, relative to their folder."""
+    text = paths.names.numpy().tobytes()
+    spans = paths.spans.tolist()
+    return tuple(text[start:stop].decode(errors="backslashreplace") for start, stop in spans)
 
 
 def check_images_now(
@@ -241,6 +247,27 @@ def _compare(path: Path, now: dict[str, Any]) -> None:
             f"{path.parent}: the run began with other images than there are now: "
             f"{'; '.join(differences)}; restore them, name their folder with --data-root, or "
             "choose another folder for new runs with --runs"
+        )
+
+
+def check_recorded(run: Run, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that the images of a finished run are those that it saw, as far as it tells.
+
+    Args:
+        run: The run.
+        recorded: What its ``images.json`` holds, see :func:`read_images`.
+        now: What :func:`describe_images` returns today.
+
+    Raises:
+        UserError: If they are others.
+    """
+    known = {**now["sha256"], "exif": now.get("exif")}
+    seen = {**recorded["sha256"], "exif": recorded.get("exif")}
+    if any(known.get(part, total) != total for part, total in seen.items()):
+        raise UserError(
+            f"{run.folder / 'images.json'}: the run saw other images than data={now['data']} has "
+            f"now: {'; '.join(other_images(recorded, now))}; restore the data set, or name its "
+            "folder with --data-root"
         )
 
 

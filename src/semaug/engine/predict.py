@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from semaug.data.class_folders import ClassFolder, note_of
+from semaug.data.colors import png_of_classes, png_of_ids
 from semaug.data.image_set import FilePaths
 from semaug.data.views import Exactly, ResizeCenterCrop, View
 from semaug.data.workers import FileReader, requests
@@ -20,6 +21,7 @@ from semaug.runs.words import counted
 
 # N images, C classes, H and W pixels.
 
+_MOST_CLASSES = 5  # that are told of a photograph
 _FILES_OF_A_WORKER = 32  # fewer are decoded before a process has started
 
 
@@ -73,10 +75,144 @@ class MaskForm(NamedTuple):
     ids: Sequence[int]  # number of each class in files
 
 
-class Networks(ABC):
+class Answer(ABC):
+    """What a trained network says of one photograph."""
+
+    listed: ClassVar[str] = "top"  # what JSON calls the entries
+    number: ClassVar[str] = "probability"  # and the number in each of them
+
+    @abstractmethod
+    def entries(self, most: int | None = None, least: float | None = None) -> list[dict[str, Any]]:
+        """Return plain data of each class or object, best first: ``class``, number, and others.
+
+        Args:
+            most: How many at most; None leaves it to the answer.
+            least: Leave out lower numbers; None likewise.
+        """
+
+    def text(self, most: int | None = None, least: float | None = None) -> str:
+        """Say it in a line; see :meth:`entries`."""
+        found = self.entries(most, least)
+        told = (f"{one['class']} {100 * one[self.number]:.1f} %" for one in found)
+        return ", ".join(told) or "nothing"
+
+    def png(self, least: float | None = None, *, ids: bool = False) -> bytes:
+        """Return it as a picture of the photograph's size, see :attr:`Answering.picture`.
+
+        Args:
+            least: Leave out lower numbers, see :meth:`entries`.
+            ids: Whether pixels are numbers of the data set, see :attr:`Answering.has_ids`.
+        """
+        raise NotImplementedError
+
+
+class Answering(ABC):
+    """What answers about photographs; ``semaug predict`` asks it."""
+
+    @property
+    def picture(self) -> str:
+        """What the pictures of its answers show, such as ``"mask"``; empty if there are none."""
+        return ""
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether pictures can hold numbers of the data set."""
+        return False
+
+    @abstractmethod
+    def answers(
+        self, paths: Sequence[Path], predictor: str = ""
+    ) -> Iterator[tuple[Path, Answer | Exception]]:
+        """Answer about files; those that cannot be read stop no others.
+
+        Args:
+            paths: Of the files.
+            predictor: Name of the predictor.
+
+        Returns:
+            Of each file an answer, or what is wrong with the file.
+
+        Raises:
+            LoadError: If a process that decodes was killed.
+            UserError: If there is no such predictor, or no photographs are taken.
+        """
+
+
+class _Ranked(Answer):
+    """Classes with a number each."""
+
+    def entries(self, most: int | None = None, least: float | None = None) -> list[dict[str, Any]]:
+        """Return the classes that come first; see :meth:`Answer.entries`."""
+        best = self.ranked(most or _MOST_CLASSES)
+        return [{"class": name, self.number: x} for name, x in best if x >= (least or 0)]
+
+    @abstractmethod
+    def ranked(self, most: int) -> Sequence[tuple[str, float]]:
+        """Return classes with their numbers, best first."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Classes(_Ranked):
+    """The classes of one photograph by their probability."""
+
+    predictions: Predictions
+
+    def ranked(self, most: int) -> Sequence[tuple[str, float]]:
+        """See :class:`_Ranked`."""
+        return self.predictions.top(most)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Mask(_Ranked):
+    """The classes of the pixels ``(H, W)`` by their share of them."""
+
+    number = "share"
+    mask: Tensor
+    classes: Sequence[str]
+    form: MaskForm
+
+    def ranked(self, most: int) -> Sequence[tuple[str, float]]:
+        """See :class:`_Ranked`."""
+        counts = torch.bincount(self.mask.flatten(), minlength=len(self.classes))
+        shares = counts / counts.sum()
+        order = shares.argsort(descending=True, stable=True)[:most].tolist()
+        return [(self.classes[k], float(shares[k])) for k in order if shares[k] > 0]
+
+    def png(self, least: float | None = None, *, ids: bool = False) -> bytes:
+        """Return the mask; see :meth:`Answer.png`."""
+        if ids:
+            return png_of_ids(self.mask, self.form.ids)
+        return png_of_classes(self.mask, self.form.colors)
+
+
+class Networks(Answering):
     """Networks in evaluation mode that predict of photographs what the test of their run does."""
 
     workers: int
+
+    @property
+    def picture(self) -> str:
+        """See :attr:`Answering.picture`."""
+        return "" if self.masks is None else "mask"
+
+    @property
+    def has_ids(self) -> bool:
+        """See :attr:`Answering.has_ids`."""
+        return self.masks is not None
+
+    def answers(
+        self, paths: Sequence[Path], predictor: str = ""
+    ) -> Iterator[tuple[Path, Answer | Exception]]:
+        """Answer about files; see :meth:`Answering.answers`."""
+        if (form := self.masks) is not None:
+            named = self.classes, form
+            for path, mask in self.predict_masks(paths, predictor):
+                yield path, mask if isinstance(mask, Exception) else _Mask(mask, *named)
+            return
+        for batch in self.predict_files(paths, predictor):
+            for path, logits in zip(batch.paths, batch.predictions.logits.split(1), strict=True):
+                yield path, _Classes(Predictions(logits, self.classes))
+            yield from batch.failures.items()
 
     @property
     def masks(self) -> MaskForm | None:

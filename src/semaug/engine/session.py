@@ -232,7 +232,13 @@ class Session:
             self.lap()
             raise self._stop()
 
-    def keep(self, keeper: Keeper, pictures: Pictures) -> None:
+    def keep(
+        self,
+        keeper: Keeper,
+        pictures: Pictures = lambda places: None,
+        *,
+        names: tuple[Sequence[str], Sequence[str]] | None = None,
+    ) -> None:
         """Write what the last test keeps of single images; before its epoch is finished.
 
         All processes must call it.
@@ -240,18 +246,21 @@ class Session:
         Args:
             keeper: Has seen the images of this process.
             pictures: Reads some of all test images again.
+            names: Of all test images and of the classes; None are those of ``start.load_data()``.
 
         Raises:
             OSError: If the disk does not take it, or a file cannot be read.
-            RuntimeError: If the loop did not load the images by its start.
+            RuntimeError: If there are no names, and the loop did not load the images by its start.
         """
-        if self._start.images is None:
-            raise RuntimeError("keep: expected images of `start.load_data()`, which names them")
-        data, selection = self._start.images
+        if names is None:
+            if self._start.images is None:
+                raise RuntimeError("keep: expected images of `start.load_data()`, or their names")
+            data, selection = self._start.images
+            names = names_of_tests(data, selection), data.test.classes
         keeper.merge(self.processes.sum_tensor)
         if self.processes.is_first:
-            names = names_of_tests(data, selection)
-            kept = Kept(keeper.kind, names, data.test.classes, keeper.arrays(pictures))
+            images, classes = names
+            kept = Kept(keeper.kind, tuple(images), tuple(classes), keeper.arrays(pictures))
             write_kept(self.run.folder / "tested.npz", kept)
 
     def finish_steps(self) -> None:

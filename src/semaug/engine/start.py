@@ -1,6 +1,6 @@
 """What a loop is started with: a run, where it is trained, and what is shown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,7 @@ class Start:
         report: Called with the state of the run, such as ``"starts"``, once it is known that
             nothing is missing or misspelt.
         loggers: What gets the rows of the run too; of the first process.
+        tests_again: Whether the run is finished, and tested again on the images that it saw.
     """
 
     run: Run
@@ -51,6 +52,7 @@ class Start:
     console: Console
     report: Callable[[str], None]
     loggers: Sequence[RunLogger] = ()
+    tests_again: bool = False
     images: tuple[DataSet, Selection] | None = None  # once they are loaded
     described: dict[str, Any] | None = None  # of a loop that loads images itself: `images.json`
     image: tuple[int, ...] | None = None  # shape of one as networks take it, once that is known
@@ -79,15 +81,38 @@ class Start:
 
         Raises:
             FileNotFoundError: If there are no files; the message says how to fetch them.
-            UserError: If the data set is damaged, or has fewer images than asked for.
+            UserError: If the data set is damaged, or has fewer images than asked for; if a finished
+                run saw others.
         """
+        from semaug.engine.images import describe_images  # which imports this module
+
         with show_reading(self.console) as progress:
             self.images = load_data(
                 *(self.run, self.options, self.device),
                 lambda line: say_once(self.console, line),
                 progress,
             )
-        return self.images[0]
+        data, selection = self.images
+        if self.tests_again:
+            self.check_images(describe_images(selection, data))
+        return data
+
+    def check_images(self, now: Mapping[str, Any]) -> None:
+        """Check that a finished run that is tested again saw the images of today.
+
+        A loop that loads images itself calls it.
+
+        Args:
+            now: Description of the images, as the run wrote it to ``images.json``.
+
+        Raises:
+            UserError: If they are others.
+        """
+        from semaug.engine.images import check_recorded, read_images
+
+        path = self.run.folder / "images.json"
+        if self.tests_again and path.exists():  # a loop may read no images of the house
+            check_recorded(self.run, read_images(path), now)
 
 
 def load_data(

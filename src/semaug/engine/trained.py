@@ -18,9 +18,9 @@ from semaug.engine.build import Builder
 from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.images import (
     REMEDY,
+    check_recorded,
     describe_images,
     describe_input,
-    other_images,
     read_images,
 )
 from semaug.engine.measure import measure
@@ -493,16 +493,8 @@ def load_trained(
     @cache
     def open_streams() -> Streams:
         data, selection = load_data(run, options, place)
-        now = describe_images(selection, data)
-        known = {**now["sha256"], "exif": now.get("exif")}
-        seen = {**sums, "exif": recorded.get("exif")}
-        same = recipe.data == trained.recipe.data
-        if same and any(known.get(part, total) != total for part, total in seen.items()):
-            raise UserError(
-                f"{path}: the run saw other images than data={data.name} has now: "
-                f"{'; '.join(other_images(recorded, now))}; restore the data set, or name its "
-                "folder with --data-root"
-            )
+        if recipe.data == trained.recipe.data:
+            check_recorded(run, recorded, describe_images(selection, data))
         kept = kept_whitening(run, data.train.labels.device)
         return Streams(recipe, data, count_workers(options.workers), whiten=kept)
 

@@ -1,6 +1,8 @@
 """What a run is, but for its seed: frozen data made of specs."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from semaug.errors import UserError, check_option
@@ -89,6 +91,17 @@ class BaseRecipe:
             raise UserError("recipe: `evaluate_every_steps` has no effect without `steps`")
         if self.evaluate_every_epochs > 1 and self.epochs is None:
             raise UserError("recipe: `evaluate_every_epochs` has no effect without `epochs`")
+
+    def check_there(self, runs: Path, trained_too: Collection[str]) -> None:
+        """Find out in a moment whether what a run begins with is there; here there is nothing.
+
+        Args:
+            runs: Folder of all runs.
+            trained_too: Labels of recipes that are trained by the same command.
+
+        Raises:
+            FileNotFoundError: If a file or a folder is missing.
+        """
 
     def changed(self, **options: Any) -> Any:
         """Return the recipe with options replaced; ``steps`` take the place of ``epochs``.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from semaug.recipe.plain import flat_options, typed_names
 from semaug.recipe.plan import NUM_AVERAGED
 from semaug.report.inside import InsidePicture
-from semaug.report.masks import MaskedImages
+from semaug.report.masks import PicturedImages
 from semaug.report.mistakes import AnsweredImages, Mistakes, gather
 from semaug.runs.read import Measure, report_names, row_name
 from semaug.runs.statistics import PairedDifference, mean_of_known, paired_difference
@@ -74,7 +74,7 @@ class RunData:
     num_tests: int = NUM_AVERAGED
     work: Work | None = None
     others: tuple[Measure, ...] = ()
-    tested: AnsweredImages | MaskedImages | None = None
+    tested: AnsweredImages | PicturedImages | None = None
     pictures: Mapping[int, Path] = field(default_factory=dict)
     inside: tuple[InsidePicture, ...] = ()
 
@@ -139,9 +139,9 @@ class RecipeRuns:
         return gather([x.tested for x in self.runs if isinstance(x.tested, AnsweredImages)])
 
     @property
-    def masks(self) -> tuple[int, MaskedImages] | None:
-        """The seed of the first run that keeps masks, and these; None if none does."""
-        found = ((x.seed, x.tested) for x in self.runs if isinstance(x.tested, MaskedImages))
+    def masks(self) -> tuple[int, PicturedImages] | None:
+        """The seed of the first run that keeps pictures of tests, and these; None if none does."""
+        found = ((x.seed, x.tested) for x in self.runs if isinstance(x.tested, PicturedImages))
         return next(found, None)
 
     @property

@@ -1,4 +1,4 @@
-"""Test images of a run on masks for people to look at: image, truth, prediction and difference."""
+"""Test images of a run for people to look at: image, truth and prediction side by side."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,42 +15,60 @@ DIFFERENCES = {"right": (225, 225, 225), "wrong": (194, 52, 74), "no class": NO_
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedImage:
-    """A test image as four pictures of one size, ``(h, w, 3)`` uint8.
+class PicturedImage:
+    """A test image as several pictures of one size, ``(h, w, 3)`` uint8.
 
     Args:
         name: Of the image.
-        accuracy: Percent of its pixels with a class that are predicted right; None without any.
-        image: The image itself; None if the run kept none.
-        truth: In colors of classes.
-        prediction: Likewise.
-        difference: In :data:`DIFFERENCES`.
+        pictures: By what they show, such as ``image``, ``truth`` and ``prediction``.
+        note: What is said of it; empty for nothing.
     """
 
     name: str
-    accuracy: float | None
-    image: Tensor | None
-    truth: Tensor
-    prediction: Tensor
-    difference: Tensor
+    pictures: Mapping[str, Tensor]
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedImages:
-    """What a run on masks keeps of its last test.
+class PicturedImages:
+    """What a run keeps of its last test to look at: truth and prediction side by side.
 
     Args:
-        classes: Names of the classes and their colors.
+        title: What is predicted, such as ``"Masks"``.
+        legends: Names and colors of the classes, and of what else has colors.
         images: A few, evenly spread over the test images.
     """
 
-    classes: Mapping[str, Color]
-    images: tuple[MaskedImage, ...]
+    title: str
+    legends: tuple[Mapping[str, Color], ...]
+    images: tuple[PicturedImage, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """What pictures show, in order."""
+        return list(dict.fromkeys(name for one in self.images for name in one.pictures))
+
+
+def pictured_images(
+    names: list[str], classes: list[str], found: Mapping[str, Tensor], colors: Any = None
+) -> PicturedImages:
+    """Take what :class:`semaug.keepers.PictureKeeper` kept; see :func:`masked_images`."""
+    columns = {name: own for name, own in found.items() if name not in ("shown", "sizes")}
+    if any((own.dtype, own.ndim, own.shape[-1]) != (torch.uint8, 4, 3) for own in columns.values()):
+        raise ValueError("expected pictures of bytes")
+    images = [
+        PicturedImage(names[k], {name: own[place, :h, :w] for name, own in columns.items()})
+        for place, (k, (h, w)) in enumerate(
+            zip(found["shown"].tolist(), found["sizes"].tolist(), strict=True)
+        )
+    ]
+    legend = dict(zip(classes, class_colors(len(classes), colors), strict=True))
+    return PicturedImages("Objects", (legend,), tuple(images))
 
 
 def masked_images(
     names: list[str], classes: list[str], found: Mapping[str, Tensor], colors: Any = None
-) -> MaskedImages:
+) -> PicturedImages:
     """Make pictures of what :class:`semaug.keepers.MaskKeeper` kept.
 
     Args:
@@ -79,15 +97,13 @@ def masked_images(
         )
         state = torch.where(truth < 0, 2, (truth != prediction).long())
         right, counted = int((state == 0).sum()), int((state < 2).sum())
-        image = None if pictures is None else pictures[place, :height, :width]
-        images.append(
-            MaskedImage(
-                names[shown],
-                100 * right / counted if counted else None,
-                image,
-                colored(truth, palette),
-                colored(prediction, palette),
-                colored(state, [*DIFFERENCES.values()]),
-            )
-        )
-    return MaskedImages(dict(zip(classes, palette, strict=True)), tuple(images))
+        image = {} if pictures is None else {"image": pictures[place, :height, :width]}
+        made = {
+            "truth": colored(truth, palette),
+            "prediction": colored(prediction, palette),
+            "difference": colored(state, [*DIFFERENCES.values()]),
+        }
+        note = f"{100 * right / counted:.1f} % of pixels right" if counted else ""
+        images.append(PicturedImage(names[shown], image | made, note))
+    legends = dict(zip(classes, palette, strict=True)), DIFFERENCES
+    return PicturedImages("Masks", legends, tuple(images))

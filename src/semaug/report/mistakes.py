@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from semaug.errors import as_user_error
-from semaug.keepers import Answers, ClassificationKeeper, MaskKeeper
-from semaug.report.masks import MaskedImages, masked_images
+from semaug.keepers import Answers, ClassificationKeeper, MaskKeeper, PictureKeeper
+from semaug.report.masks import PicturedImages, masked_images, pictured_images
 from semaug.runs.files import read_json
 from semaug.runs.kept import read_kept
 from semaug.runs.words import printable
@@ -115,7 +115,10 @@ class Mistakes:
         ]
 
 
-def read_tested(path: Path) -> AnsweredImages | MaskedImages | None:
+_PICTURED = {MaskKeeper.kind: masked_images, PictureKeeper.kind: pictured_images}
+
+
+def read_tested(path: Path) -> AnsweredImages | PicturedImages | None:
     """Read ``tested.npz`` of a run; None if it holds nothing that a report knows.
 
     Raises:
@@ -124,11 +127,11 @@ def read_tested(path: Path) -> AnsweredImages | MaskedImages | None:
     """
     kept = read_kept(path)
     names, classes = printable(kept.names), printable(kept.classes)
-    if kept.kind == MaskKeeper.kind:
+    if make := _PICTURED.get(kept.kind):
         with as_user_error(
             f"{path}: left out, for its arrays do not fit: ", LookupError, TypeError, ValueError
         ):
-            return masked_images(names, classes, kept.arrays, _colors_beside(path))
+            return make(names, classes, kept.arrays, _colors_beside(path))
     if kept.kind != ClassificationKeeper.kind:
         return None
     found, wanted = kept.arrays, Answers.__dataclass_fields__

@@ -208,8 +208,9 @@ def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Picture]:
 def _plots_of_mistakes(group: Group, taken: set[str]) -> Iterator[Picture]:
     for recipe in group.recipes:
         if found := recipe.masks:
-            name_of_masks = _unique(group.title, f"masks-{recipe.label}", taken)
-            title = f"masks of {recipe.label}, seed {found[0]}"
+            what = found[1].title.lower()
+            name_of_masks = _unique(group.title, f"{what}-{recipe.label}", taken)
+            title = f"{what} of {recipe.label}, seed {found[0]}"
             yield MasksPlot(name_of_masks, title, group, found[1])
         if (mistakes := recipe.mistakes) is None:
             continue

@@ -17,7 +17,6 @@ from torch import Tensor
 from semaug.report.class_plot import ClassPlot
 from semaug.report.classes import MOST_SHOWN, ClassValue, ClassValues, values_by_class
 from semaug.report.data import Group, Pair, Report, RunData
-from semaug.report.masks import DIFFERENCES
 from semaug.report.mistake_plots import ConfusionPlot
 from semaug.report.picture import SERIES, Picture
 from semaug.report.plots import Plot, plots_of, series
@@ -49,7 +48,6 @@ def render(report: Report) -> str:
     }
     environment.globals |= {
         "count": counted,
-        "differences": DIFFERENCES,
         "label_of": label_of,
         "mean": mean,
         "missing": _MISSING,
