@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semaug._torch.checks import check_at_least
+from semaug._torch.distributed import own_piece
 
 __all__ = ["WeightAverage"]
 
@@ -77,7 +78,7 @@ class WeightAverage(nn.Module):
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    return chain(network.parameters(), network.buffers())
+    return map(own_piece, chain(network.parameters(), network.buffers()))
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from semaug.engine import fsdp
 from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.session import Session
 from semaug.errors import UserError
@@ -54,6 +55,7 @@ RUNS = {
         {},
     ),
     "batch norm": (["network=resnet8_cifar", "precision=32"], {}),
+    "adamw": (["optimizer=adamw"], {}),
 }
 
 
@@ -101,13 +103,23 @@ def stop_and_resume(folder):
         go(run, resume=True)
 
 
-def stop(run, rank=0):
+def stop(run, rank=0, **options):
     """Train a run up to the middle of its second epoch, where one process gets a signal."""
     undo = stop_at(6, rank)
     with pytest.raises(InterruptedRunError, match="after step 2 of 4, saved") as caught:
-        go(run)
+        go(run, **options)
     assert caught.value.signal_number == signal.SIGTERM
     undo()
+
+
+def share_out(folder):
+    """Train runs whose parameters are shared out; one of them stops, for one process to go on."""
+    fsdp.SMALLEST = 10  # so that blocks are gathered by themselves
+    for name in SHARED_OUT:
+        go(make_run(f"{folder}/{name}", name), fsdp=True)
+    stop(make_run(f"{folder}/stopped/isda"), rank=1, fsdp=True)
+    with pytest.raises(UserError, match=r"of networks, got 'criterion.*' outside of them"):
+        go(make_run(f"{folder}/refused", "isda", "covariance=learned"), fsdp=True)
 
 
 def refuse(folder):
@@ -118,6 +130,7 @@ def refuse(folder):
         go(make_run(folder, "isda", "sync_batch_norm=true"))
 
 
+SHARED_OUT = ("isda", "averaged, clipped", "multi_ait", "mean_teacher", "vat", "adamw")
 MOVED = ("isda", "streams, steps")
 
 
@@ -134,7 +147,8 @@ def resume_each(folder):
 
 
 TASKS = {
-    task.__name__: task for task in (train_whole, stop_and_resume, stop_each, resume_each, refuse)
+    task.__name__: task
+    for task in (train_whole, stop_and_resume, stop_each, resume_each, share_out, refuse)
 }
 
 if __name__ == "__main__":

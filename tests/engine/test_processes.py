@@ -41,6 +41,7 @@ def folder(tmp_path_factory):
         f"train_whole={folder}/two",
         f"stop_and_resume={folder}/stopped",
         f"stop_each={folder}/two_then_one",
+        f"share_out={folder}/fsdp",
         f"refuse={folder}/refused",
     )
     return folder
@@ -78,6 +79,22 @@ def test_one_process_goes_on_where_two_stopped(folder):
     ranks.resume_each(folder / "two_then_one")
     for name in ranks.MOVED:
         assert_close_runs(of(folder / "two_then_one", name), of(folder / "one", name))
+
+
+@pytest.mark.parametrize("name", ranks.SHARED_OUT)
+def test_parameters_that_are_shared_out_learn_the_same(folder, name):
+    assert_close_runs(of(folder / "fsdp", name), of(folder / "one", name))
+
+
+def test_one_process_goes_on_with_parameters_that_were_shared_out(folder):
+    run = of(folder / "fsdp" / "stopped", "isda")
+    ranks.go(run, resume=True)
+    assert_close_runs(run, of(folder / "one", "isda"))
+
+
+def test_one_process_has_nobody_to_share_parameters_out_to(tmp_path):
+    with pytest.raises(UserError, match=r"fsdp needs several processes .* torchrun"):
+        ranks.go(ranks.make_run(tmp_path), fsdp=True)
 
 
 @pytest.mark.full

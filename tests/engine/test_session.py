@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from semaug.engine.interrupt import InterruptedRunError
+from semaug.engine.processes import Processes
 from semaug.engine.seeding import make_generator
 from semaug.engine.session import Session
 from semaug.engine.trained import load_finished_run, load_trained
@@ -123,6 +125,18 @@ def test_images_that_a_loop_did_not_load_have_no_names(walk_run):
     script = Script(results=lambda session, epoch: session.keep(keeper, lambda places: None))
     with pytest.raises(RuntimeError, match=r"keep: expected images of `start.load_data\(\)`"):
         go(walk_run(script=script))
+
+
+def test_parameters_are_shared_out_by_loops_that_know_how(walk_run, monkeypatch):
+    monkeypatch.setattr("semaug.engine.train.Processes", partial(several, Processes))
+    with pytest.raises(UserError, match=r"expected a loop that shares its networks out, .* Walk"):
+        go(walk_run(), fsdp=True)
+
+
+def several(kind, place, precision, *, fsdp):
+    processes = kind(place, precision)
+    processes.fsdp = fsdp
+    return processes
 
 
 def test_a_checkpoint_holds_every_object_by_its_name(walk_run):

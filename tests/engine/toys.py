@@ -20,9 +20,9 @@ class PlainNet(nn.Module):
     def __init__(self, num_classes, drop_rate=0.0):
         super().__init__()
         self.num_features = 12
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 6, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(54, 12), nn.Tanh()
-        )
+        first = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.Tanh())
+        second = nn.Sequential(nn.Linear(54, 12), nn.Tanh())
+        self.body = nn.Sequential(first, nn.Flatten(), second)
         self.drop = nn.Dropout(drop_rate)
         self.fc = nn.Linear(12, num_classes)
 

@@ -27,6 +27,11 @@ def is_first_rank() -> bool:
     return rank_and_size()[0] == 0
 
 
+def own_piece(tensor: Tensor) -> Tensor:
+    """Return what this rank has of a tensor that may be shared out, as a view."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
 _joined: WeakKeyDictionary[Joinable, Any] = WeakKeyDictionary()  # with their last configuration
 
 

@@ -34,7 +34,7 @@ from semaug.report.compare import (
 from semaug.runs.words import say
 
 
-@with_options(leave_out=["trust_code"])
+@with_options(leave_out=["trust_code", "fsdp"])
 def compare_command(
     first: Annotated[
         str,

@@ -84,7 +84,7 @@ Seed = Annotated[
 FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
 
 # Of training alone, which commands that load what was trained leave out.
-OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints", "logger")
+OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints", "logger", "fsdp")
 
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
@@ -128,6 +128,14 @@ _DECLARED: dict[str, Any] = {
             help="Log to csv, wandb, mlflow, or package.module:Class or my_file.py:name, beside "
             "TensorBoard; may be repeated, changes no result",
             show_default=False,
+        ),
+    ],
+    "fsdp": Annotated[
+        bool,
+        typer.Option(
+            "--fsdp",
+            help="Under torchrun, share parameters, gradients and what the optimizer remembers out "
+            "to the processes (FSDP2), for networks that one GPU has no room to train",
         ),
     ],
     "trust_code": Annotated[

@@ -36,7 +36,7 @@ from semaug.runs.words import counted, say
 _DECIDE_IMAGES = ("data", "subset_seed", "test_images", "train_per_class")
 
 
-@with_options(leave_out=["trust_code"])
+@with_options(leave_out=["trust_code", "fsdp"])
 def search_command(
     recipe: RecipeName,
     overrides: Annotated[

@@ -37,7 +37,7 @@ from semaug.runs.words import say
 from semaug.transfer import measure_transfer
 
 
-@with_options()
+@with_options(leave_out=["fsdp"])
 def table_command(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="See: semaug list tables")],
     overrides: Overrides = None,

@@ -18,6 +18,7 @@ from semaug.average import WeightAverage
 from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
 from semaug.engine.device import count_workers, gradients
 from semaug.engine.frozen import features_in_place_of_images
+from semaug.engine.fsdp import let_go, share_out
 from semaug.engine.measure import measure
 from semaug.engine.memory import reset_peak_memory
 from semaug.engine.optimizers import parameter_groups
@@ -52,26 +53,33 @@ def fit(start: Start) -> dict[str, Any]:
         method = synchronize_batch_norm(method, start.device)
     pictures = streams.test_pictures
     streams = features_in_place_of_images(start, method, streams)
+    fabric.strategy.precision.convert_module(method)
+    networks = nn.ModuleList(method.networks())
+    objects: dict[str, Any] = {"method": method}
+    if recipe.ema_decay is not None:
+        objects["average"] = WeightAverage(networks, recipe.ema_decay)
+    average = objects.get("average")
+    if processes.fsdp:
+        share_out(method, [average] if average else [], start.device)
     optimizer = recipe.optimizer.build(parameter_groups(recipe.optimizer, method))
+    objects["optimizer"] = optimizer
     if recipe.compile:
         compile_steps(method)
     learning_rate = recipe.schedule.build(plan)
-    wrapped_method, wrapped_optimizer = fabric.setup(method, optimizer)
-    wrapped_method.mark_forward_method("loss")
-    wrapped_method.mark_forward_method("predict_each")
-    networks = nn.ModuleList(method.networks())
-    objects: dict[str, Any] = {"method": method, "optimizer": optimizer}
-    if recipe.ema_decay is not None:
-        objects["average"] = WeightAverage(networks, recipe.ema_decay)
+    wrapped_method: Any = method if processes.fsdp else fabric.setup_module(method)
+    if not processes.fsdp:
+        wrapped_method.mark_forward_method("loss")
+        wrapped_method.mark_forward_method("predict_each")
+    wrapped_optimizer: Any = fabric.setup_optimizers(optimizer)
     if recipe.precision == "fp16":
         objects["scaler"] = fabric.strategy.precision
-    average = objects.get("average")
     metrics = builder.metrics(method)
     measures = [(one.name, one.unit, one.better) for one in metrics]
 
     def predict(images: Tensor) -> dict[str, Tensor]:
         with fabric.autocast():
             outputs: dict[str, Tensor] = wrapped_method.predict_each(images)
+        let_go(networks)
         return outputs
 
     predictors = list(method.predictors())
@@ -112,6 +120,7 @@ def fit(start: Start) -> dict[str, Any]:
                     parameters = [x for group in optimizer.param_groups for x in group["params"]]
                     nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
                 wrapped_optimizer.step()
+                let_go(networks)
                 method.after_step(batch, output)
                 if average is not None:
                     average.update(networks)
@@ -128,6 +137,7 @@ def fit(start: Start) -> dict[str, Any]:
             method.eval()
             with fabric.autocast():
                 found = method.diagnostics(partial(streams.sample_batch, seed, epoch))
+            let_go(networks)
             results = by_class = None
             if len(data.test) and plan.is_evaluated(epoch + 1):
                 session.begin_test()

@@ -83,7 +83,8 @@ class SGD(Optimizer):
         for group in groups:  # Nesterov's needs a momentum, which a group may not have
             if group.get("momentum") == 0:
                 group.setdefault("nesterov", False)
-        return torch.optim.SGD(groups, fused=True, **self._own())
+        whole = not any(hasattr(x, "to_local") for group in groups for x in group["params"])
+        return torch.optim.SGD(groups, fused=whole, **self._own())  # torch has none for DTensors
 
 
 @optimizers.register("adamw")

@@ -22,6 +22,8 @@ class TrainOptions:
         logger: One or several loggers of Lightning beside TensorBoard: names such as ``"csv"``,
             ``"wandb"`` and ``"mlflow"``, places such as ``"my_file.py:name"``, or objects. See
             :class:`semaug.runs.loggers.RunLogger`.
+        fsdp: Whether processes share out parameters, gradients and what the optimizer remembers;
+            each has all of them otherwise.
         trust_code: Whether code that is kept in a run folder may run where the file it was
             copied from has changed, or is gone.
     """
@@ -33,4 +35,5 @@ class TrainOptions:
     checkpoint_seconds: float = 300.0
     keep_checkpoints: int = 0
     logger: Any = None
+    fsdp: bool = False
     trust_code: bool = False

@@ -46,19 +46,27 @@ class Processes:
         device: Of this process.
         precision: Of the recipe. A CPU tests networks of ``"fp16"`` in float32, for Fabric has fp16
             on GPUs alone.
+        fsdp: Whether parameters are shared out; see :mod:`semaug.engine.fsdp`.
 
     Raises:
-        UserError: If there are more processes on this machine than GPUs.
+        UserError: If there are more processes on this machine than GPUs, or a single one is to
+            share parameters out.
     """
 
-    def __init__(self, device: torch.device, precision: str) -> None:
+    def __init__(self, device: torch.device, precision: str, *, fsdp: bool = False) -> None:
         self.size = num_processes()
+        self.fsdp = fsdp
         self.rank = process_rank()
         self.is_first = self.rank == 0
         self.seconds_waited = 0.0  # for the others, in `any`
         on_cpu = precision == "fp16" and device.type == "cpu"
         chosen = _FABRIC_PRECISION["32" if on_cpu else precision]
         if self.size == 1:
+            if fsdp:
+                raise UserError(
+                    "train: fsdp needs several processes to share parameters out to; start them "
+                    "with torchrun --nproc-per-node 2 -m semaug train ..."
+                )
             devices = 1 if device.index is None else [device.index]
             self.fabric = Fabric(accelerator=device.type, devices=devices, precision=chosen)
             return

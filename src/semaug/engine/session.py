@@ -11,8 +11,10 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from semaug._torch.distributed import own_piece
 from semaug.data import DataSet, Selection
 from semaug.engine.display import Display, show_progress
+from semaug.engine.fsdp import gathered, has_pieces, pieces_of
 from semaug.engine.images import names_of_tests, record_description, record_images
 from semaug.engine.interrupt import Interrupt, InterruptedRunError, watch_interrupts
 from semaug.engine.memory import peak_memory
@@ -20,7 +22,7 @@ from semaug.engine.pretrained import record_pretrained
 from semaug.engine.seeding import derive_seed, make_generator
 from semaug.engine.start import Start
 from semaug.engine.whitening import keep_whitening
-from semaug.errors import as_user_error
+from semaug.errors import UserError, as_user_error
 from semaug.keepers import Keeper, Pictures
 from semaug.metrics import Metric
 from semaug.recipe.plan import NUM_AVERAGED, Plan
@@ -81,6 +83,12 @@ class Session:
         buffers: Sequence[nn.Module] = (),
     ) -> None:
         self.run, self.device, self.processes = start.run, start.device, start.processes
+        if self.processes.fsdp and not any(map(has_pieces, objects.values())):
+            kind = type(start.recipe).__name__
+            raise UserError(
+                f"train: expected a loop that shares its networks out, got fsdp for a {kind}; "
+                "train it without fsdp"
+            )
         self.plan = plan
         self.objects = dict(objects)
         self.measures = [Measure(*measure, start.recipe.report) for measure in measures]
@@ -427,9 +435,10 @@ class Session:
         if not found:
             return
         names, parameters = zip(*found, strict=True)
-        finite = torch.stack([parameter.isfinite().all() for parameter in parameters]).tolist()
-        if not all(finite):
-            name = names[finite.index(False)]
+        bad = torch.stack([(~own_piece(parameter).isfinite()).sum() for parameter in parameters])
+        counts = self.processes.sum_tensor(bad).tolist()
+        if any(counts):
+            name = next(name for name, count in zip(names, counts, strict=True) if count)
             raise self._not_finite(f"finite weights, got others in {name!r} after", self.step)
 
     def _not_finite(self, what: str, step: int) -> DivergedError:
@@ -460,9 +469,10 @@ class Session:
             "training": {name: sum_tensor(x) for name, x in self.training.state_dict().items()},
         }
         self._next_checkpoint = time.monotonic() + self._start.options.checkpoint_seconds
-        if not self.processes.is_first:
+        keep = self.processes.is_first
+        objects = {k: gathered(x.state_dict(), keep=keep) for k, x in self.objects.items()}
+        if not keep:
             return
-        objects = {name: part.state_dict() for name, part in self.objects.items()}
         if self.step == 0 and self.plan.is_kept(self.epoch, self._start.options.keep_checkpoints):
             modules = {k: objects[k] for k, x in self.objects.items() if isinstance(x, nn.Module)}
             path = self.run.kept_checkpoint(self.epoch)
@@ -488,7 +498,7 @@ class Session:
         context = f"{self.run.checkpoint}: holds the state of another version: "
         with as_user_error(context, KeyError, RuntimeError, ValueError):
             for name, part in self.objects.items():
-                part.load_state_dict(state["objects"][name])
+                part.load_state_dict(pieces_of(state["objects"][name], part))
             if self.processes.is_first:  # what all of them saw together
                 self.training.load_state_dict(state["training"])
             for name, values in state["sums"].items():

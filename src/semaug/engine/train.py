@@ -91,7 +91,7 @@ def train(
                 cpu_threads(count_threads(run.recipe, options.threads)),
                 operators(place, deterministic=run.recipe.deterministic),
             ):
-                processes = Processes(place, run.recipe.precision)
+                processes = Processes(place, run.recipe.precision, fsdp=options.fsdp)
                 start = Start(run, place, processes, options, console, report, loggers)
                 return (find(loop) if isinstance(loop, str) else loop)(start)
         except DivergedError as error:
