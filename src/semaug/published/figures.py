@@ -202,9 +202,9 @@ def _transfer_in_small() -> list[Entry]:
     ]
 
 
-def _tuned(**strengths: str) -> dict[str, str]:
-    """Return arms of fine-tuning with four values each, from which other training images choose."""
-    changes = {"label smoothing, e": (",label_smoothing=", "0.05 0.1 0.2 0.3")} | {
+def _tuned(smoothing: str, **strengths: str) -> dict[str, str]:
+    """Return arms of fine-tuning with the values from which other training images choose."""
+    changes = {"label smoothing, e": (",label_smoothing=", smoothing)} | {
         f"ISDA, {kind}, λ0": (f"_isda,covariance={kind},strength=".replace(_SHARED, ""), values)
         for kind, values in strengths.items()
     }
@@ -216,8 +216,15 @@ def _tuned(**strengths: str) -> dict[str, str]:
 
 
 _SHARED = ",covariance=shared"  # of the recipes with ISDA, as is a strength of 10
-_FINETUNED = _tuned(diagonal="2.5 10 30 100", shared="1 2.5 5 10", identity="1 2.5 5 10")
-_HEADS = _tuned(diagonal="0.5 1 2.5 10", shared="0.25 0.5 1 2.5", identity="0.1 0.25 0.5 1")
+_FINETUNED = _tuned(
+    "0.05 0.1 0.2 0.3", diagonal="2.5 10 30 100", shared="1 2.5 5 10", identity="1 2.5 5 10"
+)
+_HEADS = _tuned(
+    "0.01 0.025 0.05 0.1 0.2 0.3",
+    diagonal="0.5 1 2.5 10 30 100",
+    shared="0.05 0.1 0.25 0.5 1 2.5",
+    identity="0.1 0.25 0.5 1 2.5 10",
+)
 
 
 def _heads() -> list[Entry]:

@@ -12,8 +12,8 @@ Run:     semaug compare cifar100_10_finetune cifar100_10_finetune_isda --seeds 1
          network.pretrained=false network.weights=FILE, where timm can fetch nothing
 Result:  see results/README.md
 Smoke:   semaug train cifar100_10_finetune_isda --quick   (CPU, a minute)
-Source:  none: AdamW at rates that are usual for fine-tuning; the strength of the twin with ISDA was
-         chosen on held-out images of CIFAR-100, for this covariance, see results/README.md
+Source:  none: AdamW at rates that are usual for fine-tuning; the strengths of the twins with
+         ISDA were chosen on held-out images, see results/README.md
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ from semaug.registry import networks
 
 __all__ = ["ISDA", "RECIPES", "baseline", "fine_tuning"]
 
-ISDA = {"covariance": "shared", "strength": "10"}  # chosen for 10 images a class of CIFAR-100
+ISDA = {"covariance": "shared"}  # the strength goes with the data
 
 
 def fine_tuning(**own: Any) -> Recipe:
@@ -68,7 +68,11 @@ RECIPES = {
             f"{per_class} images a class of {CIFAR[data]}",
             "cross-entropy",
         ),
-        isda=ISDA,
+        isda={**ISDA, "strength": strength},
     )
-    for data, per_class in (("cifar100", 10), ("cifar10", 20), ("cifar10", 100))
+    for data, per_class, strength in (
+        ("cifar100", 10, "10"),
+        ("cifar10", 20, "1"),
+        ("cifar10", 100, "1"),
+    )
 }
