@@ -128,14 +128,14 @@ def test_processes_that_read_change_nothing(root):
 
 def test_a_piece_of_a_batch_is_padded_to_the_size_of_all_of_it(root):
     data = Signs().load(root)
-    request = [(4, True), (0, False)]  # of 62 x 100 and of 71 x 100 pixels
+    request = [(4, True), (0, False)]  # of 63 x 100 and of 71 x 100 pixels
     whole, own = (
         SceneFiles(data.train, (100, 75), data.mean, data.std, own=own).read(request)
         for own in (None, (0,))
     )
     assert whole[0].shape == (2, 3, 96, 128)
     assert torch.equal(own[0], whole[0][:1])
-    assert own[1] == whole[1][:1] == [(62, 100)]
+    assert own[1] == whole[1][:1] == [(63, 100)]
     assert torch.equal(own[2][0].boxes, whole[2][0].boxes)
 
 
