@@ -260,9 +260,9 @@ class PictureKeeper(Keeper):
     def arrays(self, pictures: Pictures) -> dict[str, Tensor]:
         """Return what was kept by column, of images ``shown``, and their ``sizes``."""
         height, width = self.sizes.amax(0).tolist() if len(self.shown) else (0, 0)
-        columns = zip(self.columns, self.pictures.unbind(1), strict=True)
+        columns = zip(self.columns, self.pictures.cpu().unbind(1), strict=True)
         kept = {name: own[:, :height, :width] for name, own in columns}
-        return {"shown": self.shown, "sizes": self.sizes, **kept}
+        return {"shown": self.shown, "sizes": self.sizes.cpu(), **kept}
 
 
 def _spread(num_images: int) -> tuple[Tensor, Tensor]:

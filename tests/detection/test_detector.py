@@ -66,6 +66,21 @@ def test_draws_come_from_the_generator_alone(name, batch):
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
+def test_draws_of_an_image_with_its_own_generator_do_not_depend_on_others(batch, monkeypatch):
+    monkeypatch.setattr("semaug.detection.rpn._SAMPLED", 10)
+    detector = toy_detector("faster_rcnn").eval()  # an image alone is as in a batch
+    detector.training = detector.rpn.training = True
+
+    def losses(places):
+        draws = [torch.Generator().manual_seed(place) for place in places]
+        own = [[of[place] for place in places] for of in (SIZES, batch[1])]
+        return detector(batch[0][places], *own, draws)["rpn_objectness"]
+
+    alone = losses([0]), losses([1])
+    assert alone[0] != alone[1]
+    assert_close(losses([0, 1]), sum(alone) / 2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_without_objects_trains_with_all_parameters_in_the_graph(name, batch):
     detector = toy_detector(name, frozen_stages=0)

@@ -21,7 +21,6 @@ from semaug.detection.recipe import measures_of
 from semaug.engine import check
 from semaug.engine.check import check_run
 from semaug.engine.options import TrainOptions
-from semaug.engine.processes import Processes
 from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError
 from semaug.export.backbone import HEADS_LEFT
@@ -125,6 +124,19 @@ def test_processes_that_read_change_nothing(root):
     assert len(first.crowds) == 1
     assert first.masks.shape == (2, 46, 64)
     assert len(answers[0][1][2][0].boxes) == 0
+
+
+def test_a_piece_of_a_batch_is_padded_to_the_size_of_all_of_it(root):
+    data = Signs().load(root)
+    request = [(4, True), (0, False)]  # of 63 x 100 and of 71 x 100 pixels
+    whole, own = (
+        SceneFiles(data.train, (100, 75), data.mean, data.std, own=own).read(request)
+        for own in (None, (0,))
+    )
+    assert whole[0].shape == (2, 3, 96, 128)
+    assert torch.equal(own[0], whole[0][:1])
+    assert own[1] == whole[1][:1] == [(63, 100)]
+    assert torch.equal(own[2][0].boxes, whole[2][0].boxes)
 
 
 def test_the_detector_of_a_run_is_loaded(finished, root):
@@ -330,15 +342,6 @@ def test_the_report_shows_a_detector(finished):
 def test_what_cannot_be_trained_is_said(changes, message, root):
     with pytest.raises(UserError, match=message):
         load_scenes(describe(root, recipe_of(**changes)), options(root))
-
-
-def test_one_process_trains(root, tmp_path, monkeypatch):
-    def two(self, device, precision):
-        self.size, self.rank, self.is_first = 2, 0, True
-
-    monkeypatch.setattr(Processes, "__init__", two)
-    with pytest.raises(UserError, match="expected one process for a detector"):
-        train(tmp_path, root=root)
 
 
 @pytest.mark.parametrize(

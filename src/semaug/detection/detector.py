@@ -6,7 +6,7 @@ Vasconcelos, 2018, https://arxiv.org/abs/1712.00726; with the settings of MMDete
 ``configs/_base_/models``, or of torchvision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torchvision.ops import FeaturePyramidNetwork, batched_nms, box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from semaug._torch.checks import check_labels, check_range, check_shapes
+from semaug._torch.distributed import sum_over_ranks, world_size
 from semaug.detection.anchors import STRIDES, AnchorGrid
 from semaug.detection.backbone import first_modules
 from semaug.detection.boxes import Detections, Target
@@ -123,18 +124,24 @@ class Detector(nn.Module):
         images: Tensor,
         sizes: list[tuple[int, int]],
         targets: list[Target] | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         *,
         original_sizes: list[tuple[int, int]] | None = None,
     ) -> dict[str, Tensor] | list[Detections]:
         """Return losses in training mode, and what is found in evaluation mode.
+
+        Losses are means over sampled anchors, sampled boxes, and pixels of masks. Where processes
+        train together, the mean of a loss over processes is that of their joint batch, so averaged
+        gradients are those of the joint batch, other than in MMDetection, whose processes divide by
+        numbers of their own. All processes must call it in training mode.
 
         Args:
             images: ``(B, 3, H, W)``, normalized, and padded at the right and at the bottom with
                 zeros to multiples of 32.
             sizes: Height and width of each before padding.
             targets: Of each image; crowds are ignored, and boxes on them count as background.
-            generator: On the CPU; draws the anchors and boxes to train on.
+            generator: On the CPU; draws the anchors and boxes to train on. One for all images, or
+                one for each, so that what is drawn does not depend on the other images.
             original_sizes: Height and width of each image before it was resized, if boxes and masks
                 are wanted in its pixels.
 
@@ -157,11 +164,12 @@ class Detector(nn.Module):
             raise RuntimeError("Detector: expected `targets` in training mode, got none")
         self._check_targets(targets, sizes)
         targets = [Target(x.boxes.to(images), x.labels.to(images.device), x.masks) for x in targets]
-        proposals, losses = self.rpn(maps, images, sizes, targets, generator)
+        draws: Any = generator if isinstance(generator, Sequence) else [generator] * len(images)
+        proposals, sums = self.rpn(maps, images, sizes, targets, draws)
         for i, (head, stage) in enumerate(zip(self.box_heads, self.stages, strict=True)):
             chosen = [
-                _choose(boxes, target, stage, generator)
-                for boxes, target in zip(proposals, targets, strict=True)
+                _choose(boxes, target, stage, own)
+                for boxes, target, own in zip(proposals, targets, draws, strict=True)
             ]
             boxes = [one.boxes for one in chosen]
             labels = torch.cat([one.labels(self.num_classes) for one in chosen])
@@ -169,7 +177,8 @@ class Detector(nn.Module):
             wanted = torch.cat([one.target.boxes[one.objects] for one in chosen])
             both = head.losses(logits, deltas, labels, torch.cat(boxes), wanted)  # type: ignore[operator]
             prefix = f"stage{i}_" if len(self.box_heads) > 1 else ""
-            losses |= dict(zip((f"{prefix}class", f"{prefix}box"), both, strict=True))
+            for key, total in zip(("class", "box"), both, strict=True):
+                sums[prefix + key] = total, len(labels)
             if i + 1 < len(self.stages):
                 moved = _refined(deltas.detach(), boxes, stage, sizes)
                 proposals = [one[~of.own] for one, of in zip(moved, chosen, strict=True)]
@@ -178,8 +187,8 @@ class Detector(nn.Module):
             masks = [x.masks.to(images.device) for x in targets if x.masks is not None]
             own = torch.cat([one.target.labels[one.objects] for one in chosen])
             objects = [one.objects for one in chosen]
-            losses["mask"] = self.mask_head.loss(maps, positive, own, masks, objects)
-        return losses
+            sums["mask"] = self.mask_head.loss(maps, positive, own, masks, objects)
+        return _means(sums)
 
     @torch.no_grad()
     def _detections(
@@ -280,6 +289,16 @@ def _choose(
     return _Chosen(
         torch.cat([target.boxes, boxes])[chosen], matches[positive], chosen < len(own), target
     )
+
+
+def _means(sums: Mapping[str, tuple[Tensor, int]]) -> dict[str, Tensor]:
+    """Divide sums by the mean over processes of how many numbers they are of."""
+    counts = torch.tensor([float(count) for _, count in sums.values()])
+    counts = counts.to(next(iter(sums.values()))[0])
+    counts = sum_over_ranks(counts).clamp(min=1) / world_size()
+    return {
+        name: total / count for (name, (total, _)), count in zip(sums.items(), counts, strict=True)
+    }
 
 
 def _refined(

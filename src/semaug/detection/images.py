@@ -15,7 +15,7 @@ from semaug.data.registry import data_root
 from semaug.data.workers import Answers
 from semaug.detection.boxes import Target
 from semaug.detection.scenes import SceneData, Scenes
-from semaug.detection.transforms import collate, flip, normalize, resize
+from semaug.detection.transforms import collate, flip, normalize, resize, resized_size
 from semaug.engine.options import TrainOptions
 from semaug.engine.seeding import make_generator
 from semaug.errors import UserError, as_user_error, check_option
@@ -156,6 +156,8 @@ class SceneFiles(Answers):
         mean: Of each channel, on a scale of 0 to 1.
         std: Standard deviation, likewise.
         masks: Whether targets have masks.
+        own: Which images of a request are read, by their place in it; None is all. They are padded
+            to the size of the whole request.
     """
 
     scenes: Scenes
@@ -163,13 +165,15 @@ class SceneFiles(Answers):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     masks: bool = False
+    own: tuple[int, ...] | None = None
 
     def read(self, request: Request) -> tuple[Tensor, list[tuple[int, int]], list[Target]]:
         """Return padded images ``(N, 3, H, W)``, the size of each before padding, and targets."""
-        found = []
-        for place, is_mirrored in request:
+        found, sides = [], (min(self.size), max(self.size))
+        for place, is_mirrored in request if self.own is None else [request[k] for k in self.own]:
             image, target = self.scenes.read(place, with_masks=self.masks)
-            image, target = resize(image, target, min(self.size), max(self.size))
+            image, target = resize(image, target, *sides)
             image, target = flip(image, target) if is_mirrored else (image, target)
             found.append((normalize(image, self.mean, self.std), target))
-        return collate(found)
+        sizes = [resized_size(self.scenes.sizes[place], *sides) for place, _ in request]
+        return collate(found, sizes)

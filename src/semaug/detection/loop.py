@@ -1,7 +1,8 @@
 """The training loop of detectors: images of many sizes, with boxes and perhaps masks.
 
-What is drawn depends on the seed and the step alone, and the checkpoint holds the detector and its
-optimizer, so a run goes on at any step, in the middle of an epoch too.
+What is drawn depends on the seed, the step and the image's place in it alone, and the checkpoint
+holds the detector and its optimizer, so a run goes on at any step, in the middle of an epoch too,
+with any number of processes. Each takes a piece of every batch, and whole batches of the test.
 """
 
 import math
@@ -33,7 +34,7 @@ from semaug.engine.preprocessing import form_of
 from semaug.engine.seeding import derive_seed
 from semaug.engine.session import Results, Session
 from semaug.engine.start import Start
-from semaug.errors import UserError, as_user_error
+from semaug.errors import as_user_error
 from semaug.export.backbone import HEADS_LEFT, BackboneReport
 from semaug.keepers import PictureKeeper
 from semaug.recipe.plan import StreamPlan, make_plan
@@ -44,10 +45,7 @@ _COLUMNS = "image", "truth", f"prediction, scores from {LEAST_SCORE}"
 
 def fit(start: Start) -> dict[str, Any]:
     """Train a detector to its end and return the summary of the run."""
-    recipe, seed, device = start.recipe, start.seed, start.device
-    if start.processes.size > 1:
-        raise UserError("train: expected one process for a detector, got several from torchrun")
-
+    recipe, seed, device, processes = start.recipe, start.seed, start.device, start.processes
     begins = not start.run.checkpoint.exists()
     file = recipe.find_weights(start.run.root) if begins else None
 
@@ -59,6 +57,9 @@ def fit(start: Start) -> dict[str, Any]:
     start.described = {**describe_scenes(data), "input": facts}
     batches = Batches(data.train.sizes, recipe.batch_size, recipe.flip, seed)
     plan = make_plan(recipe, {"labeled": StreamPlan(batches.num_images, recipe.batch_size)})
+    processes.check_batches(plan)
+    pieces = torch.arange(recipe.batch_size).tensor_split(processes.size)
+    own = tuple(pieces[processes.rank].tolist())
     detector = (
         _begin(start, file, data.num_classes)
         if begins
@@ -72,28 +73,29 @@ def fit(start: Start) -> dict[str, Any]:
     )
     optimizer = recipe.optimizer.build(parameter_groups(recipe.optimizer, parts))
     learning_rate = recipe.schedule.build(plan)
-    reader = _reader(start, data, data.train, masks=recipe.detector.masks)
+    wrapped: Any = start.fabric.strategy.setup_module(detector)
+    reader = _reader(start, data, data.train, masks=recipe.detector.masks, own=own)
     tester = _reader(start, data, data.test)
     measures: Any = [(name, "%", "higher") for name in measures_of(recipe.detector)]
     objects = {"detector": detector, "optimizer": optimizer}
 
-    session = Session(start, plan, objects, measures)
+    session = Session(start, plan, objects, measures, buffers=[detector])
     with closing(reader), closing(tester), session:
         for epoch in session.epochs():
             # The steps of one epoch, or what is left of them.
             detector.train()
             first = session.total_step
             requests = batches.between(first, first + plan.steps_in(epoch) - session.step)
-            answers = reader.read(requests)
+            answers = session.reading(reader.read(requests))
             for _, (images, sizes, targets) in zip(session.steps(), answers, strict=True):
                 for group in optimizer.param_groups:
                     rate = learning_rate(recipe.lr, session.total_step)
                     group["lr"] = rate * group["lr_scale"]
 
                 images = images.to(device, dtype, memory_format=layout)
-                draws = session.generator("samples", session.total_step)
+                draws = [session.generator(f"samples {k}", session.total_step) for k in own]
                 with start.fabric.autocast():  # pooling, coding of boxes and losses are in float32
-                    losses = detector(images, sizes, targets, draws)
+                    losses = wrapped(images, sizes, targets, draws)
                 loss = sum(losses.values())
                 optimizer.zero_grad()
                 loss.backward()
@@ -101,20 +103,21 @@ def fit(start: Start) -> dict[str, Any]:
                     nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
                 optimizer.step()
 
-                session.count_step({"loss": loss, **{f"loss_{k}": x for k, x in losses.items()}})
+                values = {"loss": loss, **{f"loss_{k}": x for k, x in losses.items()}}
+                session.count_step(values, 1 / processes.size)
                 session.pause()
 
             results = by_class = None
             if len(data.test) and plan.is_evaluated(epoch + 1):
                 session.begin_test()
-                keeper = (
-                    PictureKeeper(len(data.test), _COLUMNS) if epoch + 1 == plan.epochs else None
-                )
+                is_last = epoch + 1 == plan.epochs
+                keeper = PictureKeeper(len(data.test), _COLUMNS) if is_last else None
                 results, by_class = _test(
                     start, detector, tester, data.test, session.stop_in_test, keeper
                 )
                 if keeper is not None:
-                    session.keep(keeper, names=(names_of_files(data.test.paths), data.classes))
+                    names = names_of_files(data.test.paths), data.classes
+                    session.keep(keeper.to(device), names=names)
             rate = learning_rate(recipe.lr, session.total_step - 1)
             session.finish_epoch(results, by_class, lr=rate)
         return session.summary()
@@ -179,8 +182,8 @@ def _begin(start: Start, file: Path | None, num_classes: int) -> Detector:
     return detector
 
 
-def _reader(start: Start, data: SceneData, scenes: Scenes, *, masks: bool = False) -> Reader:
-    files = SceneFiles(scenes, start.recipe.size, *normalization(start.recipe, data), masks)
+def _reader(start: Start, data: SceneData, scenes: Scenes, **options: Any) -> Reader:
+    files = SceneFiles(scenes, start.recipe.size, *normalization(start.recipe, data), **options)
     workers = count_workers(start.options.workers)
     return Reader(files, workers=workers, pin_memory=start.device.type == "cuda")
 
@@ -195,14 +198,14 @@ def _test(
     keeper: PictureKeeper | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """Return the average precisions in images of their original size, and AP of each class."""
-    recipe = start.recipe
+    recipe, processes = start.recipe, start.processes
     layout, dtype = form_of(recipe)
     detector.eval()
     scores = Scores(scenes, masks=recipe.detector.masks)
     places = torch.arange(len(scenes)).split(recipe.evaluation_batch_size)
     requests = [[(place, False) for place in some.tolist()] for some in places]
-    answers = reader.read(requests)
-    for request, (images, sizes, _) in zip(requests, answers, strict=True):
+    mine = requests[processes.rank :: processes.size]  # whole, for padding changes last digits
+    for request, (images, sizes, _) in zip(mine, reader.read(mine), strict=True):
         images = images.to(start.device, dtype, memory_format=layout)
         own = [scenes.sizes[place] for place, _ in request]
         with start.fabric.autocast():
@@ -212,9 +215,17 @@ def _test(
             if keeper is not None and keeper.wants(place):
                 keeper.update(*_pictures(scenes, place, detections), torch.tensor([place]))
         pause()
-    values = scores.compute()
-    found = {name: values[name] for name in measures_of(recipe.detector)}
-    return {"": _defined(found)}, _defined({k: one["AP"] for k, one in scores.by_class().items()})
+    if len(mine) < len(requests[:: processes.size]):  # others have one more
+        pause()
+
+    def results(states: list[Any]) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+        for state in states:
+            scores.merge(state)
+        values, by_class = scores.compute(), scores.by_class()
+        found = {name: values[name] for name in measures_of(recipe.detector)}
+        return {"": _defined(found)}, _defined({k: one["AP"] for k, one in by_class.items()})
+
+    return processes.reduce_in_first(scores.state(), results)
 
 
 def _pictures(scenes: Scenes, place: int, found: Detections) -> tuple[Tensor, Tensor]:

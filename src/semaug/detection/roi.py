@@ -85,7 +85,7 @@ class BoxHead(TwoMLPHead):
     def losses(
         self, logits: Tensor, deltas: Tensor, labels: Tensor, boxes: Tensor, wanted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Sum the losses of sampled boxes, divide by how many there are, and weight them.
+        """Sum the weighted losses of sampled boxes.
 
         Args:
             logits: ``(K, C + 1)``.
@@ -106,8 +106,8 @@ class BoxHead(TwoMLPHead):
             reduction="sum",
             beta=self.stage.beta,
         )
-        share = self.stage.weight / max(len(labels), 1)
-        return share * F.cross_entropy(logits, labels, reduction="sum"), share * box
+        weight = self.stage.weight
+        return weight * F.cross_entropy(logits, labels, reduction="sum"), weight * box
 
 
 class MaskHead(nn.Module):
@@ -143,8 +143,8 @@ class MaskHead(nn.Module):
         labels: Tensor,
         masks: Sequence[Tensor],
         objects: Sequence[Tensor],
-    ) -> Tensor:
-        """Average the binary cross-entropy over the pixels of the masks of all positive boxes.
+    ) -> tuple[Tensor, int]:
+        """Sum the binary cross-entropy over the pixels of the masks of all positive boxes.
 
         Args:
             maps: ``(B, D, h, w)`` of each level.
@@ -152,6 +152,9 @@ class MaskHead(nn.Module):
             labels: Of all of them.
             masks: ``(G, H, W)`` of the objects of each image.
             objects: ``(N,)`` the number of the object of each box.
+
+        Returns:
+            The sum, and the number of pixels.
         """
         logits = self(maps, boxes, labels)
         side, how = logits.shape[-1], self.preset
@@ -168,7 +171,7 @@ class MaskHead(nn.Module):
         if how.hard_masks:
             wanted = (wanted >= 0.5).to(logits)
         loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-        return loss / max(logits.numel(), 1)
+        return loss, logits.numel()
 
 
 def paste_masks(probs: Tensor, boxes: Tensor, size: tuple[int, int], *, whole: bool) -> Tensor:

@@ -42,8 +42,8 @@ class RegionProposals(nn.Module):
         images: Tensor,
         sizes: Sequence[tuple[int, int]],
         targets: Sequence[Target] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        generators: Sequence[torch.Generator | None] = (),
+    ) -> tuple[list[Tensor], dict[str, tuple[Tensor, int]]]:
         """Propose boxes.
 
         Args:
@@ -51,10 +51,11 @@ class RegionProposals(nn.Module):
             images: ``(B, 3, H, W)``, for their size and dtype.
             sizes: Height and width of each before padding.
             targets: Of each image, for losses.
-            generator: On the CPU; draws the anchors to train on.
+            generators: Of each image, on the CPU; draw the anchors to train on.
 
         Returns:
-            Boxes ``(N, 4)`` of each image, best first and without gradient, and losses.
+            Boxes ``(N, 4)`` of each image, best first and without gradient, and for each loss its
+            sum over the sampled anchors of all images, and how many these are.
         """
         anchors = self.grid(maps, images)
         logits, deltas = (
@@ -74,7 +75,7 @@ class RegionProposals(nn.Module):
             return proposals, {}
         trained = [self.grid.trained(anchors, maps, size) for size in sizes]
         together = torch.cat(anchors), torch.cat(logits, dim=1)[..., 0], torch.cat(deltas, dim=1)
-        return proposals, self._losses(*together, trained, targets, generator)
+        return proposals, self._losses(*together, trained, targets, generators)
 
     def _proposed(
         self,
@@ -106,12 +107,13 @@ class RegionProposals(nn.Module):
         deltas: Tensor,
         trained: list[Tensor],
         targets: Sequence[Target],
-        generator: torch.Generator | None,
-    ) -> dict[str, Tensor]:
-        """Sum both losses over the sampled anchors of all images, divided by how many there are."""
+        generators: Sequence[torch.Generator | None],
+    ) -> dict[str, tuple[Tensor, int]]:
         objectness, box = logits.sum() * 0, deltas.sum() * 0
         count = 0
-        for target, valid, scores, moves in zip(targets, trained, logits, deltas, strict=True):
+        for target, valid, scores, moves, generator in zip(
+            targets, trained, logits, deltas, generators, strict=True
+        ):
             places = valid.nonzero()[:, 0]
             matches = self.preset.rpn_matching(box_iou(target.boxes, anchors[places]))
             positive, negative = sample(matches, _SAMPLED, _POSITIVE, generator)
@@ -129,7 +131,7 @@ class RegionProposals(nn.Module):
                 beta=self.preset.rpn_beta,
             )
             count += len(chosen)
-        return {"rpn_objectness": objectness / max(count, 1), "rpn_box": box / max(count, 1)}
+        return {"rpn_objectness": (objectness, count), "rpn_box": (box, count)}
 
 
 def _by_anchor(output: Tensor, dtype: torch.dtype, per_cell: int) -> Tensor:

@@ -68,19 +68,22 @@ def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
 
 
 def collate(
-    scenes: Sequence[tuple[Tensor, Target]],
+    scenes: Sequence[tuple[Tensor, Target]], others: Sequence[tuple[int, int]] = ()
 ) -> tuple[Tensor, list[tuple[int, int]], list[Target]]:
     """Pad normalized images with zeros at the right and the bottom to one size.
 
     Args:
         scenes: Images ``(3, h, w)`` and their objects.
+        others: Heights and widths of images elsewhere that are padded to the same size.
 
     Returns:
         ``(N, 3, H, W)`` with the least multiples of 32 that hold all images, height and width of
         each image before padding, and the targets.
     """
     sizes = [(image.shape[1], image.shape[2]) for image, _ in scenes]
-    height, width = (-(-max(sides) // _MULTIPLE) * _MULTIPLE for sides in zip(*sizes, strict=True))
+    height, width = (
+        -(-max(sides) // _MULTIPLE) * _MULTIPLE for sides in zip(*sizes, *others, strict=True)
+    )
     images = scenes[0][0].new_zeros(len(scenes), 3, height, width)
     for padded, (image, _) in zip(images, scenes, strict=True):
         padded[:, : image.shape[1], : image.shape[2]] = image

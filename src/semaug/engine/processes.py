@@ -9,8 +9,8 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,8 @@ from semaug._torch.distributed import sum_over_ranks
 from semaug.engine.torchrun import num_processes, process_rank
 from semaug.errors import UserError
 from semaug.recipe.plan import Plan
+
+T = TypeVar("T")
 
 # As Fabric calls the precisions of recipes.
 _FABRIC_PRECISION: dict[str, Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]] = {
@@ -108,6 +110,22 @@ class Processes:
         if self.size > 1:
             dist.all_reduce(values, group=self._words)
         return values.tolist()
+
+    def reduce_in_first(self, value: Any, of_all: Callable[[list[Any]], T]) -> T:
+        """Return what the first process makes of plain data of all. All must call this.
+
+        Args:
+            value: Of this process.
+            of_all: Called in the first process, with the values in the order of processes.
+        """
+        if self.size == 1:
+            return of_all([value])
+        values: Any = [None] * self.size if self.is_first else None
+        dist.gather_object(value, values, group=self._words)
+        answer: Any = [of_all(values) if self.is_first else None]
+        dist.broadcast_object_list(answer, group=self._words)
+        found: T = answer[0]
+        return found
 
     def average_buffers(self, networks: Iterable[nn.Module]) -> None:
         """Give all processes the mean of what batch norms have seen. All must call this.
