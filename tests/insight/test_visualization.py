@@ -119,7 +119,10 @@ def test_a_generator_is_searched_and_drawn(without):
     assert not torch.equal(
         other.shown["random image"].pictures, again.shown["random image"].pictures
     )
-    figure = draw_visualization(again, "title")
+    figure = draw_visualization(again, "a title of many words " * 12)
+    figure.draw_without_rendering()
+    lowest = figure._suptitle.get_window_extent().y0
+    assert all(text.get_window_extent().y1 < lowest for text in figure.axes[0].texts)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts.count("augmented") == texts.count("nearest training images by pixels") == 5
     assert f"{100 * float(again.shown['original'].probs[0, 0]):.0f} %" in texts

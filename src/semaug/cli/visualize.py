@@ -1,5 +1,6 @@
 """``semaug visualize``: images of augmented features."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -190,7 +191,7 @@ def visualize_command(
         tested = (tested + "of the mean feature would be {within:.3f}.").format(**made.tested)
         say(console, tested.strip())
     title = f"{trained.label} seed {trained.run.seed}: images of augmented features, by "
-    title += "a decoder" if found is None else f"reverse mapping with {found.name}"
+    title += "a decoder" if found is None else f"reverse mapping with {_last_two(found.name)}"
     text = WORDS["visualize"].format(
         within=made.within,
         shift=float(made.shifts.mean()),
@@ -212,3 +213,8 @@ def visualize_command(
     }
     for path in write_picture(folder, name, draw_visualization(made, title), title, text, numbers):
         say(console, f"wrote {path}")
+
+
+def _last_two(place: str) -> str:
+    """Return the end of a path, which names a run and its seed."""
+    return "/".join(Path(place).parts[-2:])

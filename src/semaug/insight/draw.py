@@ -64,7 +64,7 @@ def draw_directions(found: ClassDirections, title: str) -> Figure:
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        figure.suptitle(_title(figure, title), fontsize=9)
+        figure.suptitle(_title(figure.get_figwidth(), title), fontsize=9)
         return figure
 
 
@@ -79,7 +79,10 @@ def draw_visualization(found: Visualization, title: str) -> Figure:
         begins[name], width = width, width + one.pictures.shape[1] + gap
     step = max(one.places.shape[1] for one in found.nearest.values()) + gap
     width, height = max(width, 2 * step), 2 * line * len(found.names)
-    inches, left, top = (_INCHES * width + 0.9, _INCHES * height + 0.4), 0.8, 0.4
+    left, wide = 0.8, _INCHES * width + 0.9
+    title = _title(wide, title)
+    top = 0.22 + 0.16 * len(title.splitlines())
+    inches = wide, _INCHES * height + top
     with matplotlib.rc_context(settings("visualize") | {"font.size": 6.5}):
         figure = Figure(inches)
         edges = {"left": left / inches[0], "right": 0.99, "bottom": 0, "top": 1 - top / inches[1]}
@@ -101,7 +104,7 @@ def draw_visualization(found: Visualization, title: str) -> Figure:
                 heading = f"nearest training images by {space}"
                 _put(axes, place * step, y + line, heading, near.pictures[row], told)
         axes.set(xlim=(0, width), ylim=(height, 0))
-        figure.suptitle(_title(figure, title), fontsize=9)
+        figure.suptitle(title, fontsize=9, y=1 - 0.06 / inches[1])
         return figure
 
 
@@ -145,7 +148,7 @@ def draw_tightness(found: Tightness, title: str) -> Figure:
         lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         for axes in (upper, lower):
             axes.grid(axis="y")
-        figure.suptitle(_title(figure, title), fontsize=9)
+        figure.suptitle(_title(figure.get_figwidth(), title), fontsize=9)
         add_legend(figure, upper.get_lines())
         return figure
 
@@ -161,7 +164,7 @@ def draw_maps(maps: list[FeatureMap], title: str) -> Figure:
             _draw_map(axes, one)
         for axes in grid[len(maps) :]:
             axes.set_axis_off()
-        figure.suptitle(_title(figure, title), fontsize=9.5)
+        figure.suptitle(_title(figure.get_figwidth(), title), fontsize=9.5)
         classes = maps[0].classes
         if len(classes) <= _MOST_NAMED:
             points = [
@@ -217,5 +220,5 @@ def _side_by_side(pictures: Tensor) -> Tensor:
     return torch.cat([ends[0], middle, ends[1]], dim=1)
 
 
-def _title(figure: Figure, text: str) -> str:
-    return wrapped(text, int(_TITLE_LETTERS_AN_INCH * figure.get_size_inches()[0]))
+def _title(inches: float, text: str) -> str:
+    return wrapped(text, int(_TITLE_LETTERS_AN_INCH * inches))
