@@ -122,7 +122,7 @@ def test_small_work_is_done_by_one_thread():
     assert find_recipe("digits_cgan,data=folder").step_cost() == 0
 
 
-def two(self, device, precision):
+def two(self, device, precision, *, fsdp):
     self.size, self.rank, self.is_first = 2, 0, True
 
 

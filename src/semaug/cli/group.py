@@ -28,7 +28,7 @@ COMMANDS = {
     "search": "Choose values on held-out training images, then train on all images and test once.",
     "report": "Write a page about runs, finished or not: curves, results, differences, recipes.",
     "evaluate": "Test the networks of finished runs again, and compare with the recorded results.",
-    "predict": "Classify photographs, or label their pixels, with a run or an export.",
+    "predict": "Classify photographs, label their pixels or find objects in them.",
     "generate": "Write images of a generator.",
     "quality": "Compare the images of a generator with test images.",
     "export": "Write the network of a run for other programs, with a model card.",

@@ -276,6 +276,7 @@ def check_files(runs: Sequence[Run], options: TrainOptions, console: Console) ->
             check = getattr(spec, "check_there", None)
             if check is not None:
                 check(find_root(options.data_root))
+    for run in runs:
         with show_reading(console) as progress:
             check_images_now(run, options, lambda line: say_once(console, line), progress)
 

@@ -75,7 +75,7 @@ def predict_command(
     *,
     options: TrainOptions,
 ) -> None:
-    """Classify photographs, label their pixels or find objects in them, by a run or an export.
+    """Classify photographs, label their pixels or find objects in them.
 
     Photographs are prepared exactly as the test images of the run. The training images are not
     needed. A photograph that cannot be read is named, the others

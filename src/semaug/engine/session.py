@@ -316,7 +316,7 @@ class Session:
         }
         if self.processes.size > 1:  # to find one that is slower than the others
             gather = self.processes.gather
-            row |= {k: [round(x, 3) for x in gather(own)] for k, own in self._of_process.items()}
+            row |= {k: [round(x, 6) for x in gather(own)] for k, own in self._of_process.items()}
         self._of_process = {}
         self.rows.append(row)
         for metric in self.training.values():
