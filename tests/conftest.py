@@ -1,7 +1,12 @@
 """Fixtures shared by all tests."""
 
+import os
 import sys
 from collections.abc import Callable
+
+# Compilation stays in the process of the test: torch keeps helpers for it, whose end, from a
+# signal or for want of memory, fails every later compilation. Read once, by torch's import.
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 import pytest
 import torch
