@@ -35,7 +35,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Methods": {"docs/methods/*": ""},
     "Results": {
         "docs/does-it-help": "",
-        "results/*": "All measured results",
+        "results/README": "All measured results",
+        "results/plan": "",
         "tables/*": "",
         "docs/published": "",
         "docs/cost": "",
