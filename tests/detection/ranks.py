@@ -75,7 +75,7 @@ def train(folder, **options):
 
 
 def run_rank(rank, size, folder):
-    """Do the steps, train a run, and another one that a process is told to stop."""
+    """Do the steps, train a run, and two more that a process is told to stop; one goes on."""
     torch.set_num_threads(1)
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
     os.environ |= {key: str(value) for key, value in names.items()}
@@ -98,8 +98,9 @@ def run_rank(rank, size, folder):
         torch.save(found, f"{folder}/steps.pt")
     train(f"{folder}/two")
     undo = stop_at(3, rank=1)
-    with pytest.raises(InterruptedRunError, match="epoch 2 of 2 after step 1 of 2, saved"):
-        train(f"{folder}/stopped")
+    for name in ("stopped", "handed_on"):
+        with pytest.raises(InterruptedRunError, match="epoch 2 of 2 after step 1 of 2, saved"):
+            train(f"{folder}/{name}")
     undo()
     train(f"{folder}/stopped", resume=True)
     dist.barrier()

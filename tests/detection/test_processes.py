@@ -38,14 +38,17 @@ def test_a_step_of_two_processes_is_that_of_one_with_the_joint_batch(
     assert (wanted["mask" if name == "mask_rcnn" else "stage2_box"] > 0) == (kind != "none")
 
 
-def test_two_processes_train_and_find_what_one_does(folder):
-    two, one = (ranks.describe(folder / size) for size in ("two", "one"))
+@pytest.mark.parametrize("name", ["two", "handed_on"])
+def test_two_processes_train_and_find_what_one_does(name, folder):
+    if name == "handed_on":  # one process goes on, in mid-epoch
+        ranks.train(folder / name, resume=True)
+    two, one = (ranks.describe(folder / run) for run in (name, "one"))
     rows, wanted = (without_times(rows_of(run)) for run in (two, one))
     assert [row["step"] for row in rows] == [2, 4]
     for row, other in zip(rows, wanted, strict=True):
         assert row.keys() == other.keys()
-        for name, value in row.items():
-            assert value is other[name] or value == pytest.approx(other[name], rel=1e-6), name
+        for key, value in row.items():
+            assert value is other[key] or value == pytest.approx(other[key], rel=1e-6), key
     assert 0 < rows[1]["test_AP"] < 100
     assert two.summary()["by_class"] == pytest.approx(one.summary()["by_class"])
     states = [load_checkpoint(run.checkpoint)["objects"]["detector"] for run in (two, one)]
