@@ -82,17 +82,24 @@ def test_the_last_epoch_is_a_line(session, line):
     assert shown(session, row(1), row(2, **values)) == line
 
 
+def test_a_test_has_its_name_where_training_images_have_another():
+    line = "  epoch 2/2 loss 0.250 test miou 7.00 % 1,000 images/s\n"
+    assert shown(MIOU, row(1), row(2, train_loss=0.25, test_miou=7.0)) == line
+
+
 def test_what_is_not_known_is_not_said():
     assert shown(ERROR, row(2, train_loss=None, test_error=None)) == "  epoch 2/2 1,000 images/s\n"
 
 
 def test_the_last_test_is_kept_until_the_next(monkeypatch):
     monkeypatch.setattr(display, "_SECONDS_BETWEEN_LINES", -1)
-    lines = shown(ERROR, row(1, test_error=9.0), row(2, test_error=None)).splitlines()
+    first, second = row(1, train_error=25.0, test_error=9.0), row(2, test_error=None)
+    lines = shown(ERROR, first, second).splitlines()
     assert ["test 9.00 %" in line for line in lines] == [True, True]
 
 
 def test_a_bar_shows_steps_and_no_lines():
-    output = shown(ERROR, row(2, train_loss=1.0, test_error=8.0), terminal=True)
+    values = {"train_loss": 1.0, "train_error": 25.0, "test_error": 8.0}
+    output = shown(ERROR, row(2, **values), terminal=True)
     assert "epoch 2/2 loss 0.500 error 25.0 % test 8.00 % 1,234 images/s" in output
     assert "1,000 images/s" not in output

@@ -67,7 +67,8 @@ class Display:
         """Print the row of an epoch where there is no bar, seldom; keep its test."""
         tested = row.get(row_name(self._main.name))
         if tested is not None:
-            self._tested = f"test {self._main.text(tested)} "
+            told = "" if f"train_{self._main.name}" in row else f"{self._main.name} "
+            self._tested = f"test {told}{self._main.text(tested)} "
         self._warn_of_rise(row.get("train_loss"))
         due = time.monotonic() >= self._next_line or row["epoch"] == self._epochs
         if self._bar is not None or not due:
