@@ -14,6 +14,8 @@ CASES = {
     "stride 1": {"padding": 1, "groups": 6},
     "stride 2": {"stride": 2, "padding": (1, 0), "groups": 6},
     "dilated": {"dilation": 2, "padding": 2, "groups": 6},
+    "dilated, of two lengths": {"dilation": (1, 3), "padding": (2, 0), "groups": 6},
+    "wide border": {"padding": 3, "groups": 6},
     "two kernels a channel": {"padding": 1, "groups": 3},
     "all channels": {"padding": 1},
     "padding by name": {"padding": "same", "groups": 6},
