@@ -44,6 +44,18 @@ def test_masks_follow_each_augmentation_that_moves_pixels(generator):
         augment.move(masks, draws[:, 1:])
 
 
+def test_each_augmentation_chooses_by_the_masks_as_it_gets_them(generator):
+    masks = torch.randint(0, 2, (40, 3, 3), dtype=torch.uint8, generator=generator)
+    masks = masks.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    crop, scale = CropFlip(2), RandomScaleCrop(5, (1.0, 1.0), max_class_share=0.75)
+    augment = Compose(crop, Grayscale(0.5), scale)
+    draws = augment.draw(40, generator)
+    by_hand = scale.choose_draws(crop.move(masks, draws[:, :3]), draws[:, 4:])
+    assert_close(augment.choose_draws(masks, draws), torch.cat([draws[:, :4], by_hand], 1))
+    assert (by_hand != draws[:, 4:]).any()
+    assert Compose().choose_draws(masks, draws[:, :0]).shape == (40, 0)
+
+
 def test_draws_are_named_after_what_they_decide():
     augment = Compose(CropFlip(2), Grayscale(0.5), RandomScaleCrop(8), RandAugment(1))
     assert augment.draw_names == (

@@ -35,6 +35,7 @@ AUGMENTATIONS = [
     RandomScaleCrop((12, 10)),
     RandomScaleCrop((12, 10), (1.0, 3.0), flip=False, fill=(9, 8, 7)),
     RandomScaleCrop((12, 10), (0.7, 2.1), step=0.1, rotation=30),
+    RandomScaleCrop((12, 10), rotation=10, max_class_share=0.6),
     Compose(CropFlip(3), RandAugment(1, 5), Grayscale(0.2), Cutout(5)),
 ]
 every_one = pytest.mark.parametrize("augment", AUGMENTATIONS, ids=str)

@@ -1,5 +1,7 @@
 """Tests of semaug.augmentation.scale_crop."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from torch.testing import assert_close
 
 from semaug.augmentation import RandomScaleCrop
 from semaug.augmentation.scale_crop import CropView
+from semaug.data.views import SeveralViews
 
 SIZES = [(8, 8), (12, 10), (5, 24), (30, 7)]
 SCALES = [(0.5, 2.0), (0.2, 0.6), (1.5, 3.0), (1.0, 1.0)]
@@ -196,3 +199,79 @@ def test_a_view_crops_an_image_and_its_mask_alike():
         assert ((seen[0] > 100) == (moved == 1))[moved < 255].float().mean() > 0.7
     small = CropView(RandomScaleCrop(8, (1.0, 1.0), flip=False), 8)
     assert small(image, torch.zeros(4)).shape == (3, 8, 8)
+
+
+# A limit for one class.
+
+
+def places_by_images(masks, draws, augment):
+    """Try one place of the crop of one image after the other; return the draws that are used."""
+    unlimited = replace(augment, max_class_share=1)
+    first = unlimited.num_draws
+    chosen = draws.clone()
+    for mask, row in zip(masks, chosen, strict=True):
+        for place in row[first:].clone().split(2):
+            crop = unlimited.move(mask[None], row[None, :first])
+            counts = crop[crop != 255].unique(return_counts=True)[1].tolist()
+            if len(counts) > 1 and max(counts) / sum(counts) < augment.max_class_share:
+                break
+            row[1:3] = place
+    return chosen
+
+
+@pytest.fixture
+def regions(generator):
+    """Return masks ``(40, 24, 24)`` with large regions of four classes and of none."""
+    coarse = torch.tensor([0, 1, 2, 3, 255], dtype=torch.uint8)
+    coarse = coarse[torch.randint(0, 5, (40, 3, 3), generator=generator)]
+    return coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)
+
+
+@pytest.mark.parametrize("rotation", [0, 30])
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.99])
+def test_a_crop_that_one_class_fills_moves(regions, generator, share, rotation):
+    augment = RandomScaleCrop(6, (0.9, 1.2), rotation=rotation, max_class_share=share)
+    draws = augment.draw(len(regions), generator)
+    chosen = augment.choose_draws(regions, draws)
+    assert_close(chosen, places_by_images(regions, draws, augment), rtol=0, atol=0)
+    moved = (chosen != draws).any(dim=1)
+    assert 0 < moved.sum() < 40
+    assert_close(chosen[:, 3:], draws[:, 3:], rtol=0, atol=0)
+    assert_close(chosen[:, 0], draws[:, 0], rtol=0, atol=0)
+
+
+def test_a_crop_without_a_better_place_is_an_eleventh(generator):
+    augment = RandomScaleCrop(6, max_class_share=0.75)
+    draws = augment.draw(2, generator)
+    for number in (1, 255):  # a single class, and none
+        chosen = augment.choose_draws(torch.full((2, 24, 24), number), draws)
+        assert_close(chosen[:, 1:3], draws[:, -2:], rtol=0, atol=0)
+
+
+def test_without_a_limit_all_crops_are_taken(regions, generator):
+    augment = RandomScaleCrop(6)
+    draws = augment.draw(len(regions), generator)
+    assert augment.choose_draws(regions, draws) is draws
+    assert torch.equal(
+        CropView(augment, shorter_side=12).choose_draws(regions[0], draws[0]), draws[0]
+    )
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5])
+def test_the_limit_is_a_share(share):
+    message = r"RandomScaleCrop: expected 0 < `max_class_share` <= 1, got"
+    with pytest.raises(ValueError, match=message):
+        RandomScaleCrop(4, max_class_share=share)
+
+
+def test_a_view_chooses_by_the_mask_at_its_size(regions, generator):
+    augment = RandomScaleCrop(6, (1.0, 1.0), max_class_share=0.75)
+    view = CropView(augment, shorter_side=12)
+    for mask in regions[:10]:
+        draws = view.draw(1, generator)[0]
+        smaller = mask[None, 1::2, 1::2]
+        expected = places_by_images(smaller, draws[None], augment)[0]
+        assert_close(view.choose_draws(mask, draws), expected, rtol=0, atol=0)
+        several = SeveralViews(view, 2)
+        both = several.choose_draws(mask, torch.cat([draws, draws]))
+        assert_close(both, torch.cat([expected, expected]), rtol=0, atol=0)

@@ -5,6 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from semaug.augmentation import RandomScaleCrop
+from semaug.augmentation.scale_crop import CropView
 from semaug.data import FilePaths, FileSet, Loader, MaskFiles, load_data
 from semaug.data.check import check
 from semaug.data.decode import decode_mask
@@ -228,6 +230,23 @@ def test_views_that_cannot_move_masks_say_so(root):
     loader = Loader(data.train, batch_size=1, view=view)
     with pytest.raises(ValueError, match="RandomResizedCrop: expected images with one label each"):
         next(loader.epoch(torch.arange(1), view_draws=torch.rand(1, 2)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_crop_of_a_photograph_is_chosen_by_its_mask(tmp_path, workers):
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, 4:] = 1
+    for name in "abcdefgh":
+        save(tmp_path / "images" / f"{name}.png", np.stack([200 * mask] * 3, 2))
+        save(tmp_path / "masks" / f"{name}.png", mask)
+    data = load_data("masks", tmp_path)
+    view = CropView(RandomScaleCrop(4, (1.0, 1.0), max_class_share=0.9))
+    draws = view.draw(8, torch.Generator().manual_seed(0))
+    with Loader(data.train, batch_size=8, view=view, workers=workers) as loader:
+        (batch,) = loader.epoch(torch.arange(8), view_draws=draws)
+    assert torch.equal(batch.pixels[:, 0] > 100, batch.labels == 1)
+    share = batch.labels.float().mean((1, 2))
+    assert (abs(share - 0.5) < 0.4).all()  # without a limit two of five places have one class
 
 
 def test_a_part_of_the_files_has_their_masks(root):

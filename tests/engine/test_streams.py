@@ -562,6 +562,20 @@ def test_masks_move_along_and_pixels_of_no_class_are_ignored(make_streams, masks
     assert set(test.labels.unique().tolist()) == {-100, 0, 1, 2, 3}
 
 
+def test_masks_decide_where_images_are_cropped(make_streams, masks):
+    crop = ["augment=scale_crop", "augment.size=3", "augment.scale=1,1"]
+    mixed = []
+    for limit in ("1", "0.4"):
+        streams = make_streams(*WHOLE, *crop, f"max_class_share={limit}", data=masks)
+        samples = [one for epoch in range(5) for one in epoch_of(streams, epoch=epoch)]
+        assert all(torch.equal(one.labels, masks_shown_by(one.images)) for one in samples)
+        labels = torch.cat([one.labels for one in samples])
+        counts = F.one_hot(labels.where(labels >= 0, 4), 5).sum((1, 2))[:, :4]
+        most = counts.amax(1) / counts.sum(1)
+        mixed.append((most < 0.4).float().mean())
+    assert mixed[0] < 0.5 < 0.9 < mixed[1]
+
+
 def test_masks_of_several_views_are_those_of_the_first(make_streams, masks):
     streams = make_streams(*WHOLE, "padding=0", "augment.flip=true", AIT, data=masks)
     for samples in epoch_of(streams):

@@ -78,6 +78,15 @@ class Compose(Augmentation):
             masks = augmentation.move(masks, own)
         return masks
 
+    def choose_draws(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Let each augmentation choose by the masks as it gets them."""
+        check_masks_and_draws(self, masks, draws)
+        chosen = []
+        for augmentation, own in self._split(draws):
+            chosen.append(augmentation.choose_draws(masks, own))
+            masks = augmentation.move(masks, chosen[-1])
+        return torch.cat([draws[:, :0], *chosen], dim=1)
+
     def _split(self, draws: Tensor) -> Iterator[tuple[Augmentation, Tensor]]:
         columns = torch.split(draws, [x.num_draws for x in self.augmentations], dim=1)
         return zip(self.augmentations, columns, strict=True)

@@ -100,6 +100,19 @@ class Augmentation(ABC):
             )
         return masks
 
+    def choose_draws(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Return the draws that images and masks are augmented with, where masks have a say.
+
+        Args:
+            masks: ``(N, H, W)`` as for :meth:`move`.
+            draws: ``(N, num_draws)``, the rows of :meth:`draw` for these images; they stay as they
+                are.
+
+        Returns:
+            ``(N, num_draws)``; of most augmentations those that came.
+        """
+        return draws
+
 
 def check_masks_and_draws(augment: Augmentation, masks: Tensor, draws: Tensor) -> None:
     """Check what an augmentation moves masks with.

@@ -28,6 +28,8 @@ from semaug.registry import augmentations
 
 # N images of C channels, H and W pixels; crops of h and w pixels.
 
+_TRIES = 10  # as in mmsegmentation
+
 
 @dataclass(frozen=True)
 class RandomScaleCrop(Augmentation):
@@ -39,10 +41,11 @@ class RandomScaleCrop(Augmentation):
     ``mode="nearest-exact"``, but for rounding. A side that has become
     shorter than the crop lies at a random place in it. With ``rotation``, every second image is
     turned about its middle after it was resized; which pixel of a mask is nearest may then depend
-    on how a device rounds.
+    on how a device rounds. With ``max_class_share``, :meth:`choose_draws`
+    looks for another place of a crop that one class fills.
 
     Source: Chen et al., 2016, https://arxiv.org/abs/1606.00915, section 4.3; Zhao et al., CVPR
-    2017, https://arxiv.org/abs/1612.01105, section 5.1
+    2017, https://arxiv.org/abs/1612.01105, section 5.1; ``cat_max_ratio`` of mmsegmentation 1.2.2
 
     Args:
         size: Height and width of the crop, one number if they are equal.
@@ -51,11 +54,14 @@ class RandomScaleCrop(Augmentation):
         fill: What lies around a small image, for all channels or for each.
         step: Distance between factors, from the lowest on; 0 takes all between.
         rotation: Largest angle, in degrees; 0 turns none.
+        max_class_share: Largest share of the labeled pixels of a crop that one class may have; 1
+            takes every crop.
 
     Raises:
         TypeError: If a size is not an int, a factor or ``fill`` not a number, ``flip`` not a bool.
         ValueError: If there are not one or two sizes, one is below 1, ``scale`` is not two numbers
-            0 < lowest <= highest, ``fill`` not finite, or ``step`` or ``rotation`` negative.
+            0 < lowest <= highest, ``fill`` not finite, ``step`` or ``rotation`` negative, or
+            ``max_class_share`` not above 0 and at most 1.
     """
 
     size: int | tuple[int, int]
@@ -64,6 +70,7 @@ class RandomScaleCrop(Augmentation):
     fill: float | tuple[float, ...] = 0
     step: float = 0.0
     rotation: float = 0.0
+    max_class_share: float = 1.0
 
     def __post_init__(self) -> None:
         sizes = self.size if isinstance(self.size, tuple) else (self.size, self.size)
@@ -82,15 +89,21 @@ class RandomScaleCrop(Augmentation):
         for name in ("step", "rotation"):
             check_number("RandomScaleCrop", name, getattr(self, name))
             check_at_least("RandomScaleCrop", name, getattr(self, name), 0)
+        check_number("RandomScaleCrop", "max_class_share", self.max_class_share)
+        if not 0 < self.max_class_share <= 1:
+            raise ValueError(
+                f"RandomScaleCrop: expected 0 < `max_class_share` <= 1, got {self.max_class_share}"
+            )
 
     @property
     def draw_names(self) -> tuple[str, ...]:
         """What each draw decides about; the flip is drawn with ``flip`` off too."""
-        return ("scale", "crop", "crop", "flip", *["rotation"] * (self.rotation > 0))
+        first = ("scale", "crop", "crop", "flip", *["rotation"] * (self.rotation > 0))
+        return (*first, *["crop"] * (2 * _TRIES * (self.max_class_share < 1)))
 
     @property
     def num_draws(self) -> int:
-        """Four, and one for the rotation."""
+        """Four, one for the rotation, and two for each other place of a crop."""
         return len(self.draw_names)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
@@ -146,6 +159,45 @@ class RandomScaleCrop(Augmentation):
         for dim, (numerator, denominator) in zip((2, 3), places, strict=True):
             moved = _take(moved, numerator // denominator, dim)
         return torch.where(inside, moved, IGNORED).squeeze(1)
+
+    def choose_draws(self, masks: Tensor, draws: Tensor) -> Tensor:
+        """Take the first of ten places of a crop whose labels satisfy ``max_class_share``.
+
+        A crop with labels of one class alone never does. Where all ten places fail, an eleventh is
+        taken unseen.
+
+        Args:
+            masks: ``(N, H, W)`` of an integer dtype that holds 255.
+            draws: ``(N, num_draws)``, those of the images.
+
+        Returns:
+            ``(N, num_draws)``, with the place that was chosen in front.
+
+        Raises:
+            TypeError: If a dtype is another one.
+            ValueError: If shapes disagree.
+        """
+        if self.max_class_share == 1:
+            return draws
+        check_masks_and_draws(self, masks, draws)
+        chosen = draws.clone()
+        found = torch.zeros(len(draws), 1, dtype=torch.bool, device=draws.device)
+        for place in draws[:, -2 * _TRIES :].split(2, dim=1):
+            found |= self._is_mixed(self.move(masks, chosen))
+            chosen[:, 1:3] = torch.where(found, chosen[:, 1:3], place)
+            if found.device.type == "cpu" and found.all():  # others would wait to know
+                break
+        return chosen
+
+    def _is_mixed(self, masks: Tensor) -> Tensor:
+        """Whether no class has too many labels of a crop, ``(N, 1)`` bool."""
+        counts = torch.zeros(len(masks), IGNORED + 1, device=masks.device)
+        labels = masks.flatten(1).long()
+        counts.scatter_add_(1, labels, counts.new_ones(()).expand_as(labels))
+        counts[:, IGNORED] = 0
+        share = counts.amax(dim=1, keepdim=True) / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        several = (counts > 0).sum(dim=1, keepdim=True) > 1
+        return several & (share < self.max_class_share)
 
     def _crop_images(self, fill: Tensor, images: Tensor, draws: Tensor) -> Tensor:
         if self.rotation:
@@ -252,8 +304,16 @@ class CropView(View):
 
     def move(self, mask: Tensor, draws: Tensor) -> Tensor:
         """Crop the mask ``(H, W)`` of an image as the image."""
-        resized = resize_mask(mask, *Whole(self.shorter_side).size_of(*mask.shape))
-        return self.crop.move(resized.unsqueeze(0), draws.unsqueeze(0)).squeeze(0)
+        return self.crop.move(self._resized(mask), draws.unsqueeze(0)).squeeze(0)
+
+    def choose_draws(self, mask: Tensor, draws: Tensor) -> Tensor:
+        """Choose the place of the crop by the mask."""
+        if self.crop.max_class_share == 1:
+            return draws
+        return self.crop.choose_draws(self._resized(mask), draws.unsqueeze(0)).squeeze(0)
+
+    def _resized(self, mask: Tensor) -> Tensor:
+        return resize_mask(mask, *Whole(self.shorter_side).size_of(*mask.shape)).unsqueeze(0)
 
 
 @augmentations.register("scale_crop")
@@ -268,6 +328,8 @@ class ScaleCrop:
         scale_step: Distance between factors, such as 0.1; 0 takes all between.
         flip: Whether images are mirrored with probability one half.
         rotation: Largest angle in degrees by which every second image is turned; 0 turns none.
+        max_class_share: Largest share of the labeled pixels of a crop that one class may have; up
+            to ten other places of the crop are tried. 1 takes every crop.
         jitter: Largest change of brightness, contrast, saturation and hue, up to four numbers;
             empty is no jitter.
         shorter_side: To which images that lie in files are resized before, to train and to test;
@@ -282,6 +344,7 @@ class ScaleCrop:
     scale_step: float = 0.0
     flip: bool = True
     rotation: float = 0.0
+    max_class_share: float = 1.0
     jitter: tuple[float, ...] = ()
     shorter_side: int | None = None
 
@@ -323,7 +386,15 @@ class ScaleCrop:
         size: Any = self.size[0] if len(self.size) == 1 else self.size
         scale: Any = self.scale
         with as_user_error("recipe: ", ValueError):
-            return RandomScaleCrop(size, scale, self.flip, fill, self.scale_step, self.rotation)
+            return RandomScaleCrop(
+                size,
+                scale,
+                self.flip,
+                fill,
+                self.scale_step,
+                self.rotation,
+                self.max_class_share,
+            )
 
 
 def _sample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -68,6 +68,10 @@ class View(ABC):
             "along; augment=scale_crop can"
         )
 
+    def choose_draws(self, mask: Tensor, draws: Tensor) -> Tensor:
+        """Return the draws that an image and its mask are viewed with, where the mask has a say."""
+        return draws
+
 
 @dataclass(frozen=True)
 class RandomResizedCrop(View):
@@ -310,6 +314,12 @@ class SeveralViews(View):
     def move(self, mask: Tensor, draws: Tensor) -> Tensor:
         """Move a mask along with the first view: ``(h, w)``."""
         return self.view.move(mask, draws.view(self.num_views, -1)[0])
+
+    def choose_draws(self, mask: Tensor, draws: Tensor) -> Tensor:
+        """Let each view choose."""
+        return torch.cat(
+            [self.view.choose_draws(mask, own) for own in draws.view(self.num_views, -1)]
+        )
 
 
 def _check_interval(name: str, interval: tuple[float, float]) -> None:

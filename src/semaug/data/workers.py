@@ -227,7 +227,10 @@ class _Files(Answers):
                 image = decode_file(path)
             else:
                 image, mask = decode_pair(path, self.masks, position)
-                masks.append(mask if self.view is None else self.view.move(mask, draws))
+                if self.view is not None:
+                    draws = self.view.choose_draws(mask, draws)
+                    mask = self.view.move(mask, draws)
+                masks.append(mask)
             picture = image if self.view is None else self.view(image, draws)
             if pictures and picture.shape != pictures[0].shape:
                 raise ValueError(

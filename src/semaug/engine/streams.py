@@ -425,12 +425,16 @@ class _Stream:
         pixels, labels, white = batch.pixels, batch.labels, self.owner.white
         if white is not None:
             pixels = white[self.spec.part][batch.positions]
+        rows = [own[batch.rows] for own in draws]
+        if labels.ndim > 1:
+            pairs = zip(self.augments, rows, strict=True)
+            rows = [augment.choose_draws(labels, own) for augment, own in pairs]
         views = [
-            augment(pixels if self.view is None else pixels[:, k], own[batch.rows])
-            for k, (augment, own) in enumerate(zip(self.augments, draws, strict=True))
+            augment(pixels if self.view is None else pixels[:, k], own)
+            for k, (augment, own) in enumerate(zip(self.augments, rows, strict=True))
         ]
         if labels.ndim > 1:
-            labels = self.owner.mask(self.augments[0].move(labels, draws[0][batch.rows]))
+            labels = self.owner.mask(self.augments[0].move(labels, rows[0]))
         images = self.owner.prepare(views[0] if len(views) == 1 else torch.cat(views))
         if len(views) > 1:
             images = images.unflatten(0, (len(views), -1))

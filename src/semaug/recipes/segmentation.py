@@ -82,7 +82,9 @@ def _mmseg(family: str) -> Recipe:
     theirs = {"backbone": "resnet101c", "dilate_first": False, "negative_slope": 0.0}
     return replace(
         _toolbox(family, **theirs).lasting(steps=80_000, evaluate_every_steps=20_000),
-        augment=ScaleCrop(size=(769,), scale=(0.5, 2.0), jitter=(0.125, 0.5, 0.5, 0.1)),
+        augment=ScaleCrop(
+            size=(769,), scale=(0.5, 2.0), max_class_share=0.75, jitter=(0.125, 0.5, 0.5, 0.1)
+        ),
     )
 
 
