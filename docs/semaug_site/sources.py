@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "docs/features": "Your own training loop",
         "docs/finetuning": "Your own photographs",
         "docs/masks": "Photographs and masks",
+        "docs/detection": "",
         "docs/data": "Your own data",
         "docs/extending": "Your own method",
         "docs/[!/]*": "",
