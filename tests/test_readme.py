@@ -10,9 +10,9 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from semaug.cli import app
@@ -174,7 +174,7 @@ def check_command(words):
     assert name in COMMANDS
     command = load_command(name)
     if name == "data" and arguments:
-        name, command, arguments = command.resolve_command(click.Context(command), arguments)
+        name, command, arguments = command.resolve_command(typer.Context(command), arguments)
     if not arguments or "--help" in arguments:
         return
     given = command.make_context(name, [a for a in arguments if a != "..."]).params

@@ -198,7 +198,8 @@ def check_int(function: str, name: str, value: int, minimum: int) -> int:
         ValueError: If it is below ``minimum``.
     """
     try:
-        number = None if isinstance(value, bool) else index(value)
+        is_bool = type(value).__name__ in ("bool", "bool_")  # NumPy 1's has an index
+        number = None if is_bool else index(value)
     except TypeError:
         number = None
     if number is None:

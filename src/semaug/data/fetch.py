@@ -47,7 +47,7 @@ def fetch(name: str, root: str | Path | None = None, *, report: Report | None = 
         LoadError: If a process that decodes was killed.
         OSError: If the disk does not take it.
         ValueError: If the name is unknown, or the set has no download; the message says how to
-            get it.
+            get it. If an archive would write outside of its folder.
     """
     source = data_sets.make(name)
     root = data_root(root)
@@ -133,9 +133,22 @@ def _obtain(files: OfficialFiles, download: Download, root: Path, scratch: Path)
     if zipfile.is_zipfile(archive):
         shutil.unpack_archive(archive, unpacked, "zip")
     else:
-        with tarfile.open(archive) as tar:
-            tar.extractall(unpacked, filter="data")
+        _unpack_tar(archive, unpacked)
     return unpacked
+
+
+def _unpack_tar(archive: Path, folder: Path) -> None:
+    """Unpack files and folders; Python does not check what it unpacks before 3.11.4."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+            if not inside or not (member.isfile() or member.isdir()):
+                raise ValueError(
+                    f"fetch: expected an archive of files below its own folder, got "
+                    f"{member.name!r} in {archive.name!r}"
+                )
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(folder)
 
 
 def _is_archive(download: Download) -> bool:

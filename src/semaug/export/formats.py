@@ -102,7 +102,7 @@ def _with_state(
 
 
 def _load_torch_export(path: Path, build: Callable[[], nn.Module], device: torch.device) -> Network:
-    return torch.export.load(path).module().to(device)
+    return torch.export.load(path).module().to(device).requires_grad_(False)
 
 
 def _load_onnx(path: Path, build: Callable[[], nn.Module], device: torch.device) -> Network:
