@@ -8,8 +8,9 @@ from rich.console import Console
 from semaug.engine.exported import Exported, is_exported, load_exported
 from semaug.engine.options import TrainOptions
 from semaug.engine.train import train as train_run
-from semaug.engine.trained import Trained, load_finished_run, load_trained
+from semaug.engine.trained import Trained, load_trained
 from semaug.recipes import make_run
+from semaug.runs.finished import load_finished_run
 from semaug.runs.run import Run
 
 __all__ = ["load", "train"]

@@ -21,7 +21,6 @@ from semaug.detection.recipe import measures_of
 from semaug.engine import check
 from semaug.engine.check import check_run
 from semaug.engine.options import TrainOptions
-from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError
 from semaug.export.backbone import HEADS_LEFT
 from semaug.published import find_published
@@ -30,6 +29,7 @@ from semaug.recipe.plain import recipe_from_plain_data, recipe_to_plain_data
 from semaug.recipes import find_recipe, make_run
 from semaug.report import collect, render
 from semaug.runs.checkpoint import load_checkpoint
+from semaug.runs.finished import load_finished_run, load_state
 from tests.detection.signs import CLASSES, SIZES, Signs, recipe_of
 from tests.tiny import rows_of, train_quietly
 

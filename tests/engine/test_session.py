@@ -15,7 +15,7 @@ from semaug.engine.interrupt import InterruptedRunError
 from semaug.engine.processes import Processes
 from semaug.engine.seeding import make_generator
 from semaug.engine.session import Session
-from semaug.engine.trained import load_finished_run, load_trained
+from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.keepers import ClassificationKeeper
 from semaug.metrics import Error
@@ -23,6 +23,7 @@ from semaug.recipe.plan import StreamPlan, make_plan
 from semaug.recipe.recipe import BaseRecipe
 from semaug.runs.checkpoint import load_checkpoint, save_checkpoint
 from semaug.runs.divergence import DivergedError
+from semaug.runs.finished import load_finished_run
 from semaug.runs.read import load_summary, measure_of, value_of
 from semaug.runs.run import Run
 from tests.engine.same import assert_same_runs, without_times

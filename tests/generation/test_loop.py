@@ -12,12 +12,12 @@ from semaug.engine import check
 from semaug.engine.check import check_run
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
-from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError
 from semaug.generation.recipe import GenerationRecipe
 from semaug.recipes import find_recipe, make_run
 from semaug.report import collect, render
 from semaug.runs.checkpoint import load_checkpoint
+from semaug.runs.finished import load_finished_run, load_state
 from semaug.runs.pictures import pictures_of
 from tests.engine import toys
 from tests.tiny import rows_of, train_quietly

@@ -13,10 +13,11 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
 from semaug.engine.session import Results
 from semaug.engine.start import Start
-from semaug.engine.trained import load_finished_run, load_state, load_trained, tested_with
+from semaug.engine.trained import load_trained
 from semaug.errors import UserError
 from semaug.recipe import Recipe
 from semaug.recipe.overrides import split_overrides
+from semaug.runs.finished import load_finished_run, load_state, tested_with
 from semaug.runs.read import (
     find_finished,
     is_untested,

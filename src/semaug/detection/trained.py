@@ -24,8 +24,8 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.predict import Answer, Answering
 from semaug.engine.preprocessing import form_of
 from semaug.engine.processes import Processes
-from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError, as_user_error
+from semaug.runs.finished import load_finished_run, load_state
 
 __all__ = ["FoundObjects", "TrainedDetector", "load_run"]
 

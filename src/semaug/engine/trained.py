@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semaug.average import WeightAverage
 from semaug.data import DataSet, FileSet, ImageSet, LoadedBatch, Loader
 from semaug.data.colors import class_colors
 from semaug.data.views import View, Whole
@@ -28,19 +27,16 @@ from semaug.engine.options import TrainOptions
 from semaug.engine.predict import MaskForm, Networks, view_of_size
 from semaug.engine.preprocessing import form_of, network_input, preprocessing_of, test_view
 from semaug.engine.processes import Processes
+from semaug.engine.recorded import RecordedData, restore_method
 from semaug.engine.start import load_data
 from semaug.engine.streams import Streams, read
 from semaug.engine.whitening import kept_whitening
 from semaug.errors import UserError, as_user_error
 from semaug.features import WithFeatures, with_features
 from semaug.methods import Method
-from semaug.outside import load_recorded
-from semaug.recipe.overrides import override
-from semaug.recipe.plain import outside_names, recipe_from_plain_data
 from semaug.recipe.plan import make_plan, stream_plan, streams_of
 from semaug.recipe.recipe import Recipe
-from semaug.runs.checkpoint import load_checkpoint
-from semaug.runs.read import load_summary
+from semaug.runs.finished import load_finished_run, load_state, tested_with
 from semaug.runs.run import Run
 
 # N images, C classes, A features, H and W pixels.
@@ -292,7 +288,7 @@ class Trained(Networks):
         """
         path = self.run.checkpoint if epoch is None else self.run.kept_checkpoint(epoch)
         state = load_state(path, self.builder.plan.epochs if epoch is None else epoch)
-        return replace(self, method=_restored(self.builder, self.device, state, path))
+        return replace(self, method=restore_method(self.builder, self.device, state, path))
 
     def test(self) -> dict[str, dict[str, float]]:
         """Return what the run tested in its last epoch: by predictor, then by metric.
@@ -343,31 +339,6 @@ class Trained(Networks):
         }
 
 
-class _Recorded:
-    """The data set of a run as its folder tells it; what that does not tell is read when needed.
-
-    Args:
-        name: Of the data set.
-        facts: As :func:`semaug.engine.images.describe_input` returns them.
-        read_data: Reads the data set.
-    """
-
-    def __init__(self, name: str, facts: Mapping[str, Any], read_data: Callable[[], DataSet]):
-        self.name = name
-        self.classes = tuple(facts["classes"])
-        self.mean, self.std, self.pixels = facts["mean"], facts["std"], facts.get("pixels")
-        self.num_classes, self.num_images = len(self.classes), facts["train"]
-        masks = facts.get("masks")
-        self.has_masks = masks is not None
-        self.colors, self.ids = (masks or {}).get("colors"), (masks or {}).get("ids")
-        self._read_data = read_data
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # of Python, such as those that copies look for
-            raise AttributeError(name)
-        return getattr(self._read_data(), name)
-
-
 class _Predicting(nn.Module):
     """Calls a predictor of a method as its forward."""
 
@@ -386,72 +357,6 @@ def _find_features(predicting: _Predicting, example_images: Tensor) -> WithFeatu
         return with_features(predicting, example_images=example_images)
     except ValueError:
         return None
-
-
-def load_finished_run(
-    folder: str | Path, *, trust_code: bool = False
-) -> tuple[Run, dict[str, Any]]:
-    """Return a finished run and its summary.
-
-    Args:
-        folder: Of the run.
-        trust_code: Whether copies of code from outside, in the folder, may be executed.
-
-    Raises:
-        UserError: If the folder holds no finished run, something in it is damaged or was written
-            by another version, or code of it was changed since.
-    """
-    folder = Path(folder)
-    summary = load_summary(folder)
-    plain, code = summary["recipe"], summary["code"]
-    load_recorded(folder, code, [*outside_names(plain)], trusted=trust_code)
-    context = f"{folder / 'summary.json'}: expected the summary of a run: "
-    with as_user_error(context, AttributeError, LookupError, TypeError, ValueError):
-        recipe = recipe_from_plain_data(plain)
-    seed, overrides, quick = summary["seed"], summary["overrides"], summary["quick"]
-    return _Finished(summary["name"], recipe, seed, overrides, quick, folder), summary
-
-
-class _Finished(Run):
-    """A run in a given folder, whatever its name."""
-
-    @property
-    def folder(self) -> Path:
-        """Where everything about the run is kept."""
-        return self.root
-
-
-_OF_TESTS = ("evaluation", "evaluation_batch_size", "metrics")
-
-
-def tested_with(run: Run, changes: Mapping[str, str]) -> Run:
-    """Return a run with other options of its test, for testing what it trained otherwise.
-
-    Args:
-        run: A finished one.
-        changes: ``name: value`` as on the command line: of ``evaluation``,
-            ``evaluation_batch_size``, ``metrics``, and what the data set lists in
-            :attr:`semaug.data.DataSource.test_options`.
-
-    Raises:
-        UserError: If a name is unknown or one of training, or a value does not fit.
-    """
-    recipe = override(run.recipe, changes)
-    others = {*_names_of_changes(run.recipe, recipe)} - {*_OF_TESTS}
-    if "data" in others and type(recipe.data) is type(run.recipe.data):
-        own = {*_names_of_changes(run.recipe.data, recipe.data)} - {*recipe.data.test_options}
-        others = others - {"data"} | {f"data.{name}" for name in own}
-    if others:
-        allowed = [*_OF_TESTS, *(f"data.{name}" for name in recipe.data.test_options)]
-        raise UserError(
-            f"evaluate: expected changes of how a run is tested ({', '.join(allowed)}), got one of "
-            f"{', '.join(sorted(others))}, which decides how it was trained"
-        )
-    return replace(run, recipe=recipe)
-
-
-def _names_of_changes(before: Any, now: Any) -> Iterator[str]:
-    return (f.name for f in fields(before) if getattr(before, f.name) != getattr(now, f.name))
 
 
 def load_trained(
@@ -478,80 +383,54 @@ def load_trained(
     semaug.errors.UserError: nowhere: expected the folder of a run, got no such folder
     """
     options = options or TrainOptions()
-    run, _ = load_finished_run(folder, trust_code=options.trust_code)
-    if not isinstance(run.recipe, Recipe):
+    finished, _ = load_finished_run(folder, trust_code=options.trust_code)
+    if not isinstance(finished.recipe, Recipe):
         raise UserError(
             f"{folder}: expected a run of networks that predict, got one of "
-            f"{type(run.recipe).__name__}"
+            f"{type(finished.recipe).__name__}"
         )
-    trained, run = run, tested_with(run, changes or {})
-    place, recipe = choose_device(options.device), run.recipe
+    run = tested_with(finished, changes or {})
+    device, recipe = choose_device(options.device), run.recipe
+    workers = count_workers(options.workers)
     path = run.folder / "images.json"
     recorded = read_images(path)
-    context = f"{path}: expected a description of images; {REMEDY}: "
 
     @cache
     def open_streams() -> Streams:
-        data, selection = load_data(run, options, place)
-        if recipe.data == trained.recipe.data:
+        data, selection = load_data(run, options, device)
+        if recipe.data == finished.recipe.data:
             check_recorded(run, recorded, describe_images(selection, data))
         kept = kept_whitening(run, data.train.labels.device)
-        return Streams(recipe, data, count_workers(options.workers), whiten=kept)
+        return Streams(recipe, data, workers, whiten=kept)
 
+    context = f"{path}: expected a description of images; {REMEDY}: "
     with as_user_error(context, AttributeError, KeyError, TypeError, ValueError):
-        sums, name, facts = recorded["sha256"], recorded["data"], recorded.get("input")
-        if facts is None:  # of an earlier version
-            seen = open_streams()
-            facts = describe_input(seen.data, seen.example_images().shape[1:])
-        data: Any = _Recorded(name, facts, lambda: open_streams().data)
-        streams = streams_of(recipe).items()
-        plans = {key: stream_plan(recipe, stream, facts[stream.part]) for key, stream in streams}
-        plan = make_plan(recipe, plans)
-        example_images = torch.randn(2, *facts["image"], generator=torch.Generator().manual_seed(0))
-        builder = Builder(recipe, data, plan, example_images, run.seed)
-    state = load_state(run.checkpoint, plan.epochs)
-    method = _restored(builder, place, state, run.checkpoint, recipe.ema_decay)
-    processes = Processes(place, recipe.precision)
-    workers = count_workers(options.workers)
-    return Trained(run, method, place, builder, processes, sums, open_streams, workers)
+        builder = _recorded_builder(run, recorded, open_streams)
+    state = load_state(run.checkpoint, builder.plan.epochs)
+    method = restore_method(builder, device, state, run.checkpoint, recipe.ema_decay)
+    processes = Processes(device, recipe.precision)
+    sums = recorded["sha256"]
+    return Trained(run, method, device, builder, processes, sums, open_streams, workers)
 
 
-def _restored(
-    builder: Builder,
-    place: torch.device,
-    state: Mapping[str, Any],
-    path: Path,
-    ema_decay: float | None = None,
-) -> Method:
-    """Build a method with the weights of a checkpoint, averaged ones if a decay says so."""
-    with torch.random.fork_rng(devices=[]):
-        method = builder.method()
-    layout, dtype = form_of(builder.recipe)
-    method.to(place, dtype).to(memory_format=layout)
-    context = f"{path}: holds the state of another version: "
-    with as_user_error(context, KeyError, RuntimeError, ValueError):
-        method.load_state_dict(state["method"])
-        if ema_decay is not None:
-            networks = nn.ModuleList(method.networks())
-            average = WeightAverage(networks, ema_decay)
-            average.load_state_dict(state["average"])
-            networks.load_state_dict(average.averaged.state_dict())
-    return method.eval().requires_grad_(False)
+def _recorded_builder(
+    run: Run, recorded: Mapping[str, Any], open_streams: Callable[[], Streams]
+) -> Builder:
+    """Return what builds the networks of a run, without reading images that its folder describes.
 
-
-def load_state(path: Path, epoch: int) -> dict[str, Any]:
-    """Return the states of the objects that a run saved after an epoch, by name.
-
-    Raises:
-        UserError: If the checkpoint is missing, damaged, or of another epoch.
+    Args:
+        run: The run.
+        recorded: What its ``images.json`` holds.
+        open_streams: Reads the images of the run.
     """
-    if not path.exists():
-        raise UserError(f"{path}: expected the weights of the run, got no such file")
-    state = load_checkpoint(path)
-    if state["epoch"] != epoch:
-        raise UserError(
-            f"{path}: expected the weights after epoch {epoch}, got those after epoch "
-            f"{state['epoch']}"
-        )
-    objects: dict[str, Any] = state["objects"]
-    return objects
+    recipe, facts = run.recipe, recorded.get("input")
+    if facts is None:  # of an earlier version
+        streams = open_streams()
+        facts = describe_input(streams.data, streams.example_images().shape[1:])
+    data: Any = RecordedData(recorded["data"], facts, lambda: open_streams().data)
+    plans = {
+        name: stream_plan(recipe, stream, facts[stream.part])
+        for name, stream in streams_of(recipe).items()
+    }
+    example_images = torch.randn(2, *facts["image"], generator=torch.Generator().manual_seed(0))
+    return Builder(recipe, data, make_plan(recipe, plans), example_images, run.seed)

@@ -31,13 +31,13 @@ from semaug.engine.device import choose_device
 from semaug.engine.images import read_images
 from semaug.engine.options import TrainOptions
 from semaug.engine.preprocessing import form_of
-from semaug.engine.trained import load_finished_run, load_state
 from semaug.errors import UserError, as_user_error
 from semaug.generation.gan import GanSpec
 from semaug.generation.recipe import GenerationRecipe
 from semaug.outside import code_of, find, is_outside
 from semaug.registry import Sizes, generators, recipes
 from semaug.runs.files import write_atomically
+from semaug.runs.finished import load_finished_run, load_state
 
 __all__ = ["Generator", "load_generator", "load_run", "save_graph"]
 
