@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from semaug import ISDALoss
 from semaug.augmentation import Augment
 from semaug.data import load_data, select
+from semaug.engine.data import load_data as load_images
 from semaug.engine.options import TrainOptions
-from semaug.engine.start import load_data as load_images
 from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.generation.augment import GeneratedMethod, WithGenerated, make_pool

@@ -9,8 +9,8 @@ from PIL import Image
 
 from semaug.augmentation import Augment
 from semaug.data import IGNORED, DataSet, ImageSet
+from semaug.engine.data import load_data
 from semaug.engine.options import TrainOptions
-from semaug.engine.start import load_data
 from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.recipe import BaseRecipe, Recipe

@@ -7,8 +7,8 @@ not be told to keep some images back, which would lead there.
 import pytest
 
 from semaug.data.check import check
+from semaug.engine.data import load_data
 from semaug.engine.options import TrainOptions
-from semaug.engine.start import load_data
 from semaug.errors import UserError
 from tests.data.image_files import write_image
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from semaug.data import DataSet, FileSet, Selection, describe_selection, pack_selection
 from semaug.data.image_set import FilePaths
 from semaug.data.registry import data_root as find_root
+from semaug.engine.data import load_data
 from semaug.engine.options import TrainOptions
-from semaug.engine.start import load_data
 from semaug.errors import UserError
 from semaug.runs.files import read_json, write_bytes, write_json
 from semaug.runs.run import Run
@@ -182,7 +182,7 @@ def check_images_now(
         run: To be trained, or finished.
         options: Of training, which name the data root.
         tell: Called with what a person should know of the images, line by line.
-        progress: As of :func:`semaug.engine.start.load_data`.
+        progress: As of :func:`semaug.engine.data.load_data`.
 
     Raises:
         FileNotFoundError: If there are no images.

@@ -1,6 +1,5 @@
 """The state of a run while it trains, and how it is saved and restored."""
 
-import math
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,20 +7,19 @@ from contextlib import ExitStack
 from typing import Any, Literal, Self, TypeVar
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
-from semaug._torch.distributed import own_piece
 from semaug.data import DataSet, Selection
+from semaug.engine.clock import Clock
 from semaug.engine.display import Display, show_progress
+from semaug.engine.epoch_values import EpochValues
+from semaug.engine.finite import non_finite_weight
 from semaug.engine.fsdp import gathered, has_pieces, pieces_of
-from semaug.engine.images import names_of_tests, record_description, record_images
+from semaug.engine.images import names_of_tests
 from semaug.engine.interrupt import Interrupt, InterruptedRunError, watch_interrupts
 from semaug.engine.memory import peak_memory
-from semaug.engine.pretrained import record_pretrained
 from semaug.engine.seeding import derive_seed, make_generator
 from semaug.engine.start import Start
-from semaug.engine.whitening import keep_whitening
 from semaug.errors import UserError, as_user_error
 from semaug.keepers import Keeper, Pictures
 from semaug.metrics import Metric
@@ -33,12 +31,10 @@ from semaug.runs.checkpoint import (
     save_checkpoint,
 )
 from semaug.runs.divergence import DivergedError, how_to_try_again
-from semaug.runs.files import remove_partial_files
-from semaug.runs.folder import check_same_recipe, write_start, write_summary
+from semaug.runs.folder import check_same_recipe, write_summary
 from semaug.runs.kept import Kept, write_kept
 from semaug.runs.read import Measure, row_name, summarize, what_helps
-from semaug.runs.record import Record
-from semaug.runs.words import say
+from semaug.runs.record import Record, finite_or_none
 from semaug.runs.work import count_work
 
 T = TypeVar("T")
@@ -94,21 +90,19 @@ class Session:
         self.measures = [Measure(*measure, start.recipe.report) for measure in measures]
         self.predictors = list(predictors)
         self.training = nn.ModuleDict(training or {}).to(self.device)
+        self._values = EpochValues(
+            plan, self.processes, self.device, self.training, self.measures[0].name
+        )
+        self._clock = Clock(self.processes)
         self.epoch = 0  # whole epochs done, their test included
         self.step = 0  # steps done in the epoch after them
         self.ended = False  # whether all that comes after its steps was done, but for the test
-        self.sums: dict[str, Tensor] = {}  # (steps_per_epoch,) float32: values of each step
-        self.epoch_seconds = 0.0  # spent on the steps of this epoch
-        self.seconds = 0.0  # spent in all, tests included
         self.peak_memory: float | None = None  # in MiB; of the start that took most
         self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
         self.by_class: list[dict[str, float]] = []  # of the last tests
         self._start = start
         self._buffers = list(buffers)
         self._stack = ExitStack()
-        self._mark = time.monotonic()
-        self._test_begin = 0.0
-        self._of_process: dict[str, float] = {}  # what this process took for itself in an epoch
 
     # From start to end.
 
@@ -117,15 +111,7 @@ class Session:
         start.report(run.state())
         self._starts: list[dict[str, Any]] = []
         if self.processes.is_first:
-            remove_partial_files(run.folder)
-            self._starts = write_start(run, self.device, self.measures)
-            _warn_of_another_device(start.console, self._starts)
-            if start.images is not None:
-                whitening = keep_whitening(run, start.whiten)
-                record_images(run, *start.images, start.image, whitening)
-            elif start.described is not None:
-                record_description(run, start.described)
-            record_pretrained(run, start.pretrained, start.console)
+            self._starts = start.record(self.measures)
         torch.manual_seed(derive_seed(run.seed, "training"))  # for dropout: alike for every loss
         if run.checkpoint.exists():
             self._restore()
@@ -137,7 +123,7 @@ class Session:
             self._interrupt: Interrupt = stack.enter_context(watch_interrupts())
             self._display: Display = stack.enter_context(show_progress(start.console, self))
             self._stack = stack.pop_all()
-        self._mark = time.monotonic()
+        self._clock.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -146,7 +132,7 @@ class Session:
     def epochs(self) -> Iterator[int]:
         """Yield the epochs that are left, from 0 on; the first may have begun already."""
         for epoch in range(self.epoch, self.plan.epochs):
-            self.lap()
+            self._clock.lap()
             yield epoch
 
     def steps(self) -> Iterator[int]:
@@ -162,17 +148,8 @@ class Session:
         return self.epoch * self.plan.steps_per_epoch + self.step
 
     def reading(self, batches: Iterator[T]) -> Iterator[T]:
-        """Yield the batches of an epoch, and take how long this process waits for them."""
-        begin, waited = time.monotonic(), 0.0
-        while True:
-            before = time.monotonic()
-            batch = next(batches, None)
-            waited += time.monotonic() - before
-            share = waited / max(time.monotonic() - begin, 1e-9)
-            self._of_process["waiting_for_images_percent_by_process"] = 100 * share
-            if batch is None:
-                return
-            yield batch
+        """Return the batches of an epoch; the log tells how long each process waits for them."""
+        return self._clock.reading(batches)
 
     def begin_step(self) -> None:
         """Seed what is drawn in a step, where a checkpoint has no room for all generators."""
@@ -191,10 +168,7 @@ class Session:
             values: Scalars, means over the images of this process.
             share: Which part of the joint batch those are.
         """
-        for name, value in values.items():
-            if name not in self.sums:
-                self.sums[name] = torch.zeros(self.plan.steps_per_epoch, device=self.device)
-            self.sums[name][self.step] = value.detach() * share
+        self._values.add(self.step, values, share)
         self.step += 1
 
     def pause(self) -> None:
@@ -210,7 +184,7 @@ class Session:
         due = time.monotonic() >= self._next_checkpoint
         stopped, due = self.processes.any(bool(self._interrupt), due)
         if stopped or due:
-            self.lap(of_steps=True)
+            self._clock.lap(of_steps=True)
         if stopped:
             raise self._stop()
         if due:
@@ -224,7 +198,7 @@ class Session:
         """Show that the run is tested, and give all processes the same running statistics."""
         self._display.show_test()
         self.processes.average_buffers(self._buffers)
-        self._test_begin = time.monotonic() - self.processes.seconds_waited
+        self._clock.begin_test()
 
     def stop_in_test(self) -> None:
         """Stop between two batches of a test if that is wanted; the epoch is tested anew.
@@ -234,10 +208,9 @@ class Session:
         """
         if self.processes.size > 1 and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # results are read next, which waits as well
-        done = time.monotonic() - self.processes.seconds_waited
-        self._of_process["test_seconds_by_process"] = done - self._test_begin
+        self._clock.end_test()
         if self.stops():
-            self.lap()
+            self._clock.lap()
             raise self._stop()
 
     def keep(
@@ -278,7 +251,7 @@ class Session:
             DivergedError: If a loss or a weight is not a finite number.
         """
         self.check_finite()
-        self.lap(of_steps=True)
+        self._clock.lap(of_steps=True)
         self.ended = True
 
     def finish_epoch(
@@ -297,32 +270,28 @@ class Session:
         Raises:
             DivergedError: If a loss or a weight is not a finite number.
         """
-        self.lap()
+        self._clock.lap()
         if by_class is not None:
             self.by_class = [*self.by_class, dict(by_class)][-NUM_AVERAGED:]
-        self._look_at_memory()
+        self._update_peak_memory()
         row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.total_step}
         row |= {f"train_{name}": value for name, value in self.means(joint=True).items()}
         for predictor in self.predictors:
             for measure in self.measures:
                 value = (results or {}).get(predictor, {}).get(measure.name)
-                row[row_name(measure.name, predictor)] = _finite(value)
-        row |= {name: _finite(value) for name, value in others.items()}
+                row[row_name(measure.name, predictor)] = finite_or_none(value)
+        row |= {name: finite_or_none(value) for name, value in others.items()}
         seen = self.plan.images_seen(self.step)
         row |= {
-            "images_per_second": round(seen / self.epoch_seconds, 1) if seen else 0.0,
+            "images_per_second": round(seen / self._clock.epoch_seconds, 1) if seen else 0.0,
             "peak_memory_mib": self.peak_memory,
-            "seconds": round(self.seconds, 2),
+            "seconds": round(self._clock.seconds, 2),
         }
-        if self.processes.size > 1:  # to find one that is slower than the others
-            gather = self.processes.gather
-            row |= {k: [round(x, 6) for x in gather(own)] for k, own in self._of_process.items()}
-        self._of_process = {}
+        row |= self._clock.by_process()
         self.rows.append(row)
-        for metric in self.training.values():
-            metric.reset()  # type: ignore[operator]
-        self.epoch, self.step, self.epoch_seconds, self.sums = self.epoch + 1, 0, 0.0, {}
-        self.ended = False
+        self._values.reset()
+        self._clock.start_epoch()
+        self.epoch, self.step, self.ended = self.epoch + 1, 0, False
         if self._record is not None:
             self._record.add(row)
         self.save()
@@ -344,7 +313,7 @@ class Session:
             "epochs": self.plan.epochs,
             **vars(count_work(self.run.recipe, self.plan)),
             "test_on": "test" if images is None else _tested_on(*images),
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self._clock.seconds, 1),
             "peak_memory_mib": self.peak_memory,
         }
         summary = write_summary(self.run, results, self._starts)
@@ -357,17 +326,9 @@ class Session:
 
     # What is known of the epoch so far.
 
-    def lap(self, *, of_steps: bool = False) -> None:
-        """Add the seconds since the last call to the run, and to its epoch if of steps."""
-        now = time.monotonic()
-        lap, self._mark = now - self._mark, now
-        self.seconds += lap
-        self.epoch_seconds += lap if of_steps else 0
-
     def images_per_second(self) -> float:
-        """Return the speed of the steps of this epoch, :meth:`lap` called or not."""
-        seconds = self.epoch_seconds + time.monotonic() - self._mark
-        return self.plan.images_seen(self.step) / max(seconds, 1e-9)
+        """Return the speed of the steps of this epoch so far."""
+        return self.plan.images_seen(self.step) / max(self._clock.seconds_of_steps(), 1e-9)
 
     def means(self, *, joint: bool = False) -> dict[str, float | None]:
         """Return the mean of each value that was counted over the images of this epoch so far.
@@ -376,23 +337,7 @@ class Session:
             joint: Whether of all processes, which must all call this; else what this one saw
                 stands for all.
         """
-        scale = 1 if joint else self.processes.size
-        sizes = torch.tensor(
-            [self.plan.joint_size(self.plan.counted, step) for step in range(self.step)],
-            dtype=torch.float64,
-        )
-        found: dict[str, float | None] = {}
-        for name, values in self.sums.items():
-            own = values[: self.step]
-            own = self.processes.sum_tensor(own) if joint else own * scale
-            found[name] = float(own.double().cpu() @ sizes) / float(sizes.sum())
-        for name, metric in self.training.items():
-            if joint:
-                metric.merge(self.processes.sum_tensor)  # type: ignore[operator]
-            value = metric.compute()  # type: ignore[operator]
-            if math.isfinite(value) or name == self.measures[0].name:
-                found[name] = _finite(value)  # of other streams only what was counted
-        return found
+        return self._values.means(self.step, joint=joint)
 
     def mean_by_class(self) -> dict[str, float]:
         """Return the main metric of each class, mean of the last ten tests."""
@@ -403,7 +348,7 @@ class Session:
             if all(name in test for test in self.by_class)
         }
 
-    def _look_at_memory(self) -> None:
+    def _update_peak_memory(self) -> None:
         if (now := peak_memory(self.device)) is not None:
             self.peak_memory = max(round(now, 1), self.peak_memory or 0.0)
 
@@ -413,7 +358,7 @@ class Session:
         Raises:
             DivergedError: If one is not a finite number.
         """
-        losses = self.sums.get("loss", torch.zeros(self.plan.steps_per_epoch))[: self.step]
+        losses = self._values.losses(self.step)
         bad = (~losses.isfinite()).nonzero()
         if len(bad) > 0:
             step = int(bad[0])
@@ -426,19 +371,8 @@ class Session:
             DivergedError: If a loss or a weight is not a finite number.
         """
         self.check_losses()
-        found = [
-            named
-            for part in self.objects.values()
-            if isinstance(part, nn.Module)
-            for named in part.named_parameters()
-        ]
-        if not found:
-            return
-        names, parameters = zip(*found, strict=True)
-        bad = torch.stack([(~own_piece(parameter).isfinite()).sum() for parameter in parameters])
-        counts = self.processes.sum_tensor(bad).tolist()
-        if any(counts):
-            name = next(name for name, count in zip(names, counts, strict=True) if count)
+        name = non_finite_weight(self.objects.values(), self.processes)
+        if name is not None:
             raise self._not_finite(f"finite weights, got others in {name!r} after", self.step)
 
     def _not_finite(self, what: str, step: int) -> DivergedError:
@@ -462,12 +396,8 @@ class Session:
         """
         self.check_finite()
         self.processes.average_buffers(self._buffers)
-        self._look_at_memory()
-        sum_tensor = self.processes.sum_tensor
-        counted = {
-            "sums": {name: sum_tensor(values) for name, values in self.sums.items()},
-            "training": {name: sum_tensor(x) for name, x in self.training.state_dict().items()},
-        }
+        self._update_peak_memory()
+        values = self._values.state_dict()
         self._next_checkpoint = time.monotonic() + self._start.options.checkpoint_seconds
         keep = self.processes.is_first
         objects = {k: gathered(x.state_dict(), keep=keep) for k, x in self.objects.items()}
@@ -482,7 +412,8 @@ class Session:
             **self.run.plain(),
             "objects": objects,
             "random": random_state(self.device),
-            **counted,
+            **values,
+            **self._clock.state_dict(),
             **{name: getattr(self, name) for name in _KEPT},
         }
         save_checkpoint(self.run.checkpoint, state)
@@ -499,11 +430,8 @@ class Session:
         with as_user_error(context, KeyError, RuntimeError, ValueError):
             for name, part in self.objects.items():
                 part.load_state_dict(pieces_of(state["objects"][name], part))
-            if self.processes.is_first:  # what all of them saw together
-                self.training.load_state_dict(state["training"])
-            for name, values in state["sums"].items():
-                kept = values if self.processes.is_first else torch.zeros_like(values)
-                self.sums[name] = kept.to(self.device)
+            self._values.load_state_dict(state)
+            self._clock.load_state_dict(state)
             for name in _KEPT:
                 setattr(self, name, state[name])
         restore_random_state(state["random"], self.device)
@@ -518,29 +446,9 @@ class Session:
         )
 
 
-_KEPT = ("epoch", "step", "ended", "epoch_seconds", "seconds", "peak_memory", "rows", "by_class")
+_KEPT = ("epoch", "step", "ended", "peak_memory", "rows", "by_class")
 
 
 def _tested_on(data: DataSet, selection: Selection) -> str:
     """Say what a run was tested on; a set may have no images for it."""
     return selection.test_on if len(data.test) else "none"
-
-
-def _finite(value: Any) -> float | None:
-    """Read a number for the log, which has no room for others than finite ones."""
-    if value is None:
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
-def _warn_of_another_device(console: Console, starts: Sequence[Mapping[str, Any]]) -> None:
-    """Say that a run goes on elsewhere: it will not end bit for bit where it would have ended."""
-    devices = [start.get("device") for start in starts[-2:]]
-    if devices[0] != devices[-1]:
-        say(
-            console,
-            f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
-            "will make its result differ from that of an uninterrupted run",
-            style="yellow",
-        )

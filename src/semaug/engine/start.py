@@ -1,7 +1,7 @@
 """What a loop is started with: a run, where it is trained, and what is shown."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,24 +9,27 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
-from semaug.data import (
-    DataSet,
-    FileSet,
-    ImageSet,
-    LoadError,
-    Selection,
-    describe_classes,
-)
-from semaug.data.near_duplicates import find_near_duplicates
-from semaug.data.registry import data_root
+from semaug.data import DataSet, Selection
+from semaug.engine.data import load_data
 from semaug.engine.display import show_reading
+from semaug.engine.images import (
+    check_recorded,
+    describe_images,
+    read_images,
+    record_description,
+    record_images,
+)
 from semaug.engine.options import TrainOptions
+from semaug.engine.pretrained import record_pretrained
 from semaug.engine.processes import Processes
-from semaug.errors import UserError, as_user_error
+from semaug.engine.whitening import keep_whitening
 from semaug.export import BackboneReport
+from semaug.runs.files import remove_partial_files
+from semaug.runs.folder import write_start
 from semaug.runs.loggers import RunLogger
+from semaug.runs.read import Measure
 from semaug.runs.run import Run
-from semaug.runs.words import say_once
+from semaug.runs.words import say, say_once
 
 
 @dataclass
@@ -84,8 +87,6 @@ class Start:
             UserError: If the data set is damaged, or has fewer images than asked for; if a finished
                 run saw others.
         """
-        from semaug.engine.images import describe_images  # which imports this module
-
         with show_reading(self.console) as progress:
             self.images = load_data(
                 *(self.run, self.options, self.device),
@@ -96,6 +97,32 @@ class Start:
         if self.tests_again:
             self.check_images(describe_images(selection, data))
         return data
+
+    def record(self, measures: Sequence[Measure]) -> list[dict[str, Any]]:
+        """Write into the folder of the run what is trained, where, and on which images.
+
+        The session calls it in the first process, once the networks are built.
+
+        Args:
+            measures: What is measured in tests.
+
+        Returns:
+            All starts of the run so far, see :func:`semaug.runs.folder.write_start`.
+
+        Raises:
+            OSError: If the disk does not take it.
+            UserError: If the folder says that the run began with another recipe or other images.
+        """
+        remove_partial_files(self.run.folder)
+        starts = write_start(self.run, self.device, measures)
+        _warn_of_another_device(self.console, starts)
+        if self.images is not None:
+            whitening = keep_whitening(self.run, self.whiten)
+            record_images(self.run, *self.images, self.image, whitening)
+        elif self.described is not None:
+            record_description(self.run, self.described)
+        record_pretrained(self.run, self.pretrained, self.console)
+        return starts
 
     def check_images(self, now: Mapping[str, Any]) -> None:
         """Check that a finished run that is tested again saw the images of today.
@@ -108,51 +135,18 @@ class Start:
         Raises:
             UserError: If they are others.
         """
-        from semaug.engine.images import check_recorded, read_images
-
         path = self.run.folder / "images.json"
         if self.tests_again and path.exists():  # a loop may read no images of the house
             check_recorded(self.run, read_images(path), now)
 
 
-def load_data(
-    run: Run,
-    options: TrainOptions,
-    device: torch.device,
-    tell: Callable[[str], None] = lambda line: None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[DataSet, Selection]:
-    """Read the images of a run and put them on a device; see :meth:`Start.load_data`.
-
-    Args:
-        run: The run.
-        options: Of training, which name the data root.
-        device: Where labels lie, and images that are kept in memory.
-        tell: Called with what a person should know of the images, line by line.
-        progress: Called with the number of images hashed to find near duplicates, and of all.
-    """
-    recipe = run.recipe
-    with as_user_error("", ValueError, LoadError):
-        data = recipe.data.load(data_root(options.data_root), options.workers)
-    parts = [getattr(data, name, None) for name in ("train", "test")]
-    if not all(isinstance(part, ImageSet | FileSet) for part in parts):
-        raise UserError(
-            "recipe: expected `data` to load a DataSet of two ImageSets, train and test, got "
-            f"{type(data).__name__} of {' and '.join(type(part).__name__ for part in parts)}"
+def _warn_of_another_device(console: Console, starts: Sequence[Mapping[str, Any]]) -> None:
+    """Say that a run goes on elsewhere: it will not end bit for bit where it would have ended."""
+    devices = [start.get("device") for start in starts[-2:]]
+    if devices[0] != devices[-1]:
+        say(
+            console,
+            f"warning: this run began on {devices[0]} and goes on with {devices[-1]}; rounding "
+            "will make its result differ from that of an uninterrupted run",
+            style="yellow",
         )
-    for note in data.notes:
-        tell(note)
-    keeps_duplicates = getattr(recipe.subset, "keeps_duplicates", False) and not run.quick
-    if keeps_duplicates and isinstance(data.train, FileSet):
-        find_near_duplicates([data.train], progress=progress)  # which are known from here on
-    told = len(data.notes)
-    with as_user_error("recipe: ", ValueError):
-        data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
-    for note in data.notes[told:]:
-        tell(note)
-    method: Any = getattr(recipe, "method", None)
-    if hasattr(method, "other_images"):
-        data = replace(data, others=method.other_images(run, data, selection, tell))
-    if getattr(recipe.data, "is_users_own", False):
-        tell(f"{len(data.train):,} images to train on, of {describe_classes(data.train)}")
-    return data.to(device), selection

@@ -14,6 +14,7 @@ from semaug.data import DataSet, FileSet, ImageSet, LoadedBatch, Loader
 from semaug.data.colors import class_colors
 from semaug.data.views import View, Whole
 from semaug.engine.build import Builder
+from semaug.engine.data import load_data
 from semaug.engine.device import choose_device, count_workers, operators
 from semaug.engine.images import (
     REMEDY,
@@ -28,7 +29,6 @@ from semaug.engine.predict import MaskForm, Networks, view_of_size
 from semaug.engine.preprocessing import form_of, network_input, preprocessing_of, test_view
 from semaug.engine.processes import Processes
 from semaug.engine.recorded import RecordedData, restore_method
-from semaug.engine.start import load_data
 from semaug.engine.streams import Streams, read
 from semaug.engine.whitening import kept_whitening
 from semaug.errors import UserError, as_user_error

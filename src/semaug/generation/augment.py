@@ -158,7 +158,7 @@ class GeneratedMethod:
     def other_images(
         self, run: Any, data: DataSet, selection: Selection, tell: Callable[[str], None]
     ) -> dict[str, ImageSet]:
-        """Return the pool, see :func:`semaug.engine.start.load_data`.
+        """Return the pool, see :func:`semaug.engine.data.load_data`.
 
         Raises:
             UserError: If there is no such generator, it makes other images than the run wants, or

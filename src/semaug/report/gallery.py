@@ -11,9 +11,9 @@ from torchvision.utils import make_grid
 
 from semaug.data import DataSet, ImageSet
 from semaug.data.colors import Color, class_colors, colored
+from semaug.engine.data import load_data
 from semaug.engine.options import TrainOptions
 from semaug.engine.preprocessing import stretched
-from semaug.engine.start import load_data
 from semaug.engine.streams import Streams
 from semaug.errors import UserError
 from semaug.recipe.recipe import Recipe

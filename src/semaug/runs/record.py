@@ -1,5 +1,6 @@
 """What a run writes down: rows of metrics, and the same for TensorBoard and other loggers."""
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -62,3 +63,11 @@ class Record:
             for name, value in numbers_of(row).items():
                 if name not in ("epoch", "step"):
                     self._writer.add_scalar(name, value, row["epoch"])
+
+
+def finite_or_none(value: Any) -> float | None:
+    """Return a number for a row of the log, None for one that is not finite or not there."""
+    if value is None:
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
