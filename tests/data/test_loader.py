@@ -445,7 +445,7 @@ def test_processes_that_are_not_forked_deliver_the_same(pictures, order, monkeyp
     from semaug.data import workers
 
     files, images = pictures
-    monkeypatch.setattr(workers, "_context", lambda: multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(workers, "_process_context", lambda: multiprocessing.get_context("spawn"))
     loaded = batches(files, order, batch_size=7, workers=1)
     assert_same(loaded, batches(images, order, batch_size=7))
 

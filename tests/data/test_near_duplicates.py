@@ -135,7 +135,7 @@ def test_pairs_do_not_depend_on_how_many_are_compared_at_once(photos, monkeypatc
     expected = [[3, 31], [8, 39]]
     for at_once in (1, 7, 100):
         monkeypatch.setattr(near_duplicates, "_AT_ONCE", at_once)
-        found = near_duplicates._alike(bits)
+        found = near_duplicates._find_close_pairs(bits)
         assert sorted(found.tolist()) == expected
 
 
@@ -144,8 +144,8 @@ def test_hashes_are_kept_until_a_file_changes(photos, tmp_path, monkeypatch):
     hashed = []
     monkeypatch.setattr(
         near_duplicates,
-        "_hash",
-        lambda path, hash=near_duplicates._hash: hashed.append(path) or hash(path),
+        "_hash_file",
+        lambda path, hash=near_duplicates._hash_file: hashed.append(path) or hash(path),
     )
     told = []
     files = load_folder(photos).train
@@ -175,5 +175,5 @@ def test_the_orientation_of_the_hash_is_that_of_decoding(photos):
     image, options = turned(picture(7))
     path = Path(photos, "dog", "phone.jpg")
     image.save(path, **options)
-    small = near_duplicates._small(path)
+    small = near_duplicates._read_small(path)
     assert small.size == ImageOps.exif_transpose(Image.open(path)).size == (160, 120)

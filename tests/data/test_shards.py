@@ -15,7 +15,7 @@ from semaug.data.check import check
 from semaug.data.folder import load_folder
 from semaug.data.near_duplicates import find_near_duplicates
 from semaug.data.shards import ImageNetShards, Shards
-from semaug.data.tar_members import _opened
+from semaug.data.tar_members import _open_tar
 from semaug.data.views import RandomResizedCrop
 from semaug.frozen.store import digest_images
 from tests.data.image_files import write_image
@@ -106,8 +106,9 @@ def test_members_have_names_and_can_be_chosen_and_sent(both):
 
 def test_a_shard_is_listed_once_and_anew_once_it_has_changed(both, cache, monkeypatch):
     listed = []
+    list_samples = shards._list_samples
     monkeypatch.setattr(
-        shards, "_list", lambda shard, own=shards._list: (listed.append(shard), own(shard))[1]
+        shards, "_list_samples", lambda shard: (listed.append(shard), list_samples(shard))[1]
     )
     first = load_data("shards", both[1])
     assert (len(listed), len(list(cache.glob("tar_index-*.json")))) == (3, 3)
@@ -187,7 +188,7 @@ def test_a_sample_that_is_not_one_image_with_a_class_is_refused(root):
 def test_a_damaged_shard_is_named(root, both):
     write_tar(root / "train.tar", samples(both[0] / "train", [(0, 0), (1, 0)]))
     whole = (root / "train.tar").read_bytes()
-    header = shards._list(root / "train.tar")[1][1] - 512
+    header = shards._list_samples(root / "train.tar")[1][1] - 512
     damaged = bytearray(whole)
     damaged[header : header + 100] = b"\xff" * 100
     for content in (b"", b"gz", whole[:700], whole[:header], whole[: header + 99], bytes(damaged)):
@@ -203,7 +204,7 @@ def test_a_shard_that_changes_while_it_is_used_is_named(root, both):
     member = load_data("shards", root).train.paths[1]
     with pytest.raises(ValueError, match=r"train.tar' as it was when its members were listed"):
         replace(member, offset=10**6).read()
-    _opened.cache_clear()
+    _open_tar.cache_clear()
     os.utime(root / "train.tar", ns=(1, 1))
     with pytest.raises(ValueError, match=r"train.tar' as it was when its members were listed"):
         member.read()

@@ -81,13 +81,13 @@ def test_what_a_checkpoint_holds_passes(run_with, in_forks):
 
 
 def test_a_process_that_ends_otherwise_is_told(run_with, in_forks, monkeypatch):
-    monkeypatch.setattr(check, "_train", lambda *arguments, saves=0: os._exit(7))
+    monkeypatch.setattr(check, "_train_noting_attributes", lambda *arguments, saves=0: os._exit(7))
     with pytest.raises(UserError, match="the process that trains ended with exit code 7; its erro"):
         check_run(run_with(), CPU)
 
 
 def test_a_loop_that_does_not_pause_is_told(run_with, in_forks, monkeypatch):
-    monkeypatch.setattr(check, "_train", lambda *arguments, saves=0: None)
+    monkeypatch.setattr(check, "_train_noting_attributes", lambda *arguments, saves=0: None)
     with pytest.raises(UserError, match=r"saves after each step, .* loop is to call session.pause"):
         check_run(run_with(), CPU)
 

@@ -165,13 +165,13 @@ def test_windows_are_averaged_where_they_overlap(images, dense, window, percent)
 
 @pytest.mark.parametrize(("window", "stride"), [(769, 513), (713, 476), (9, 6), (97, 65), (1, 1)])
 def test_windows_are_two_thirds_apart_as_published(window, stride):
-    starts = SlidingWindow(window=window)._starts(2 * window + 1)
+    starts = SlidingWindow(window=window)._window_starts(2 * window + 1)
     assert starts[:2] == [0, stride]
     assert starts[-1] == window + 1
 
 
 def test_windows_of_cityscapes_lie_as_published():
-    starts = SlidingWindow(window=769)._starts
+    starts = SlidingWindow(window=769)._window_starts
     assert (starts(1024), starts(2048)) == ([0, 255], [0, 513, 1026, 1279])
 
 

@@ -98,7 +98,7 @@ def test_all_processes_count_as_many_batches(monkeypatch):
         estimator, own = ClassCovariance(1, 2), []
         monkeypatch.setattr(estimator, "update", lambda some, of, own=own: own.append(len(of)))
         start = SimpleNamespace(processes=SimpleNamespace(rank=rank, size=2))
-        frozen._count_exactly(nn.ModuleList([estimator]), images, labels, start)
+        frozen._fix_covariances(nn.ModuleList([estimator]), images, labels, start)
         sizes.append(own)
     assert [sum(pair) for pair in zip(*sizes, strict=True)] == 3 * [10] + 3 * [10] + 3 * [1]
 
@@ -110,7 +110,7 @@ def test_statistics_forget_no_pass(monkeypatch, memory):
     images, labels = torch.randn(40, 2, 1, 3) + torch.arange(3), torch.arange(40) // 20
     estimator = ClassCovariance(2, 2, memory=memory)
     start = SimpleNamespace(processes=SimpleNamespace(rank=0, size=1))
-    frozen._count_exactly(nn.ModuleList([estimator]), images, labels, start)
+    frozen._fix_covariances(nn.ModuleList([estimator]), images, labels, start)
     estimator.start_epoch()
     for label in range(2):
         features = images[labels == label].movedim(1, -1).flatten(0, 2)

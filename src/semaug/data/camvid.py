@@ -80,9 +80,9 @@ class CamVidFrames(DataSource):
             FileNotFoundError: If a folder is missing; the message says how to get it.
             ValueError: If a frame has no mask.
         """
-        train, notes = self._find(root, "train")
+        train, notes = self._find_part(root, "train")
         if self.test in _OFFICIAL:
-            test, more = self._find(root, self.test)
+            test, more = self._find_part(root, self.test)
             notes = notes + more
         else:
             held_out = torch.tensor([drive == self.test for drive in _drives(train)])
@@ -100,9 +100,9 @@ class CamVidFrames(DataSource):
     def check_there(self, root: Path) -> None:
         """Find the files."""
         for part in ("train", self.test if self.test in _OFFICIAL else "train"):
-            self._find(root, part)
+            self._find_part(root, part)
 
-    def _find(self, root: Path, part: str) -> tuple[FileSet, list[str]]:
+    def _find_part(self, root: Path, part: str) -> tuple[FileSet, list[str]]:
         """Find the files of a part, and say how many of the official ones there are if not all."""
         places = [root / folder for folder in _FOLDERS]
         place = next((one for one in places if (one / f"{part}annot").is_dir()), None)

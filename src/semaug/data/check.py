@@ -116,7 +116,7 @@ def check(
     """
     source = data_sets.make(name, **options)
     root = data_root(root)
-    if problems := _compare_sums(source, root):
+    if problems := _compare_checksums(source, root):
         return CheckReport(name, root, problems=tuple(problems))
     try:
         data = source.load(root, threads)
@@ -154,7 +154,7 @@ def _find_duplicates(
     return lines
 
 
-def _compare_sums(source: DataSource, root: Path) -> list[Problem]:
+def _compare_checksums(source: DataSource, root: Path) -> list[Problem]:
     files: Any = getattr(source, "files", None)
     problems = []
     for name in files.md5 if files else ():
@@ -177,7 +177,7 @@ def measure(
     for name, images in (("train", data.train), ("test", data.test)):
         histogram, heights, widths = np.zeros((1, 256), np.int64), set[int](), set[int]()
         pixels = shown = torch.zeros(256, dtype=torch.int64)  # of masks, by class
-        for one in _look_at_all(images, threads):
+        for one in _measure_part(images, threads):
             if isinstance(one, Problem):
                 problems.append(one)
                 done += 1
@@ -194,7 +194,7 @@ def measure(
                 notes.append(_describe_masks(name, data.classes, pixels, counts))
             else:
                 counts = torch.bincount(images.labels, minlength=data.num_classes)
-            parts[name] = _report(len(images), counts, histogram, heights, widths)
+            parts[name] = _summarize_part(len(images), counts, histogram, heights, widths)
             if data.has_masks and (counts > 0).sum() < 2:
                 message = f"expected masks of two classes or more in {name}; {notes.pop()}"
                 problems.append(Problem(Path(name), message))
@@ -214,7 +214,7 @@ def _describe_masks(name: str, classes: Sequence[str], pixels: Tensor, shown: Te
     )
 
 
-class _Found(NamedTuple):
+class _Measured(NamedTuple):
     """What images of one size hold."""
 
     num_images: int
@@ -224,18 +224,18 @@ class _Found(NamedTuple):
     pixels: Tensor  # (N, 256) int64, of each class in each mask; (0, 256) without masks
 
 
-def _look_at(images: Tensor, masks: Tensor | None = None) -> _Found:
-    """Look at ``(N, C, H, W)`` bytes and masks ``(N, H, W)``, N > 0."""
+def _measure_images(images: Tensor, masks: Tensor | None = None) -> _Measured:
+    """Measure ``(N, C, H, W)`` bytes and masks ``(N, H, W)``, N > 0."""
     channels = images.cpu().transpose(0, 1).flatten(1, 2).contiguous().numpy()  # (C, NH, W)
     # Twice as fast as `numpy.bincount`, and in one thread.
     histogram = np.array([Image.fromarray(channel).histogram() for channel in channels])
     pixels = torch.empty(0, 256, dtype=torch.int64)
     if masks is not None:
         pixels = torch.stack([torch.bincount(x.flatten().cpu(), minlength=256) for x in masks])
-    return _Found(len(images), histogram, images.shape[2], images.shape[3], pixels)
+    return _Measured(len(images), histogram, images.shape[2], images.shape[3], pixels)
 
 
-def _report(
+def _summarize_part(
     num_images: int, counts: Tensor, histogram: np.ndarray, heights: set[int], widths: set[int]
 ) -> PartReport:
     share = histogram / np.sum(histogram, axis=1, keepdims=True)  # (C, 256)
@@ -253,36 +253,36 @@ def _report(
     )
 
 
-def _look_at_all(images: ImageSet | FileSet, threads: int | None) -> Iterator[_Found | Problem]:
+def _measure_part(images: ImageSet | FileSet, threads: int | None) -> Iterator[_Measured | Problem]:
     if isinstance(images, FileSet):
-        return _look_at_files(images.paths, threads, images.masks)
+        return _measure_files(images.paths, threads, images.masks)
     masks = images.labels if images.labels.ndim > 1 else None
     chunks = torch.arange(len(images)).split(_CHUNK)
     return (
-        _look_at(images.images[chunk], None if masks is None else masks[chunk])
+        _measure_images(images.images[chunk], None if masks is None else masks[chunk])
         for chunk in chunks
         if len(chunk)
     )
 
 
-def _look_at_files(
+def _measure_files(
     paths: FilePaths | Sequence[Path], threads: int | None, masks: MaskFiles | None = None
-) -> Iterator[_Found | Problem]:
+) -> Iterator[_Measured | Problem]:
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for start in range(0, len(paths), _CHUNK):  # a pool queues all that it is given
             stop = min(start + _CHUNK, len(paths))
             places = range(start, stop)
-            look = partial(_look_at_file, masks)
-            yield from pool.map(look, [paths[place] for place in places], places)
+            measure_file = partial(_measure_file, masks)
+            yield from pool.map(measure_file, [paths[place] for place in places], places)
 
 
-def _look_at_file(masks: MaskFiles | None, path: Path, place: int) -> _Found | Problem:
+def _measure_file(masks: MaskFiles | None, path: Path, place: int) -> _Measured | Problem:
     from semaug.data.decode import decode_file, decode_pair  # imports torchvision, which is slow
 
     try:
         if masks is None:
-            return _look_at(decode_file(path).unsqueeze(0))
-        return _look_at(*(x.unsqueeze(0) for x in decode_pair(path, masks, place)))
+            return _measure_images(decode_file(path).unsqueeze(0))
+        return _measure_images(*(x.unsqueeze(0) for x in decode_pair(path, masks, place)))
     except (OSError, ValueError) as error:
         return Problem(path, _reason(error))
 
@@ -294,7 +294,7 @@ def _find_damaged(source: DataSource, root: Path, threads: int | None) -> list[P
         return []
     inside = (root / files.folder).rglob("*")
     paths = sorted(path for path in inside if path.suffix.lower() in image_extensions())
-    found = [one for one in _look_at_files(paths, threads) if isinstance(one, Problem)]
+    found = [one for one in _measure_files(paths, threads) if isinstance(one, Problem)]
     remedy = f"; fetch it with: {fetch_command(files.name, root)}"  # one alone cannot be
     return [Problem(one.path, one.message.removesuffix(WHAT_TO_DO) + remedy) for one in found]
 

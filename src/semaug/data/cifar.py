@@ -81,7 +81,7 @@ class _Cifar(DataSource):
             ValueError: If a file is not the official one, byte for byte.
         """
         files = self.files
-        meta = _read(files, root, files.meta)
+        meta = _read_batch(files, root, files.meta)
         classes = tuple(name.decode() for name in meta[files.classes_key])
         train, test = (_read_images(files, root, x, classes) for x in (files.train, files.test))
         return DataSet(files.name, train, test, files.mean, files.std)
@@ -142,19 +142,19 @@ class Cifar100(_Cifar):
 def _read_images(
     files: CifarFiles, root: Path, names: Sequence[str], classes: tuple[str, ...]
 ) -> ImageSet:
-    first = _read(files, root, names[0])
+    first = _read_batch(files, root, names[0])
     pixels, labels = first[b"data"], [*first[files.label_key]]  # (N, 3 * 32 * 32)
     if len(names) > 1:  # N in each; copied one at a time, so that few are in memory twice
         pixels = np.empty((len(names), *pixels.shape), np.uint8)
         pixels[0] = first.pop(b"data")
     for place, name in enumerate(names[1:], start=1):
-        batch = _read(files, root, name)
+        batch = _read_batch(files, root, name)
         pixels[place] = batch[b"data"]
         labels += batch[files.label_key]
     images = torch.from_numpy(pixels).view(-1, 3, 32, 32)
     return ImageSet(images, torch.tensor(labels, dtype=torch.int64), classes)
 
 
-def _read(files: CifarFiles, root: Path, name: str) -> dict[bytes, Any]:
+def _read_batch(files: CifarFiles, root: Path, name: str) -> dict[bytes, Any]:
     with open_official(files, root, name) as file:
         return load_arrays(file, str(root / files.folder / name))

@@ -78,7 +78,7 @@ class Listing:
         found = cls()
         with entries:
             for entry in sorted(entries, key=attrgetter("name")):
-                kind = _kind(entry)
+                kind = _kind_of_entry(entry)
                 if kind == _IMAGE:
                     found.images.append(entry.name)
                 elif kind == _FOLDER:
@@ -159,7 +159,7 @@ class Part:
             FileNotFoundError: If there is no such folder, or no class in it.
         """
         listing = Listing.of(folder)
-        names = _classes_in(folder, listing, passed_over)
+        names = _list_classes(folder, listing, passed_over)
         found = {name: ClassFolder.of(folder, name) for name in names}
         deep = [name for name, one in found.items() if not one.num_direct]
         of_runs = {name for name in deep if _holds_runs(folder / name, "*/seed*")}
@@ -189,7 +189,7 @@ class Part:
             # The classes of other parts are those of the training images.
             remedy = "; add some, or remove the folder" if classes is None else "; add some"
             there = sum((self.classes[name].others for name in empty), Counter[str]())
-            beside = f", but {_counted(there)}" if there else ""
+            beside = f", but {_list_kinds(there)}" if there else ""
             raise ValueError(
                 f"data: expected images of every class in {str(self.folder)!r}, got none of "
                 f"{listed(empty)}{beside}{remedy}"
@@ -214,7 +214,7 @@ def note_of(folder: Path, others: Counter[str]) -> str:
         remedy = "; Pillow decodes no such files, so convert photographs among them"
     if others.keys() & {".heic", ".heif"}:
         remedy = "; Pillow decodes HEIC after: pip install pillow-heif"
-    return f"passed over in {str(folder)!r}: {_counted(others)}{remedy}"
+    return f"passed over in {str(folder)!r}: {_list_kinds(others)}{remedy}"
 
 
 def find_classes(folder: Path, passed_over: Collection[str] = ()) -> list[str]:
@@ -223,7 +223,7 @@ def find_classes(folder: Path, passed_over: Collection[str] = ()) -> list[str]:
     Raises:
         FileNotFoundError: If there is no such folder, or no class in it.
     """
-    return _classes_in(folder, Listing.of(folder), passed_over)
+    return _list_classes(folder, Listing.of(folder), passed_over)
 
 
 def find_images(
@@ -292,7 +292,7 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names[:_MOST_NAMED]) + more
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
+def _kind_of_entry(entry: os.DirEntry[str]) -> str:
     """Tell an image or a folder, or say in words what else it is."""
     try:
         is_folder = entry.is_dir()
@@ -309,7 +309,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
     return _IMAGE if ending in image_extensions() else printable(ending) or "without ending"
 
 
-def _classes_in(folder: Path, listing: Listing, passed_over: Collection[str]) -> list[str]:
+def _list_classes(folder: Path, listing: Listing, passed_over: Collection[str]) -> list[str]:
     names = [entry.name for entry in listing.folders if entry.name not in passed_over]
     if not names:
         raise no_class(folder, listing)
@@ -322,7 +322,7 @@ def _holds_runs(folder: Path, where: str) -> bool:
     return any((seed / name).exists() for seed in folder.glob(where) for name in files)
 
 
-def _counted(others: Counter[str]) -> str:
+def _list_kinds(others: Counter[str]) -> str:
     kinds = [f"{kind} ({count:,})" for kind, count in others.most_common(_MOST_KINDS)]
     more = f" and {len(others) - _MOST_KINDS} other kinds" if len(others) > _MOST_KINDS else ""
     return ", ".join(kinds).replace("/ (1)", "/") + more

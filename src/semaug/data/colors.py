@@ -48,10 +48,10 @@ def png_of_classes(mask: Tensor, colors: Sequence[Color]) -> bytes:
     Of more than 255 classes the pixels are colors.
     """
     if len(colors) > IGNORED:
-        return _png(Image.fromarray(colored(mask, colors).numpy()))
+        return _encode_png(Image.fromarray(colored(mask, colors).numpy()))
     picture = Image.fromarray(mask.cpu().numpy().astype(np.uint8))
     picture.putpalette([level for color in colors for level in color])
-    return _png(picture)
+    return _encode_png(picture)
 
 
 def png_of_ids(mask: Tensor, ids: Sequence[int]) -> bytes:
@@ -60,10 +60,10 @@ def png_of_ids(mask: Tensor, ids: Sequence[int]) -> bytes:
     It has 8 bits, or 16 if a number needs them.
     """
     numbers = torch.tensor(ids)[mask.cpu().long()].numpy()
-    return _png(Image.fromarray(numbers.astype(np.uint8 if max(ids) < 256 else np.uint16)))
+    return _encode_png(Image.fromarray(numbers.astype(np.uint8 if max(ids) < 256 else np.uint16)))
 
 
-def _png(picture: Image.Image) -> bytes:
+def _encode_png(picture: Image.Image) -> bytes:
     content = io.BytesIO()
     picture.save(content, "PNG")
     return content.getvalue()

@@ -122,7 +122,8 @@ def decode_mask(
         if (is_unknown := found < 0).any():
             unknown = np.unique(numbers[is_unknown]).tolist()
             raise ValueError(
-                f"mask {name!r}: expected numbers of classes, and 255 for none, got {_few(unknown)}"
+                f"mask {name!r}: expected numbers of classes, and 255 for none, got "
+                f"{_list_first(unknown)}"
             )
         return torch.from_numpy(found.astype(np.uint8))
     codes = numbers.astype(np.int64) @ (1 << 16, 1 << 8, 1)  # (H, W)
@@ -135,7 +136,9 @@ def decode_mask(
             "GREEN BLUE"
         )
     if unknown_colors := [color for color in own if color not in colors]:
-        raise ValueError(f"mask {name!r}: expected colors of classes, got {_few(unknown_colors)}")
+        raise ValueError(
+            f"mask {name!r}: expected colors of classes, got {_list_first(unknown_colors)}"
+        )
     classes = np.array([colors[color] for color in own], np.uint8)
     return torch.from_numpy(classes[places.reshape(codes.shape)])
 
@@ -187,15 +190,17 @@ def decode_pair(
     return pixels, classes
 
 
-def _few(values: Sequence[Any]) -> str:
+def _list_first(values: Sequence[Any]) -> str:
     more = f" and {len(values) - _MOST_NUMBERS} more" if len(values) > _MOST_NUMBERS else ""
     return ", ".join(map(str, values[:_MOST_NUMBERS])) + more
 
 
 def _decode(content: np.ndarray, name: str) -> Tensor:
-    image = _by_torchvision(content) if decode_image and _suits_torchvision(content) else None
+    image = (
+        _decode_by_torchvision(content) if decode_image and _suits_torchvision(content) else None
+    )
     try:
-        return _by_pillow(content) if image is None else image
+        return _decode_by_pillow(content) if image is None else image
     # What Pillow and its plugins raise for damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         unknown = isinstance(error, Image.UnidentifiedImageError)  # its own message is no help
@@ -220,7 +225,7 @@ def _suits_torchvision(content: np.ndarray) -> bool:
     return (begin[:4], begin[8:12]) == (b"RIFF", b"WEBP") and not has_metadata
 
 
-def _by_torchvision(content: np.ndarray) -> Tensor | None:
+def _decode_by_torchvision(content: np.ndarray) -> Tensor | None:
     """Return None for an animation, and for what is damaged or odd."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -233,14 +238,14 @@ def _by_torchvision(content: np.ndarray) -> Tensor | None:
     return image.permute(1, 2, 0).contiguous().permute(2, 0, 1) if image.ndim == 3 else None
 
 
-def _by_pillow(content: np.ndarray) -> Tensor:
+def _decode_by_pillow(content: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd but harmless metadata
         with Image.open(io.BytesIO(content.tobytes()), formats=known_formats()) as image:
             tags, is_deep = getattr(image, "tag_v2", {}), ";16" in repr(image.tile)
             turn_upright(image)
             if image.mode[0] in "FI" or 2 in tags.get(_SAMPLE_FORMAT, ()):
-                return _upper_bits(image, tags).expand(3, -1, -1).contiguous()
+                return _take_upper_bits(image, tags).expand(3, -1, -1).contiguous()
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
             if is_deep:  # in color, of which Pillow has kept the upper bits
                 _check_bits(pixels, image.mode)
@@ -271,7 +276,7 @@ def _check_bits(upper: np.ndarray, mode: str) -> None:
         )
 
 
-def _upper_bits(image: Image.Image, tags: Mapping[int, Any]) -> Tensor:
+def _take_upper_bits(image: Image.Image, tags: Mapping[int, Any]) -> Tensor:
     """Return the upper 8 bits ``(H, W)`` of unsigned grey levels.
 
     Raises:

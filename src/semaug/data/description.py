@@ -94,7 +94,9 @@ def pack_selection(selection: Selection) -> bytes:
         for field in fields(selection)
         if field.name not in _TENSORS
     }
-    arrays: dict[str, Any] = {name: _narrow(getattr(selection, name)) for name in _TENSORS}
+    arrays: dict[str, Any] = {
+        name: _to_smallest_type(getattr(selection, name)) for name in _TENSORS
+    }
     content = io.BytesIO()
     np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
     return content.getvalue()
@@ -116,7 +118,7 @@ def unpack_selection(content: bytes) -> Selection:
         raise ValueError(f"unpack_selection: expected a packed selection, got {error}") from error
 
 
-def _narrow(numbers: Tensor) -> np.ndarray:
+def _to_smallest_type(numbers: Tensor) -> np.ndarray:
     """Return the same numbers in the smallest type that holds them."""
     array = numbers.numpy()
     return array.astype(np.min_scalar_type(int(array.max()) if len(array) else 0))

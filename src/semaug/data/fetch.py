@@ -57,15 +57,15 @@ def fetch(name: str, root: str | Path | None = None, *, report: Report | None = 
         raise ValueError(f"fetch: no download for {name!r}: {how_to_get}")
     _remove_leftovers(root)
     report = report or (lambda line: None)
-    missing = _missing(source, files, root, report)
+    missing = _find_missing(source, files, root, report)
     placed: list[Path] = []
     for download in files.downloads:
         if wanted := [name for name in download.provides if name in missing]:
-            placed += _place(files, download, wanted, root, report)
+            placed += _put_in_place(files, download, wanted, root, report)
     return placed
 
 
-def _missing(source: DataSource, files: OfficialFiles, root: Path, report: Report) -> set[str]:
+def _find_missing(source: DataSource, files: OfficialFiles, root: Path, report: Report) -> set[str]:
     """Return the names of files that are not there, or not the official ones."""
     if not files.md5:  # a folder of many files, moved into place whole
         folder = root / files.folder
@@ -76,15 +76,15 @@ def _missing(source: DataSource, files: OfficialFiles, root: Path, report: Repor
     return {name for name, md5 in files.md5.items() if not has_md5(root / files.folder / name, md5)}
 
 
-def _place(
+def _put_in_place(
     files: OfficialFiles, download: Download, wanted: list[str], root: Path, report: Report
 ) -> list[Path]:
     root.mkdir(parents=True, exist_ok=True)
     prefix = f"{_SCRATCH}{platform.node()}-{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=root) as scratch:
-        unpacked = _obtain(files, download, root, Path(scratch))
+        unpacked = _download_and_unpack(files, download, root, Path(scratch))
         if not files.md5:
-            _keep_old(root / files.folder, report)
+            _move_aside(root / files.folder, report)
             return [(unpacked / files.folder).rename(root / files.folder)]
         # Archives hold the folder, loose files lie alone.
         start = unpacked / files.folder if _is_archive(download) else unpacked
@@ -93,7 +93,7 @@ def _place(
         return [(start / name).replace(target / name) for name in wanted]
 
 
-def _keep_old(folder: Path, report: Report) -> None:
+def _move_aside(folder: Path, report: Report) -> None:
     """Make room, but remove nothing: somebody may have put files of their own there."""
     if not os.path.lexists(folder):  # a link to nowhere is in the way, too
         return
@@ -121,7 +121,9 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _obtain(files: OfficialFiles, download: Download, root: Path, scratch: Path) -> Path:
+def _download_and_unpack(
+    files: OfficialFiles, download: Download, root: Path, scratch: Path
+) -> Path:
     """Return a folder with what a download holds."""
     if not _is_archive(download):
         _download(download, scratch, root / files.folder)

@@ -114,7 +114,7 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
     files, used = train.files(), f"training images in {printable(trains[0])}/"
     if name is None:
         notes = [f"{used}, none to test on, which data.test=FOLDER names"]
-        return _data_set(files, None, [*notes, note_of(root, top.others), train.note()])
+        return _make_data_set(files, None, [*notes, note_of(root, top.others), train.note()])
     held = Part.of(root / name)
     if held.folder.samefile(train.folder):
         raise ValueError(
@@ -122,7 +122,7 @@ def load_folder(root: Path, *, test: str | None = None) -> DataSet:
             f"got {name!r}; where there is nothing else to test on, keep some back with hold_out=N"
         )
     notes = [f"{used}, test images in {printable(name)}/", note_of(root, top.others)]
-    return _data_set(files, held.files(files.classes), [*notes, train.note(), held.note()])
+    return _make_data_set(files, held.files(files.classes), [*notes, train.note(), held.note()])
 
 
 def _find_parts(root: Path, folders: list[str]) -> tuple[list[str], list[str]]:
@@ -131,9 +131,9 @@ def _find_parts(root: Path, folders: list[str]) -> tuple[list[str], list[str]]:
     Raises:
         FileNotFoundError: If there are test images alone, or parts without classes.
     """
-    roles = _roles(folders)
+    roles = _find_roles(folders)
     # Images alone are no part: of a competition's test images, or of a class called "train".
-    flat = {name: inside for name in roles if (inside := _if_flat(root / name))}
+    flat = {name: inside for name in roles if (inside := _list_if_flat(root / name))}
     trains, tests = (
         [name for name in roles if roles[name] == role and name not in flat]
         for role in ("train", "test")
@@ -156,29 +156,29 @@ def _load_classes(root: Path, test: str | None) -> DataSet:
         )
     part = Part.of(root)
     _check_level(part, is_root=True)
-    return _data_set(part.files(), None, [part.note(), _note_beside(root.resolve())])
+    return _make_data_set(part.files(), None, [part.note(), _note_beside(root.resolve())])
 
 
 def _note_beside(root: Path) -> str:
     """Say that the root is a folder of training images, with test images beside it."""
-    if _roles([root.name]) != {root.name: "train"}:
+    if _find_roles([root.name]) != {root.name: "train"}:
         return ""
-    roles = _roles(entry.name for entry in Listing.of(root.parent).folders)
+    roles = _find_roles(entry.name for entry in Listing.of(root.parent).folders)
     tests = [name for name, role in roles.items() if role == "test"]
-    note = f"beside {str(root)!r} lies {listed(tests)}; {_name_it(root.parent)}"
+    note = f"beside {str(root)!r} lies {listed(tests)}; {_suggest_root(root.parent)}"
     return note if tests else ""
 
 
-def _data_set(train: FileSet, test: FileSet | None, notes: Iterable[str]) -> DataSet:
+def _make_data_set(train: FileSet, test: FileSet | None, notes: Iterable[str]) -> DataSet:
     test = train.subset(torch.arange(0)) if test is None else test
     told = tuple(filter(None, notes))
     return DataSet("folder", train, test, IMAGENET_MEAN, IMAGENET_STD, notes=told)
 
 
-def _roles(names: Iterable[str]) -> dict[str, str]:
+def _find_roles(names: Iterable[str]) -> dict[str, str]:
     """Return which folders are called like a part, ``"train"`` or ``"test"``.
 
-    >>> _roles(["Train", "val_set", "cat", "test kit"]), _roles(["seg_test", "seg_train"])
+    >>> _find_roles(["Train", "val_set", "cat", "test kit"]), _find_roles(["seg_test", "seg_train"])
     ({'Train': 'train', 'val_set': 'test'}, {'seg_test': 'test', 'seg_train': 'train'})
     """
     found = {}
@@ -195,7 +195,7 @@ def _roles(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _if_flat(folder: Path) -> Listing | None:
+def _list_if_flat(folder: Path) -> Listing | None:
     """List a folder if it holds images and no folder."""
     inside = Listing.of(folder)
     return inside if inside.images and not inside.folders else None
@@ -208,33 +208,37 @@ def _check_level(part: Part, *, is_root: bool) -> None:
         ValueError: If it looks so; the message names what is meant.
     """
     deep = [one for one in part.classes.values() if not one.num_direct]
-    wholes = [one for one in deep if "train" in _roles(one.inside).values()]
+    wholes = [one for one in deep if "train" in _find_roles(one.inside).values()]
     alike: set[str] = set()
     if len(deep) == len(part.classes):
         alike = set.intersection(*(set(one.inside) for one in deep))
     where, wanted = str(part.folder), "two classes or more"
     if wholes:
         got = f"{listed([x.path.name for x in wholes])}, with {listed(wholes[0].inside)} inside"
-        remedy = f"{_name_it(wholes[0].path)}, or sort what are classes as train/CLASS, val/CLASS"
+        remedy = (
+            f"{_suggest_root(wholes[0].path)}, or sort what are classes as train/CLASS, val/CLASS"
+        )
         wanted = "classes, or train/ and val/,"
     elif len(part.classes) == 1:
         single = next(iter(part.classes.values()))
-        fork = _fork(single.path) if deep else None
+        fork = _find_fork(single.path) if deep else None
         got = f"one, {single.path.name!r}"
         remedy = "a classifier needs another one"
         if fork:
             got += f", with {listed(single.inside)} inside"
-            remedy = _name_it(fork) if is_root else f"move what is in {str(fork)!r} up to there"
+            remedy = (
+                _suggest_root(fork) if is_root else f"move what is in {str(fork)!r} up to there"
+            )
     elif is_root and len(alike) > 1:
         got = f"{listed(list(part.classes))}, which all have {listed(sorted(alike))} inside"
-        remedy = f"{_name_it(deep[0].path)}, or move what are classes into a folder train/"
+        remedy = f"{_suggest_root(deep[0].path)}, or move what are classes into a folder train/"
         wanted = "classes with images"
     else:
         return
     raise ValueError(f"data: expected {wanted} in {where!r}, got {got}; {remedy}")
 
 
-def _fork(folder: Path) -> Path | None:
+def _find_fork(folder: Path) -> Path | None:
     """Return the first folder from here on that holds several; None if there is none."""
     inside = Listing.of(folder)
     while len(inside.folders) == 1 and not inside.images:
@@ -243,5 +247,5 @@ def _fork(folder: Path) -> Path | None:
     return folder if len(inside.folders) > 1 else None
 
 
-def _name_it(folder: Path) -> str:
+def _suggest_root(folder: Path) -> str:
     return f"if that is meant, name it with --data-root {shlex.quote(str(folder))}"

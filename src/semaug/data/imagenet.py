@@ -48,8 +48,10 @@ class ImageNet(DataSource):
             ValueError: If classes or images are missing or too many.
         """
         folder = root / _FOLDER
-        train = _find(folder, "train", None)
-        return DataSet("imagenet", train, _find(folder, "val", train), IMAGENET_MEAN, IMAGENET_STD)
+        train = _find_part(folder, "train", None)
+        return DataSet(
+            "imagenet", train, _find_part(folder, "val", train), IMAGENET_MEAN, IMAGENET_STD
+        )
 
     def check_there(self, root: Path) -> None:
         """Look for the folders of all classes.
@@ -62,7 +64,7 @@ class ImageNet(DataSource):
                 find_classes(root / _FOLDER / part)
 
 
-def _find(folder: Path, part: str, train: FileSet | None) -> FileSet:
+def _find_part(folder: Path, part: str, train: FileSet | None) -> FileSet:
     remedy = _remedy(folder, part)
     with explained(remedy, FileNotFoundError):
         images = find_images(folder / part, None if train is None else train.classes)

@@ -142,13 +142,13 @@ def find_near_duplicates(
     hashes: list[str] = []
     for part in parts:
         advance = partial(lambda before, done: progress(before + done, total), len(hashes))
-        hashes += _hashes(part.paths, threads, advance)
+        hashes += _hash_files(part.paths, threads, advance)
     places = torch.tensor([place for place, one in enumerate(hashes) if one], dtype=torch.int64)
     packed = b"".join(map(bytes.fromhex, hashes))
     key = hashlib.sha256(packed).digest()
     if key not in _known:
         bits = np.unpackbits(np.frombuffer(packed, np.uint8)).reshape(len(places), _SIDE**2)
-        _known[key] = _alike(torch.from_numpy(bits))
+        _known[key] = _find_close_pairs(torch.from_numpy(bits))
     pairs = _known[key]
     if pairs is None:
         reason = f"more than {_MOST_PER_IMAGE} for each image; they are too alike to tell by a hash"
@@ -159,7 +159,7 @@ def find_near_duplicates(
 _known: dict[bytes, Tensor | None] = {}  # pairs by the hashes of the images: many runs ask
 
 
-def _alike(bits: Tensor) -> Tensor | None:
+def _find_close_pairs(bits: Tensor) -> Tensor | None:
     """Return pairs ``(P, 2)`` of rows of ``(N, 256)`` bits that are alike; None if too many are."""
     signs, found, count = 2 * bits.float() - 1, [torch.empty(0, 2, dtype=torch.int64)], 0
     least = _SIDE**2 - 2 * _MOST_DIFFERENT
@@ -173,10 +173,12 @@ def _alike(bits: Tensor) -> Tensor | None:
     return torch.cat(found)
 
 
-def _hashes(paths: FilePaths, threads: int | None, progress: Callable[[int], object]) -> list[str]:
+def _hash_files(
+    paths: FilePaths, threads: int | None, progress: Callable[[int], object]
+) -> list[str]:
     """Return the hash of each file in hexadecimal digits, "" where there is none."""
     file = cache_file("near_duplicates", paths.root)
-    known = _read(file)
+    known = _read_kept_hashes(file)
     names = [os.path.relpath(paths[k], paths.root) for k in range(len(paths))]
     stamps = [_stamp(paths[k]) for k in range(len(paths))]
     missing = [k for k, name in enumerate(names) if known.get(name, [""])[0] != stamps[k]]
@@ -186,7 +188,8 @@ def _hashes(paths: FilePaths, threads: int | None, progress: Callable[[int], obj
             warnings.simplefilter("ignore")  # of odd but harmless metadata
             for start in range(0, len(missing), _AT_ONCE):  # a pool queues all that it is given
                 own = missing[start : start + _AT_ONCE]
-                for k, found in zip(own, pool.map(_hash, [paths[k] for k in own]), strict=True):
+                hashes = pool.map(_hash_file, [paths[k] for k in own])
+                for k, found in zip(own, hashes, strict=True):
                     known[names[k]] = [stamps[k], found]
                 progress(len(names) - len(missing) + start + len(own))
     finally:
@@ -196,11 +199,11 @@ def _hashes(paths: FilePaths, threads: int | None, progress: Callable[[int], obj
     return [known[name][1] for name in names]
 
 
-def _hash(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     from imagehash import phash
 
     try:
-        image = _small(path)
+        image = _read_small(path)
         bits = phash(image, hash_size=_SIDE).hash.ravel()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
@@ -208,7 +211,7 @@ def _hash(path: Path) -> str:
     return "" if is_flat or min(image.size) < _SIDE else np.packbits(bits).tobytes().hex()
 
 
-def _small(path: Path) -> Image.Image:
+def _read_small(path: Path) -> Image.Image:
     """Read a photograph upright, a JPEG no larger than is needed."""
     from semaug.data.decode import (  # imports torchvision, which is slow
         decode_file,
@@ -232,7 +235,7 @@ def _stamp(path: Path) -> str:
     return "missing"
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_kept_hashes(file: Path) -> dict[str, Any]:
     """Read what was kept, nothing if that is damaged or of another version."""
     with suppress(AttributeError, LookupError, TypeError, ValueError):
         found = kept(file)

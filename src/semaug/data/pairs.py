@@ -34,7 +34,7 @@ def find_pairs(
         FileNotFoundError: If there is no such folder, or no photograph in it.
         ValueError: If a photograph has no mask or several, or a mask no photograph.
     """
-    found = [_by_stem(*own) for own in zip((images, masks), endings, strict=True)]
+    found = [_group_by_stem(*own) for own in zip((images, masks), endings, strict=True)]
     if not found[0]:
         raise FileNotFoundError(f"data: expected photographs in {str(images)!r}, got none")
     for own, other, folder, what in (
@@ -54,7 +54,7 @@ def find_pairs(
     return FilePaths.of(images, [x for x, _ in pairs]), FilePaths.of(masks, [y for _, y in pairs])
 
 
-def _by_stem(folder: Path, ending: str) -> dict[str, list[str]]:
+def _group_by_stem(folder: Path, ending: str) -> dict[str, list[str]]:
     """Return the names of the images below a folder by what a pair has in common, sorted."""
     found: dict[str, list[str]] = {}
     for name in sorted(os.path.normpath(image) for image in ClassFolder.of(folder, ".").images):

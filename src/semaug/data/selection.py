@@ -143,28 +143,15 @@ def select(
     if hold_out is not None and not hold_out_labeled:
         indices, held_out = _hold_out(indices, official, hold_out, seed, groups)
     if folds is not None:
-        if fold not in range(folds):
-            raise ValueError(f"select: expected `fold` from 0 to {folds - 1}, got {fold}")
-        together = None if groups is None else groups[indices]
-        tested = splits.folds(official[indices], folds, seed, together) == fold
-        indices, held_out = indices[~tested], indices[tested]
+        indices, held_out = _hold_out_fold(indices, official, folds, fold, seed, groups)
     if imbalance is not None:
         indices = indices[splits.long_tailed(official[indices], imbalance, seed)]
     if train_percent is not None:
         indices = indices[splits.fraction(official[indices], train_percent, seed)]
     if labeled_per_class is not None:
-        if data.unlabeled is not None:
-            raise ValueError(
-                f"select: expected no `labeled_per_class` for {data.name!r}, which has unlabeled "
-                f"images of its own, got {labeled_per_class}"
-            )
-        unlabeled, labels = indices, official[indices]
-        _check_class_sizes("labeled_per_class", labeled_per_class, labels, data.train.classes)
-        num_labeled = labeled_per_class * data.num_classes
-        labeled, others = splits.labeled_subset(labels, num_labeled, seed)
-        indices = indices[labeled]
-        if not unlabeled_includes_labeled:
-            unlabeled = unlabeled[others]
+        labeled, others = _draw_labeled(data, indices, official, labeled_per_class, seed)
+        unlabeled = indices if unlabeled_includes_labeled else others
+        indices = labeled
         if hold_out is not None and hold_out_labeled:
             indices, held_out = _hold_out(indices, official, hold_out, seed, groups)
             unlabeled = unlabeled[~torch.isin(unlabeled, held_out)]
@@ -183,7 +170,7 @@ def select(
         test_on=test_on,
         options=options,
     )
-    return _apply(selection, data), selection
+    return _apply_selection(selection, data), selection
 
 
 def _hold_out(
@@ -200,10 +187,36 @@ def _hold_out(
     return indices[kept], indices[parted]
 
 
-def _apply(selection: Selection, data: DataSet) -> DataSet:
+def _hold_out_fold(
+    indices: Tensor, official: Tensor, num_folds: int, fold: int, seed: int, groups: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the images of all other folds, and those of one."""
+    if fold not in range(num_folds):
+        raise ValueError(f"select: expected `fold` from 0 to {num_folds - 1}, got {fold}")
+    together = None if groups is None else groups[indices]
+    is_held_out = splits.folds(official[indices], num_folds, seed, together) == fold
+    return indices[~is_held_out], indices[is_held_out]
+
+
+def _draw_labeled(
+    data: DataSet, indices: Tensor, official: Tensor, labeled_per_class: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return images of which as many of each class are labeled, and all others."""
+    if data.unlabeled is not None:
+        raise ValueError(
+            f"select: expected no `labeled_per_class` for {data.name!r}, which has unlabeled "
+            f"images of its own, got {labeled_per_class}"
+        )
+    labels = official[indices]
+    _check_class_sizes("labeled_per_class", labeled_per_class, labels, data.train.classes)
+    labeled, others = splits.labeled_subset(labels, labeled_per_class * data.num_classes, seed)
+    return indices[labeled], indices[others]
+
+
+def _apply_selection(selection: Selection, data: DataSet) -> DataSet:
     holds_out, options = selection.test_on == "hold_out", selection.options
     parts_labels = options["labeled_per_class"] is not None
-    train, test = _part(data.train, selection.indices), data.test
+    train, test = _take_part(data.train, selection.indices), data.test
     if selection.test_on == "none":
         test = test.subset(selection.indices[:0])
     if options["corrupt_percent"] is not None:
@@ -212,11 +225,11 @@ def _apply(selection: Selection, data: DataSet) -> DataSet:
         data,
         train=train,
         test=data.train.subset(selection.held_out) if holds_out else test,
-        unlabeled=_part(data.train, selection.unlabeled) if parts_labels else data.unlabeled,
+        unlabeled=_take_part(data.train, selection.unlabeled) if parts_labels else data.unlabeled,
     )
 
 
-def _part(images: ImageSet | FileSet, places: Tensor) -> ImageSet | FileSet:
+def _take_part(images: ImageSet | FileSet, places: Tensor) -> ImageSet | FileSet:
     """Take a part of the images, or all of them without copying the pixels in vain."""
     return images.subset(places) if len(places) < len(images) else images
 

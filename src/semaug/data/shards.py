@@ -34,7 +34,8 @@ _LONGEST = 40  # characters of a class that are shown
 _BLOCK = 512  # bytes, in which tar files count
 _VERSION = 1  # of what is kept of a shard
 
-Sample = tuple[str, int, int, str]  # name, offset and size in bytes of an image; text of its class
+Member = tuple[str, int, int]  # name, offset and size in bytes of an image
+Sample = tuple[str, int, int, str]  # likewise, and the text of its class
 
 
 @data_sets.register("shards")
@@ -82,7 +83,7 @@ class Shards(DataSource):
                 f"of {listed(empty)}"
             )
         test, note = train.subset(torch.empty(0, dtype=torch.int64)), "none to test on"
-        if any(held := list(_matching(root, self.test))):
+        if any(held := list(_find_shards(root, self.test))):
             test, note = read_shards(root, held, train.classes), f"{len(held):,} to test on"
         notes = (f"shards: {len(shards):,} to train on, {note}",)
         return DataSet("shards", train, test, IMAGENET_MEAN, IMAGENET_STD, notes=notes)
@@ -148,7 +149,7 @@ def find_shards(root: Path, pattern: str) -> list[Path]:
     Raises:
         FileNotFoundError: If there are none.
     """
-    if not (found := _matching(root, pattern)):
+    if not (found := _find_shards(root, pattern)):
         raise FileNotFoundError(
             f"data: expected tar files {pattern}.tar or {pattern}/*.tar in {str(root)!r}, got "
             "none; choose others with data.train= and data.test=, or name the folder that holds "
@@ -174,7 +175,7 @@ def read_shards(root: Path, shards: Sequence[Path], classes: tuple[str, ...] = (
             the message names shard and image.
     """
     stamps = tuple(map(stamp_of, shards))
-    indices = [_index(shard, stamp) for shard, stamp in zip(shards, stamps, strict=True)]
+    indices = [_load_index(shard, stamp) for shard, stamp in zip(shards, stamps, strict=True)]
     texts = {sample[3] for samples in indices for sample in samples}
     if not classes and all(map(str.isdecimal, texts)):
         if (last := max(map(int, texts), default=0)) >= len(texts):
@@ -211,52 +212,34 @@ def read_shards(root: Path, shards: Sequence[Path], classes: tuple[str, ...] = (
     return FileSet(members, torch.tensor(labels, dtype=torch.int64), classes)
 
 
-def _matching(root: Path, pattern: str) -> list[Path]:
+def _find_shards(root: Path, pattern: str) -> list[Path]:
     return sorted({*root.glob(f"{pattern}.tar"), *root.glob(f"{pattern}/*.tar")})
 
 
-def _index(shard: Path, stamp: Stamp) -> list[Sample]:
+def _load_index(shard: Path, stamp: Stamp) -> list[Sample]:
     """Return the samples of a shard, from the cache or from the shard."""
     file = cache_file("tar_index", shard)
     if (known := kept(file)).get("stamp") == [_VERSION, *stamp]:
         return [(name, offset, size, text) for name, offset, size, text in known["samples"]]
-    samples = _list(shard)
+    samples = _list_samples(shard)
     keep(file, {"stamp": [_VERSION, *stamp], "samples": samples})
     return samples
 
 
-def _list(shard: Path) -> list[Sample]:
+def _list_samples(shard: Path) -> list[Sample]:
     """List the samples of a shard.
 
     Raises:
         OSError: If it cannot be read.
         ValueError: If it is damaged, or a sample is no image with a class.
     """
-    images: dict[str, list[tuple[str, int, int]]] = {}
-    texts: dict[str, list[str]] = {}
-    with shard.open("rb") as file:
-        try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                for member in tar:
-                    folder, name = os.path.split(member.name)
-                    key, _, ending = name.partition(".")
-                    key = f"{folder}/{key}" if folder else key
-                    spot = member.size, member.offset_data
-                    if not member.isreg() or name.startswith("."):
-                        continue
-                    if ending == "cls":
-                        text = os.pread(file.fileno(), *spot).decode(errors="replace")
-                        texts.setdefault(key, []).append(text.strip())
-                    elif f".{ending.rpartition('.')[2].lower()}" in image_extensions():
-                        images.setdefault(key, []).append((member.name, *spot[::-1]))
-                # Python takes a header that is damaged or cut short for the end of the file.
-                if any(end := os.pread(file.fileno(), _BLOCK, tar.offset)) or len(end) < _BLOCK:
-                    raise tarfile.ReadError(f"no header and no end at byte {tar.offset:,}")
-        except tarfile.TarError as error:
-            raise ValueError(
-                f"data: expected {str(shard)!r} to be a tar file without compression, got one that "
-                f"is damaged or cut short ({error}); copy or fetch it again"
-            ) from error
+    try:
+        images, texts = _list_members(shard)
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"data: expected {str(shard)!r} to be a tar file without compression, got one that "
+            f"is damaged or cut short ({error}); copy or fetch it again"
+        ) from error
     for key in {**images, **texts}:
         one, own = images.get(key, []), texts.get(key, [])
         if len(one) != 1 or len(own) != 1:
@@ -265,3 +248,31 @@ def _list(shard: Path) -> list[Sample]:
                 f"{str(shard)!r}, got {len(one)} images and {len(own)} classes of {key!r}"
             )
     return [(*one[0], texts[key][0]) for key, one in images.items()]
+
+
+def _list_members(shard: Path) -> tuple[dict[str, list[Member]], dict[str, list[str]]]:
+    """Return the images and the texts of classes in a shard, by the key of their sample.
+
+    Raises:
+        OSError: If it cannot be read.
+        tarfile.TarError: If it is damaged.
+    """
+    images: dict[str, list[Member]] = {}
+    texts: dict[str, list[str]] = {}
+    with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            folder, name = os.path.split(member.name)
+            if not member.isreg() or name.startswith("."):
+                continue
+            key, _, ending = name.partition(".")
+            key = f"{folder}/{key}" if folder else key
+            if ending == "cls":
+                text = os.pread(file.fileno(), member.size, member.offset_data)
+                texts.setdefault(key, []).append(text.decode(errors="replace").strip())
+            elif f".{ending.rpartition('.')[2].lower()}" in image_extensions():
+                place = (member.name, member.offset_data, member.size)
+                images.setdefault(key, []).append(place)
+        # Python takes a header that is damaged or cut short for the end of the file.
+        if any(end := os.pread(file.fileno(), _BLOCK, tar.offset)) or len(end) < _BLOCK:
+            raise tarfile.ReadError(f"no header and no end at byte {tar.offset:,}")
+    return images, texts

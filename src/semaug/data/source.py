@@ -206,22 +206,22 @@ def remedy_for_missing(files: OfficialFiles, root: Path, name: str) -> str:
         root: Data root.
         name: Of a file or folder that ``files.downloads`` provide.
     """
-    for found, md5, remedy in _misplaced(files, root, name):
+    for found, md5, remedy in _list_misplaced(files, root, name):
         if has_md5(found, md5):
             return f"found {str(found)!r}; {remedy}"
-    damaged = [path for path, _ in _archives(files, root, name) if path.is_file()]
+    damaged = [path for path, _ in _list_archives(files, root, name) if path.is_file()]
     not_it = f"found {str(damaged[0])!r}, which is damaged or cut short; " if damaged else ""
     return not_it + how_to_fetch(files, root)
 
 
-def _archives(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Path, str]]:
+def _list_archives(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Path, str]]:
     """List where an archive that holds the file may lie, and its sum."""
     archives = [one for one in files.downloads if name in one.provides and name != one.name]
     for archive, place in product(archives, (root, root / files.folder)):
         yield place / archive.name, archive.md5
 
 
-def _misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Path, str, str]]:
+def _list_misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Path, str, str]]:
     """List where the file may lie instead, its sum, and what mends it.
 
     Only neighbors of its place, never a whole disk.
@@ -231,7 +231,7 @@ def _misplaced(files: OfficialFiles, root: Path, name: str) -> Iterator[tuple[Pa
     for parent in (root.resolve().parent, *folders):
         remedy = f"add: --data-root {shlex.quote(str(parent))}"
         yield parent / files.folder / name, md5, remedy
-    for path, sum_of_archive in _archives(files, root, name):
+    for path, sum_of_archive in _list_archives(files, root, name):
         yield path, sum_of_archive, f"unpack it with: {fetch_command(files.name, root)}"
     for place in (root, *folders):
         yield place / name, md5, f"move it to {str(root / files.folder)!r}"

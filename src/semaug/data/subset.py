@@ -117,14 +117,14 @@ class Subset:
             UserError: If there are fewer images than asked for, none to test on, or none of a class
                 to train on.
         """
-        with _told_of_recipe():
-            own = self._at_most(data, seed) if quick else self
-            choices = own._choices(seed)
+        with _as_recipe_errors():
+            own = self._limit_to(data, seed) if quick else self
+            choices = own._selection_options(seed)
             if isinstance(data.train, FileSet) and self.keeps_duplicates and not quick:
                 found = find_near_duplicates([data.train])
                 choices |= {"groups": found.groups} if len(found.pairs) else {}
                 parts = "in one fold" if own.folds else "together"
-                data = replace(data, notes=(*data.notes, *_told(found, parts)))
+                data = replace(data, notes=(*data.notes, *_describe_near_duplicates(found, parts)))
             whole, (data, selection) = data, select(data, **choices)
         if len(selection.held_out) and not (quick or whole.has_masks):
             held_out = whole.train.labels.cpu()[selection.held_out].tolist()
@@ -148,14 +148,14 @@ class Subset:
             data = replace(data, test=data.test.subset(places))
         return data, selection
 
-    def _choices(self, seed: int) -> dict[str, Any]:
+    def _selection_options(self, seed: int) -> dict[str, Any]:
         others = "near_duplicates", "subset_seed", "test_images"
         own = {k: v for k, v in vars(self).items() if k not in others}
         own_seed = seed if self.subset_seed == "run" else self.subset_seed
         test_on = "none" if self.test_images == 0 else None
         return {**own, "fold": seed % (self.folds or 1), "seed": own_seed, "test_on": test_on}
 
-    def _at_most(self, data: DataSet, seed: int) -> "Subset":
+    def _limit_to(self, data: DataSet, seed: int) -> "Subset":
         """Limit numbers of images to the size of the set; with masks, in all classes together."""
         num_images, num_classes, num_test = len(data.train), data.num_classes, len(data.test)
         if data.has_masks:
@@ -181,7 +181,7 @@ class Subset:
                 hold_out_labeled=False,
                 hold_out=None if own.hold_out_labeled else own.hold_out and min(own.hold_out, half),
             )
-            _, left = select(data, **every._choices(seed))
+            _, left = select(data, **every._selection_options(seed))
             fewest = int(torch.bincount(left.official_labels, minlength=num_classes).min())
             labeled = min(own.labeled_per_class, fewest)
             own = replace(own, labeled_per_class=labeled)
@@ -196,7 +196,7 @@ class Subset:
 
 
 @contextmanager
-def _told_of_recipe() -> Iterator[None]:
+def _as_recipe_errors() -> Iterator[None]:
     """Turn errors of functions that the user did not call into errors of the recipe."""
     try:
         yield
@@ -206,7 +206,7 @@ def _told_of_recipe() -> Iterator[None]:
         raise UserError(re.sub(r"^(\w+: )?", "recipe: ", str(error), count=1)) from error
 
 
-def _told(found: NearDuplicates, parts: str) -> list[str]:
+def _describe_near_duplicates(found: NearDuplicates, parts: str) -> list[str]:
     """Describe near duplicates, and say where they stay."""
     lines = found.describe()
     if len(found.pairs):

@@ -67,11 +67,11 @@ class TarMember(os.PathLike[str]):
             ValueError: If it has changed since its members were listed.
         """
         content, read = np.empty(self.size, np.uint8), 0
-        rest, file = content.data, _opened(self.tar, self.stamp)
+        rest, file = content.data, _open_tar(self.tar, self.stamp)
         while read < self.size:
             count = os.preadv(file.number, [rest[read:]], self.offset + read)
             if not count:
-                raise _changed(self.tar)
+                raise _changed_error(self.tar)
             read += count
         return content
 
@@ -88,13 +88,13 @@ class _Opened:
 
 
 @lru_cache(_MOST_OPEN)
-def _opened(path: Path, stamp: Stamp) -> _Opened:
+def _open_tar(path: Path, stamp: Stamp) -> _Opened:
     if stamp_of(path) != stamp:
-        raise _changed(path)
+        raise _changed_error(path)
     return _Opened(path)
 
 
-def _changed(tar: Path) -> ValueError:
+def _changed_error(tar: Path) -> ValueError:
     return ValueError(
         f"data: expected {str(tar)!r} as it was when its members were listed, got other content; "
         "start the run again, and they are listed anew"

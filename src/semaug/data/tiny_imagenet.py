@@ -77,9 +77,9 @@ class TinyImageNet(DataSource):
                 are damaged, or an image has another size; the message says how to fetch them again.
         """
         with explained(_remedy(root), FileNotFoundError, ValueError):
-            train, test = _find(root / _FOLDER)
+            train, test = _find_parts(root / _FOLDER)
             names = _name_classes(root / _FOLDER / "words.txt", train.classes)
-            both = [ImageSet(_read(x, workers), x.labels, names) for x in (train, test)]
+            both = [ImageSet(_decode_all(x, workers), x.labels, names) for x in (train, test)]
             return DataSet("tiny_imagenet", both[0], both[1], IMAGENET_MEAN, IMAGENET_STD)
 
     def check_there(self, root: Path) -> None:
@@ -90,7 +90,7 @@ class TinyImageNet(DataSource):
             ValueError: If classes or images are missing or too many.
         """
         with explained(_remedy(root), FileNotFoundError, ValueError):
-            _find(root / _FOLDER)
+            _find_parts(root / _FOLDER)
 
 
 def _remedy(root: Path) -> str:
@@ -100,7 +100,7 @@ def _remedy(root: Path) -> str:
     return how_to_fetch(files, root)
 
 
-def _find(folder: Path) -> tuple[FileSet, FileSet]:
+def _find_parts(folder: Path) -> tuple[FileSet, FileSet]:
     """Find the files of both parts, and count them."""
     train = find_images(folder / "train")
     test = _find_test(folder / "val", train.classes)
@@ -118,7 +118,7 @@ def _find_test(folder: Path, classes: tuple[str, ...]) -> FileSet:
     annotations = folder / "val_annotations.txt"
     if not annotations.is_file():
         raise FileNotFoundError(f"data: expected the labels in {str(annotations)!r}, got none")
-    rows = sorted(_parse(annotations, classes))
+    rows = sorted(_parse_annotations(annotations, classes))
     if missing := [name for _, name in rows if name not in present]:
         raise FileNotFoundError(
             f"data: expected all files of {str(annotations)!r} in {str(flat)!r}, got no "
@@ -128,10 +128,10 @@ def _find_test(folder: Path, classes: tuple[str, ...]) -> FileSet:
     return FileSet(FilePaths.of(flat, [name for _, name in rows]), labels, classes)
 
 
-def _parse(annotations: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+def _parse_annotations(annotations: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, str]]:
     """Yield label and name of each image."""
     ids = {name: label for label, name in enumerate(classes)}
-    for number, line in enumerate(_lines_of(annotations), start=1):
+    for number, line in enumerate(_read_lines(annotations), start=1):
         name, class_id, *_ = (*line.split("\t"), "")
         if not line.strip():
             continue
@@ -143,11 +143,11 @@ def _parse(annotations: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, s
         yield ids[class_id], name
 
 
-def _lines_of(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").split("\n")
 
 
-def _read(files: FileSet, workers: int | None) -> torch.Tensor:
+def _decode_all(files: FileSet, workers: int | None) -> torch.Tensor:
     """Decode all files: ``(N, 3, 64, 64)``."""
     pixels = torch.empty(len(files), *_SHAPE, dtype=torch.uint8)
     order = torch.arange(len(files))
@@ -167,7 +167,7 @@ def _name_classes(words: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
     """Put the words of each class behind its id, if their file is there."""
     if not words.is_file():
         return ids
-    meanings = dict(line.split("\t", 1) for line in _lines_of(words) if "\t" in line)
+    meanings = dict(line.split("\t", 1) for line in _read_lines(words) if "\t" in line)
     return tuple(f"{name} {meanings.get(name, '')}".strip() for name in ids)
 
 

@@ -141,8 +141,8 @@ class RandomResizedCrop(View):
         uniform = _uniform_numbers((upper << _BITS) + lower)
         (smallest, largest), (narrowest, widest) = self.scale, self.ratio
         for _ in range(_ATTEMPTS):
-            area = height * width * _between(smallest, largest, next(uniform))
-            shape = math.exp(_between(math.log(narrowest), math.log(widest), next(uniform)))
+            area = height * width * _interpolate(smallest, largest, next(uniform))
+            shape = math.exp(_interpolate(math.log(narrowest), math.log(widest), next(uniform)))
             rows, columns = round(math.sqrt(area / shape)), round(math.sqrt(area * shape))
             if 0 < rows <= height and 0 < columns <= width:
                 top = int(next(uniform) * (height - rows + 1))
@@ -364,7 +364,7 @@ def resize_mask(mask: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(mask[None, None], size=size, mode="nearest-exact")[0, 0]
 
 
-def _between(lowest: float, highest: float, uniform: float) -> float:
+def _interpolate(lowest: float, highest: float, uniform: float) -> float:
     return lowest + (highest - lowest) * uniform
 
 

@@ -130,7 +130,7 @@ class Reader:
 
     def _start(self, requests: Iterable[Any]) -> None:
         """Hand requests to the processes, which are started if they are not all alive."""
-        if self._dead():
+        if self._count_dead():
             self.close()
         self._round += 1
         self._requests.now = requests
@@ -141,14 +141,14 @@ class Reader:
                 sampler=self._requests,
                 num_workers=self._workers,
                 pin_memory=self._pin_memory,
-                collate_fn=_as_it_is,
+                collate_fn=_return_unchanged,
                 worker_init_fn=_leave_signals_to_the_parent,
-                multiprocessing_context=_context(),
+                multiprocessing_context=_process_context(),
                 generator=torch.Generator(),  # or it would draw from the global one
                 prefetch_factor=_AHEAD,
                 persistent_workers=True,
             )
-        with self._explain_deaths(), _signals_wait(), warnings.catch_warnings():
+        with self._explain_deaths(), _signals_blocked(), warnings.catch_warnings():
             # Python warns of forks beside threads. The children decode, and take no lock of ours.
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             self._results = iter(self._loader)
@@ -169,14 +169,14 @@ class Reader:
             yield
         except (RuntimeError, OSError, EOFError) as error:
             explained = explain_worker_death(error)
-            if explained is None and (dead := self._dead()):
+            if explained is None and (dead := self._count_dead()):
                 explained = killed(f"{dead} of {self._workers} ended ({error})")
             if explained is None:
                 raise
             self.close()
             raise explained from error
 
-    def _dead(self) -> int:
+    def _count_dead(self) -> int:
         """Count processes that have ended, though nobody has told them to."""
         started = [] if self._results is None else self._results._workers
         return sum(not process.is_alive() for process in started)
@@ -253,18 +253,18 @@ class _Requests:
         return iter(self.now)
 
 
-def _as_it_is(answer: Any) -> Any:
+def _return_unchanged(answer: Any) -> Any:
     """Return an answer; torch would turn tuples into lists."""
     return answer
 
 
-def _context() -> Any:
+def _process_context() -> Any:
     """Fork where torch does by default: it is quick, and shares the paths without copying."""
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """Keep what ends a run waiting, for the processes that start now too, until they know of it."""
     if sys.platform == "linux":
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})

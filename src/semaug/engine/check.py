@@ -58,10 +58,10 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
         stopped, whole = (
             replace(run, recipe=recipe, root=Path(folder, name)) for name in ("stopped", "whole")
         )
-        death = partial(_train, stopped, own, saves=_SAVES_BEFORE_DEATH)
-        _in_another_process(death, -signal.SIGKILL)
-        _in_another_process(partial(_train, stopped, own), 0)
-        _train(whole, own)
+        death = partial(_train_noting_attributes, stopped, own, saves=_SAVES_BEFORE_DEATH)
+        _run_in_new_process(death, -signal.SIGKILL)
+        _run_in_new_process(partial(_train_noting_attributes, stopped, own), 0)
+        _train_noting_attributes(whole, own)
         states = [load_checkpoint(one.checkpoint) for one in (stopped, whole)]
         attributes = [read_json(_attributes_of(one), "") for one in (stopped, whole)]
     found = sorted(
@@ -69,10 +69,10 @@ def check_run(run: Run, options: TrainOptions) -> dict[str, Any]:
     )
     if found:
         lost = [name for name in attributes[1] if attributes[1][name] != attributes[0].get(name)]
-        culprit = f"; attributes that were not saved: {_listed(lost)}" if lost else ""
+        culprit = f"; attributes that were not saved: {_list_first(lost)}" if lost else ""
         raise UserError(
             "check: a run that was killed and resumed ended elsewhere than one that was not: "
-            f"{_listed(found)} differ{culprit}; keep all state in buffers, parameters or "
+            f"{_list_first(found)} differ{culprit}; keep all state in buffers, parameters or "
             "get_extra_state()"
         )
     return states[1]
@@ -96,7 +96,7 @@ def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
         yield place
 
 
-def _listed(texts: list[str]) -> str:
+def _list_first(texts: list[str]) -> str:
     more = len(texts) - _MOST_NAMED
     return ", ".join(texts[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -105,7 +105,7 @@ def _attributes_of(run: Run) -> Path:
     return run.folder / "attributes.json"
 
 
-def _train(run: Run, options: TrainOptions, saves: int = 0) -> None:
+def _train_noting_attributes(run: Run, options: TrainOptions, saves: int = 0) -> None:
     """Train a run, or go on with it; note plain attributes of its modules whenever it saves.
 
     Args:
@@ -119,7 +119,7 @@ def _train(run: Run, options: TrainOptions, saves: int = 0) -> None:
     def save_and_note(session: Session) -> None:
         nonlocal left
         save(session)
-        write_json(_attributes_of(run), dict(_attributes(session.objects)))
+        write_json(_attributes_of(run), dict(_plain_attributes(session.objects)))
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -131,7 +131,7 @@ def _train(run: Run, options: TrainOptions, saves: int = 0) -> None:
         setattr(Session, "save", save)  # noqa: B010
 
 
-def _attributes(objects: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _plain_attributes(objects: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, part in objects.items():
         for place, module in part.named_modules() if isinstance(part, nn.Module) else ():
             for key, value in vars(module).items():
@@ -139,7 +139,7 @@ def _attributes(objects: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                     yield ".".join(filter(None, (name, place, key))), repr(value)
 
 
-def _in_another_process(work: Callable[[], None], wanted: int) -> None:
+def _run_in_new_process(work: Callable[[], None], wanted: int) -> None:
     """Do something in a new process, which knows nothing of this one.
 
     Args:
@@ -150,7 +150,7 @@ def _in_another_process(work: Callable[[], None], wanted: int) -> None:
         UserError: If that process raises it, or ends otherwise.
     """
     here, there = _processes.Pipe(duplex=False)
-    process = _processes.Process(target=_report, args=(there, work))
+    process = _processes.Process(target=_run_and_send_error, args=(there, work))
     process.start()
     there.close()
     with suppress(EOFError):  # of a process that ends without a word
@@ -168,7 +168,7 @@ def _in_another_process(work: Callable[[], None], wanted: int) -> None:
         )
 
 
-def _report(connection: Connection, work: Callable[[], None]) -> None:
+def _run_and_send_error(connection: Connection, work: Callable[[], None]) -> None:
     try:
         work()
     except (FloatingPointError, OSError, UserError) as error:

@@ -51,7 +51,7 @@ class Display:
         if self._bar is None or self._task is None:
             return
         text = (
-            f"epoch {session.epoch + 1}/{self._epochs} {self._learned(session.means())}"
+            f"epoch {session.epoch + 1}/{self._epochs} {self._describe_means(session.means())}"
             f"{self._tested}{session.images_per_second():,.0f} images/s left"
         )
         self._bar.update(
@@ -80,7 +80,7 @@ class Display:
             if name.startswith("train_")
         }
         self._console.print(
-            f"  epoch {row['epoch']}/{self._epochs} {self._learned(learned)}{self._tested}"
+            f"  epoch {row['epoch']}/{self._epochs} {self._describe_means(learned)}{self._tested}"
             f"{row['images_per_second']:,.0f} images/s",
             highlight=False,
         )
@@ -99,7 +99,7 @@ class Display:
                 highlight=False,
             )
 
-    def _learned(self, means: Mapping[str, float | None]) -> str:
+    def _describe_means(self, means: Mapping[str, float | None]) -> str:
         """Say the loss and the main metric of training images, such as "loss 0.5 error 2.0 %"."""
         text = f"loss {means['loss']:.3f} " if means.get("loss") is not None else ""
         value = means.get(self._main.name)

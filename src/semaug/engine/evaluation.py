@@ -84,12 +84,12 @@ class Whole:
                 totals[name] = totals[name] + outputs if name in totals else outputs
         if len(passes) == 1:
             return totals
-        return {name: self._mean(total / len(passes)) for name, total in totals.items()}
+        return {name: self._logits_of_mean(total / len(passes)) for name, total in totals.items()}
 
     def _summand(self, outputs: Tensor) -> Tensor:
         return _widen(outputs) if self.average == "logits" else _widen(outputs).softmax(dim=1)
 
-    def _mean(self, mean: Tensor) -> Tensor:
+    def _logits_of_mean(self, mean: Tensor) -> Tensor:
         return mean if self.average == "logits" else mean.log()
 
 
@@ -140,7 +140,7 @@ class SlidingWindow(Whole):
             return predict(images)
         below, right = (max(0, self.window - side) for side in (height, width))
         padded = F.pad(images, (0, right, 0, below))
-        places = list(product(*map(self._starts, padded.shape[2:])))
+        places = list(product(*map(self._window_starts, padded.shape[2:])))
         count = torch.zeros(padded.shape[2:], device=images.device)
         totals: dict[str, Tensor] = {}
         for top, left in places:
@@ -153,10 +153,10 @@ class SlidingWindow(Whole):
                     totals[name] = outputs.new_zeros(*outputs.shape[:2], *count.shape)
                 totals[name][place] += outputs
         if len(places) > 1:
-            totals = {name: self._mean(total / count) for name, total in totals.items()}
+            totals = {name: self._logits_of_mean(total / count) for name, total in totals.items()}
         return {name: total[..., :height, :width] for name, total in totals.items()}
 
-    def _starts(self, length: int) -> list[int]:
+    def _window_starts(self, length: int) -> list[int]:
         stride = math.ceil(self.window * self.stride_percent / 100 - 1e-9)  # 6 is not 6.0...01
         return [*range(0, length - self.window, stride), length - self.window]
 

@@ -85,7 +85,7 @@ class Exported(Networks):
         """Return outputs for pictures ``(N, 3, H, W)`` uint8, evaluated as in the run's test."""
         _, height, width = self.about["image"]
         augment = SimpleNamespace(image_size=height if height == width else None)
-        form = SimpleNamespace(**_form(self.about), augment=augment)
+        form = SimpleNamespace(**_precision_and_layout(self.about), augment=augment)
         images = network_input(form, SimpleNamespace(**self.about), pictures.to(self.device))
         deterministic = self.about["run"]["recipe"]["deterministic"]
         with operators(self.device, deterministic=deterministic), self.processes.fabric.autocast():
@@ -134,9 +134,9 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
                     f"{weights}: expected the file that {ABOUT} describes, got another; {_REMEDY}"
                 )
         chosen.check_installed()
-        form = _form(about)
+        form = _precision_and_layout(about)
         layout, _ = form_of(SimpleNamespace(**form))
-        network = chosen.load(weights, partial(_build, about, layout), device)
+        network = chosen.load(weights, partial(_build_network, about, layout), device)
         evaluator = _evaluator(about, bool(getattr(network, "align_corners", False)))
         processes, workers = Processes(device, form["precision"]), count_workers(options.workers)
         exported = Exported(folder, about, network, device, evaluator, processes, workers)
@@ -148,7 +148,7 @@ def load_exported(folder: str | Path, options: TrainOptions | None = None) -> Ex
     return exported
 
 
-def _form(about: Mapping[str, Any]) -> dict[str, Any]:
+def _precision_and_layout(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return precision and memory format; a graph computes in float32, in its own order."""
     if FORMATS[about["to"]].has_graph:
         return {"precision": "32", "channels_last": False}
@@ -156,14 +156,14 @@ def _form(about: Mapping[str, Any]) -> dict[str, Any]:
     return {"precision": recipe["precision"], "channels_last": recipe["channels_last"]}
 
 
-def _spec(registry: Registry, name: str, options: Mapping[str, Any]) -> Any:
+def _make_spec(registry: Registry, name: str, options: Mapping[str, Any]) -> Any:
     with names_from(None):  # no code from outside is executed
         return registry.make(name, **options)
 
 
-def _build(about: Mapping[str, Any], layout: torch.memory_format) -> nn.Module:
+def _build_network(about: Mapping[str, Any], layout: torch.memory_format) -> nn.Module:
     network = about["network"]
-    spec = _spec(networks, network["name"], network["options"])
+    spec = _make_spec(networks, network["name"], network["options"])
     with torch.random.fork_rng(devices=[]):
         built: nn.Module = spec.build(_sizes(about))
     return built.to(memory_format=layout)
@@ -171,7 +171,7 @@ def _build(about: Mapping[str, Any], layout: torch.memory_format) -> nn.Module:
 
 def _evaluator(about: Mapping[str, Any], align_corners: bool) -> Evaluator:
     options = dict(about["run"]["recipe"]["evaluation"])
-    spec = _spec(evaluations, options.pop("name"), options)
+    spec = _make_spec(evaluations, options.pop("name"), options)
     evaluator: Evaluator = spec.build(replace(_sizes(about), align_corners=align_corners))
     return evaluator
 

@@ -51,7 +51,7 @@ def features_in_place_of_images(start: Start, method: Method, streams: Streams) 
     num_passes = getattr(getattr(recipe, "network", None), "passes_kept", 0)
     if num_passes == 0:
         return streams
-    _check(method, streams)
+    _check_fits(method, streams)
     if start.run.checkpoint.exists():  # which has the weights that the run began with
         method.load_state_dict(load_checkpoint(start.run.checkpoint)["objects"]["method"])
     network = method.to(streams.dtype).network
@@ -79,11 +79,11 @@ def features_in_place_of_images(start: Start, method: Method, streams: Streams) 
         std=None,
     )
     on_features(inner, net.classifier)
-    _count_exactly(method, images, data.train.labels, start)
+    _fix_covariances(method, images, data.train.labels, start)
     return Streams(replace(recipe, augment=Passes()), own, 0, processes.rank, processes.size)
 
 
-def _check(method: Method, streams: Streams) -> None:
+def _check_fits(method: Method, streams: Streams) -> None:
     first = streams.first
     whitens, mixes = streams.white is not None, first.mix is not None
     several = len(streams.streams) > 1 or len(first.augments) > 1 or len(method.predictors()) > 1
@@ -108,7 +108,7 @@ class _Maker:
         stream = self.streams.first
 
         def make(digests: Sequence[bytes], places: Tensor) -> Iterator[Tensor]:
-            draws = _draw(stream, digests, number)
+            draws = _draw_by_digest(stream, digests, number)
             view_draws = None if stream.view is None else draws.pop(0)
             own = [rows.to(self.start.device) for rows in draws]
             for samples, _ in stream.with_draws(places, view_draws, own):
@@ -153,7 +153,7 @@ class _Maker:
         return store.read(digests) if digests else torch.empty(0, self.net.num_features)
 
 
-def _draw(stream: Any, digests: Sequence[bytes], number: int) -> list[Tensor]:
+def _draw_by_digest(stream: Any, digests: Sequence[bytes], number: int) -> list[Tensor]:
     """Draw what a pass does to images, each by its digest: the run and its seed do not matter."""
     kinds = [*([] if stream.view is None else [stream.view.view]), *stream.augments]
     rows = [
@@ -187,7 +187,7 @@ def _digest_of(start: Start, net: WithFeatures, data: DataSet) -> str:
 
 
 @torch.no_grad()
-def _count_exactly(method: nn.Module, images: Tensor, labels: Tensor, start: Start) -> None:
+def _fix_covariances(method: nn.Module, images: Tensor, labels: Tensor, start: Start) -> None:
     """Let statistics of features be those of all passes, once and for all."""
     own = slice(start.processes.rank, None, start.processes.size)  # of a joint batch
     for module in method.modules():

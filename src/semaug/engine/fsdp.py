@@ -48,7 +48,7 @@ def share_out(method: Method, copies: Sequence[nn.Module], device: torch.device)
     mesh = DeviceMesh(device.type, list(range(torch.distributed.get_world_size())))
     with as_user_error("train: fsdp: ", NotImplementedError, ValueError):
         for network in networks:
-            for block in _blocks(network):
+            for block in _find_large_blocks(network):
                 fully_shard(block, mesh=mesh)
             fully_shard(network, mesh=mesh)
         for module in (module for copy in copies for module in copy.modules()):
@@ -57,7 +57,7 @@ def share_out(method: Method, copies: Sequence[nn.Module], device: torch.device)
                 setattr(module, name, nn.Parameter(pieces, requires_grad=False))
 
 
-def _blocks(network: nn.Module) -> Iterator[nn.Module]:
+def _find_large_blocks(network: nn.Module) -> Iterator[nn.Module]:
     """Yield the blocks of a network, inner ones first, whose other parameters are many."""
     listed = [
         child
@@ -108,17 +108,19 @@ def pieces_of(state: Any, part: Any) -> Any:
     if isinstance(part, Optimizer):
         parameters = [x for group in part.param_groups for x in group["params"]]
         moments = {
-            index: {name: _like(value, parameters[index]) for name, value in values.items()}
+            index: {
+                name: _distribute_like(value, parameters[index]) for name, value in values.items()
+            }
             for index, values in state["state"].items()
         }
         return {**state, "state": moments}
     if isinstance(part, nn.Module):
         own = part.state_dict()
-        return {name: _like(value, own.get(name)) for name, value in state.items()}
+        return {name: _distribute_like(value, own.get(name)) for name, value in state.items()}
     return state
 
 
-def _like(value: Any, own: Any) -> Any:
+def _distribute_like(value: Any, own: Any) -> Any:
     if not (isinstance(own, DTensor) and isinstance(value, Tensor) and value.shape == own.shape):
         return value
     value = value.to(own.device)

@@ -62,7 +62,7 @@ def record_description(run: Run, description: dict[str, Any]) -> None:
     """
     path = run.folder / "images.json"
     if _is_recorded(run):
-        _compare(path, description)
+        _check_unchanged(path, description)
     else:
         write_json(path, description)
 
@@ -199,7 +199,7 @@ def check_images_now(
         data, selection = load_data(run, options, torch.device("cpu"), tell, progress)
         _now[place] = describe_images(selection, data)
     if run.has_begun:
-        _compare(run.folder / "images.json", _now[place])
+        _check_unchanged(run.folder / "images.json", _now[place])
 
 
 _now: dict[tuple[Any, ...], dict[str, Any]] = {}  # descriptions by root and choice
@@ -241,7 +241,7 @@ def _seed_of_images(run: Run) -> int | None:
     return run.seed if getattr(run.recipe.subset, "follows_seed", False) else None
 
 
-def _compare(path: Path, now: dict[str, Any]) -> None:
+def _check_unchanged(path: Path, now: dict[str, Any]) -> None:
     if differences := [*other_images(read_images(path), now)]:
         raise UserError(
             f"{path.parent}: the run began with other images than there are now: "

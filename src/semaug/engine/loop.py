@@ -112,7 +112,7 @@ def fit(start: Start) -> dict[str, Any]:
                 wrapped_optimizer.zero_grad()
                 with fabric.autocast(), fast_gradients:
                     output = wrapped_method.loss(batch)
-                values = _values(output, streams.shares(batch, session.step))
+                values = _values_of_step(output, streams.shares(batch, session.step))
                 fabric.backward(values["loss"] * processes.size)  # gradients are averaged
                 if recipe.clip_norm is not None:
                     if "scaler" in objects:  # Fabric would refuse fused optimizers, torch does not
@@ -161,22 +161,22 @@ def fit(start: Start) -> dict[str, Any]:
         return session.summary()
 
 
-def _values(output: StepOutput, shares: Mapping[str, float]) -> dict[str, Tensor]:
+def _values_of_step(output: StepOutput, shares: Mapping[str, float]) -> dict[str, Tensor]:
     """Return the loss, its terms if there are several, and logs.
 
     Each is this process's share of the mean over the joint batch of its stream.
     """
-    terms = {f"loss_{name}": _share(term, shares) for name, term in output.terms.items()}
+    terms = {f"loss_{name}": _share_of_mean(term, shares) for name, term in output.terms.items()}
     loss: Any = sum(terms.values())
     usual = "labeled" if "labeled" in shares else next(iter(shares))
     logs = {
-        name: _share(value if isinstance(value, Term) else Term(value, usual), shares)
+        name: _share_of_mean(value if isinstance(value, Term) else Term(value, usual), shares)
         for name, value in output.logs.items()
     }
     return {"loss": loss, **(terms if len(terms) > 1 else {}), **logs}
 
 
-def _share(term: Term, shares: Mapping[str, float]) -> Tensor:
+def _share_of_mean(term: Term, shares: Mapping[str, float]) -> Tensor:
     """Return a process's share of the mean over the joint batch. All processes must call this."""
     if term.size is None:
         return term.value * shares[term.stream]

@@ -50,7 +50,7 @@ class Optimizer:
         positive = 0 < self.head_lr_scale < float("inf")
         check_option("head_lr_scale", self.head_lr_scale, positive, "> 0")
 
-    def _own(self) -> dict[str, Any]:
+    def _optimizer_options(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name not in _OF_GROUPS}
 
 
@@ -84,7 +84,9 @@ class SGD(Optimizer):
             if group.get("momentum") == 0:
                 group.setdefault("nesterov", False)
         whole = not any(hasattr(x, "to_local") for group in groups for x in group["params"])
-        return torch.optim.SGD(groups, fused=whole, **self._own())  # torch has none for DTensors
+        return torch.optim.SGD(
+            groups, fused=whole, **self._optimizer_options()
+        )  # torch has none for DTensors
 
 
 @optimizers.register("adamw")
@@ -112,7 +114,7 @@ class AdamW(Optimizer):
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Build it."""
-        return torch.optim.AdamW(groups, fused=True, **self._own())
+        return torch.optim.AdamW(groups, fused=True, **self._optimizer_options())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,19 +140,19 @@ class TimmOptimizer(Optimizer):
         context = f"recipe: optimizer={self.factory_name}: "
         with as_user_error(context, AssertionError, ImportError, TypeError, ValueError):
             optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-                groups, opt=self.factory_name, **self._own()
+                groups, opt=self.factory_name, **self._optimizer_options()
             )
         return optimizer
 
 
 @cache
-def _of_timm(name: str) -> type | None:
+def _find_in_timm(name: str) -> type | None:
     if name not in timm.optim.list_optimizers():
         return None
     return type(name, (TimmOptimizer,), {"factory_name": name, "__doc__": f"{name} of timm."})
 
 
-optimizers.fallback = _of_timm
+optimizers.fallback = _find_in_timm
 
 
 def parameter_groups(spec: Optimizer, method: Method) -> list[dict[str, Any]]:
@@ -164,7 +166,7 @@ def parameter_groups(spec: Optimizer, method: Method) -> list[dict[str, Any]]:
     """
     scales = {} if spec.layer_decay is None else _layer_scales(method, spec.layer_decay)
     if spec.head_lr_scale != 1:
-        for parameter in _heads(method):
+        for parameter in _head_parameters(method):
             scales[parameter] = scales.get(parameter, 1.0) * spec.head_lr_scale
     result = []
     for group in map(dict, method.parameter_groups()):
@@ -198,7 +200,7 @@ def _layer_scales(method: Method, layer_decay: float) -> dict[nn.Parameter, floa
     return scales
 
 
-def _heads(method: Method) -> Iterator[nn.Parameter]:
+def _head_parameters(method: Method) -> Iterator[nn.Parameter]:
     """Yield the parameters of the classifiers, or of whole heads of networks that have them."""
     for network in method.networks():
         for module in network.modules():

@@ -300,13 +300,13 @@ class Networks(Answering):
                     raise UserError(f"predict: {why_unread(name, error)}") from error
                 found.append(batch.predictions)
         else:
-            pictures = self._pictures(several)
+            pictures = self._view_images(several)
             batches = (
                 torch.stack(pictures[start : start + self.batch_size])
                 for start in range(0, len(pictures), self.batch_size)
             )
             found = [self._classify(batch, predictor) for batch in batches]
-        logits = torch.cat([one.logits for one in found or [self._nothing()]])
+        logits = torch.cat([one.logits for one in found or [self._no_predictions()]])
         return Predictions(logits, self.classes)
 
     def predict_files(self, paths: Sequence[Path], predictor: str = "") -> Iterator[PredictedFiles]:
@@ -341,7 +341,7 @@ class Networks(Answering):
                     failures = {p: x for p, x in answers.items() if isinstance(x, Exception)}
                     own = [path for path in own if path not in failures]
                     pictures = torch.cat([answers[path] for path in own]) if own else None
-                predictions = self._classify(pictures, predictor) if own else self._nothing()
+                predictions = self._classify(pictures, predictor) if own else self._no_predictions()
                 yield PredictedFiles(own, predictions, failures)
         finally:
             reader.close()
@@ -384,7 +384,7 @@ class Networks(Answering):
                 "call predict_masks"
             )
 
-    def _pictures(self, images: Sequence[Any]) -> list[Tensor]:
+    def _view_images(self, images: Sequence[Any]) -> list[Tensor]:
         for image in images:
             dtype, shape = (getattr(image, name, "") for name in ("dtype", "shape"))
             if dtype is not torch.uint8 or len(shape) != 3 or len(image) != 3:
@@ -396,7 +396,7 @@ class Networks(Answering):
         with as_user_error("", ValueError):
             return [self.view(image, torch.empty(0)) for image in images]
 
-    def _nothing(self) -> Predictions:
+    def _no_predictions(self) -> Predictions:
         return Predictions(torch.empty(0, len(self.classes)), self.classes)
 
     def _classify(self, pictures: Tensor, predictor: str) -> Predictions:

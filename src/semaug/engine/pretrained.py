@@ -52,7 +52,7 @@ def load_pretrained(
     if isinstance(file := getattr(spec, "weights", None), str):
         report = load_backbone(network, file)
     elif isinstance(spec, TimmNetwork) and spec.pretrained:
-        report = _fetched(network, spec, sizes)
+        report = _load_from_timm(network, spec, sizes)
     else:
         return None
     if (wanted := getattr(spec, "preprocessing", None)) is not None:
@@ -70,7 +70,7 @@ def load_pretrained(
     return replace(report, notes=(*report.notes, note))
 
 
-def _fetched(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneReport:
+def _load_from_timm(network: nn.Module, spec: TimmNetwork, sizes: Sizes) -> BackboneReport:
     fetched: Any = spec.fetch(sizes)
     part = spec.pretrained_part(network)
     state, origin = spec.pretrained_part(fetched).state_dict(), fetched.pretrained_cfg

@@ -397,11 +397,11 @@ class _Stream:
             crops = [draw(self.view.view, _purpose("view", k)) for k in range(len(self.augments))]
             view_draws = torch.cat(crops, dim=1)
         draws = [draw(one, _purpose("augmentation", k)) for k, one in enumerate(self.augments)]
-        self._share(draws)
+        self._share_draws(draws)
         mix_draws = None if self.mix is None else draw(self.mix, "mix").to(self.owner.device)
         return view_draws, [own.to(self.owner.device) for own in draws], mix_draws
 
-    def _share(self, draws: list[Tensor]) -> None:
+    def _share_draws(self, draws: list[Tensor]) -> None:
         """Let random operations of other views turn out as in the first one, where they are to."""
         first = self.augments[0].draw_names
         for own, augment, view in zip(draws, self.augments, self.spec.views, strict=True):

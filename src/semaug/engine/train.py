@@ -60,16 +60,8 @@ def train(
             is too small.
     """
     options = options or TrainOptions()
-    if (
-        run.has_begun and not resume and not run.diverged.exists()
-    ):  # asked before any process of this run writes
-        own = getattr(run.recipe.data, "is_users_own", False)
-        other = "; for other images than those of this run, choose another folder" if own else ""
-        raise UserError(
-            f"{run.folder}: holds this run already; add --resume to go on with it, or to see "
-            f"its summary if it is finished, or choose another seed=N or another folder with "
-            f"--runs{other}"
-        )
+    if not resume:
+        _check_not_begun(run)  # before any process of this run writes
     place = choose_device(options.device)
     with run.lock() if is_first_process() else nullcontext():
         run = settled(run, place)
@@ -98,7 +90,7 @@ def train(
             run.write_divergence(error.epoch, error.step)
             raise
         except RuntimeError as error:
-            if explanation := _explain(error, run.recipe, place):
+            if explanation := _explain_error(error, run.recipe, place):
                 raise UserError(explanation) from error
             raise
 
@@ -125,7 +117,20 @@ def settled(run: Run, device: torch.device) -> Run:
     return run
 
 
-def _explain(error: RuntimeError, recipe: Any, device: torch.device) -> str | None:
+def _check_not_begun(run: Run) -> None:
+    """Refuse a folder that holds the run already; a run that diverged has an error of its own."""
+    if not run.has_begun or run.diverged.exists():
+        return
+    own = getattr(run.recipe.data, "is_users_own", False)
+    other = "; for other images than those of this run, choose another folder" if own else ""
+    raise UserError(
+        f"{run.folder}: holds this run already; add --resume to go on with it, or to see its "
+        "summary if it is finished, or choose another seed=N or another folder with "
+        f"--runs{other}"
+    )
+
+
+def _explain_error(error: RuntimeError, recipe: Any, device: torch.device) -> str | None:
     """Say what a person can do about an error of torch, None if it is a mistake of ours."""
     text = str(error)
     # Torch raises it anywhere, mostly in a backward pass.

@@ -65,11 +65,11 @@ def values_by_class(group: Group) -> ClassValues | None:
     """Gather the values of classes; None if no run tells them."""
     recipes = tuple(recipe for recipe in group.recipes if any(run.by_class for run in recipe.runs))
     names = dict.fromkeys(name for run in group.runs for name in run.by_class)
-    rows = tuple(_gather(name, recipes) for name in names)
+    rows = tuple(_average_class(name, recipes) for name in names)
     return ClassValues(group.measure, recipes, rows) if recipes else None
 
 
-def _gather(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
+def _average_class(name: str, recipes: tuple[RecipeRuns, ...]) -> ClassValue:
     told = [
         {run.seed: run.by_class[name] for run in recipe.runs if name in run.by_class}
         for recipe in recipes

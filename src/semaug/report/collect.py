@@ -47,7 +47,7 @@ def collect(
         if not path.is_dir():
             raise UserError(f"{command}: expected a folder, got {path}")
     notes: list[str] = []
-    folders = _find(paths, notes)
+    folders = _find_run_folders(paths, notes)
     if not folders:
         raise UserError(
             f"{command}: expected folders with runs (recipe.json), got "
@@ -55,10 +55,10 @@ def collect(
         )
     runs = [run for folder in folders if (run := read_run(folder, notes)) is not None]
     created = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M %Z}".strip()
-    return Report(_group(runs, notes), tuple(map(printable, notes)), created)
+    return Report(_group_runs(runs, notes), tuple(map(printable, notes)), created)
 
 
-def _find(paths: Iterable[Path], notes: list[str]) -> list[Path]:
+def _find_run_folders(paths: Iterable[Path], notes: list[str]) -> list[Path]:
     """Return each folder of a run once, in the order of names."""
 
     def unreadable(error: OSError) -> None:
@@ -84,7 +84,9 @@ def read_run(folder: Path, notes: list[str]) -> RunData | None:
         notes: Gets a sentence for each thing that cannot be read.
     """
     paths = folder / "recipe.json", folder / "summary.json"
-    found = [(path, content) for path in paths if (content := _load(path, notes)) is not None]
+    found = [
+        (path, content) for path in paths if (content := _try_to_read(path, notes)) is not None
+    ]
     try:
         with as_user_error(
             f"{folder}: left out, for its files do not hold what training writes: ",
@@ -101,33 +103,15 @@ def read_run(folder: Path, notes: list[str]) -> RunData | None:
 def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunData:
     summary = found.get(folder / "summary.json")
     about = summary or found[folder / "recipe.json"]
-    starts = _load(folder / "environment.json", notes) or ()
-    images = _load(folder / "images.json", notes) or {}
+    starts = _try_to_read(folder / "environment.json", notes) or ()
+    images = _try_to_read(folder / "images.json", notes) or {}
     path = folder / "metrics.jsonl"
-    rows, damaged = _load(path, notes, load_rows) or ([], [])
+    rows, damaged = _try_to_read(path, notes, load_rows) or ([], [])
     if damaged:
         some = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
         notes.append(f"{path}: left out what is damaged, line {some}")
-    # An unfinished run tells the same by its last epoch and its last start.
-    reached, last = rows[-1] if rows else {}, starts[-1] if starts else {}
-    end = summary or {
-        **about,
-        "results": {},
-        "by_class": {},
-        "versions": {name: last[name] for name in last if name not in _NO_VERSIONS},
-        "device": last.get("device", ""),
-        "commit": last.get("commit", ""),
-        "seconds": reached.get("seconds"),
-        "peak_memory_mib": reached.get("peak_memory_mib"),
-    }
+    end = summary or _end_so_far(about, rows, starts)
     measure, *others = measures_of(about)
-    results = {
-        predictor: {
-            metric: {report: float(values[report]) for report in REPORTS if report in values}
-            for metric, values in metrics.items()
-        }
-        for predictor, metrics in end["results"].items()
-    }
     return RunData(
         folder,
         label(about["name"], about["overrides"], about["quick"]),
@@ -135,11 +119,11 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         measure,
         dict(about["recipe"]),
         tuple(rows),
-        results,
+        _results_of(end),
         {name: float(value) for name, value in end["by_class"].items()},
         finished=summary is not None,
-        seconds=_number(end["seconds"]),
-        peak_memory=_number(end["peak_memory_mib"]),
+        seconds=_float_or_none(end["seconds"]),
+        peak_memory=_float_or_none(end["peak_memory_mib"]),
         device=str(end["device"]),
         commit=str(end["commit"]),
         versions={name: str(version) for name, version in end["versions"].items()},
@@ -151,19 +135,49 @@ def _make_run(folder: Path, found: Mapping[Path, Any], notes: list[str]) -> RunD
         num_tests=int(end.get("epochs") or end["recipe"].get("epochs") or NUM_AVERAGED),
         work=work_of(end),
         others=tuple(others),
-        tested=_load(folder / "tested.npz", notes, read_tested) if summary else None,
-        pictures=_spread(pictures_of(folder)),
+        tested=_try_to_read(folder / "tested.npz", notes, read_tested) if summary else None,
+        pictures=_choose_pictures(pictures_of(folder)),
         inside=tuple(
-            one for path in pictures_below(folder) if (one := _load(path, notes, read_picture))
+            one
+            for path in pictures_below(folder)
+            if (one := _try_to_read(path, notes, read_picture))
         ),
     )
 
 
-def _number(value: Any) -> float | None:
+def _end_so_far(
+    about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], starts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what an unfinished run tells by its last epoch and its last start, as a summary."""
+    reached, last = rows[-1] if rows else {}, starts[-1] if starts else {}
+    return {
+        **about,
+        "results": {},
+        "by_class": {},
+        "versions": {name: last[name] for name in last if name not in _NO_VERSIONS},
+        "device": last.get("device", ""),
+        "commit": last.get("commit", ""),
+        "seconds": reached.get("seconds"),
+        "peak_memory_mib": reached.get("peak_memory_mib"),
+    }
+
+
+def _results_of(end: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the results of a run by predictor, metric and the tests that make a number."""
+    return {
+        predictor: {
+            metric: {report: float(values[report]) for report in REPORTS if report in values}
+            for metric, values in metrics.items()
+        }
+        for predictor, metrics in end["results"].items()
+    }
+
+
+def _float_or_none(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _spread(pictures: Mapping[int, Path]) -> dict[int, Path]:
+def _choose_pictures(pictures: Mapping[int, Path]) -> dict[int, Path]:
     """Return the first and the last picture of a run, and some between them."""
     steps, last = list(pictures), _MOST_PICTURES - 1
     chosen = {steps[place * (len(steps) - 1) // last] for place in range(last + 1)} if steps else ()
@@ -174,7 +188,7 @@ _MOST_PICTURES = 4  # of a run
 _NO_VERSIONS = ("started", "device", "threads", "resumes", "commit")  # in environment.json
 
 
-def _load(path: Path, notes: list[str], read: Callable[[Path], Any] | None = None) -> Any:
+def _try_to_read(path: Path, notes: list[str], read: Callable[[Path], Any] | None = None) -> Any:
     """Return what a file holds, of JSON by default; None, if it is missing or damaged."""
     try:
         return printable(read(path) if read else read_json(path, "it was left out"))
@@ -187,7 +201,7 @@ def _load(path: Path, notes: list[str], read: Callable[[Path], Any] | None = Non
     return None
 
 
-def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
+def _group_runs(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
     """Put runs on the same images with the same main metric together, by recipe in there.
 
     The images are those of ``images.json``: what a recipe names may be another set elsewhere. Where
@@ -196,7 +210,7 @@ def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
     parts: dict[tuple[str, int, Measure], list[RunData]] = {}
     seen: dict[tuple[str, int | None], list[str]] = {}
     for run in runs:
-        title, digest = _images(run), _digest(run)
+        title, digest = _describe_images(run), _digest_images(run)
         known = seen.setdefault((title, run.seed if run.images_follow_seed else None), [])
         if digest and digest not in known:
             known.append(digest)
@@ -206,20 +220,20 @@ def _group(runs: Iterable[RunData], notes: list[str]) -> tuple[Group, ...]:
     for (title, which, measure), members in parts.items():
         same = [key for key in parts if key[0] == title]
         if len({key[1] for key in same}) > 1:
-            title += ", unknown images" if which < 0 else f", images {_digest(members[0])}"
+            title += ", unknown images" if which < 0 else f", images {_digest_images(members[0])}"
         if len({key[2] for key in same}) > 1:
             title += f", {measure.name}"
-        groups.append(_make_group(title, _by_recipe(members, notes)))
+        groups.append(_make_group(title, _group_by_recipe(members, notes)))
     return tuple(groups)
 
 
-def _digest(run: RunData) -> str:
+def _digest_images(run: RunData) -> str:
     """Return what tells images from others; "" if no file tells which they are."""
     sums = json.dumps(run.images, sort_keys=True).encode()
     return hashlib.sha256(sums).hexdigest()[:8] if run.images else ""
 
 
-def _by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]:
+def _group_by_recipe(runs: Iterable[RunData], notes: list[str]) -> list[list[RunData]]:
     """Put runs of the same recipe together, each seed once."""
     recipes: dict[tuple[str, str], list[RunData]] = {}
     for run in runs:
@@ -246,12 +260,12 @@ def _make_group(title: str, recipes: list[list[RunData]]) -> Group:
         )
         for members in recipes
     ]
-    told = [replace(recipe, label=_label(recipe, made)) for recipe in made]
+    told = [replace(recipe, label=_make_label_unique(recipe, made)) for recipe in made]
     told.sort(key=lambda recipe: (not _is_baseline(recipe.runs[0]), recipe.label))
     return make_group(title, told)
 
 
-def _label(recipe: RecipeRuns, recipes: Sequence[RecipeRuns]) -> str:
+def _make_label_unique(recipe: RecipeRuns, recipes: Sequence[RecipeRuns]) -> str:
     """Add to a label that several recipes have the options in which they differ, or a folder."""
     label, labels = recipe.label, [other.label for other in recipes]
     if labels.count(label) == 1:
@@ -279,7 +293,7 @@ def _is_baseline(run: RunData) -> bool:
     return (run.options.get("loss"), run.options.get("method")) == ("cross_entropy", "supervised")
 
 
-def _images(run: RunData) -> str:
+def _describe_images(run: RunData) -> str:
     """Say on which images a run is trained and tested: data set, and the options that choose."""
     chosen = {
         name: value

@@ -43,7 +43,7 @@ def check_same_test(first: Any, second: Any) -> None:
     Raises:
         UserError: If they differ, so that a difference of results would say nothing.
     """
-    one, other = map(_tested, (first, second))
+    one, other = map(_options_of_tests, (first, second))
     for dotted, name in typed_names({**one, **other}).items():
         if dotted in one and dotted in other and one[dotted] != other[dotted]:
             raise UserError(
@@ -52,7 +52,7 @@ def check_same_test(first: Any, second: Any) -> None:
             )
 
 
-def _tested(recipe: Any) -> dict[str, Any]:
+def _options_of_tests(recipe: Any) -> dict[str, Any]:
     """Return the options that choose test images and the main metric, as far as they are known."""
     options = flat_options(recipe_to_plain_data(recipe))
     of_data = (name for name in options if name.partition(".")[0] == "data")
@@ -84,7 +84,9 @@ def compare_runs(first: Sequence[Run], second: Sequence[Run], root: Path) -> Com
     one, other = first[0].recipe, second[0].recipe
     check_same_test(one, other)
     check_same_images([*first, *second], only_tested=one.subset != other.subset)
-    recipes = [RecipeRuns(runs[0].label, tuple(map(_load, runs))) for runs in (first, second)]
+    recipes = [
+        RecipeRuns(runs[0].label, tuple(map(_read_finished_run, runs))) for runs in (first, second)
+    ]
     count = len(first)
     title = "single runs" if count == 1 else f"mean of {count} runs, band from lowest to highest"
     group = make_group(title, recipes)
@@ -104,7 +106,7 @@ def compare_runs(first: Sequence[Run], second: Sequence[Run], root: Path) -> Com
     return comparison
 
 
-def _load(run: Run) -> RunData:
+def _read_finished_run(run: Run) -> RunData:
     notes: list[str] = []
     found = read_run(run.folder, notes)
     if found is None or not found.finished:
@@ -250,13 +252,13 @@ def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
         "metric": asdict(group.measure),
         "first": _side_as_plain_data(first),
         "second": _side_as_plain_data(second),
-        "second_minus_first": _differences(group, group.measure),
+        "second_minus_first": _paired_differences(group, group.measure),
         "other_metrics": [
             {
                 "metric": asdict(other),
                 "first": {"results": _results(first, other)},
                 "second": {"results": _results(second, other)},
-                "second_minus_first": _differences(group, other),
+                "second_minus_first": _paired_differences(group, other),
             }
             for other in group.others
         ],
@@ -266,7 +268,7 @@ def _as_plain_data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _differences(group: Group, measure: Measure) -> dict[str, Any]:
+def _paired_differences(group: Group, measure: Measure) -> dict[str, Any]:
     first, second = group.recipes
     return {
         pair.predictor: {

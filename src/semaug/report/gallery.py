@@ -91,7 +91,7 @@ def draw_gallery(
         colors = class_colors(data.num_classes, data.colors)
         classes = dict(zip(train.classes, colors, strict=True))
     rows = places.tolist() if classes else [train.classes[k] for k in train.labels[places].tolist()]
-    _write(path, images, titles, [*map(str, rows)], classes)
+    _write_picture(path, images, titles, [*map(str, rows)], classes)
 
 
 def augmented_images(streams: Streams, seed: int, places: Tensor, num_epochs: int) -> Tensor:
@@ -144,7 +144,7 @@ def _draw_masks(images: Tensor, masks: Tensor, data: DataSet) -> Tensor:
     return torch.where(known.unsqueeze(-3), mixed.round().byte(), images)
 
 
-def _write(
+def _write_picture(
     path: Path, images: Tensor, titles: list[str], names: list[str], classes: Mapping[str, Color]
 ) -> None:
     """Write images ``(R, K, C, H, W)`` side by side, and below them colors of classes, if any."""

@@ -202,11 +202,11 @@ def save(figure: Figure, path: Path) -> None:
         OSError: If the disk does not take it.
     """
     options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"dpi": 150}
-    content = _encoded(figure, path.stem, path.suffix[1:], bbox_inches="tight", **options)
+    content = _encode(figure, path.stem, path.suffix[1:], bbox_inches="tight", **options)
     write_atomically(path, lambda file: file.write(content))
 
 
-def _encoded(figure: Figure, name: str, format: str, **options: Any) -> bytes:
+def _encode(figure: Figure, name: str, format: str, **options: Any) -> bytes:
     content = io.BytesIO()
     with matplotlib.rc_context(settings(name)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # no font has it: a box
@@ -218,14 +218,14 @@ def page_svg(figure: Figure, name: str, title: str, description: str) -> str:
     """Let a picture take colors and size from the page, and keep its ids apart from others."""
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
-    root = ElementTree.fromstring(_encoded(figure, name, "svg", transparent=True))  # ours
+    root = ElementTree.fromstring(_encode(figure, name, "svg", transparent=True))  # ours
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.rpartition("}")[2] in ("metadata", "style"):
                 parent.remove(child)
     for element in root.iter():
         for key, value in list(element.attrib.items()):
-            element.set(key, _adapt(key.rpartition("}")[2], value, name))
+            element.set(key, _adapt_attribute(key.rpartition("}")[2], value, name))
     for size in ("width", "height"):
         del root.attrib[size]
     root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title {name}-desc"}
@@ -236,7 +236,7 @@ def page_svg(figure: Figure, name: str, title: str, description: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _adapt(key: str, value: str, name: str) -> str:
+def _adapt_attribute(key: str, value: str, name: str) -> str:
     if key == "id":
         return f"{name}-{value}"
     if key == "href":

@@ -68,7 +68,7 @@ class Plot(Picture):
             for column in self.columns
             if (points := curve(recipe.runs, column))
         ]
-        return " ".join([*ends, *(f"{text}." for text in self._axis()[2])])
+        return " ".join([*ends, *(f"{text}." for text in self._choose_axis()[2])])
 
     def svg(self) -> str:
         """Return the picture for a page, with what the page shows under the pointer."""
@@ -88,7 +88,7 @@ class Plot(Picture):
         for place, recipe in enumerate(self.group.recipes):
             color, dashes = series(place, wide=self.is_wide)
             for column in self.columns:
-                if not (points := _thin(curve(recipe.runs, column))):
+                if not (points := _thin_out(curve(recipe.runs, column))):
                     continue
                 is_training = self.is_wide and column == self.group.main_columns[1]
                 epochs, means, lows, highs = zip(*points, strict=True)
@@ -106,7 +106,7 @@ class Plot(Picture):
                     axes.fill_between(
                         epochs, lows, highs, color=SERIES[color], alpha=0.18, linewidth=0
                     )
-        has_logarithm, (low, high), cut = self._axis()
+        has_logarithm, (low, high), cut = self._choose_axis()
         if has_logarithm:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -122,7 +122,7 @@ class Plot(Picture):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(which="major")
 
-    def _axis(self) -> tuple[bool, tuple[float, float], list[str]]:
+    def _choose_axis(self) -> tuple[bool, tuple[float, float], list[str]]:
         """Return whether the axis is logarithmic, its ends, and what is cut there."""
         ranges = [
             (min(values), max(values), recipe.label)
@@ -193,15 +193,15 @@ def export_plots(report: Report, folder: Path) -> list[Path]:
 
 
 def _plots_of_group(group: Group, taken: set[str]) -> Iterator[Picture]:
-    if main := main_plot(_unique(group.title, group.measure.name, taken), group):
+    if main := main_plot(_make_name_unique(group.title, group.measure.name, taken), group):
         yield main
     if classes := values_by_class(group):
-        name, title = _unique(group.title, "classes", taken), f"{group.measured} by class"
+        name, title = _make_name_unique(group.title, "classes", taken), f"{group.measured} by class"
         yield ClassPlot(name, title, group, classes)
     yield from _plots_of_mistakes(group, taken)
     for column in sorted(group.columns(), key=lambda column: _RANKS.get(column, 0)):
         if column not in (*_NOT_DRAWN, *group.main_columns):
-            name = _unique(group.title, column, taken)
+            name = _make_name_unique(group.title, column, taken)
             yield Plot(name, _title(column, group), group, (column,))
 
 
@@ -209,14 +209,14 @@ def _plots_of_mistakes(group: Group, taken: set[str]) -> Iterator[Picture]:
     for recipe in group.recipes:
         if found := recipe.masks:
             what = found[1].title.lower()
-            name_of_masks = _unique(group.title, f"{what}-{recipe.label}", taken)
+            name_of_masks = _make_name_unique(group.title, f"{what}-{recipe.label}", taken)
             title = f"{what} of {recipe.label}, seed {found[0]}"
             yield MasksPlot(name_of_masks, title, group, found[1])
         if (mistakes := recipe.mistakes) is None:
             continue
 
         def name(what: str, label: str = recipe.label) -> str:
-            return _unique(group.title, f"{what}-{label}", taken)
+            return _make_name_unique(group.title, f"{what}-{label}", taken)
 
         if len(mistakes.classes) <= MOST_CLASSES:
             title = f"confusion matrix of {recipe.label}"
@@ -252,7 +252,7 @@ def _title(column: str, group: Group) -> str:
     return {**_NAMES, **tested, **others, f"train_{name}": f"training {name}"}.get(column, column)
 
 
-def _unique(group: str, column: str, taken: set[str]) -> str:
+def _make_name_unique(group: str, column: str, taken: set[str]) -> str:
     """Make a name for a file and an id: letters, digits, dots and dashes."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{group}-{column}").strip("-")[:100] or "plot"
     numbered = (f"plot-{name}-{place}" for place in count(2))
@@ -262,7 +262,7 @@ def _unique(group: str, column: str, taken: set[str]) -> str:
     return chosen
 
 
-def _thin(points: list[Point]) -> list[Point]:
+def _thin_out(points: list[Point]) -> list[Point]:
     """Return evenly spread points, the last among them, if there are too many."""
     step = math.ceil(len(points) / _MOST_POINTS) if points else 1
     return points[::-step][::-1]

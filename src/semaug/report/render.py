@@ -43,8 +43,8 @@ def render(report: Report) -> str:
         "capital": lambda text: text[:1].upper() + text[1:],
         "duration": lambda seconds: _MISSING if seconds is None else in_words(seconds),
         "json": json.dumps,
-        "memory": _memory,
-        "number": _number,
+        "memory": _format_memory,
+        "number": _format_number,
     }
     environment.globals |= {
         "count": counted,
@@ -57,7 +57,7 @@ def render(report: Report) -> str:
     }
     ids = {id(run): f"run-{place}" for place, run in enumerate(report.runs, start=1)}
     sections = [
-        _section(group, plots, place)
+        _describe_group(group, plots, place)
         for place, (group, plots) in enumerate(
             zip(report.groups, plots_of(report), strict=True), start=1
         )
@@ -70,7 +70,7 @@ def render(report: Report) -> str:
         sections=sections,
         all_runs=[(group, _rows_of_runs(group, ids)) for group in report.groups],
         details=[
-            (run, f"{recipe.label}, seed {run.seed}", ids[id(run)], _facts(run, group))
+            (run, f"{recipe.label}, seed {run.seed}", ids[id(run)], _describe_run(run, group))
             for group in report.groups
             for recipe in group.recipes
             for run in recipe.runs
@@ -79,7 +79,7 @@ def render(report: Report) -> str:
     )
 
 
-def _section(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
+def _describe_group(group: Group, plots: list[Picture], place: int) -> dict[str, Any]:
     shown = (plot for plot in plots if plot.in_page)
     pictures = [(plot, Markup(plot.svg())) for plot in shown]  # made by us, names escaped
     curves = [(plot, svg) for plot, svg in pictures if isinstance(plot, Plot)]
@@ -175,7 +175,7 @@ def _rows_of_runs(group: Group, ids: Mapping[int, str]) -> list[tuple[Any, ...]]
     ]
 
 
-def _facts(run: RunData, group: Group) -> dict[str, str]:
+def _describe_run(run: RunData, group: Group) -> dict[str, str]:
     return {
         "images": group.title,
         "folder": str(run.folder).encode(errors="replace").decode(),
@@ -184,7 +184,7 @@ def _facts(run: RunData, group: Group) -> dict[str, str]:
         "commit": run.commit,
         "started": ", ".join(start for start in run.starts if start),
         "time": "" if run.seconds is None else in_words(run.seconds),
-        "peak memory": _memory(run.peak_memory),
+        "peak memory": _format_memory(run.peak_memory),
         **{f"version of {name}": version for name, version in run.versions.items()},
         **{f"SHA-256 of {name}": digest for name, digest in run.code.items()},
     }
@@ -205,19 +205,19 @@ def _file_address(path: Path) -> str:
         return ""
 
 
-def _number(value: float | None, format: str = ".2f") -> str:
+def _format_number(value: float | None, format: str = ".2f") -> str:
     """Write a number, with the sign for minus.
 
-    >>> _number(-1.234)
+    >>> _format_number(-1.234)
     '−1.23'
     """
     return _MISSING if value is None else f"{value:{format}}".replace("-", "−")
 
 
-def _memory(mebibytes: float | None) -> str:
+def _format_memory(mebibytes: float | None) -> str:
     """Write how much memory something took.
 
-    >>> _memory(512.4), _memory(20480)
+    >>> _format_memory(512.4), _format_memory(20480)
     ('512 MiB', '20.0 GiB')
     """
     if mebibytes is None:
