@@ -1,4 +1,4 @@
-"""Metrics: errors, accuracies, intersections over unions, and how good probabilities are.
+"""Metrics of predictions: errors and accuracies, probabilities, intersections over unions.
 
 A metric counts on the device of the predictions and waits for nothing until its value is wanted.
 Counts are integers in buffers, so that the counts of several processes add up exactly; sums of

@@ -1,4 +1,4 @@
-"""Whether the label is the best guess, or among the best.
+"""Errors and accuracies: how often the label is the best guess, or among the best.
 
 >>> import torch
 >>> error = Error(num_classes=3)

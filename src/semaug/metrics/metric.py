@@ -1,4 +1,4 @@
-"""What every metric is: counted batch by batch, merged over processes, then a value."""
+"""Base classes of metrics, and what their updates share."""
 
 import math
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""How good probabilities are: their logarithm, and how far confidence and accuracy are apart."""
+"""Negative log-likelihood and calibration error of predicted probabilities."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How well masks are predicted: accuracies of pixels, intersections over unions."""
+"""Metrics of masks: accuracies of pixels, intersections over unions."""
 
 from dataclasses import dataclass
 
