@@ -22,7 +22,7 @@ from semaug.data.registry import data_root
 from semaug.engine.display import show_reading
 from semaug.engine.options import TrainOptions
 from semaug.engine.processes import Processes
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, as_recipe_error, as_user_error
 from semaug.export import BackboneReport
 from semaug.runs.loggers import RunLogger
 from semaug.runs.run import Run
@@ -146,7 +146,7 @@ def load_data(
     if keeps_duplicates and isinstance(data.train, FileSet):
         find_near_duplicates([data.train], progress=progress)  # which are known from here on
     told = len(data.notes)
-    with as_user_error("recipe: ", ValueError):
+    with as_recipe_error():
         data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
     for note in data.notes[told:]:
         tell(note)
