@@ -84,7 +84,10 @@ def test_members_are_found_made_and_named():
     [
         (lambda: ANIMALS.get("tigre"), "recipe: unknown animal 'tigre'; did you mean 'tiger'?"),
         (lambda: ANIMALS.make("tiger"), "recipe: animal=tiger expects weight=..."),
-        (lambda: ANIMALS.make("cat", live=3), "animal 'cat': unknown option 'live'; did you mean"),
+        (
+            lambda: ANIMALS.make("cat", live=3),
+            "recipe: animal=cat: unknown option 'live'; did you mean",
+        ),
         (
             lambda: ANIMALS.get("json:loads"),
             "json:loads: expected a dataclass, the spec of one animal",

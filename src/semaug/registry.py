@@ -81,13 +81,22 @@ class Registry:
     Args:
         kind: What its members are, for messages.
         *homes: Packages that register the members when they are imported.
+        field: Of recipes, that takes its names; the kind if it is called so.
+        listed: What ``semaug list`` calls the members; empty if it does not list them.
         fallback: Makes the spec class of a name that is not registered; None if it knows none.
     """
 
     def __init__(
-        self, kind: str, *homes: str, fallback: Callable[[str], type | None] | None = None
+        self,
+        kind: str,
+        *homes: str,
+        field: str = "",
+        listed: str = "",
+        fallback: Callable[[str], type | None] | None = None,
     ) -> None:
         self.kind = kind
+        self.field = field or kind
+        self.listed = listed
         self.fallback = fallback
         self._homes = homes
         self._members: dict[str, Any] = {}
@@ -129,7 +138,8 @@ class Registry:
         names = self.names()
         found = self._members.get(name) or (self.fallback and self.fallback(name))
         if not found:
-            raise UserError(unknown_name("recipe", self.kind, name, names))
+            listed_by = f"semaug list {self.listed}" if self.listed else ""
+            raise UserError(unknown_name("recipe", self.kind, name, names, listed_by=listed_by))
         return found
 
     def make(self, name: str, **options: Any) -> Any:
@@ -141,7 +151,7 @@ class Registry:
         kind = self.get(name)
         own = {one.name: one for one in fields(kind)}
         for option in options.keys() - own.keys():
-            raise UserError(unknown_name(f"{self.kind} {name!r}", "option", option, own))
+            raise UserError(unknown_name(f"recipe: {self.field}={name}", "option", option, own))
         missing = [
             option
             for option, one in own.items()
@@ -149,7 +159,7 @@ class Registry:
         ]
         if missing:
             wanted = " ".join(f"{option}=..." for option in missing)
-            raise UserError(f"recipe: {self.kind}={name} expects {wanted}")
+            raise UserError(f"recipe: {self.field}={name} expects {wanted}")
         spec = kind(**options)
         resolve_choices(spec)
         return spec
@@ -246,21 +256,24 @@ def registry_of(one: Field[Any]) -> Registry | None:
     return one.metadata.get("registry")
 
 
-losses = Registry("loss", "semaug.losses")  # what loss= takes
-# What unlabeled_loss= takes.
-unlabeled_losses = Registry("loss of unlabeled images", "semaug.losses")
-methods = Registry("method", "semaug.methods", "semaug.generation")  # what method= takes
-networks = Registry("network", "semaug.networks")  # what network= takes
-# What data= takes.
-data_sets = Registry("data set", "semaug.data", "semaug.generation", "semaug.detection.data_sets")
-subsets = Registry("subset", "semaug.data")  # what subset= takes
-augmentations = Registry("augmentation", "semaug.augmentation")  # what augment= takes
-metrics = Registry("metric", "semaug.metrics")  # what metrics= takes
-optimizers = Registry("optimizer", "semaug.engine.optimizers")  # what optimizer= takes
-schedules = Registry("schedule", "semaug.engine.schedules")  # what schedule= takes
-evaluations = Registry("evaluation", "semaug.engine.evaluation")  # what evaluation= takes
-generators = Registry("generator", "semaug.generation")  # what generator= takes
-detectors = Registry("detector", "semaug.detection.specs")  # what detector= takes
-recipes = Registry("recipe", "semaug.recipes")  # recipes by name
+losses = Registry("loss", "semaug.losses", listed="losses")
+unlabeled_losses = Registry("loss of unlabeled images", "semaug.losses", field="unlabeled_loss")
+methods = Registry("method", "semaug.methods", "semaug.generation", listed="methods")
+networks = Registry("network", "semaug.networks", listed="networks")
+data_sets = Registry(
+    "data set",
+    *("semaug.data", "semaug.generation", "semaug.detection.data_sets"),
+    field="data",
+    listed="data",
+)
+subsets = Registry("subset", "semaug.data")
+augmentations = Registry("augmentation", "semaug.augmentation", field="augment")
+metrics = Registry("metric", "semaug.metrics", field="metrics", listed="metrics")
+optimizers = Registry("optimizer", "semaug.engine.optimizers", listed="optimizers")
+schedules = Registry("schedule", "semaug.engine.schedules", listed="schedules")
+evaluations = Registry("evaluation", "semaug.engine.evaluation", listed="evaluations")
+generators = Registry("generator", "semaug.generation", listed="generators")
+detectors = Registry("detector", "semaug.detection.specs", listed="detectors")
+recipes = Registry("recipe", "semaug.recipes", listed="recipes")  # by name
 # Classes of recipes by the kind in recipe.json.
 kinds = Registry("kind of recipe", "semaug.recipe", "semaug.generation", "semaug.detection.recipe")

@@ -289,11 +289,11 @@ def test_images_with_masks_in_files_are_cropped_where_they_are_decoded(dense):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": (0,)}, "^recipe: RandomScaleCrop: expected `size` >= 1, got 0"),
+        ({"size": (0,)}, "^recipe: expected `size` >= 1, got 0"),
         ({"size": (1, 2, 3)}, "expected two numbers `size`, got"),
         ({"size": ()}, "expected two numbers `size`, got"),
         ({"size": (8,), "scale": (2.0, 1.0)}, "expected `scale` with 0 < lowest <= highest"),
-        ({"size": (8,), "rotation": -1.0}, "RandomScaleCrop: expected `rotation` >= 0"),
+        ({"size": (8,), "rotation": -1.0}, "^recipe: expected `rotation` >= 0"),
         (
             {"size": (8,), "jitter": (0, 0, 0, 0.6)},
             "recipe: expected `jitter` >= 0, and hue <= 0.5",

@@ -155,12 +155,31 @@ def test_compare_of_one_seed_says_so(semaug):
             ["train", "digits_resnet"],
             "unknown recipe 'digits_resnet'; did you mean 'digits_resnet8'?",
         ),
-        (["train", "digits_resnet8", "learning_rate=1"], "did you mean 'lr'?"),
+        (
+            ["train", "digits_resnet8", "learning_rate=1"],
+            "recipe digits_resnet8: unknown field 'learning_rate'; did you mean 'lr'? "
+            "see: semaug list recipe digits_resnet8",
+        ),
+        (
+            ["compare", "digits_resnet8", "digits_resnet8_isda", "qqqqqq=1"],
+            "recipe digits_resnet8: unknown field 'qqqqqq'; see: semaug list recipe digits_resnet8",
+        ),
+        (
+            ["show", "digits_resnet8,epochs=2", "epoch=1"],
+            "recipe digits_resnet8: unknown field 'epoch'; did you mean 'epochs'?",
+        ),
+        (
+            ["train", "digits_resnet8", "network=zzzqqq"],
+            "recipe digits_resnet8: unknown network 'zzzqqq'; all ",
+        ),
+        (["train", "zzzqqq"], "are printed by: semaug list recipes"),
+        (["train", "lost/recipe.json"], "expected the recipe.json of a run, got no such file"),
+        (["show", "digits_wgan_gp"], "expected a recipe that augments images, got one of a gene"),
         (
             ["train", "digits_resnet8", "epochs=fast"],
             "`epochs` to be a whole number or 'none', got 'fast'",
         ),
-        (["train", "digits_resnet8", "strength=1"], "no option 'strength'; add loss=isda"),
+        (["train", "digits_resnet8", "strength=1"], "no field 'strength'; add loss=isda"),
         (["train", "digits_resnet8", "seed=one"], "`seed` to be a whole number >= 0, got 'one'"),
         (["train", "digits_resnet8", "seed=1", "--seed", "2"], "expected one seed, got several"),
         (
@@ -190,7 +209,7 @@ def test_compare_of_one_seed_says_so(semaug):
         ),
         (
             ["compare", "digits_resnet8", "cifar10_resnet32", "strength=1"],
-            "no option 'strength'; add loss=isda",
+            "no field 'strength'; add loss=isda",
         ),
         (
             ["compare", "digits_resnet8,metrics=error", "digits_resnet8,metrics=accuracy,error"],

@@ -6,7 +6,7 @@ from semaug.queue.outcome import train_one
 
 TINY = ["epochs=1", "train_per_class=10", "test_images=60", "batch_size=32", "--device", "cpu"]
 COMPARE = ["compare", "digits_resnet8", "digits_resnet8_isda", "--seeds", "1", *TINY]
-SEARCH = ["search", "digits_resnet8_isda", "strength=0.1,0.5", "--holdout", "50", *TINY]
+SEARCH = ["search", "digits_resnet8_isda", "strength=0.1,0.5", "--hold-out", "50", *TINY]
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_fetch_tells_what_it_did(run, toy, tmp_path):
 
 def test_check_measures_a_good_set(run, toy):
     run("fetch", "toy")
-    result = run("check", "toy", "--threads", "1")
+    result = run("check", "toy", "--workers", "1")
     assert result.exit_code == 0
     assert "toy, 2 classes" in result.stdout
     for row in (
@@ -129,9 +129,9 @@ def test_check_takes_options_of_the_set(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["check", "folder", "tset=val"], UserError, "unknown field 'tset'; did you mean 'test'"),
+        (["check", "folder", "tset=a"], UserError, "data check folder: unknown option 'tset'; did"),
         (["fetch", "cifar11"], UserError, "unknown data set 'cifar11'; did you mean"),
-        (["check", "cifar11"], UserError, "unknown data set 'cifar11'; did you mean"),
+        (["check", "cifar11"], UserError, "data check: unknown data set 'cifar11'; did you mean"),
         (["fetch", "imagenet"], UserError, "only image-net.org hands it out"),
         (["fetch", "toy"], ConnectionError, "expected a file of MD5 sum .* at http://host/file"),
     ],

@@ -25,7 +25,7 @@ def test_export_writes_the_weights_of_plain_timm(semaug, tmp_path):
         f"export: {folder}: exists already; add --overwrite, or choose another with --output\n"
     )
     assert semaug("export", str(run), "--overwrite")[0] == 0
-    status, output, _ = semaug("export", str(run), "--to", "state_dict", "-o", "mine")
+    status, output, _ = semaug("export", str(run), "--format", "state_dict", "-o", "mine")
     assert output == "wrote mine: model.pt, model.json, README.md\n"
 
 
@@ -45,7 +45,7 @@ def test_a_folder_without_a_run_is_named(semaug):
     status, _, error = semaug("export", "nowhere")
     assert status == 2
     assert error == "nowhere: expected the folder of a run, got no such folder\n"
-    status, _, error = semaug("export", "nowhere", "--to", "jpeg")
+    status, _, error = semaug("export", "nowhere", "--format", "jpeg")
     assert "unknown format 'jpeg'; choose from onnx, safetensors, state_dict, torch_export" in error
 
 
@@ -85,7 +85,7 @@ def test_a_network_of_ones_own_keeps_its_names(semaug, tmp_path, forget):
 
     file.unlink()
     forget()
-    command = ["export", str(run), "--to", "torch_export"]
+    command = ["export", str(run), "--format", "torch_export"]
     status, _, error = semaug(*command)
     assert status == 2
     assert "add --trust-code to execute the copy" in error

@@ -65,7 +65,7 @@ def test_unknown_classes_and_generators_are_named(semaug, folders):
 def test_each_number_is_told_with_its_feature_space(semaug, folders, tmp_path):
     status, output, errors = semaug(
         *("quality", folders[0], "--features", "pixels", "--features", folders[1], "-n", "60"),
-        *("--neighbours", "near.png", "--device", "cpu"),
+        *("--output", "near.png", "--device", "cpu"),
     )
     assert status == 0, errors
     text = " ".join(output.split())
@@ -112,7 +112,7 @@ def test_data_that_do_not_fit_are_named(semaug, tmp_path):
 def test_runs_of_other_kinds_are_no_generators(semaug, folders):
     status, _, errors = semaug("quality", folders[1])
     assert status == 2
-    assert "expected the run of a generator, got one of Recipe" in errors
+    assert "expected the run of a generator, got one of digits_resnet8" in errors
     status, _, errors = semaug("quality", folders[0], "--features", folders[0])
     assert status == 2
     assert "expected a run of networks that predict" in errors

@@ -20,7 +20,7 @@ def trained(semaug, tmp_path):
 
 def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
     command = ["directions", RUN, "--class", "7", "--from", "0-4", "--to", "5-9"]
-    status, output, errors = semaug(*command, "--number", "3", "--random", "0", *OPTIONS)
+    status, output, errors = semaug(*command, "--strongest", "3", "--random", "0", *OPTIONS)
     assert status == 0, errors
     assert "within the 3 strongest directions" in output
     found = json.loads((trained / "directions-7.json").read_text())
@@ -47,7 +47,7 @@ def test_what_was_found_is_printed_kept_and_reported(semaug, trained, tmp_path):
     assert f"{first['silhouette']:.3f}" in output
 
     command = ["visualize", RUN, "--inverter", "decoder", "--decoder-steps", "2", "--class", "3"]
-    status, output, errors = semaug(*command, "--augmented", "1", *OPTIONS)
+    status, output, errors = semaug(*command, "--draws", "1", *OPTIONS)
     assert status == 0, errors
     found = json.loads((trained / "visualize-decoder-3.json").read_text())
     assert f"test images is {found['re_encoding']['error']:.3f}" in output
@@ -91,17 +91,21 @@ make.z_size, make.num_classes, make.image = 4, 1, (3, 8, 8)
 def test_any_generator_is_searched(semaug, trained, tmp_path):
     (tmp_path / "waves.py").write_text(WAVES)
     command = ["visualize", RUN, "-g", "waves.py:make", "--iterations", "3", "--starts", "2"]
-    command += ["--restarts", "1", "--images", "3,4", "--class", "5", "--nearest", "1"]
-    status, _, errors = semaug(*command, "--augmented", "1", *OPTIONS)
+    command += ["--restarts", "1", "--select", "3,4", "--class", "5", "--nearest", "1"]
+    status, _, errors = semaug(*command, "--draws", "1", *OPTIONS)
     assert status == 0, errors
     found = json.loads((trained / "visualize-generator-5.json").read_text())
     assert found["generator"] == "waves.py:make"
     assert (found["from"], found["images"]) == ("3,4", ["image 0", "image 1"])
     settings = found["settings"]
-    assert (settings["iterations"], settings["reconstruction_lr"], settings["eta"]) == (3, 10, 1)
+    assert (settings["iterations"], settings["reconstruction_lr"], settings["pixel_weight"]) == (
+        3,
+        10,
+        1,
+    )
     assert found["re_encoding"] == {}
     before = (trained / "visualize-generator-5.png").read_bytes()
-    assert semaug(*command, "--augmented", "1", *OPTIONS)[0] == 0
+    assert semaug(*command, "--draws", "1", *OPTIONS)[0] == 0
     assert (trained / "visualize-generator-5.png").read_bytes() == before
 
 

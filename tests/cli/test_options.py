@@ -3,12 +3,15 @@
 import inspect
 from dataclasses import fields
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import get_args
 
 import pytest
 import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from semaug.cli.group import COMMANDS, load_command
 from semaug.cli.options import changes_for, check_files, with_options
 from semaug.cli.queue import Queue
 from semaug.engine.options import TrainOptions
@@ -83,10 +86,10 @@ def test_what_stands_behind_a_name_comes_before_changes_for_all():
 @pytest.mark.parametrize(
     ("arms", "changes", "message"),
     [
-        (["", "_isda"], {"ai_weight": "1"}, "no option 'ai_weight'; add method=ait or method=dml"),
+        (["", "_isda"], {"ai_weight": "1"}, "no field 'ai_weight'; add method=ait or method=dml"),
         (["", "_isda"], {"epoch": "1"}, "unknown field 'epoch'; did you mean 'epochs'?"),
         (["_isda", ",loss=isda,strength=1"], {"loss": "idsa"}, "unknown loss 'idsa'; did you mean"),
-        (["_isda", ""], {"loss": "cross_entropy", "strength": "1"}, "no option 'strength'; add lo"),
+        (["_isda", ""], {"loss": "cross_entropy", "strength": "1"}, "no field 'strength'; add lo"),
         ([",epochs=1", ",epochs=2"], {"epochs": "3"}, "`epochs` has no effect; each recipe that"),
         (["", "_isda,strength=1"], {"strength": "3"}, "`strength` has no effect; each recipe that"),
     ],
@@ -95,6 +98,36 @@ def test_a_change_without_effect_is_refused(arms, changes, message):
     with pytest.raises(UserError) as error:
         changes_for([f"digits_resnet8{arm}" for arm in arms], changes)
     assert message in str(error.value)
+
+
+def all_options():
+    """Yield each command with each of its options, and what the option takes."""
+    for name in COMMANDS:
+        command = load_command(name)
+        for one in getattr(command, "commands", {name: command}).values():
+            parameters = inspect.signature(one.callback).parameters
+            for option in one.params:
+                if option.name in parameters:
+                    taken, *_ = get_args(parameters[option.name].annotation)
+                    kinds = {*get_args(taken)} if isinstance(taken, UnionType) else {taken}
+                    yield f"{name} {one.name}", option, frozenset(kinds - {NoneType})
+
+
+def test_an_option_of_several_commands_takes_the_same_in_all():
+    taken = {}
+    for command, option, kinds in all_options():
+        for name in option.opts:
+            if name.startswith("-"):
+                taken.setdefault(name, {}).setdefault(kinds, []).append(command)
+    assert {name: kinds for name, kinds in taken.items() if len(kinds) > 1} == {}
+    assert [*taken["--images"]] == [{int}]
+    assert len(taken) > 50
+
+
+def test_each_option_has_help_that_is_a_sentence_or_a_noun():
+    for command, option, _ in all_options():
+        assert option.help[:1].isupper(), f"{command}: {option.name}: {option.help}"
+        assert not option.help.endswith("."), f"{command}: {option.name}: {option.help}"
 
 
 QUIET = Console(quiet=True)

@@ -45,7 +45,15 @@ def run_search(tmp_path, monkeypatch):
 
 
 def test_prints_the_table_the_choice_and_the_test_error(run_search, trained, tmp_path):
-    command = ["digits_resnet8_isda", "strength=0.10,0.5", *TINY, "--holdout", "50", "--seeds", "2"]
+    command = [
+        "digits_resnet8_isda",
+        "strength=0.10,0.5",
+        *TINY,
+        "--hold-out",
+        "50",
+        "--seeds",
+        "2",
+    ]
     status, output = run_search(*command)
     assert status == 0
     written = json.loads(next(tmp_path.glob("runs/search/*/seeds0,1/search.json")).read_text())
@@ -68,7 +76,7 @@ def test_prints_the_table_the_choice_and_the_test_error(run_search, trained, tmp
 
 
 def test_quick_searches_have_few_images(run_search, trained, tmp_path):
-    command = ["digits_resnet8", "lr=0.05,0.1", "network=resnet8_cifar", "--holdout", "5000"]
+    command = ["digits_resnet8", "lr=0.05,0.1", "network=resnet8_cifar", "--hold-out", "5000"]
     status, _ = run_search(*command, "--quick", "--device", "cpu")
     assert status == 0
     assert all(",quick" in run.label for run in trained)
@@ -83,7 +91,7 @@ def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_p
 
     monkeypatch.setattr("semaug.cli.search.search", search)
     with pytest.raises(UserError, match="far enough"):
-        run_search("digits_resnet8", "lr=0.05,0.1", "--holdout", "50", "--seeds", "200")
+        run_search("digits_resnet8", "lr=0.05,0.1", "--hold-out", "50", "--seeds", "200")
     (folder,) = folders
     assert folder.name == "seeds0-199"
     assert folder.parent.name == "digits_resnet8,hold_out=50,lr=0.05,0.1"
@@ -91,7 +99,7 @@ def test_many_seeds_fit_into_the_name_of_a_folder(run_search, monkeypatch, tmp_p
 
 def test_the_highest_accuracy_is_chosen_and_dotted_names_are_the_same(run_search, tmp_path):
     command = ["digits_resnet8", "metrics=accuracy", "epochs=4", "train_per_class=20"]
-    command += ["test_images=60", "batch_size=16", "--device", "cpu", "--holdout", "50"]
+    command += ["test_images=60", "batch_size=16", "--device", "cpu", "--hold-out", "50"]
     status, output = run_search(*command, "optimizer.lr=1e-9,0.1", "subset.corrupt_percent=0")
     assert status == 0
     (path,) = tmp_path.glob("runs/search/*/seeds0/search.json")
@@ -111,7 +119,7 @@ def test_the_highest_accuracy_is_chosen_and_dotted_names_are_the_same(run_search
 
 
 def test_test_images_are_limited_at_the_end_alone_however_that_is_given(run_search, trained):
-    command = ["digits_resnet8", "lr=0.1,0.2", *TINY, "--holdout", "50"]
+    command = ["digits_resnet8", "lr=0.1,0.2", *TINY, "--hold-out", "50"]
     command[command.index("test_images=60")] = "subset.test_images=30"
     assert run_search(*command)[0] == 0
     assert [run.recipe.subset.test_images for run in trained] == [None, None, 30]
@@ -119,7 +127,7 @@ def test_test_images_are_limited_at_the_end_alone_however_that_is_given(run_sear
 
 def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
     fields = ["schedule=step", "milestones_percent=40,80", "lr=0.05,0.1", "weight_decay=0,0.0001"]
-    assert run_search("digits_resnet8", *fields, *TINY, "--holdout", "50")[0] == 0
+    assert run_search("digits_resnet8", *fields, *TINY, "--hold-out", "50")[0] == 0
     recipes = [run.recipe for run in trained[:-1]]
     grid = [(recipe.optimizer.lr, recipe.optimizer.weight_decay) for recipe in recipes]
     assert grid == [(0.05, 0.0), (0.05, 0.0001), (0.1, 0.0), (0.1, 0.0001)]
@@ -144,12 +152,12 @@ def test_all_combinations_are_tried_and_lists_stay_whole(run_search, trained):
 )
 def test_mistakes_are_found_before_anything_is_trained(run_search, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
-        run_search("digits_resnet8_isda", *arguments, "--holdout", "50")
+        run_search("digits_resnet8_isda", *arguments, "--hold-out", "50")
     assert not list(tmp_path.iterdir())
 
 
 def test_too_few_images_end_the_search(run_search, tmp_path):
-    arguments = ["digits_resnet8_isda", "strength=0.1,1", "train_per_class=5", "--holdout", "50"]
+    arguments = ["digits_resnet8_isda", "strength=0.1,1", "train_per_class=5", "--hold-out", "50"]
     with pytest.raises(UserError, match=r"2 of 2 runs failed, .* expected `hold_out` < 50, .* got"):
         run_search(*arguments)
     assert not list(tmp_path.rglob("*.json"))
@@ -164,4 +172,4 @@ def test_the_number_of_images_held_out_is_needed(run_search):
 def test_is_no_command_for_torchrun(run_search, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="search: expected one process, got several"):
-        run_search("digits_resnet8_isda", "strength=0.1,0.5", "--holdout", "50")
+        run_search("digits_resnet8_isda", "strength=0.1,0.5", "--hold-out", "50")

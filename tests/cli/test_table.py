@@ -92,7 +92,7 @@ def test_table_is_no_command_for_torchrun(semaug, monkeypatch):
 
 def test_a_field_that_no_recipe_has_is_refused(semaug):
     status, _, errors = semaug("table", "isda-2", "ai_weight=3")
-    assert (status, "no option 'ai_weight'; add method=ait or method=dml" in errors) == (2, True)
+    assert (status, "no field 'ai_weight'; add method=ait or method=dml" in errors) == (2, True)
     status, _, errors = semaug("table", "isda-3", "epochs=3")
     assert (status, "expected no changes, for there is no recipe for isda-3" in errors) == (
         2,

@@ -161,7 +161,7 @@ def test_objects_are_drawn_on_photographs_and_damaged_ones_are_named(
     given = [str(photos / "0.png"), str(tmp_path / "damaged.png"), str(photos / "1.png")]
     status, output, error = semaug(
         *("predict", str(finished.folder), *given, "-o", str(tmp_path / "found"), "--json"),
-        *("--least", "0", "--top", "3", "--device", "cpu"),
+        *("--threshold", "0", "--top", "3", "--device", "cpu"),
     )
     assert status == 2
     assert "damaged.png" in error

@@ -73,7 +73,7 @@ def test_isda_takes_kind_and_memory_from_the_recipe(build_from):
     ],
 )
 def test_options_that_the_statistics_refuse_are_named(build_from, options, message):
-    with pytest.raises(UserError, match=rf"^recipe: ClassCovariance: {message}"):
+    with pytest.raises(UserError, match=rf"^recipe: {message}"):
         build_from("digits_resnet8_isda", *options)
 
 

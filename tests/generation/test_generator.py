@@ -151,7 +151,9 @@ def test_a_run_is_found_below_the_folder_of_all_runs(train_tiny, tmp_path):
     typo = run.folder.parent.name.replace("resnet8", "resnt8")
     with pytest.raises(UserError, match=f"did you mean {run.folder.parent.name}"):
         load_generator(typo, CPU, runs=run.folder.parent.parent)
-    with pytest.raises(UserError, match="expected the run of a generator, got one of Recipe"):
+    with pytest.raises(
+        UserError, match="expected the run of a generator, got one of digits_resnet8"
+    ):
         load_generator(run.folder.parent.name, CPU, runs=run.folder.parent.parent)
 
 

@@ -38,7 +38,7 @@ def error(scene, decoder):
     return float(((see(made) - features).norm(dim=1) / features.norm(dim=1)).mean())
 
 
-LONGER = DecoderTraining(steps=40, batch_size=16, width=8, lr=1e-2, eta=1)
+LONGER = DecoderTraining(steps=40, batch_size=16, width=8, lr=1e-2, pixel_weight=1)
 
 
 def test_the_network_sees_in_its_images_what_was_asked_for(scene):
@@ -51,7 +51,7 @@ def test_the_network_sees_in_its_images_what_was_asked_for(scene):
 def test_pixels_count_by_their_weight(scene):
     errors = []
     for eta in (0.0, 100.0):
-        decoder = train_decoder(*scene, replace(LONGER, eta=eta))
+        decoder = train_decoder(*scene, replace(LONGER, pixel_weight=eta))
         made = decoder(scene[2])
         errors.append(float((made - (scene[1] / 127.5 - 1)).square().mean()))
     assert errors[1] < 0.7 * errors[0]

@@ -44,7 +44,7 @@ def test_a_covariance_is_that_of_its_class_whatever_the_kind(normal, kind):
 
 def test_the_images_at_the_ends_are_those_furthest_along(without):
     """Of a run without statistics the covariance is that of the features of the class."""
-    found = find_directions(without, "3", number=2, num_images=3, sampled=1, random=1)
+    found = find_directions(without, "3", strongest=2, num_images=3, sampled=1, random=1)
     train, places = without.data.train, places_of(without, "3")
     features = features_of(without, train, places)
     centred = features - features.mean(0)
@@ -71,7 +71,7 @@ def test_the_images_at_the_ends_are_those_furthest_along(without):
 
 
 def test_a_run_with_statistics_has_directions_of_its_own(with_isda):
-    options = {"number": 1, "sampled": 0, "random": 0}
+    options = {"strongest": 1, "sampled": 0, "random": 0}
     kept = find_directions(with_isda, "3", **options)
     covariance = loss_of(with_isda).estimator.covariance[3].double()
     values = torch.linalg.eigvalsh(covariance)
@@ -89,7 +89,7 @@ def test_a_direction_leads_from_one_set_of_images_to_another(without, photograph
     chosen = features_of(without, second).mean(0) - features_of(without, first).mean(0)
     seen = features_of(without, without.data.train, torch.tensor([0, 1, 2, 5]))
     assert_close(features_of(without, first), seen)
-    options = {"number": 3, "sampled": 0, "random": 0, "num_images": 1}
+    options = {"strongest": 3, "sampled": 0, "random": 0, "num_images": 1}
     found = find_directions(without, "3", between=(first, second), **options)
     places = places_of(without, "3")
     features = features_of(without, without.data.train, places)
@@ -103,7 +103,7 @@ def test_a_direction_leads_from_one_set_of_images_to_another(without, photograph
 
 def test_what_is_drawn_follows_the_seed(without):
     def shares(seed):
-        found = find_directions(without, "3", number=1, seed=seed).directions
+        found = find_directions(without, "3", strongest=1, seed=seed).directions
         return [one.share for one in found[1:]]
 
     assert shares(1) == shares(1) != shares(2)
@@ -130,7 +130,7 @@ def test_each_of_several_networks_has_its_statistics(tmp_path):
     losses = trained.method.criterion.classification
     assert [loss_of(trained, name) for name in trained.predictors] == [*losses]
     first, second = (
-        find_directions(trained, "3", number=1, predictor=name) for name in trained.predictors
+        find_directions(trained, "3", strongest=1, predictor=name) for name in trained.predictors
     )
     assert first.trace != second.trace
     with pytest.raises(UserError, match="expected `predictor` to be one of '', 'network 2'"):

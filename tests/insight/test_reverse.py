@@ -38,7 +38,7 @@ def wanted(linear, normal):
 
 
 def test_the_objective_is_that_of_the_equations(linear, wanted, normal):
-    mapping = ReverseMapping(*linear, Search(eta=0.3))
+    mapping = ReverseMapping(*linear, Search(pixel_weight=0.3))
     z, (_, labels, features, images) = normal(3, 4), wanted
     actual = mapping.objective(z, labels, features, images), mapping.objective(z, labels, features)
     for place in range(3):
@@ -190,5 +190,5 @@ def test_mistakes_are_named(linear, wanted):
         Search(iterations=0)
     with pytest.raises(TypeError, match="Search: expected `restarts`"):
         Search(restarts=1.5)
-    with pytest.raises(ValueError, match="Search: expected `eta` >= 0, got -1"):
-        Search(eta=-1)
+    with pytest.raises(ValueError, match="Search: expected `pixel_weight` >= 0, got -1"):
+        Search(pixel_weight=-1)

@@ -54,7 +54,7 @@ def test_what_is_asked_for_is_drawn_from_the_class_and_controlled(with_isda):
     """With numbers about the images that an inverter makes, whatever they are."""
     train, test = with_isda.data.train, with_isda.data.test
     inverter = Recording(train.images)
-    options = {"classes": ["3", "7"], "num_augmented": 400, "num_nearest": 2, "strength": 0.25}
+    options = {"classes": ["3", "7"], "num_draws": 400, "num_nearest": 2, "strength": 0.25}
     many = Recording(train.images[:1].expand(2000, -1, -1, -1))
     visualize(with_isda, many, **options)
     noise, random = (many.asked - many.features.unsqueeze(1)).double().split(400, dim=1)
@@ -66,7 +66,7 @@ def test_what_is_asked_for_is_drawn_from_the_class_and_controlled(with_isda):
     along, beside = ((one @ strongest).square().mean((1, 2)) for one in (noise, random))
     assert (along > 3 * beside).all()
 
-    options |= {"num_augmented": 2, "number": 2}
+    options |= {"num_draws": 2, "num_images": 2}
     found = visualize(with_isda, inverter, **options)
     own = [int((test.labels == k).nonzero()[place]) for k in (3, 7) for place in (0, 1)]
     assert found.names == tuple(f"test {place}" for place in own)
@@ -102,7 +102,7 @@ def test_what_is_asked_for_is_drawn_from_the_class_and_controlled(with_isda):
 
 
 def test_a_generator_is_searched_and_drawn(without):
-    found = visualize(without, GENERATOR, search=FAST, num_augmented=1, num_nearest=200)
+    found = visualize(without, GENERATOR, search=FAST, num_draws=1, num_nearest=200)
     assert found.labels == ("0", "1", "2", "3", "4")
     assert (found.inverter, found.strength) == ("generator", 0.5)
     assert found.origin.startswith("estimated from the features of 100")
@@ -112,10 +112,10 @@ def test_a_generator_is_searched_and_drawn(without):
     assert plain["shown"]["reconstruction"].keys() == {"probs", "residuals"}
     assert plain["shown"]["random image"].keys() == {"probs"}
     assert len(plain["nearest"]["features"][0]) == 100
-    again = visualize(without, GENERATOR, search=FAST, num_augmented=1, num_nearest=1)
+    again = visualize(without, GENERATOR, search=FAST, num_draws=1, num_nearest=1)
     for name, one in again.shown.items():
         assert torch.equal(one.pictures, found.shown[name].pictures)
-    other = visualize(without, GENERATOR, search=FAST, num_augmented=1, num_nearest=1, seed=1)
+    other = visualize(without, GENERATOR, search=FAST, num_draws=1, num_nearest=1, seed=1)
     assert not torch.equal(
         other.shown["random image"].pictures, again.shown["random image"].pictures
     )
@@ -131,7 +131,7 @@ def test_a_generator_is_searched_and_drawn(without):
 def test_a_decoder_tells_how_well_it_is_seen(without, monkeypatch):
     train = DecoderTraining(steps=2, batch_size=8, width=4)
     monkeypatch.setattr(module, "_MOST_BYTES", 50 * 192)
-    found = visualize(without, decoder=train, classes=["3"], num_augmented=1)
+    found = visualize(without, decoder=train, classes=["3"], num_draws=1)
     assert (found.inverter, found.compared) == ("decoder", 50)
     assert found.tested.keys() == {"images", "error", "within"}
     assert found.tested["images"] == 60
@@ -139,7 +139,7 @@ def test_a_decoder_tells_how_well_it_is_seen(without, monkeypatch):
 
 
 def test_images_of_anybody_are_augmented_as_a_class(without, photographs):
-    options = {"search": FAST, "num_augmented": 1}
+    options = {"search": FAST, "num_draws": 1}
     inverter = Recording(without.data.train.images)
     images = images_named(without, str(photographs))
     found = visualize(without, inverter, images=images, classes=["4"], **options)
@@ -165,7 +165,7 @@ def test_mistakes_are_named(without, with_isda):
     with pytest.raises(UserError, match="visualize: unknown class '33'; did you mean '3'"):
         visualize(without, inverter, classes=["33"])
     with pytest.raises(ValueError, match="visualize: expected `number` >= 1, got 0"):
-        visualize(without, inverter, number=0)
+        visualize(without, inverter, num_images=0)
     with pytest.raises(TypeError, match="visualize: expected `num_nearest`"):
         visualize(without, inverter, num_nearest=1.5)
     with pytest.raises(UserError, match=r"expected a strength above 0 .* of '3' .* strength 0 and"):

@@ -90,9 +90,9 @@ def test_what_has_no_meaning_is_refused(kind, options, message):
     ("changes", "message"),
     [
         ({"method": "multi_aut"}, "unknown method 'multi_aut'; did you mean 'multi_ait'"),
-        ({"views": "2"}, "this recipe has no option 'views'; add method=ait"),
+        ({"views": "2"}, "this recipe has no field 'views'; add method=ait"),
         ({"ai_weight": "1"}, "add method=ait or method=dml or method=multi_ait"),
-        ({"method": "ait", "peers": "a"}, "has no option 'peers'; add method=dml or method=multi_"),
+        ({"method": "ait", "peers": "a"}, "has no field 'peers'; add method=dml or method=multi_"),
         ({"method": "dml"}, "method=dml expects peers=..."),
     ],
 )

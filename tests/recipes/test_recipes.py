@@ -124,7 +124,7 @@ def test_changes_stand_behind_a_name():
         ("digits_resnet8_isda_isda", "unknown recipe"),
         ("seed=1", "expected the name of a recipe, got the change 'seed=1'"),
         ("digits_resnet8,epoch=3", "unknown field 'epoch'; did you mean 'epochs'?"),
-        ("digits_resnet8,epochs=", "expected `field=value`, such as epochs=20, got 'epochs='"),
+        ("digits_resnet8,epochs=", "expected FIELD=VALUE, such as epochs=20, got 'epochs='"),
         ("json:loads", "json:loads: expected a function without arguments: missing a required"),
         ("json:JSONDecoder", "JSONDecoder: expected a recipe, or a function that returns one, got"),
         ("json:nothing", "json: unknown name 'nothing'"),

@@ -109,7 +109,7 @@ def test_a_file_that_is_no_recipe_of_a_run_is_refused(write, change, message):
     [
         ("{", "x.json: expected JSON, got a damaged file"),
         ("[1]", "x.json: expected the recipe.json of a run, got other JSON"),
-        (None, "x.json: .*No such file"),
+        (None, "x.json: expected the recipe.json of a run, got no such file"),
     ],
 )
 def test_a_damaged_or_missing_file_is_named(tmp_path, text, message):

@@ -114,7 +114,9 @@ def test_images_that_are_no_bytes_are_stretched(tmp_path):
 
 def test_what_is_no_picture_is_refused(tmp_path, monkeypatch):
     other = Other(data="digits", epochs=1)
-    with pytest.raises(UserError, match="expected a recipe that augments images, got one of Other"):
+    with pytest.raises(
+        UserError, match="expected a recipe that augments images, got one of a generator"
+    ):
         draw_gallery(tmp_path / "a.png", other)
     load = Halves.load
 

@@ -137,7 +137,7 @@ def test_what_reads_runs_says_that_there_was_no_test(semaug, refit, tmp_path):
     "arguments",
     [
         ["compare", *ARMS],
-        ["search", "folder_resnet18_isda", "strength=0.1,0.5", "--holdout", "2"],
+        ["search", "folder_resnet18_isda", "strength=0.1,0.5", "--hold-out", "2"],
     ],
 )
 def test_choosing_needs_a_test(semaug, arguments):

@@ -137,7 +137,7 @@ def test_arms_are_compared_over_two_seeds_by_their_own_main_metric(stranger, nam
 
 
 def test_values_are_chosen_on_held_out_images(stranger):
-    values = ["loss.strength=0,0.1", "--holdout", "50", "--runs", "searched"]
+    values = ["loss.strength=0,0.1", "--hold-out", "50", "--runs", "searched"]
     output = stranger("search", "my_recipe.py:center", *SMALL["center"], *values, *ON_CPU)
     assert "trained with it on all images: test error" in output
     (found,) = (stranger.folder / "searched").rglob("search.json")

@@ -23,7 +23,7 @@ from semaug.augmentation.operator import (
 )
 from semaug.data.image_set import IGNORED, DataSet, FileSet
 from semaug.data.views import View, Whole, resize_mask
-from semaug.errors import UserError, as_user_error, check_option
+from semaug.errors import UserError, as_recipe_error, check_option
 from semaug.registry import augmentations
 
 # N images of C channels, H and W pixels; crops of h and w pixels.
@@ -385,7 +385,7 @@ class ScaleCrop:
     def _crop(self, fill: float | tuple[float, ...]) -> RandomScaleCrop:
         size: Any = self.size[0] if len(self.size) == 1 else self.size
         scale: Any = self.scale
-        with as_user_error("recipe: ", ValueError):
+        with as_recipe_error():
             return RandomScaleCrop(
                 size,
                 scale,

@@ -38,15 +38,24 @@ from semaug.runs.words import say
 def compare_command(
     first: Annotated[
         str,
-        typer.Argument(metavar="A[,FIELD=VALUE]...", help="Recipe of the baseline, with changes"),
+        typer.Argument(
+            metavar="A[,FIELD=VALUE]...", help="Recipe of the baseline, with changes of its own"
+        ),
     ],
     second: Annotated[
         str,
-        typer.Argument(metavar="B[,FIELD=VALUE]...", help="Recipe to compare with the baseline"),
+        typer.Argument(
+            metavar="B[,FIELD=VALUE]...", help="Recipe to compare with it, with changes of its own"
+        ),
     ],
     overrides: Overrides = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Runs of each recipe: 3, or one for each fold")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of runs of each recipe. Default: 3, or one for each fold",
+            show_default=False,
+        ),
     ] = None,
     first_seed: FirstSeed = 0,
     folds: Annotated[

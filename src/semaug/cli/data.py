@@ -1,6 +1,7 @@
 """``semaug data``: which data sets there are, fetching and checking their files."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from semaug._torch.names import unknown_name
 from semaug.cli.group import Command, Subgroup
 from semaug.cli.options import DataRoot
 from semaug.cli.printing import make_table
@@ -16,9 +18,8 @@ from semaug.data import LoadError
 from semaug.data.check import CheckReport, PartReport, check
 from semaug.data.fetch import fetch
 from semaug.data.registry import data_root as find_root
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, about, as_user_error
 from semaug.recipe.overrides import override, split_overrides
-from semaug.recipe.recipe import BaseRecipe
 from semaug.registry import data_sets
 from semaug.runs.words import counted, say
 
@@ -34,7 +35,10 @@ data_command = typer.Typer(
 )
 
 SetName = Annotated[
-    str, typer.Argument(metavar="NAME", help="See: semaug data list", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of a data set; see: semaug data list", show_default=False
+    ),
 ]
 
 _MOST_PROBLEMS = 20  # that are printed
@@ -68,7 +72,7 @@ def fetch_set(name: SetName, data_root: DataRoot = None) -> None:
     semaug data fetch cifar10 --data-root data
     """
     console = Console()
-    with as_user_error("", ValueError, LoadError):
+    with about("data fetch"), as_user_error("", ValueError, LoadError):
         placed = fetch(name, data_root, report=lambda line: say(console, line))
     for path in placed:
         say(console, f"fetched {path}")
@@ -88,10 +92,12 @@ def check_set(
         ),
     ] = None,
     data_root: DataRoot = None,
-    threads: Annotated[
+    workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Threads that decode; default: one for each core", show_default=False
+            min=1,
+            help="Number of threads that decode images in files. Default: one for each core",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -102,14 +108,21 @@ def check_set(
     semaug data check cifar10 --data-root data
     """
     console = Console()
-    source = override(BaseRecipe(data=name, epochs=1), split_overrides(options or [])).data
+    changes = split_overrides(options or [])
+    with about("data check"):
+        source = data_sets.make(name)
+        own = [one.name for one in fields(source)]
+        for option in changes:
+            if option not in own:
+                raise UserError(unknown_name(f"data check {name}", "option", option, own))
+        source = override(source, changes)
     with as_user_error("", ValueError, LoadError), _progress(console) as progress:
         task = progress.add_task("images", total=None)
         report = check(
             name,
             data_root,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
-            threads=threads,
+            threads=workers,
             **vars(source),
         )
     if report.parts:

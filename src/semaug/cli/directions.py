@@ -42,8 +42,9 @@ def directions_command(
             show_default=False,
         ),
     ],
-    number: Annotated[
-        int, typer.Option(min=1, help="How many of the strongest directions of the class")
+    strongest: Annotated[
+        int,
+        typer.Option(min=1, help="Number of the strongest directions of the class"),
     ] = 4,
     begin: Annotated[
         str | None,
@@ -56,10 +57,17 @@ def directions_command(
         typer.Option("--to", metavar="B", help="Images that the direction leads to, as for --from"),
     ] = None,
     sampled: Annotated[
-        int, typer.Option(min=0, help="Directions drawn from N(0, Σ) of the class, as ISDA does")
+        int,
+        typer.Option(
+            min=0, help="Number of directions drawn from N(0, Σ) of the class, as ISDA does"
+        ),
     ] = 2,
-    random: Annotated[int, typer.Option(min=0, help="Directions drawn evenly from all")] = 2,
-    images: Annotated[int, typer.Option(min=1, help="Images at each end of a direction")] = 6,
+    random: Annotated[
+        int, typer.Option(min=0, help="Number of directions drawn evenly from all")
+    ] = 2,
+    images: Annotated[
+        int, typer.Option(min=1, help="Number of images at each end of a direction")
+    ] = 6,
     estimate: Estimate = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the directions that are drawn")] = 0,
     output: PictureFolder = None,
@@ -96,7 +104,7 @@ def directions_command(
             found = find_directions(
                 trained,
                 name,
-                number=number,
+                strongest=strongest,
                 num_images=images,
                 between=between,
                 sampled=sampled,
@@ -113,7 +121,7 @@ def directions_command(
         console.print(table)
         if found.within is not None:
             told = f"{100 * found.within:.1f} % of the direction from one set to the other lies"
-            say(console, f"{told} within the {number} strongest directions")
+            say(console, f"{told} within the {strongest} strongest directions")
         title = f"{trained.label} seed {trained.run.seed}: directions of the class {name}"
         numbers = {
             "run": trained.label,

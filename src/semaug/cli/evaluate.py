@@ -104,7 +104,7 @@ def _evaluate(
         results = _test(run, changes, summary, options, console)
     if results is None:
         kind = type(run.recipe).__name__
-        line = f"{folder}: a run of {kind} cannot be tested again: it has no `evaluate`"
+        line = f"{folder}: a run of {run.name} cannot be tested again: {kind} has no `evaluate`"
         say(console, line, style="yellow")
         return 0
     others = 0

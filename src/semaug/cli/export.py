@@ -26,7 +26,9 @@ def export_command(
             show_default=False,
         ),
     ],
-    to: Annotated[str, typer.Option(help=f"Format: {', '.join(FORMATS)}")] = "safetensors",
+    to: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(FORMATS)}")
+    ] = "safetensors",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +61,7 @@ def export_command(
 
     semaug export runs/digits_resnet8/seed0
 
-    semaug export runs/digits_resnet8/seed0 --to onnx --output digits
+    semaug export runs/digits_resnet8/seed0 --format onnx --output digits
     """
     name = "_".join([to, *predictor.split()])
     folder = output or run / "export" / name

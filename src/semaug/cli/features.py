@@ -38,10 +38,16 @@ def features_command(
         ),
     ],
     images: Annotated[
-        int, typer.Option(min=3, help="Test images, evenly from all classes, the same for all runs")
+        int,
+        typer.Option(
+            min=3, help="Number of test images, evenly from all classes, the same for all runs"
+        ),
     ] = 1000,
     draws: Annotated[
-        int, typer.Option(min=0, help="Augmented features of each of a few images; 0 draws none")
+        int,
+        typer.Option(
+            min=0, help="Number of augmented features of each of a few images; 0 draws none"
+        ),
     ] = 5,
     perplexity: Annotated[
         float, typer.Option(min=1, help="Perplexity of t-SNE: how many neighbors count")
@@ -50,8 +56,8 @@ def features_command(
         float | None,
         typer.Option(
             min=0,
-            help="λ of the augmented features. Default: that of the loss at the end, and 0.5 for a "
-            "loss without",
+            help="Strength λ of the augmentation. Default: that of the loss at the end, and 0.5 "
+            "for a loss without",
             show_default=False,
         ),
     ] = None,

@@ -23,18 +23,20 @@ def flops_command(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="See: semaug list networks; or any network of timm",
+            help="Name of a network of the papers (see: semaug list networks) or of timm",
             show_default=False,
         ),
     ],
-    num_classes: Annotated[int, typer.Option(min=2, help="Outputs of the classifier")] = 10,
+    num_classes: Annotated[int, typer.Option(min=2, help="Number of classes")] = 10,
     image_size: Annotated[
         int | None,
         typer.Option(
             min=1, help="Height and width; default: those of the network", show_default=False
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of a training step")] = 128,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Number of images in a training step")
+    ] = 128,
     covariance: Annotated[
         str,
         typer.Option(help="Covariances of ISDA: full, or diagonal as in the papers for ImageNet"),
@@ -78,7 +80,16 @@ def flops_command(
 def _create(name: str, num_classes: int) -> Any:
     """Make a network without weights."""
     if not timm.is_model(name):
-        raise UserError(unknown_name("flops", "network", name, timm.list_models(), NETWORKS))
+        raise UserError(
+            unknown_name(
+                "flops",
+                "network",
+                name,
+                timm.list_models(),
+                NETWORKS,
+                "semaug list networks",
+            )
+        )
     with torch.device("meta"):
         return timm.create_model(name, num_classes=num_classes)
 

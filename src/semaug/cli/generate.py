@@ -29,8 +29,8 @@ GeneratorName = Annotated[
 @with_options(leave_out=[*OF_TRAINING, "data_root", "workers"])
 def generate_command(
     generator: GeneratorName,
-    number: Annotated[
-        int, typer.Option("--number", "-n", min=1, help="Number of images; the classes take turns")
+    num_images: Annotated[
+        int, typer.Option("--images", "-n", min=1, help="Number of images; the classes take turns")
     ] = 100,
     output: Annotated[
         Path,
@@ -46,11 +46,11 @@ def generate_command(
         typer.Option(
             "--class",
             metavar="NAME",
-            help="These classes alone, by name or number",
+            help="Class to make images of, by name or number; may be repeated. Default: all",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other images")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draws")] = 0,
     *,
     options: TrainOptions,
 ) -> None:
@@ -76,21 +76,21 @@ def generate_command(
         return
     names = loaded.classes or tuple(map(str, range(loaded.num_classes)))
     classes = [_class_of(name, names) for name in chosen or names]
-    labels = torch.tensor(classes)[torch.arange(number) % len(classes)]
+    labels = torch.tensor(classes)[torch.arange(num_images) % len(classes)]
     if output.suffix == ".png":
         labels = labels.sort().values  # a class after the other
     images = loaded.sample(labels, make_generator(seed, "generate"))
     if output.suffix == ".png":
-        columns = max(1, min(10, -(-number // len(classes))) if len(classes) > 1 else 10)
+        columns = max(1, min(10, -(-num_images // len(classes))) if len(classes) > 1 else 10)
         write_picture(output, grid(images, columns))
-        say(console, f"wrote {counted(number, 'image')} to {output}")
+        say(console, f"wrote {counted(num_images, 'image')} to {output}")
         return
     for place, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         folder = output / names[label].replace("/", "_")
         folder.mkdir(parents=True, exist_ok=True)
         pixels = image.expand(3, -1, -1).movedim(0, -1).contiguous()
         Image.fromarray(pixels.numpy()).save(folder / f"{place:06d}.png")
-    say(console, f"wrote {counted(number, 'image')} to {output}, a folder for each class")
+    say(console, f"wrote {counted(num_images, 'image')} to {output}, a folder for each class")
 
 
 def _class_of(name: str, names: tuple[str, ...]) -> int:

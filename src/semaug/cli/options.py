@@ -16,7 +16,7 @@ from semaug.engine.display import show_reading
 from semaug.engine.images import check_images_now
 from semaug.engine.options import TrainOptions
 from semaug.engine.torchrun import num_processes
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, about, as_user_error
 from semaug.recipe.overrides import applicable, override, split_overrides
 from semaug.recipes import find_recipe, split_name
 from semaug.runs.run import Run
@@ -26,7 +26,7 @@ RecipeName = Annotated[
     str,
     typer.Argument(
         metavar="RECIPE",
-        help="See: semaug list recipes; or the path of the recipe.json of a run",
+        help="Name of a recipe (see: semaug list recipes), or path of the recipe.json of a run",
         show_default=False,
     ),
 ]
@@ -34,14 +34,17 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FIELD=VALUE",
-        help="Change fields of the recipe, such as epochs=20 lr=50%; see: semaug list recipe",
+        help="Changes of fields, such as epochs=20 lr=50%; see: semaug list recipe RECIPE",
         show_default=False,
     ),
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Smoke test: two epochs on a few images")]
 DataRoot = Annotated[
     Path | None,
-    typer.Option(help="Folder of the data sets. Else SEMAUG_DATA, else data", show_default=False),
+    typer.Option(
+        help="Folder of the data sets. Default: that of the variable SEMAUG_DATA, else data",
+        show_default=False,
+    ),
 ]
 FinishedRun = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a finished run", show_default=False)
@@ -78,10 +81,12 @@ Runs = Annotated[Path, typer.Option(help="Folder that keeps all runs")]
 Seed = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Same as seed=N; default: 0, or that of a recipe.json", show_default=False
+        min=0,
+        help="Seed of the run, as seed=N. Default: 0, or that of a recipe.json",
+        show_default=False,
     ),
 ]
-FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds")]
+FirstSeed = Annotated[int, typer.Option(min=0, help="First of the seeds, which count up")]
 
 # Of training alone, which commands that load what was trained leave out.
 OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints", "logger", "fsdp")
@@ -89,12 +94,14 @@ OF_TRAINING = ("checkpoint_seconds", "keep_checkpoints", "logger", "fsdp")
 # Options that commands take in groups, by the names of their fields.
 _DECLARED: dict[str, Any] = {
     "data_root": DataRoot,
-    "device": Annotated[str, typer.Option(help="auto, cpu, cuda, or one GPU such as cuda:1")],
+    "device": Annotated[
+        str, typer.Option(help="Device: auto, cpu, cuda, or one GPU such as cuda:1")
+    ],
     "threads": Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="CPU threads; equal runs need equal numbers. Default: 1 for small work, "
+            help="Number of CPU threads; equal runs need equal numbers. Default: 1 for small work, "
             "else torch's own",
             show_default=False,
         ),
@@ -103,7 +110,8 @@ _DECLARED: dict[str, Any] = {
         int | None,
         typer.Option(
             min=0,
-            help="Processes that decode images in files; changes no result. Default: cores - 1",
+            help="Number of processes that decode images in files; changes no result. Default: "
+            "one less than there are cores",
             show_default=False,
         ),
     ],
@@ -134,24 +142,26 @@ _DECLARED: dict[str, Any] = {
         bool,
         typer.Option(
             "--fsdp",
-            help="Under torchrun, share parameters, gradients and what the optimizer remembers out "
-            "to the processes (FSDP2), for networks that one GPU has no room to train",
+            help="Under torchrun, split parameters, gradients and optimizer state among the "
+            "processes (FSDP2), for networks that one GPU has no room to train",
         ),
     ],
     "trust_code": Annotated[
         bool,
         typer.Option(
             "--trust-code",
-            help="Execute code that a run folder keeps, where the file that it was copied from is "
-            "gone or changed; read it before",
+            help="Execute the code that a run folder keeps, where the file that it was copied from "
+            "is gone or changed. Read that code first",
         ),
     ],
-    "jobs": Annotated[int, typer.Option(min=1, help="Runs that are trained side by side")],
+    "jobs": Annotated[
+        int, typer.Option(min=1, help="Number of runs that are trained side by side")
+    ],
     "cluster": Annotated[
         str | None,
         typer.Option(
-            help="Train as jobs of slurm, --jobs of them at once; local tries the same on this "
-            "machine",
+            help="Cluster that trains the runs as jobs, --jobs of them at once: slurm, or local to "
+            "try it on this machine",
             show_default=False,
         ),
     ],
@@ -240,15 +250,20 @@ def changes_for(recipes: Sequence[str], changes: Mapping[str, str]) -> list[dict
         UserError: If none of the recipes takes a change, or a name is ambiguous.
     """
     found = [find_recipe(name) for name in recipes]
-    known = [applicable(recipe, changes) for recipe in found]
+    parts = [split_name(name) for name in recipes]
+    known = []
+    for recipe, (name, _) in zip(found, parts, strict=True):
+        with about(f"recipe {name}"):
+            known.append(applicable(recipe, changes))
     if lost := [name for name in changes if not any(name in one for one in known)]:
-        override(found[0], known[0] | {name: changes[name] for name in lost})  # says what is wrong
-    own = [split_name(name)[1] for name in recipes]
+        wrong = known[0] | {name: changes[name] for name in lost}
+        override(found[0], wrong, parts[0][0])  # says what is wrong
+    own = [changes for _, changes in parts]
     chosen = [applicable(*one) for one in zip(found, [changes] * len(own), own, strict=True)]
     for name in changes:
         if not any(name in one for one in chosen):
             raise UserError(
-                f"recipe: `{name}` has no effect; each recipe that has it has a value of its own"
+                f"semaug: `{name}` has no effect; each recipe that has it has a value of its own"
             )
     return chosen
 

@@ -40,16 +40,21 @@ def predict_command(
     ],
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="Classes or objects that are told of each: 5, or all objects"),
+        typer.Option(
+            min=1,
+            help="Number of classes or objects that are printed of each photograph. Default: 5 "
+            "classes, or all objects",
+            show_default=False,
+        ),
     ] = None,
-    least: Annotated[
+    threshold: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
             metavar="FROM_0_TO_1",
-            help="Leave out classes and objects below this probability, score or share: 0, of "
-            "objects 0.5",
+            help="Leave out classes and objects below this probability, score or share. Default: "
+            "0, of objects 0.5",
             show_default=False,
         ),
     ] = None,
@@ -69,7 +74,10 @@ def predict_command(
     ] = None,
     ids: Annotated[
         bool,
-        typer.Option("--ids", help="Write the numbers of the data set, such as Cityscapes' ids"),
+        typer.Option(
+            "--ids",
+            help="With --output, write the class numbers of the data set, such as Cityscapes' ids",
+        ),
     ] = False,
     predictor: PredictorName = "",
     *,
@@ -98,7 +106,7 @@ def predict_command(
 
     semaug predict runs/my_streets/seed0 photo.jpg -o mask.png
 
-    semaug predict runs/coco_mask_rcnn_resnet50/seed0 new/*.jpg -o found --least 0.3
+    semaug predict runs/coco_mask_rcnn_resnet50/seed0 new/*.jpg -o found --threshold 0.3
     """
     one_process("predict")
     use_threads(options)
@@ -133,12 +141,14 @@ def predict_command(
                 failed += 1
                 continue
             facts = (
-                {"file": str(path), answer.listed: answer.entries(top, least)} if as_json else {}
+                {"file": str(path), answer.listed: answer.entries(top, threshold)}
+                if as_json
+                else {}
             )
-            say(lines, json.dumps(facts) if as_json else f"{path}: {answer.text(top, least)}")
+            say(lines, json.dumps(facts) if as_json else f"{path}: {answer.text(top, threshold)}")
             if targets:
                 targets[path].parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(targets[path], answer.png(least, ids=ids))
+                write_bytes(targets[path], answer.png(threshold, ids=ids))
     seconds = max(time.monotonic() - begin, 1e-9)
     read = len(paths) + len(missing) - failed
     if read:

@@ -14,7 +14,7 @@ from semaug.data import ImageSet
 from semaug.data.registry import data_root as find_root
 from semaug.engine.options import TrainOptions
 from semaug.engine.seeding import make_generator
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, about, as_user_error
 from semaug.generation.generator import Generator, load_generator
 from semaug.generation.quality import class_consistency, compare_features, nearest_neighbours
 from semaug.generation.spaces import find_space
@@ -43,25 +43,28 @@ def quality_command(
             help="Data set to compare with. Default: the one it was trained on", show_default=False
         ),
     ] = None,
-    number: Annotated[
+    num_images: Annotated[
         int | None,
         typer.Option(
-            "--number",
+            "--images",
             "-n",
             min=5,
-            help="Images of each side. Default: as many as there are test images",
+            help="Number of images of the generator, and of test images. Default: all test images",
             show_default=False,
         ),
     ] = None,
-    neighbours: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
-            help="Write a PNG: generated images, each with its nearest training images in the last "
-            "feature space",
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File of a picture, a PNG: generated images, each beside its nearest training "
+            "images in the last feature space",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other images")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draws")] = 0,
     *,
     options: TrainOptions,
 ) -> None:
@@ -82,7 +85,7 @@ def quality_command(
     console = Console()
     loaded = load_generator(generator, options)
     train, test = _images(loaded, data, options)
-    count = min(number or len(test), len(test))
+    count = min(num_images or len(test), len(test))
     places = torch.arange(count) * len(test) // count  # evenly spread
     real, labels = test.images[places], test.labels[places]
     made = loaded.sample(labels, make_generator(seed, "quality"))
@@ -117,13 +120,13 @@ def quality_command(
         f"{float(others.median()) / scale:.3f} for test images; "
         f"{int((own == 0).sum())} generated images are copies",
     )
-    if neighbours is not None:
+    if output is not None:
         shown = made[torch.arange(min(_SHOWN, count)) * count // min(_SHOWN, count)]
         near = nearest_neighbours(nearest(shown)[0], nearest(train.images)[0], _NEIGHBOURS)
         rows = torch.cat([shown.unsqueeze(1), train.images[near.places]], dim=1).flatten(0, 1)
-        neighbours.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(neighbours, grid(rows, 1 + _NEIGHBOURS))
-        say(console, f"wrote {neighbours}: generated images, their neighbours in {nearest.name}")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(output, grid(rows, 1 + _NEIGHBOURS))
+        say(console, f"wrote {output}: generated images, their neighbours in {nearest.name}")
 
 
 def _images(
@@ -133,7 +136,8 @@ def _images(
     name = data or generator.trained_on.get("data")
     if name is None:
         raise UserError(f"quality: expected --data, for {generator.name} does not tell its own")
-    source: Any = data_sets.make(name)
+    with about("quality"):
+        source: Any = data_sets.make(name)
     with as_user_error("", ValueError):
         found = source.load(find_root(options.data_root), options.workers)
     train, test = found.train, found.test

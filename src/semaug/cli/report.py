@@ -15,7 +15,7 @@ def report_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUNS",
+            metavar="RUN",
             help="Folders of runs, or folders that contain runs",
             show_default=False,
         ),

@@ -26,7 +26,7 @@ from semaug.errors import UserError
 from semaug.queue.outcome import Outcome
 from semaug.queue.search import Candidate, search
 from semaug.recipe.overrides import describe_overrides, split_overrides, takes_list
-from semaug.recipes import find_recipe, make_run
+from semaug.recipes import find_recipe, make_run, split_name
 from semaug.runs.read import Measure, report_names
 from semaug.runs.run import Run, label, name_of_seeds
 from semaug.runs.statistics import with_spread
@@ -50,14 +50,14 @@ def search_command(
     hold_out: Annotated[
         int,
         typer.Option(
-            "--holdout",
+            "--hold-out",
             min=1,
             help="Number of held-out training images, 5000 in the papers",
             show_default=False,
         ),
     ],
     seeds: Annotated[
-        int, typer.Option(min=1, help="Runs of each value, and of the chosen one")
+        int, typer.Option(min=1, help="Number of runs of each value, and of the chosen one")
     ] = 1,
     first_seed: FirstSeed = 0,
     quick: Quick = False,
@@ -75,14 +75,14 @@ def search_command(
 
     [bold]Examples[/bold]
 
-    semaug search digits_resnet8_isda strength=0.1,0.25,0.5,0.75,1 --holdout 300 --seeds 3
+    semaug search digits_resnet8_isda strength=0.1,0.25,0.5,0.75,1 --hold-out 300 --seeds 3
 
-    semaug search cifar10_resnet32_isda strength=0.25,0.5,1 --holdout 5000 --jobs 3
+    semaug search cifar10_resnet32_isda strength=0.25,0.5,1 --hold-out 5000 --jobs 3
     """
     console = Console()
     base = find_recipe(recipe)
     one_process("search", "--jobs trains several runs side by side")
-    fixed, grid = _split_grid(base, overrides)
+    fixed, grid = _split_grid(base, split_name(recipe)[0], overrides)
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     all_seeds = range(first_seed, first_seed + seeds)
 
@@ -117,18 +117,18 @@ def search_command(
 
 
 def _split_grid(
-    base: Any, texts: Sequence[str]
+    base: Any, name: str, texts: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """Part fields with one value, for all runs, from those with several to choose from."""
     if any(text.partition("=")[0] == "seed" for text in texts):
         raise UserError("search: expected no `seed`; choose with --seeds and --first-seed")
     changes = split_overrides(texts)
     if "hold_out" in map(_short, changes):
-        raise UserError("search: expected no `hold_out`; choose with --holdout")
+        raise UserError("search: expected no `hold_out`; choose with --hold-out")
     grid = {
         field: tuple(text.split(","))
         for field, text in changes.items()
-        if "," in text and not takes_list(base, changes, field)
+        if "," in text and not takes_list(base, changes, field, name)
     }
     if not grid:
         raise UserError(

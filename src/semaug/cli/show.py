@@ -9,7 +9,7 @@ from rich.console import Console
 from semaug.cli.options import DataRoot, Overrides, RecipeName, Seed, split_seed
 from semaug.engine.options import TrainOptions
 from semaug.recipe.overrides import override
-from semaug.recipes import find_recipe
+from semaug.recipes import find_recipe, split_name
 from semaug.report.gallery import draw_gallery
 from semaug.runs.words import say
 
@@ -21,9 +21,9 @@ def show_command(
         Path, typer.Option("--output", "-o", help="File of the picture, a PNG")
     ] = Path("augmented.png"),
     seed: Seed = None,
-    images: Annotated[int, typer.Option(min=1, help="Rows, one for each image")] = 6,
+    images: Annotated[int, typer.Option(min=1, help="Number of training images, a row each")] = 6,
     epochs: Annotated[
-        int, typer.Option(min=1, help="Columns, one for each epoch, or for each of its views")
+        int, typer.Option(min=1, help="Number of epochs, a column each, or one for each view")
     ] = 9,
     data_root: DataRoot = None,
 ) -> None:
@@ -36,7 +36,7 @@ def show_command(
     semaug show cifar10_resnet32 policy=autoaugment_cifar10 cutout=16 --data-root data
     """
     changes, given = split_seed(overrides or [], seed)
-    changed = override(find_recipe(recipe), changes)
+    changed = override(find_recipe(recipe), changes, split_name(recipe)[0])
 
     output.parent.mkdir(parents=True, exist_ok=True)
     options = TrainOptions(data_root=data_root)

@@ -39,7 +39,9 @@ from semaug.transfer import measure_transfer
 
 @with_options(leave_out=["fsdp"])
 def table_command(
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="See: semaug list tables")],
+    name: Annotated[
+        str, typer.Argument(metavar="TABLE", help="Name of a table; see: semaug list tables")
+    ],
     overrides: Overrides = None,
     rows: Annotated[
         list[str] | None,
@@ -50,7 +52,8 @@ def table_command(
         int | None,
         typer.Option(
             min=1,
-            help="Runs of each recipe, from seed 0 on; default: 3, without --run all existing runs",
+            help="Number of runs of each recipe, from seed 0 on. Default: 3, without --run all "
+            "existing runs",
             show_default=False,
         ),
     ] = None,

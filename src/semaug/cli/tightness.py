@@ -31,23 +31,24 @@ from semaug.runs.words import say
 def tightness_command(
     run: FinishedRun,
     images: Annotated[
-        int, typer.Option(min=2, help="Training images, evenly from all classes")
+        int, typer.Option(min=2, help="Number of training images, evenly from all classes")
     ] = 1000,
     draws: Annotated[
-        int, typer.Option(min=4, help="Augmented features of each image; an even number")
+        int, typer.Option(min=4, help="Number of augmented features of each image, even")
     ] = 1000,
     mode: Annotated[
         Mode,
         typer.Option(
-            help="Batch norm and dropout of training, whose loss is bounded, or of evaluation"
+            help="Whether batch norm and dropout are those of training, whose loss is bounded, or "
+            "those of evaluation"
         ),
     ] = "train",
     strength: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="λ at the end of the training, less in proportion before. Default: that of the "
-            "loss at each moment, and 0.5 for a loss without",
+            help="Strength λ at the end of the training, less in proportion before. Default: that "
+            "of the loss at each moment, and 0.5 for a loss without",
             show_default=False,
         ),
     ] = None,

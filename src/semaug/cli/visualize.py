@@ -63,53 +63,61 @@ def visualize_command(
             show_default=False,
         ),
     ] = None,
-    number: Annotated[int, typer.Option(min=1, help="Test images of each class")] = 1,
-    images: Annotated[
+    num_images: Annotated[
+        int, typer.Option("--images", min=1, help="Number of test images of each class")
+    ] = 1,
+    select: Annotated[
         str | None,
         typer.Option(
             metavar="IMAGES",
-            help="Show these, of the one --class: a photograph, a folder or pattern of "
+            help="Images to show instead, of the one --class: a photograph, a folder or pattern of "
             "photographs, or places of training images (3,17,40-49)",
             show_default=False,
         ),
     ] = None,
-    augmented: Annotated[int, typer.Option(min=1, help="Augmentations of each image")] = 3,
-    nearest: Annotated[int, typer.Option(min=1, help="Nearest training images")] = 5,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Number of augmented features of each image")
+    ] = 3,
+    nearest: Annotated[int, typer.Option(min=1, help="Number of the nearest training images")] = 5,
     strength: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="λ of the augmentation. Default: that of the loss, and 0.5 for a loss without",
+            help="Strength λ of the augmentation. Default: that of the loss, and 0.5 for a "
+            "loss without",
             show_default=False,
         ),
     ] = None,
     estimate: Estimate = False,
     iterations: Annotated[
-        int, typer.Option(min=1, help="Iterations of each of the two steps of the search")
+        int, typer.Option(min=1, help="Number of iterations of each of the two steps of the search")
     ] = _SEARCH.iterations,
     reconstruction_lr: Annotated[
-        float, typer.Option(min=0, help="Learning rate of step I, Eq. (20)")
+        float, typer.Option(min=0, help="Learning rate of step I of the search, Eq. (20)")
     ] = _SEARCH.reconstruction_lr,
     augmentation_lr: Annotated[
-        float, typer.Option(min=0, help="Learning rate of step II, Eq. (21)")
+        float, typer.Option(min=0, help="Learning rate of step II of the search, Eq. (21)")
     ] = _SEARCH.augmentation_lr,
-    eta: Annotated[
+    pixel_weight: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help=f"Weight of pixels beside features. Default: {_SEARCH.eta:g} in step I, "
-            f"{_DECODER.eta:g} of the decoder",
+            help="Weight η of the distance in pixels, beside that in features. Default: "
+            f"{_SEARCH.pixel_weight:g} in step I, {_DECODER.pixel_weight:g} of the decoder",
             show_default=False,
         ),
     ] = None,
     restarts: Annotated[
-        int, typer.Option(min=1, help="Searches in step I; the best is kept")
+        int, typer.Option(min=1, help="Number of searches in step I, of which the best is kept")
     ] = _SEARCH.restarts,
     starts: Annotated[
-        int, typer.Option(min=1, help="Random inputs of which each search begins at the best")
+        int,
+        typer.Option(
+            min=1, help="Number of random inputs, at the best of which each search begins"
+        ),
     ] = _SEARCH.starts,
     decoder_steps: Annotated[
-        int, typer.Option(min=1, help="Steps in which the decoder is trained")
+        int, typer.Option(min=1, help="Number of steps that train the decoder")
     ] = _DECODER.steps,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws")] = 0,
     output: PictureFolder = None,
@@ -153,20 +161,23 @@ def visualize_command(
         iterations=iterations,
         reconstruction_lr=reconstruction_lr,
         augmentation_lr=augmentation_lr,
-        eta=_SEARCH.eta if eta is None else eta,
+        pixel_weight=_SEARCH.pixel_weight if pixel_weight is None else pixel_weight,
         restarts=restarts,
         starts=starts,
     )
-    decoder = DecoderTraining(steps=decoder_steps, eta=_DECODER.eta if eta is None else eta)
+    decoder = DecoderTraining(
+        steps=decoder_steps,
+        pixel_weight=_DECODER.pixel_weight if pixel_weight is None else pixel_weight,
+    )
     total = 2 * iterations if by_search else decoder_steps
     with show_bar(console, trained.label, total) as advance:
         made = visualize(
             trained,
             found,
             classes=classes or (),
-            number=number,
-            images=None if images is None else images_named(trained, images),
-            num_augmented=augmented,
+            num_images=num_images,
+            images=None if select is None else images_named(trained, select),
+            num_draws=draws,
             num_nearest=nearest,
             strength=strength,
             estimate=estimate,
@@ -206,7 +217,7 @@ def visualize_command(
         "run": trained.label,
         "predictor": predictor,
         "seed": seed,
-        "from": images,
+        "from": select,
         "generator": None if found is None else found.name,
         "settings": vars(settings),
         **made.plain(lambda place: name_of_image(trained, place), trained.classes),

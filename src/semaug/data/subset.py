@@ -1,8 +1,5 @@
 """Which images of a data set a run sees."""
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,7 +8,7 @@ import torch
 from semaug.data.image_set import DataSet, FileSet
 from semaug.data.near_duplicates import NearDuplicates, find_near_duplicates
 from semaug.data.selection import Selection, select
-from semaug.errors import UserError, check_option
+from semaug.errors import UserError, as_recipe_error, check_option
 from semaug.registry import subsets
 
 
@@ -117,7 +114,7 @@ class Subset:
             UserError: If there are fewer images than asked for, none to test on, or none of a class
                 to train on.
         """
-        with _as_recipe_errors():
+        with as_recipe_error():
             own = self._limit_to(data, seed) if quick else self
             choices = own._selection_options(seed)
             if isinstance(data.train, FileSet) and self.keeps_duplicates and not quick:
@@ -193,17 +190,6 @@ class Subset:
         if own.test_images:
             own = replace(own, test_images=max(1, min(own.test_images, num_test)))
         return own
-
-
-@contextmanager
-def _as_recipe_errors() -> Iterator[None]:
-    """Turn errors of functions that the user did not call into errors of the recipe."""
-    try:
-        yield
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(re.sub(r"^(\w+: )?", "recipe: ", str(error), count=1)) from error
 
 
 def _describe_near_duplicates(found: NearDuplicates, parts: str) -> list[str]:

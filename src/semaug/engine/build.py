@@ -18,7 +18,7 @@ from semaug.data import DataSet
 from semaug.engine.evaluation import Evaluator
 from semaug.engine.pretrained import load_pretrained
 from semaug.engine.seeding import derive_seed
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, as_recipe_error, as_user_error
 from semaug.export import BackboneReport
 from semaug.features import with_features
 from semaug.features.probe import PROBE_ERRORS, run_probe
@@ -129,7 +129,7 @@ class Builder:
                 f"recipe: method={methods.name_of(self.recipe.method)} has no features for "
                 f"loss={losses.name_of(spec)}"
             )
-        with as_user_error("recipe: ", ValueError):
+        with as_recipe_error():
             return spec.build(replace(self.sizes, num_features=num_features))
 
     def with_loss(

@@ -10,7 +10,7 @@ from semaug.data import DataSet, FileSet, ImageSet, LoadError, Selection, descri
 from semaug.data.near_duplicates import find_near_duplicates
 from semaug.data.registry import data_root
 from semaug.engine.options import TrainOptions
-from semaug.errors import UserError, as_user_error
+from semaug.errors import UserError, as_recipe_error, as_user_error
 from semaug.runs.run import Run
 
 
@@ -49,7 +49,7 @@ def load_data(
     if keeps_duplicates and isinstance(data.train, FileSet):
         find_near_duplicates([data.train], progress=progress)  # which are known from here on
     told = len(data.notes)
-    with as_user_error("recipe: ", ValueError):
+    with as_recipe_error():
         data, selection = recipe.subset.select(data, quick=run.quick, seed=run.seed)
     for note in data.notes[told:]:
         tell(note)

@@ -148,7 +148,7 @@ def _describe(trained: Any, predictor: str, plain: PlainNetwork, chosen: Format)
         f"it is tested at other scales, and {chosen.file} takes images of one size alone": any(
             chosen.has_graph and scale != 1 for scale in getattr(recipe.evaluation, "scales", ())
         ),
-        "its network is your own, which --to torch_export and onnx keep whole": not is_of_timm
+        "its network is your own, which --format torch_export and onnx keep whole": not is_of_timm
         and not chosen.has_graph,
     }
     metrics = [one.build(sizes) for one in recipe.metrics] or trained.method.metrics(sizes)

@@ -213,9 +213,7 @@ def load_run(folder: str | Path, options: TrainOptions | None = None) -> Generat
     run, summary = load_finished_run(folder, trust_code=options.trust_code)
     recipe = run.recipe
     if not isinstance(recipe, GenerationRecipe):
-        raise UserError(
-            f"{folder}: expected the run of a generator, got one of {type(recipe).__name__}"
-        )
+        raise UserError(f"{folder}: expected the run of a generator, got one of {run.name}")
     path, device = run.folder / "images.json", choose_device(options.device)
     recorded = read_images(path)
     with as_user_error(f"{path}: expected a description of images: ", KeyError, TypeError):

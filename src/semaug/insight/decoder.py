@@ -38,8 +38,8 @@ class DecoderTraining:
         steps: Of training.
         batch_size: Images of a step.
         lr: Learning rate at first.
-        eta: Weight of pixels. With little of it, the decoder reaches features by patterns that the
-            network sees and people do not.
+        pixel_weight: Weight eta of pixels. With little of it, the decoder reaches features by
+            patterns that the network sees and people do not.
         width: Channels before the last layer.
 
     Raises:
@@ -50,13 +50,13 @@ class DecoderTraining:
     steps: int = 2000
     batch_size: int = 128
     lr: float = 2e-3
-    eta: float = 10.0
+    pixel_weight: float = 10.0
     width: int = 64
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("steps", "batch_size", "width")}
         check_positive_int("DecoderTraining", **counts)
-        for name in ("lr", "eta"):
+        for name in ("lr", "pixel_weight"):
             check_at_least("DecoderTraining", name, getattr(self, name), 0)
 
 
@@ -143,7 +143,7 @@ def train_decoder(
         wanted = features[places.to(features.device)]
         images = pixels[places.to(pixels.device)].to(wanted) / 127.5 - 1
         made = decoder(wanted)
-        loss = F.mse_loss(see(made), wanted) + how.eta * F.mse_loss(made, images)
+        loss = F.mse_loss(see(made), wanted) + how.pixel_weight * F.mse_loss(made, images)
         for parameter, gradient in zip(
             parameters, torch.autograd.grad(loss, parameters), strict=True
         ):

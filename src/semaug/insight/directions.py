@@ -124,7 +124,7 @@ def find_directions(
     trained: Trained,
     name: str,
     *,
-    number: int = 4,
+    strongest: int = 4,
     num_images: int = 6,
     between: tuple[ImageSet | FileSet, ImageSet | FileSet] | None = None,
     sampled: int = 2,
@@ -139,7 +139,7 @@ def find_directions(
     Args:
         trained: The network.
         name: Of the class.
-        number: How many of the strongest directions; fewer if there are fewer features.
+        strongest: How many of the strongest directions; fewer if there are fewer features.
         num_images: E; fewer if the class has fewer than twice as many.
         between: Two sets of images, of the class or not: the direction from the mean of the first
             to that of the second.
@@ -177,8 +177,8 @@ def find_directions(
     if not trace > _ROUNDING * float(features.square().sum(dim=1).mean()):
         raise UserError(f"directions: expected features of {name!r} that vary, got equal ones")
 
-    strongest = principal_directions(covariance, number)
-    found = {f"direction {place}": one for place, one in enumerate(strongest, start=1)}
+    axes = principal_directions(covariance, strongest)
+    found = {f"direction {place}": one for place, one in enumerate(axes, start=1)}
     within = None
     if between is not None:
         first, second = (
@@ -189,7 +189,7 @@ def find_directions(
         if chosen.square().sum() <= _ROUNDING * first.square().sum():
             raise UserError("directions: expected two sets of images that differ in their mean")
         found["from one set to the other"] = chosen
-        within = float((strongest @ chosen).square().sum() / chosen.square().sum())
+        within = float((axes @ chosen).square().sum() / chosen.square().sum())
     generator = make_generator(seed, f"directions of {name}")
     drawn = torch.randn(sampled + random, len(covariance), generator=generator).to(covariance)
     values, vectors = torch.linalg.eigh(covariance)

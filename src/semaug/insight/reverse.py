@@ -65,9 +65,9 @@ class Search:
         augmentation_lr: Learning rate of step II.
         momentum: Of gradient descent.
         weight_decay: Of z.
-        eta: Weight of pixels in step I. The paper does not print it. The released code for
-            ImageNet has 5e-3 for sums over pixels of standard deviation 1; on images of 32 x 32
-            pixels with 64 features that is 1 for means over pixels from -1 to 1.
+        pixel_weight: Weight eta of pixels in step I. The paper does not print it. The released
+            code for ImageNet has 5e-3 for sums over pixels of standard deviation 1; on images of
+            32 x 32 pixels with 64 features that is 1 for means over pixels from -1 to 1.
         restarts: Searches in step I, of which the best is kept.
         starts: Each search begins at the best of so many z from N(0, 1).
 
@@ -81,14 +81,20 @@ class Search:
     augmentation_lr: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    eta: float = 1.0
+    pixel_weight: float = 1.0
     restarts: int = 4
     starts: int = 64
 
     def __post_init__(self) -> None:
         counts = ("iterations", "restarts", "starts")
         check_positive_int("Search", **{name: getattr(self, name) for name in counts})
-        for name in ("reconstruction_lr", "augmentation_lr", "momentum", "weight_decay", "eta"):
+        for name in (
+            "reconstruction_lr",
+            "augmentation_lr",
+            "momentum",
+            "weight_decay",
+            "pixel_weight",
+        ):
             check_at_least("Search", name, getattr(self, name), 0)
 
 
@@ -149,7 +155,7 @@ class ReverseMapping:
         loss = (self.see(made) - features).square().mean(dim=1)
         if images is None:
             return loss
-        return loss + self.search.eta * (made - images).square().flatten(1).mean(dim=1)
+        return loss + self.search.pixel_weight * (made - images).square().flatten(1).mean(dim=1)
 
     def reconstruct(self, images: Tensor, features: Tensor, labels: Tensor) -> Tensor:
         """Step I: return z ``(N, Z)`` of the best restart for each image.

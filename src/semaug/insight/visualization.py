@@ -105,9 +105,9 @@ def visualize(
     inverter: Generator | Inverter | None = None,
     *,
     classes: Sequence[str] = (),
-    number: int = 1,
+    num_images: int = 1,
     images: ImageSet | FileSet | None = None,
-    num_augmented: int = 3,
+    num_draws: int = 3,
     num_nearest: int = 5,
     strength: float | None = None,
     estimate: bool = False,
@@ -125,9 +125,9 @@ def visualize(
         inverter: What finds images of features: a generator, by reverse mapping; None, by a decoder
             that is trained for it; or another one.
         classes: Whose first test images are shown; the first five classes by default.
-        number: Of images of each class.
+        num_images: Test images of each class.
         images: Those to show instead, all of the one class in ``classes``.
-        num_augmented: M.
+        num_draws: M.
         num_nearest: Training images that are shown as the nearest.
         strength: lambda; None is that of the loss, or 0.5 for a loss without.
         estimate: Whether covariances are estimated though the loss of the run has some.
@@ -146,16 +146,16 @@ def visualize(
             predictor has no features.
         ValueError: If a number is out of range.
     """
-    counts = {"number": number, "num_augmented": num_augmented, "num_nearest": num_nearest}
+    counts = {"num_images": num_images, "num_draws": num_draws, "num_nearest": num_nearest}
     check_positive_int("visualize", **counts)
     train = trained.data.train
     if train.labels.ndim > 1:
         raise UserError(f"{trained.folder}: expected a label for each image, got masks")
-    names, chosen = _chosen(trained, classes, number, images, predictor)
+    names, chosen = _chosen(trained, classes, num_images, images, predictor)
     if isinstance(inverter, Generator):
         _check_generator(inverter, trained, tuple(chosen.pixels.shape[1:]))
     found = statistics_of(trained, predictor, strength=strength, estimate=estimate, seed=seed)
-    ways = _ways(trained, found, chosen, num_augmented, seed)
+    ways = _ways(trained, found, chosen, num_draws, seed)
     places = torch.arange(len(train))
     if len(train) > (most := max(1, _MOST_BYTES // chosen.pixels[0].numel())):
         places = choose_samples(train.labels, seed, most)
@@ -180,8 +180,8 @@ def visualize(
     with torch.no_grad():
         again, made = by.make(codes, labels), by.make(moved, repeated).unflatten(0, (-1, count))
     begin = looks.at(again)[1].unsqueeze(1)
-    first, random = made[:, :num_augmented], made[:, num_augmented:]
-    at_random = _random_images(by, gallery, labels.repeat_interleave(num_augmented), seed)
+    first, random = made[:, :num_draws], made[:, num_draws:]
+    at_random = _random_images(by, gallery, labels.repeat_interleave(num_draws), seed)
     means = _class_means(gallery, len(trained.classes))
     tested = _tested(looks, by, means, seed) if isinstance(by, DecoderInverter) else {}
     return Visualization(
@@ -193,12 +193,12 @@ def visualize(
         {
             "original": looks.show(originals),
             "reconstruction": looks.show(again, features.unsqueeze(1)),
-            "augmented": looks.show(first.flatten(0, 1), targets[:, :num_augmented], begin),
-            "random direction": looks.show(random.flatten(0, 1), targets[:, num_augmented:], begin),
+            "augmented": looks.show(first.flatten(0, 1), targets[:, :num_draws], begin),
+            "random direction": looks.show(random.flatten(0, 1), targets[:, num_draws:], begin),
             "random image": looks.show(at_random),
         },
         _nearest(looks, made[:, 0], gallery, places, num_nearest),
-        _relative(targets[:, :num_augmented], features.unsqueeze(1)).cpu(),
+        _relative(targets[:, :num_draws], features.unsqueeze(1)).cpu(),
         float(_relative(means[labels], features).mean()),
         tested,
         len(places),
@@ -293,7 +293,7 @@ def _read(
 def _chosen(
     trained: Trained,
     classes: Sequence[str],
-    number: int,
+    num_images: int,
     images: ImageSet | FileSet | None,
     predictor: str,
 ) -> tuple[tuple[str, ...], _Read]:
@@ -321,7 +321,7 @@ def _chosen(
         own = (test.labels == trained.classes.index(name)).nonzero().squeeze(1).cpu()
         if len(own) == 0:
             raise UserError(f"visualize: expected test images of {name!r}, got none")
-        places.append(own[:number])
+        places.append(own[:num_images])
     if not places:
         raise UserError(f"{trained.folder}: expected a run with test images, got one without")
     chosen = torch.cat(places)

@@ -363,6 +363,6 @@ class SemanticConsistency:
         if not (hasattr(labeled, "estimator") and hasattr(labeled, "current_strength")):
             raise ValueError(
                 "unlabeled_loss=semantic_consistency expects a loss of labeled images with "
-                f"covariances, such as loss=isda, got {type(labeled).__name__}"
+                "covariances, such as loss=isda, got one without"
             )
         return _Shared(labeled, self)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semaug.augmentation.standard import VIEW_PARTS
-from semaug.errors import UserError, as_user_error, check_option
+from semaug.errors import UserError, as_recipe_error, as_user_error, check_option
 from semaug.features import WithFeatures
 from semaug.features.probe import PROBE_ERRORS, run_probe
 from semaug.losses import AugmentationInvariantLoss, takes_features
@@ -170,7 +170,7 @@ class AITMethod:
             UserError: If the network has no such layer.
         """
         network, loss = builder.with_loss(several_views=True)
-        with as_user_error("recipe: ", ValueError):
+        with as_recipe_error():
             criterion = AugmentationInvariantLoss(
                 weight=self.ai_weight,
                 metric=self.ai_metric,

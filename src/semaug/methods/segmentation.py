@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from semaug.covariance.batch import IGNORE_INDEX, nearest_labels
-from semaug.errors import UserError, as_user_error, check_option
+from semaug.errors import UserError, as_recipe_error, as_user_error, check_option
 from semaug.features import WithFeatures
 from semaug.features.classifier import logits_of
 from semaug.features.probe import PROBE_ERRORS, evaluating
@@ -92,9 +92,8 @@ class Segmentation(Method):
                 criterion.reduction, criterion.align_corners = "none", self.align_corners
             elif not isinstance(criterion, nn.CrossEntropyLoss) and (hard or class_weights):
                 raise ValueError(
-                    "Segmentation: expected a loss of each pixel, of ISDALoss or "
-                    "CrossEntropyLoss, for `hard` and `class_weights`, got "
-                    f"{type(criterion).__name__}"
+                    "Segmentation: expected a loss of each pixel, ISDA or cross-entropy, for "
+                    f"`hard` and `class_weights`, got {type(criterion).__name__}"
                 )
             smoothing: float = getattr(criterion, "label_smoothing", 0.0)
             if hard and smoothing:
@@ -243,7 +242,7 @@ class SegmentationMethod:
         )
         network, found = _network_and_losses(builder)
         hard = self.ohem_threshold
-        with as_user_error("recipe: ", ValueError):
+        with as_recipe_error():
             method = Segmentation(
                 network,
                 found,

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semaug._torch.draws import normal_draws, places_in_batch
-from semaug.errors import as_user_error, check_option
+from semaug.errors import as_recipe_error, check_option
 from semaug.losses import isda_diagnostics
 from semaug.losses._arguments import at_least_float32
 from semaug.methods.batch import Batch, StepOutput, Stream, Term, View
@@ -254,7 +254,7 @@ class SemiSupervisedMethod:
     def build(self, builder: Any) -> SemiSupervised:
         """Build the network of the recipe, its loss, and the host around them."""
         network, loss = builder.with_loss()
-        with as_user_error("recipe: ", ValueError):
+        with as_recipe_error():
             unlabeled_loss = self.unlabeled_loss.build(loss)
         return self.host(
             network,

@@ -159,7 +159,9 @@ def find_table(name: str, rows: Iterable[str] = ()) -> tuple[Entry, ...]:
     """
     tables = _tables()
     if name not in tables:
-        raise UserError(unknown_name("table", "table", name, tables))
+        raise UserError(
+            unknown_name("table", "table", name, tables, listed_by="semaug list tables")
+        )
     labels = list(dict.fromkeys(entry.row for entry in tables[name]))
     wanted = {label for text in rows for label in _matching(text, labels)} or set(labels)
     return tuple(entry for entry in tables[name] if entry.row in wanted)

@@ -9,6 +9,7 @@ recipe has it.
 (3, 0.25)
 """
 
+import shlex
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -18,8 +19,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from semaug._torch.names import unknown_name
-from semaug.errors import UserError
+from semaug.errors import UserError, about
 from semaug.outside import short_name
 from semaug.recipe.plain import typed_names
 from semaug.registry import Registry, describe_options, registry_of
@@ -85,37 +85,39 @@ def split_overrides(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise UserError(f"recipe: expected `field=value`, such as epochs=20, got {text!r}")
+            raise UserError(f"semaug: expected FIELD=VALUE, such as epochs=20, got {text!r}")
         if name in result:
-            raise UserError(f"recipe: expected `{name}` once, got it twice")
+            raise UserError(f"semaug: expected `{name}` once, got it twice")
         result[name] = value
     return result
 
 
-def override(recipe: Any, changes: Mapping[str, str]) -> Any:
+def override(recipe: Any, changes: Mapping[str, str], name: str = "") -> Any:
     """Return the recipe with options replaced, each value read by the type of its field.
 
     Args:
         recipe: The one to start from.
         changes: As :func:`split_overrides` gives them.
+        name: By which people call the recipe, for messages.
 
     Raises:
         UserError: If a name is unknown, ambiguous or given twice, or a value does not fit.
     """
-    chosen, options = _choose(recipe, changes)
-    texts: dict[str, str] = {}
-    for name, text in changes.items():
-        dotted = _find(options, name)
-        if dotted in texts:
-            raise UserError(f"recipe: expected `{dotted}` once, got it twice")
-        texts[dotted] = text
-    typed = typed_names(options)
-    values = {
-        name: _read(typed[name], text, options[name])
-        for name, text in texts.items()
-        if not options[name].is_choice
-    }
-    return _replace(recipe, _changed(recipe, "", chosen, values))
+    with about(f"recipe {name}" if name else "recipe"):
+        chosen, options = _choose(recipe, changes)
+        texts: dict[str, str] = {}
+        for field, text in changes.items():
+            dotted = _find(options, field, name)
+            if dotted in texts:
+                raise UserError(f"recipe: expected `{dotted}` once, got it twice")
+            texts[dotted] = text
+        typed = typed_names(options)
+        values = {
+            field: _read(typed[field], text, options[field])
+            for field, text in texts.items()
+            if not options[field].is_choice
+        }
+        return _replace(recipe, _changed(recipe, "", chosen, values))
 
 
 def applicable(recipe: Any, changes: Mapping[str, str], own: Iterable[str] = ()) -> dict[str, str]:
@@ -140,19 +142,21 @@ def applicable(recipe: Any, changes: Mapping[str, str], own: Iterable[str] = ())
     return {name: text for name, text in rest.items() if _matches(options, name)}
 
 
-def takes_list(recipe: Any, changes: Mapping[str, str], name: str) -> bool:
+def takes_list(recipe: Any, changes: Mapping[str, str], name: str, recipe_name: str = "") -> bool:
     """Whether a value of an option has commas itself, as in ``milestones_percent=50,75``.
 
     Args:
         recipe: The one to start from.
         changes: All of them, for they may choose other specs.
         name: Of the option.
+        recipe_name: By which people call the recipe, for messages.
 
     Raises:
         UserError: If the name is unknown or ambiguous.
     """
-    options = _choose(recipe, {**changes, name: changes[name].partition(",")[0]})[1]
-    hint = options[_find(options, name)].hint
+    with about(f"recipe {recipe_name}" if recipe_name else "recipe"):
+        options = _choose(recipe, {**changes, name: changes[name].partition(",")[0]})[1]
+        hint = options[_find(options, name, recipe_name)].hint
     return any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
 
 
@@ -266,13 +270,13 @@ def _choose(recipe: Any, changes: Mapping[str, str]) -> tuple[dict[str, type], d
             return chosen, options
 
 
-def _find(options: Mapping[str, _Option], name: str) -> str:
+def _find(options: Mapping[str, _Option], name: str, recipe_name: str) -> str:
     found = _matches(options, name)
     if len(found) == 1:
         return found[0]
     if found:
         raise UserError(
-            f"recipe: `{name}` is an option of several groups of this recipe; "
+            f"recipe: `{name}` is a field of several groups of this recipe; "
             f"expected {' or '.join(found)}"
         )
     if name in ("seed", "seeds"):
@@ -284,25 +288,31 @@ def _find(options: Mapping[str, _Option], name: str) -> str:
         raise UserError(
             f"recipe: `{name}` is no field of a recipe; commands take --{name.replace('_', '-')}"
         )
+    see = f"see: semaug list recipe {shlex.quote(recipe_name) if recipe_name else 'RECIPE'}"
     if name.lower() in _SYNONYMS:
         meant = " or ".join(map(repr, _SYNONYMS[name.lower()].split(" or ")))
-        raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}?")
+        raise UserError(f"recipe: unknown field {name!r}; did you mean {meant}? {see}")
     group, _, short = name.rpartition(".")
     owners = _owners(options, group)
     if short in owners:
         raise UserError(
-            f"recipe: this recipe has no option {name!r}; add {' or '.join(owners[short])}"
+            f"recipe: this recipe has no field {name!r}; add {' or '.join(owners[short])}"
         )
+    inside = [dotted for dotted in options if group and dotted.startswith(f"{group}.")]
     shorts = {dotted if group else dotted.rpartition(".")[2] for dotted in options}
     near = get_close_matches(short, owners, n=1, cutoff=0.8)
     if near and not get_close_matches(name, shorts):
         raise UserError(
             f"recipe: unknown field {name!r}; did you mean {near[0]!r} of "
-            f"{' or '.join(owners[near[0]])}?"
+            f"{' or '.join(owners[near[0]])}? {see}"
         )
-    raise UserError(
-        unknown_name("recipe", "field", name, shorts, listed_by="semaug list recipe RECIPE")
-    )
+    if inside:  # a group that exists says nothing about which of its fields is meant
+        similar = get_close_matches(short, [dotted.rpartition(".")[2] for dotted in inside], n=1)
+        similar = [f"{group}.{one}" for one in similar]
+    else:
+        similar = get_close_matches(name, sorted(shorts), n=1)
+    hint = f"did you mean {similar[0]!r}? " if similar else ""
+    raise UserError(f"recipe: unknown field {name!r}; {hint}{see}")
 
 
 def _matches(options: Mapping[str, _Option], name: str) -> list[str]:

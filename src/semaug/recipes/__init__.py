@@ -106,7 +106,7 @@ def find_recipe(text: str) -> Any:
     name, changes = split_name(text)
     row, isda = _find_row(name)
     recipe = override(row.recipe, {"loss": "isda", **(row.isda or {})}) if isda else row.recipe
-    return override(recipe, changes)
+    return override(recipe, changes, name)
 
 
 def baseline_of(text: str) -> str | None:
@@ -160,10 +160,10 @@ def make_run(
         name, own = split_name(recipe)
         start = _written(name, trust_code) or Run(name, find_recipe(name))
     base = start.recipe
-    recipe = override(override(base, own), changes)
+    recipe = override(override(base, own, name), changes, name)
     if quick and not start.quick:
         whole = {field: value for field, value in changes.items() if not value.endswith("%")}
-        base, recipe = make_quick(base), override(make_quick(recipe), whole)
+        base, recipe = make_quick(base), override(make_quick(recipe), whole, name)
     described = describe_overrides(recipe, start.overrides)
     described |= describe_overrides(recipe, {**own, **changes}, base)
     seed = start.seed if seed is None else seed
@@ -192,7 +192,9 @@ def _find_row(name: str) -> tuple[Row, bool]:
                 f"semaug: expected the name of a recipe, got the folder {name!r} of a run; the "
                 f"recipe of this run is {recipe_of_run}"
             )
-        raise UserError(unknown_name("semaug", "recipe", name, recipe_names()))
+        raise UserError(
+            unknown_name("semaug", "recipe", name, recipe_names(), listed_by="semaug list recipes")
+        )
     found = recipes.get(base if is_twin else name)
     if isinstance(found, Row):
         return found, is_twin

@@ -18,8 +18,8 @@ An epoch is one of all training images, which come without their labels; labeled
 >>> recipe.subset.labeled_per_class, recipe.method.teacher_decay, recipe.method.unlabeled_loss.eta1
 (400, 0.999, 1.0)
 
-Run:     semaug search NAME_isda strength=0.1,0.25,0.5,0.75,1 eta1=0.5,1,2 --holdout N, a quarter of
-         the labels, then semaug compare NAME NAME_isda,strength=...,eta1=... --seeds 5
+Run:     semaug search NAME_isda strength=0.1,0.25,0.5,0.75,1 eta1=0.5,1,2 --hold-out N, a quarter
+         of the labels, then semaug compare NAME NAME_isda,strength=...,eta1=... --seeds 5
 Result:  see results/README.md
 Smoke:   semaug train cifar10_10k_mean_teacher_isda --quick
 Source:  arXiv:2007.10538, section 6.1 and Appendices B and C; what it leaves open is in

@@ -62,7 +62,7 @@ def draw_gallery(
         raise UserError(f"show: expected a folder that exists, got {str(path.parent)!r}")
     if not isinstance(recipe, Recipe):
         raise UserError(
-            f"show: expected a recipe that augments images, got one of {type(recipe).__name__}"
+            "show: expected a recipe that augments images, got one of a generator or of a detector"
         )
     run = Run("show", recipe, seed)
     data = load_data(run, options or TrainOptions(), torch.device("cpu"))[0]

@@ -61,7 +61,7 @@ def tested_with(run: Run, changes: Mapping[str, str]) -> Run:
     Raises:
         UserError: If a name is unknown or one of training, or a value does not fit.
     """
-    recipe = override(run.recipe, changes)
+    recipe = override(run.recipe, changes, str(run.folder / "recipe.json"))
     others = {*_changed_fields(run.recipe, recipe)} - {*_OF_TESTS}
     if "data" in others and type(recipe.data) is type(run.recipe.data):
         own = {*_changed_fields(run.recipe.data, recipe.data)} - {*recipe.data.test_options}

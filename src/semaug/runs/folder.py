@@ -61,6 +61,8 @@ def read_recipe(path: Path, *, trust_code: bool = False) -> Run:
         UserError: If the file is missing, damaged, of another format or no recipe of a run, or code
             of it was changed since.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: expected the recipe.json of a run, got no such file")
     with as_user_error(f"{path}: ", OSError):
         found = read_json(path, "restore a copy of it")
     with as_user_error(
