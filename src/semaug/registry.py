@@ -256,23 +256,33 @@ def registry_of(one: Field[Any]) -> Registry | None:
     return one.metadata.get("registry")
 
 
-losses = Registry("loss", "semaug.losses", listed="losses")
+losses = Registry("loss", "semaug.losses", listed="losses")  # what loss= takes
+# What unlabeled_loss= takes.
 unlabeled_losses = Registry("loss of unlabeled images", "semaug.losses", field="unlabeled_loss")
+# What method= takes.
 methods = Registry("method", "semaug.methods", "semaug.generation", listed="methods")
-networks = Registry("network", "semaug.networks", listed="networks")
+networks = Registry("network", "semaug.networks", listed="networks")  # what network= takes
+# What data= takes.
 data_sets = Registry(
     "data set",
     *("semaug.data", "semaug.generation", "semaug.detection.data_sets"),
     field="data",
     listed="data",
 )
-subsets = Registry("subset", "semaug.data")
+subsets = Registry("subset", "semaug.data")  # what subset= takes
+# What augment= takes.
 augmentations = Registry("augmentation", "semaug.augmentation", field="augment")
+# What metrics= takes.
 metrics = Registry("metric", "semaug.metrics", field="metrics", listed="metrics")
+# What optimizer= takes.
 optimizers = Registry("optimizer", "semaug.engine.optimizers", listed="optimizers")
+# What schedule= takes.
 schedules = Registry("schedule", "semaug.engine.schedules", listed="schedules")
+# What evaluation= takes.
 evaluations = Registry("evaluation", "semaug.engine.evaluation", listed="evaluations")
+# What generator= takes.
 generators = Registry("generator", "semaug.generation", listed="generators")
+# What detector= takes.
 detectors = Registry("detector", "semaug.detection.specs", listed="detectors")
 recipes = Registry("recipe", "semaug.recipes", listed="recipes")  # by name
 # Classes of recipes by the kind in recipe.json.
