@@ -129,7 +129,7 @@ class Repeatable(Plain):
     ("kind", "told"),
     [
         (Repeatable, "test distance 3.000 m, as recorded"),
-        (Plain, "cannot be tested again: Plain has no `evaluate`"),
+        (Plain, "a run of other cannot be tested again: Plain has no `evaluate`"),
     ],
 )
 def test_runs_of_other_kinds_are_tested_as_they_say(semaug, tmp_path, kind, told):

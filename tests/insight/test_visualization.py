@@ -164,7 +164,7 @@ def test_mistakes_are_named(without, with_isda):
     inverter = Recording(without.data.train.images)
     with pytest.raises(UserError, match="visualize: unknown class '33'; did you mean '3'"):
         visualize(without, inverter, classes=["33"])
-    with pytest.raises(ValueError, match="visualize: expected `number` >= 1, got 0"):
+    with pytest.raises(ValueError, match="visualize: expected `num_images` >= 1, got 0"):
         visualize(without, inverter, num_images=0)
     with pytest.raises(TypeError, match="visualize: expected `num_nearest`"):
         visualize(without, inverter, num_nearest=1.5)

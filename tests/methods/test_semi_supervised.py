@@ -194,7 +194,7 @@ def test_its_target_may_be_that_of_the_host():
 
 
 def test_it_needs_covariances_of_labeled_images():
-    with pytest.raises(ValueError, match=r"expects a loss .* such as loss=isda, got CrossEntropyL"):
+    with pytest.raises(ValueError, match=r"expects a loss .* such as loss=isda, got one without"):
         SemanticConsistency().build(nn.CrossEntropyLoss())
     assert SemanticConsistency(eta1=0).build(nn.CrossEntropyLoss()) is None
     assert NoUnlabeledLoss().build(nn.CrossEntropyLoss()) is None

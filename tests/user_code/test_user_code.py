@@ -95,7 +95,7 @@ def test_a_kind_that_does_not_say_how_cannot_be_tested_again(stranger, changed):
     stranger("train", "my_recipe.py:gan", *SMALL["gan"], *ON_CPU, folder=folder)
     (run,) = folder.glob("runs/*/seed0")
     output = stranger("evaluate", run, *ON_CPU, folder=folder)
-    assert "a run of GAN cannot be tested again" in output
+    assert "a run of my_recipe.py:gan cannot be tested again" in output
 
 
 def test_the_kind_of_a_sibling_loop_is_recorded(trained):
