@@ -81,6 +81,16 @@ def let_go(networks: Iterable[nn.Module]) -> None:
             module.reshard()
 
 
+def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> None:
+    """Do what ``torch.nn.utils.clip_grad_norm_`` does, by a norm that all processes have whole.
+
+    torch 2.9 rounds the factor to float32 where a norm is in pieces.
+    """
+    norm = nn.utils.get_total_norm([x.grad for x in parameters if x.grad is not None])
+    whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
+    nn.utils.clip_grads_with_norm_(parameters, max_norm, whole)
+
+
 def has_pieces(part: Any) -> bool:
     """Whether this process has only pieces of a module."""
     return isinstance(part, nn.Module) and any(isinstance(x, DTensor) for x in part.parameters())

@@ -18,7 +18,7 @@ from semaug.average import WeightAverage
 from semaug.engine.build import Builder, compile_steps, synchronize_batch_norm
 from semaug.engine.device import count_workers, gradients
 from semaug.engine.frozen import features_in_place_of_images
-from semaug.engine.fsdp import let_go, share_out
+from semaug.engine.fsdp import clip_gradients, let_go, share_out
 from semaug.engine.measure import measure
 from semaug.engine.memory import reset_peak_memory
 from semaug.engine.optimizers import parameter_groups
@@ -118,7 +118,7 @@ def fit(start: Start) -> dict[str, Any]:
                     if "scaler" in objects:  # Fabric would refuse fused optimizers, torch does not
                         objects["scaler"].scaler.unscale_(optimizer)
                     parameters = [x for group in optimizer.param_groups for x in group["params"]]
-                    nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+                    clip_gradients(parameters, recipe.clip_norm)
                 wrapped_optimizer.step()
                 let_go(networks)
                 method.after_step(batch, output)
