@@ -11,6 +11,8 @@ from tests.engine.same import assert_same_runs, kept_by, without_times
 from tests.processes import run_together
 from tests.tiny import rows_of
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

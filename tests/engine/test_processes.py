@@ -16,6 +16,7 @@ from tests.engine import ranks
 from tests.engine.same import assert_same_runs, kept_by, without_times
 from tests.tiny import rows_of
 
+pytestmark = pytest.mark.full  # a minute of training; losses of two processes are in the default
 SCRIPT = str(Path(__file__).with_name("ranks.py"))
 PATHS = os.pathsep.join([str(Path(SCRIPT).parents[2]), os.environ.get("PYTHONPATH", "")])
 
@@ -97,7 +98,6 @@ def test_one_process_has_nobody_to_share_parameters_out_to(tmp_path):
         ranks.go(ranks.make_run(tmp_path), fsdp=True)
 
 
-@pytest.mark.full
 @pytest.mark.slow
 def test_three_processes_go_on_where_one_stopped(folder):
     ranks.stop_each(folder / "one_then_three")
