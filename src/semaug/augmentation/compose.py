@@ -78,14 +78,21 @@ class Compose(Augmentation):
             masks = augmentation.move(masks, own)
         return masks
 
+    @property
+    def masks_choose(self) -> bool:
+        """Whether they do for one of the augmentations."""
+        return any(one.masks_choose for one in self.augmentations)
+
     def choose_draws(self, masks: Tensor, draws: Tensor) -> Tensor:
         """Let each augmentation choose by the masks as it gets them."""
+        if not self.masks_choose:
+            return draws
         check_masks_and_draws(self, masks, draws)
         chosen = []
         for augmentation, own in self._split(draws):
             chosen.append(augmentation.choose_draws(masks, own))
             masks = augmentation.move(masks, chosen[-1])
-        return torch.cat([draws[:, :0], *chosen], dim=1)
+        return torch.cat(chosen, dim=1)
 
     def _split(self, draws: Tensor) -> Iterator[tuple[Augmentation, Tensor]]:
         columns = torch.split(draws, [x.num_draws for x in self.augmentations], dim=1)

@@ -100,6 +100,11 @@ class Augmentation(ABC):
             )
         return masks
 
+    @property
+    def masks_choose(self) -> bool:
+        """Whether masks have a say in the draws, see :meth:`choose_draws`."""
+        return False
+
     def choose_draws(self, masks: Tensor, draws: Tensor) -> Tensor:
         """Return the draws that images and masks are augmented with, where masks have a say.
 

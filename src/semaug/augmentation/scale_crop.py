@@ -99,7 +99,7 @@ class RandomScaleCrop(Augmentation):
     def draw_names(self) -> tuple[str, ...]:
         """What each draw decides about; the flip is drawn with ``flip`` off too."""
         first = ("scale", "crop", "crop", "flip", *["rotation"] * (self.rotation > 0))
-        return (*first, *["crop"] * (2 * _TRIES * (self.max_class_share < 1)))
+        return (*first, *["crop"] * (2 * _TRIES * self.masks_choose))
 
     @property
     def num_draws(self) -> int:
@@ -160,6 +160,11 @@ class RandomScaleCrop(Augmentation):
             moved = _take(moved, numerator // denominator, dim)
         return torch.where(inside, moved, IGNORED).squeeze(1)
 
+    @property
+    def masks_choose(self) -> bool:
+        """Whether there is a limit for one class."""
+        return self.max_class_share < 1
+
     def choose_draws(self, masks: Tensor, draws: Tensor) -> Tensor:
         """Take the first of ten places of a crop whose labels satisfy ``max_class_share``.
 
@@ -177,7 +182,7 @@ class RandomScaleCrop(Augmentation):
             TypeError: If a dtype is another one.
             ValueError: If shapes disagree.
         """
-        if self.max_class_share == 1:
+        if not self.masks_choose:
             return draws
         check_masks_and_draws(self, masks, draws)
         chosen = draws.clone()
@@ -308,7 +313,7 @@ class CropView(View):
 
     def choose_draws(self, mask: Tensor, draws: Tensor) -> Tensor:
         """Choose the place of the crop by the mask."""
-        if self.crop.max_class_share == 1:
+        if not self.crop.masks_choose:
             return draws
         return self.crop.choose_draws(self._resized(mask), draws.unsqueeze(0)).squeeze(0)
 

@@ -142,15 +142,15 @@ def _download_and_unpack(
 def _unpack_tar(archive: Path, folder: Path) -> None:
     """Unpack files and folders; Python does not check what it unpacks before 3.11.4."""
     with tarfile.open(archive) as tar:
-        for member in tar:
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        for member in tar:  # checked and unpacked in one pass
             inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
             if not inside or not (member.isfile() or member.isdir()):
                 raise ValueError(
                     f"fetch: expected an archive of files below its own folder, got "
                     f"{member.name!r} in {archive.name!r}"
                 )
-        tar.extraction_filter = getattr(tarfile, "data_filter", None)
-        tar.extractall(folder)
+            tar.extract(member, folder)
 
 
 def _is_archive(download: Download) -> bool:
